@@ -1,0 +1,43 @@
+"""Addresses as the kernel gives them, in one spelling, and the ranges that no external name may lead to.
+
+IPv4 addresses mapped into IPv6 are unmapped at the door (`canonical`), so that no rule can be dodged by the other spelling.
+"""
+
+import ipaddress
+from typing import NamedTuple
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Address(NamedTuple):
+    """An IP address in canonical text (IPv4-mapped is IPv4, no zone) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def canonical(text: str) -> IpAddress:
+    """Parse an address; an IPv4-mapped or zoned IPv6 address becomes the plain one. ValueError if it is none."""
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return mapped if mapped is not None else ip
+
+
+# What an approved external name must not resolve to unless a policy says so: the node, the cluster, the cloud's metadata.
+# Enumerated, not `is_global`: that also refuses documentation ranges, which are nobody's secret.
+SPECIAL_RANGES: tuple[IpNetwork, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+        "224.0.0.0/4", "240.0.0.0/4",
+        "::/128", "::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+    )
+)
+
+
+def is_special(ip: IpAddress) -> bool:
+    return any(ip.version == network.version and ip in network for network in SPECIAL_RANGES)

@@ -1,0 +1,113 @@
+"""What one process is started with: `bartizan sidecar --config FILE`. JSON; the snapshot comes with it, from a file, or by stream.
+
+`parse_config` returns a complete valid value or raises ConfigError; no default stands anywhere else.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from . import ports
+from .errors import ConfigError
+from .snapshot import Port, Value, path_of
+
+
+class IssuedIdentity(Value, frozen=True, tag="issuer", tag_field="source"):
+    """Key in memory, certificate from the issuer.
+
+    Args:
+        url: https://host[:port] of the issuer.
+        token_file: the pod's projected token.
+        roots_file: PEM; the mesh's trust bundle as it was at injection.
+    """
+
+    url: str
+    token_file: str
+    roots_file: str
+
+
+class FileIdentity(Value, frozen=True, tag="files", tag_field="source"):
+    """Certificate chain (leaf first), key and roots as PEM files; read again when they change."""
+
+    chain_file: str
+    key_file: str
+    roots_file: str
+
+
+class SnapshotStream(Value, frozen=True, tag="stream", tag_field="source"):
+    """Snapshots pushed by the injector over mTLS. The last good one is kept in `keep_file`, so that a restart serves on."""
+
+    url: str
+    keep_file: str | None = None
+
+
+class SnapshotFile(Value, frozen=True, tag="file", tag_field="source"):
+    """A JSON file; read again when it changes. One that does not parse leaves the previous one in force."""
+
+    path: str
+
+
+class Probe(Value, frozen=True):
+    """A probe of the application that admission moved to the health port, so that the kubelet needs no identity.
+
+    Args:
+        path: HTTP path to GET; None: connecting is enough.
+    """
+
+    port: Port
+    path: str | None = None
+
+
+class Interception(Value, frozen=True):
+    """What the sidecar must know of the packet rules.
+
+    Args:
+        bypass_mark: set on every own socket where the exemption goes by mark and not by UID.
+        check_every_s: how often the sidecar tests the rules; 0: it does not, there are none (a gateway, a test).
+        probe_within_s: the captured health port must be asked at least this often, or outbound closes; 0: never mind.
+    """
+
+    bypass_mark: int | None = None
+    check_every_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    probe_within_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Listen(Value, frozen=True):
+    """Where to listen. Only tests and unusual machines change the ports; the packet rules must then agree."""
+
+    inbound: Port = ports.INBOUND
+    outbound: Port = ports.OUTBOUND
+    dns: Port = ports.DNS
+
+
+class Config(Value, frozen=True):
+    """
+    Args:
+        admin_socket: path of the private Unix socket.
+        pod_uid: which pod this is, for the issuer and the stream.
+        probes: by path on the health port.
+        drain_s: how long connections may finish after SIGTERM.
+    """
+
+    admin_socket: str
+    snapshot: SnapshotStream | SnapshotFile
+    identity: IssuedIdentity | FileIdentity | None = None
+    pod_uid: str = ""
+    listen: Listen = Listen()
+    interception: Interception = Interception()
+    probes: dict[str, Probe] = {}
+    access_log: Literal["json", "off"] = "json"
+    drain_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
+
+
+def parse_config(data: bytes) -> Config:
+    """The configuration that the JSON text `data` holds, or ConfigError."""
+    try:
+        config = msgspec.json.decode(data, type=Config)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise ConfigError(*path_of(str(exc))) from exc
+    if isinstance(config.snapshot, SnapshotStream) and config.identity is None:
+        raise ConfigError("identity", "the snapshot stream needs an identity")
+    if isinstance(config.snapshot, SnapshotStream) and not config.pod_uid:
+        raise ConfigError("podUid", "the snapshot stream needs it")
+    return config

@@ -1,0 +1,105 @@
+"""Errors by blame. A refusal is no error but a value (`Denied`); a bug is an AssertionError.
+
+    MeshError
+      ConfigError          whoever wrote the document
+      PeerError            the downstream: ProtocolViolation, TlsRejected
+      UpstreamError        the upstream: ConnectFailed, TimedOut, Reset, NoEndpoint, BadResponse, NotResolved,
+                           NotVerified, WrongIdentity
+      Unavailable          this sidecar cannot do it now: no identity, no snapshot, secret missing
+
+`proxy/respond.py` alone maps them to a status. Every class but ConfigError knows its `reason`.
+"""
+
+from .reason import Reason
+
+
+class MeshError(Exception):
+    """Anything that is expected to go wrong: one line in the log, never a traceback."""
+
+
+class ConfigError(MeshError):
+    """A document is not valid.
+
+    Args:
+        where: path to the field, `inbound.routes[2].name`; empty for the whole document.
+        problem: what is wrong with it, and the cure where one is known.
+    """
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}" if where else problem)
+        self.where = where
+        self.problem = problem
+
+
+class ReasonedError(MeshError):
+    reason: Reason
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.reason.token)
+        self.detail = detail
+
+
+class PeerError(ReasonedError):
+    """The downstream did it."""
+
+
+class ProtocolViolation(PeerError):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason = reason
+        super().__init__(detail)
+
+
+class TlsRejected(PeerError):
+    reason = Reason.PEER_NOT_VERIFIED
+
+
+class DownstreamTimedOut(PeerError):
+    reason = Reason.TIMED_OUT_DOWNSTREAM
+
+
+class DownstreamGone(PeerError):
+    """The downstream closed or reset while it still had an answer to get; there is nobody left to tell."""
+
+    reason = Reason.TIMED_OUT_DOWNSTREAM
+
+
+class UpstreamError(ReasonedError):
+    """The upstream did it, or the way to it."""
+
+
+class ConnectFailed(UpstreamError):
+    reason = Reason.CONNECT_FAILED
+
+
+class TimedOut(UpstreamError):
+    reason = Reason.TIMED_OUT
+
+
+class Reset(UpstreamError):
+    reason = Reason.RESET
+
+
+class NoEndpoint(UpstreamError):
+    reason = Reason.NO_ENDPOINT
+
+
+class BadResponse(UpstreamError):
+    reason = Reason.BAD_RESPONSE
+
+
+class NotResolved(UpstreamError):
+    reason = Reason.NAME_NOT_RESOLVED
+
+
+class NotVerified(UpstreamError):
+    reason = Reason.SERVER_NOT_VERIFIED
+
+
+class WrongIdentity(UpstreamError):
+    reason = Reason.WRONG_IDENTITY
+
+
+class Unavailable(ReasonedError):
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(detail)

@@ -1,0 +1,75 @@
+"""HTTP heads as values: what `protocol/` reads and writes and what the recipes pass along.
+
+Names and values are bytes as received (RFC 9110 s5.5 lets values hold bytes above 0x7f); names keep their case, compare them
+through `lower()`. Whoever holds a head may rely on `protocol/framing.py` having judged it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class BodyKind(Enum):
+    NONE = "none"
+    LENGTH = "length"       # exactly `length` bytes
+    CHUNKED = "chunked"
+    UNTIL_CLOSE = "close"   # responses only
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """How the bytes after a head are delimited. `length` counts for LENGTH only (and is > 0 there)."""
+
+    kind: BodyKind
+    length: int = 0
+
+
+NO_BODY = Body(BodyKind.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A judged request head.
+
+    Args:
+        method: a token, as received (methods are case-sensitive).
+        target: origin-form path with query, or `*` for OPTIONS; exactly the bytes that are forwarded and that policy judged.
+        host: the one authority, lower case, without port, without trailing dot: the same value feeds policy, SNI and log.
+        port: the port in Host, or None.
+        headers: end-to-end fields only: hop-by-hop, framing, Host and identity-bearing fields are gone; order kept.
+        is_last: the client will send no further request on this connection.
+        expects_continue: the client waits for 100 before it sends the body.
+    """
+
+    method: bytes
+    target: bytes
+    host: bytes
+    port: int | None
+    headers: Headers
+    body: Body
+    is_last: bool
+    expects_continue: bool = False
+
+    @property
+    def path(self) -> bytes:
+        return self.target.partition(b"?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """A judged response head.
+
+    Args:
+        status: 100..599.
+        headers: end-to-end fields only, as for requests; Content-Length stays out too, `body` says it.
+        content_length: what Content-Length said, also where no body follows (HEAD, 304), else None.
+        is_last: the server will answer no further request on this connection.
+    """
+
+    status: int
+    phrase: bytes
+    headers: Headers
+    body: Body
+    content_length: int | None
+    is_last: bool

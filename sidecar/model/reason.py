@@ -1,0 +1,201 @@
+"""Why something was refused or failed: one stable code for each reason, with the cause and the cure that a person needs.
+
+A reason is a value, not an exception. It appears in the response (`x-bartizan-reason`), in the access log and in the metric,
+and `bartizan explain CODE` prints the texts below. Codes never change their meaning and are never used again.
+
+    BZ01xx  what enters a pod         BZ04xx  the other side of a forwarded request
+    BZ02xx  what leaves a pod         BZ05xx  certificates and identities
+    BZ03xx  malformed HTTP            BZ06xx  our own state
+"""
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """One reason. `code` is what machines read, `token` what people read, `cause` and `cure` what `explain` prints."""
+
+    def __init__(self, code: str, token: str, cause: str, cure: str) -> None:
+        self.code = code
+        self.token = token
+        self.cause = cause
+        self.cure = cure
+
+    # -- what enters a pod
+    NO_ROUTE = (
+        "BZ0101", "no-route",
+        "No rule of this workload matches the port, method, path and headers of the request; what no rule allows is refused.",
+        "Add a rule to the annotation bartizan.dev/routes of the destination's pod or of its workload.",
+    )
+    NOT_ALLOWED = (
+        "BZ0102", "identity-not-allowed",
+        "A rule matches the request, but its `allow` does not name the caller's identity.",
+        "Add the caller's service account to `allow` of that rule, or call with the right service account.",
+    )
+    PLAINTEXT = (
+        "BZ0103", "plaintext-refused",
+        "The port accepts mesh mTLS only and the peer sent plaintext or a TLS of its own: it has no sidecar, or its sidecar was by-passed.",
+        "Give the caller a sidecar, or let a MeshPolicy make this workload `permissive` until a date.",
+    )
+    PERMISSIVE_ENDED = (
+        "BZ0104", "permissive-ended",
+        "Plaintext was let through until the date in the MeshPolicy; that date is past.",
+        "Give the caller a sidecar, or move the date in the MeshPolicy.",
+    )
+    OWN_PORT = (
+        "BZ0105", "own-port",
+        "The connection's original destination is one of the sidecar's own ports, or it was not redirected at all.",
+        "Call the application's port. Nobody but the kernel's redirect connects to the sidecar's ports.",
+    )
+    # -- what leaves a pod
+    HOST_NOT_APPROVED = (
+        "BZ0201", "host-not-approved",
+        "No entry of this workload's bartizan.dev/egress, approved by an EgressPolicy, names this host and port.",
+        "Ask for the host in bartizan.dev/egress and have an EgressPolicy approve it for this workload.",
+    )
+    ADDRESS_NOT_APPROVED = (
+        "BZ0202", "address-not-approved",
+        "The connection names no host (no Host header, no SNI) and no approved address range covers its destination.",
+        "Call the host by name, or have the address range approved (`cidr`).",
+    )
+    CLIENT_CERTIFICATE_MISSING = (
+        "BZ0203", "client-certificate-missing",
+        "The host asks for mutual TLS and the Secret with the client certificate is missing or unusable. Nothing was sent.",
+        "Create the Secret (tls.crt, tls.key) in the workload's namespace.",
+    )
+    SPECIAL_ADDRESS = (
+        "BZ0204", "special-address",
+        "The approved name resolves to a loopback, link-local, private, cluster or otherwise special address only.",
+        "If that is meant, let the EgressPolicy name the range in `specialAddresses`; otherwise look who answers for the name.",
+    )
+    ROOTS_UNUSABLE = (
+        "BZ0205", "roots-unusable",
+        "The CA bundle that this host is to be verified with is missing or unreadable. Nothing was sent.",
+        "Put a PEM bundle into `caBundle` of the EgressPolicy, or leave it out to use the system's roots.",
+    )
+    SERVER_NOT_VERIFIED = (
+        "BZ0206", "server-not-verified",
+        "The external server's certificate does not chain to the roots or is not for this host, or TLS failed. Nothing was sent.",
+        "Look at the detail in the access log; correct the server, or the CA bundle of the EgressPolicy.",
+    )
+    REDIRECT_LOST = (
+        "BZ0207", "redirect-lost",
+        "The sidecar's own test says that a rule of the interception is gone; what leaves the pod is closed until it is back.",
+        "Restart the pod. Find out who changed packet rules: nobody but the init container should hold NET_ADMIN.",
+    )
+    MISDIRECTED = (
+        "BZ0208", "misdirected",
+        "A second request on the connection names another port, or Host and the TLS name disagree.",
+        "Send each host its own connection.",
+    )
+    # -- malformed HTTP
+    BAD_HEAD = (
+        "BZ0301", "malformed-head",
+        "The request line or a header field breaks RFC 9112: bare line feed, folding, control byte, name that is no token.",
+        "Mend the client; the access log names the byte rule that was broken.",
+    )
+    BAD_FRAMING = (
+        "BZ0302", "ambiguous-framing",
+        "Content-Length and Transfer-Encoding disagree, repeat, or are not exactly what RFC 9112 allows; two hops could read it differently.",
+        "Send one Content-Length, or Transfer-Encoding: chunked, never both.",
+    )
+    BAD_HOST = (
+        "BZ0303", "bad-host",
+        "The request has no Host, several, or one that is no plain host name with optional port.",
+        "Send exactly one Host header that equals the authority of the target.",
+    )
+    BAD_TARGET = (
+        "BZ0304", "unsafe-path",
+        "The target is not a plain origin-form path: dot segment, empty segment, encoded slash, parameter, fragment or bad escape.",
+        "Send the path in its normal form.",
+    )
+    METHOD = (
+        "BZ0305", "method-refused",
+        "CONNECT and TRACE are not forwarded.",
+        "Use another method; tunnels are declared as TCP.",
+    )
+    HEAD_TOO_LARGE = (
+        "BZ0306", "head-too-large",
+        "The head of the request is longer than 64 KiB or has more than 100 fields.",
+        "Send fewer or shorter header fields.",
+    )
+    VERSION = (
+        "BZ0307", "version-refused",
+        "The request is neither HTTP/1.1 nor HTTP/1.0.",
+        "Speak HTTP/1.1, or declare the port `opaque` if it is not HTTP.",
+    )
+    EXPECTATION = (
+        "BZ0308", "expectation-refused",
+        "Expect holds something other than 100-continue.",
+        "Leave the header out.",
+    )
+    TARGET_TOO_LONG = (
+        "BZ0309", "target-too-long",
+        "The request target is longer than 8 KiB.",
+        "Send a shorter path or query.",
+    )
+    NOT_HTTP = (
+        "BZ0310", "not-http",
+        "The port's protocol is HTTP and the bytes are not.",
+        "Declare the port in bartizan.dev/ports: `PORT: opaque`.",
+    )
+    TIMED_OUT_DOWNSTREAM = (
+        "BZ0311", "downstream-timed-out",
+        "The client did not send its request, or did not take the answer, in time.",
+        "Look at the client and the network between.",
+    )
+    # -- the other side
+    CONNECT_FAILED = (
+        "BZ0401", "connect-failed",
+        "The upstream could not be connected to.",
+        "See that it listens on the pod address, not on 127.0.0.1 only, and on this port.",
+    )
+    TIMED_OUT = (
+        "BZ0402", "upstream-timed-out",
+        "The upstream did not answer in time.",
+        "Look at the upstream.",
+    )
+    RESET = (
+        "BZ0403", "upstream-reset",
+        "The upstream closed or reset the connection before the answer was complete.",
+        "If it happens to idle connections: let the server's keep-alive time exceed 60 s.",
+    )
+    NO_ENDPOINT = (
+        "BZ0404", "no-endpoint",
+        "The Service has no ready endpoint that is a pod of the mesh.",
+        "See that pods of the Service are ready and have a sidecar.",
+    )
+    BAD_RESPONSE = (
+        "BZ0405", "bad-response",
+        "The upstream's answer is not well-formed HTTP/1.1.",
+        "Mend the server; the access log names what was wrong.",
+    )
+    NAME_NOT_RESOLVED = (
+        "BZ0406", "name-not-resolved",
+        "The resolvers that the mesh trusts have no address for the name.",
+        "See that the name exists and that the resolvers in the MeshPolicy answer.",
+    )
+    # -- certificates and identities
+    PEER_NOT_VERIFIED = (
+        "BZ0501", "peer-not-verified",
+        "The peer's certificate does not chain to the mesh's roots, or carries no single valid SPIFFE ID.",
+        "See that both sides have current certificates of the same trust domain.",
+    )
+    WRONG_IDENTITY = (
+        "BZ0502", "wrong-identity",
+        "The endpoint proved an identity other than the one that the mesh names for it.",
+        "Look for a stale endpoint or an impostor; the access log has both identities.",
+    )
+    NO_IDENTITY = (
+        "BZ0503", "no-identity",
+        "This sidecar has no valid certificate: not issued yet, or ended while the issuer was away.",
+        "See that the issuer is reachable and accepts the pod's token.",
+    )
+    # -- our own state
+    NO_SNAPSHOT = (
+        "BZ0601", "no-snapshot",
+        "This sidecar has no configuration yet; until it has, everything is refused.",
+        "See that the injector is reachable and that the pod is known to it.",
+    )
+
+
+BY_CODE = {reason.code: reason for reason in Reason}

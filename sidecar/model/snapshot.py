@@ -1,0 +1,274 @@
+"""The snapshot: everything one workload's sidecar needs to know about the mesh, in one immutable value.
+
+The compiler (`injector/compile`) writes it, the stream carries it as JSON, the sidecar takes it whole or not at all. It holds
+no Kubernetes object and no YAML. Names are those of the JSON form (camelCase there). Unknown fields are refused, so that two
+versions cannot silently disagree about a rule.
+"""
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+
+from . import identity
+from .address import canonical
+from .errors import ConfigError
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """Base of all configuration structs."""
+
+
+# -- who this is
+
+
+class Workload(Value, frozen=True):
+    """The pod that the snapshot is for."""
+
+    identity: str                       # its SPIFFE ID
+    namespace: Name
+    pod: str = ""                       # name, for logs
+    addresses: tuple[str, ...] = ()     # its own; a destination among them is served in-process
+
+
+# -- what enters
+
+
+class PathMatch(Value, frozen=True):
+    """`Exact` compares whole paths; `PathPrefix` compares whole segments: /app matches /app and /app/x, not /apple."""
+
+    value: Annotated[str, msgspec.Meta(pattern="^/", max_length=1024)]
+    type: Literal["Exact", "PathPrefix"] = "PathPrefix"
+
+
+class HeaderMatch(Value, frozen=True):
+    """The field's name in any case, its value exactly. A field that repeats never matches."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=256)]
+    value: Annotated[str, msgspec.Meta(max_length=4096)]
+
+
+class Match(Value, frozen=True):
+    """All that is given must hold."""
+
+    path: PathMatch | None = None
+    method: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z-]{0,31}$")] | None = None
+    headers: tuple[HeaderMatch, ...] = ()
+
+
+class Allow(Value, frozen=True):
+    """A caller: its service account, in `namespace`. `*` stands for any one whole name. The trust domain is always ours."""
+
+    service_account: Name
+    namespace: Name
+
+
+class Route(Value, frozen=True):
+    """One inbound rule.
+
+    Args:
+        port: the application's port that it is about; None: every port.
+        matches: alternatives; empty: every request, and every TCP connection.
+        allow: the callers; empty: nobody.
+    """
+
+    name: Name
+    allow: tuple[Allow, ...]
+    port: Port | None = None
+    matches: tuple[Match, ...] = ()
+
+
+class Inbound(Value, frozen=True):
+    """What may enter the pod.
+
+    Args:
+        mode: `strict` takes mesh mTLS only.
+        permissive_until: Unix seconds; from then on `permissive` means `strict`.
+        routes: None means the workload declared none; then `without_routes` decides.
+        without_routes: `mesh` lets any verified mesh identity in, `nothing` nobody.
+        ports: protocol by application port; a port that is not listed is `http` if the caller's sidecar says so, else opaque.
+    """
+
+    mode: Literal["strict", "permissive"] = "strict"
+    permissive_until: float | None = None
+    routes: tuple[Route, ...] | None = None
+    without_routes: Literal["mesh", "nothing"] = "mesh"
+    ports: dict[int, Literal["http", "opaque"]] = {}
+
+
+# -- what leaves
+
+
+class Endpoint(Value, frozen=True):
+    """One pod behind a Service: its address, the application's port there, the SPIFFE ID that it must prove."""
+
+    address: str
+    port: Port
+    identity: str
+
+
+class Service(Value, frozen=True):
+    """One port of one Service in the mesh.
+
+    Args:
+        name: `orders.shop`, for logs.
+        addresses: its cluster IPs; empty for a headless Service, whose endpoints are dialled themselves.
+        protocol: `http` balances requests, `opaque` balances connections and is never peeked at.
+    """
+
+    name: Name
+    port: Port
+    addresses: tuple[str, ...] = ()
+    protocol: Literal["http", "opaque"] = "http"
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class ClientCertificate(Value, frozen=True):
+    """The certificate to present to an external host; PEM. Both None: the Secret is missing, and the host answers 503."""
+
+    name: Name
+    chain: str | None = None
+    key: str | None = None
+
+
+class Origination(Value, frozen=True):
+    """How the sidecar speaks TLS to an external host.
+
+    Args:
+        port: where the host listens for TLS.
+        roots: PEM bundle to verify with; None: the system's roots.
+        client_certificate: present means mutual TLS.
+    """
+
+    port: Port = 443
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    roots: str | None = None
+    client_certificate: ClientCertificate | None = None
+
+
+class EgressHost(Value, frozen=True):
+    """An approved external host.
+
+    Args:
+        host: lower-case DNS name; `*.example.com` stands for one label or more before example.com, never for none.
+        plain_ports: where the application speaks plain HTTP and the sidecar originates TLS.
+        tls_ports: where the application's own TLS passes through after its SNI was judged.
+        special_addresses: CIDRs of special ranges that the name may resolve to.
+        rule: which approval it rests on, for log and metric.
+    """
+
+    host: Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+                                      max_length=253)]
+    rule: Name
+    plain_ports: tuple[Port, ...] = (80,)
+    tls_ports: tuple[Port, ...] = (443,)
+    tls: Origination = Origination()
+    special_addresses: tuple[str, ...] = ()
+
+
+class EgressRange(Value, frozen=True):
+    """An approved range of external addresses, TCP, passed through as it is. No ports: every port."""
+
+    cidr: str
+    rule: Name
+    ports: tuple[Port, ...] = ()
+
+
+class Outbound(Value, frozen=True):
+    """What may leave the pod.
+
+    Args:
+        resolvers: name servers, `10.96.0.10` or `10.96.0.10:5353`; the pod's own resolv.conf never counts.
+        cluster_domain: names below it are asked of the resolvers whether or not egress approves them.
+        cluster_ranges: pod and Service ranges; special for every external name.
+    """
+
+    services: tuple[Service, ...] = ()
+    hosts: tuple[EgressHost, ...] = ()
+    ranges: tuple[EgressRange, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    cluster_ranges: tuple[str, ...] = ()
+
+
+class Snapshot(Value, frozen=True):
+    workload: Workload
+    version: Literal[1] = 1
+    inbound: Inbound = Inbound()
+    outbound: Outbound = Outbound()
+
+
+def _check(snapshot: Snapshot) -> None:
+    """What types cannot say."""
+    def address(where: str, text: str) -> None:
+        try:
+            if str(canonical(text)) != text:
+                raise ConfigError(where, f"{text!r} is not in canonical form; write {canonical(text)}")
+        except ValueError as exc:
+            raise ConfigError(where, f"{text!r} is no IP address") from exc
+
+    def network(where: str, text: str) -> None:
+        import ipaddress  # noqa: PLC0415 -- cold
+
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as exc:
+            raise ConfigError(where, str(exc)) from exc
+
+    def spiffe(where: str, text: str) -> None:
+        try:
+            identity.parse(text)
+        except ValueError as exc:
+            raise ConfigError(where, str(exc)) from exc
+
+    spiffe("workload.identity", snapshot.workload.identity)
+    for i, text in enumerate(snapshot.workload.addresses):
+        address(f"workload.addresses[{i}]", text)
+    if snapshot.inbound.mode == "permissive" and snapshot.inbound.permissive_until is None:
+        raise ConfigError("inbound.permissiveUntil", "permissive needs the date at which it ends")
+    names = [route.name for route in snapshot.inbound.routes or ()]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ConfigError(f"inbound.routes[{i}].name", f"{name!r} is the name of an earlier route")
+    for i, service in enumerate(snapshot.outbound.services):
+        for j, text in enumerate(service.addresses):
+            address(f"outbound.services[{i}].addresses[{j}]", text)
+        for j, endpoint in enumerate(service.endpoints):
+            address(f"outbound.services[{i}].endpoints[{j}].address", endpoint.address)
+            spiffe(f"outbound.services[{i}].endpoints[{j}].identity", endpoint.identity)
+    for i, host in enumerate(snapshot.outbound.hosts):
+        for j, text in enumerate(host.special_addresses):
+            network(f"outbound.hosts[{i}].specialAddresses[{j}]", text)
+    for i, item in enumerate(snapshot.outbound.ranges):
+        network(f"outbound.ranges[{i}].cidr", item.cidr)
+    for i, text in enumerate(snapshot.outbound.cluster_ranges):
+        network(f"outbound.clusterRanges[{i}]", text)
+
+
+def path_of(message: str) -> tuple[str, str]:
+    """Split msgspec's `problem - at `$.a.b[0]`` into (a.b[0], problem)."""
+    problem, _, where = message.partition(" - at `$")
+    return where.rstrip("`").lstrip("."), problem
+
+
+def parse_snapshot(data: bytes) -> Snapshot:
+    """The snapshot that the JSON text `data` holds: complete and valid, or ConfigError."""
+    try:
+        snapshot = msgspec.json.decode(data, type=Snapshot)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise ConfigError(*path_of(str(exc))) from exc
+    _check(snapshot)
+    return snapshot
+
+
+def render_snapshot(snapshot: Snapshot) -> bytes:
+    """The one JSON text of a snapshot: equal snapshots give equal bytes."""
+    return msgspec.json.encode(snapshot, order="deterministic")
+
+
+def digest(data: bytes) -> str:
+    """The version that both ends of the stream speak of: the hash of the text."""
+    return hashlib.sha256(data).hexdigest()[:32]
