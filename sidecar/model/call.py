@@ -1,0 +1,58 @@
+"""A whole HTTP request and its answer, as the control endpoints see them: issuer, webhook, stream, health, metrics, admin.
+
+Unlike the heads in `message.py` these hold their body and are never forwarded.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from .identity import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What a verified certificate says of the other end.
+
+    Args:
+        identity: its SPIFFE ID; None for a certificate without one (the mesh's own HTTPS).
+        pod_uid: the pod that the certificate was issued to; empty if it does not say.
+        serial: of the leaf.
+        fingerprint: SHA-256 of the leaf's DER, hex.
+        not_after: Unix seconds.
+    """
+
+    identity: SpiffeId | None
+    pod_uid: str
+    serial: int
+    fingerprint: str
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    Args:
+        path: without query.
+        headers: names in lower case.
+        remote: the caller's IP address, canonical; empty on a Unix socket.
+        peer: the caller's verified certificate, if TLS asked for one.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    remote: str = ""
+    peer: Peer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
