@@ -1,0 +1,54 @@
+"""One deadline a connection, moved from phase to phase.
+
+A cancel scope for each wait would cost more than the wait; so a connection has one, and each step says how long it may take and
+what it is called. When it fires, the phase decides whom to blame.
+"""
+
+from types import TracebackType
+
+import trio
+
+from ..model.errors import DownstreamTimedOut, MeshError, TimedOut
+
+
+class Deadline:
+    """Use as a context manager around the life of a connection.
+
+    Raises on leaving, if time ran out: `TimedOut` in a phase of the upstream's, `DownstreamTimedOut` in one of the downstream's.
+    """
+
+    __slots__ = ("_is_upstream", "_phase", "_scope")
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+        self._phase = ""
+        self._is_upstream = False
+
+    def downstream(self, phase: str, seconds: float) -> None:
+        """From now on the downstream has `seconds` for `phase`."""
+        self._phase, self._is_upstream = phase, False
+        self._scope.deadline = trio.current_time() + seconds
+
+    def upstream(self, phase: str, seconds: float) -> None:
+        """From now on the upstream has `seconds` for `phase`."""
+        self._phase, self._is_upstream = phase, True
+        self._scope.deadline = trio.current_time() + seconds
+
+    def lift(self) -> None:
+        """No deadline until the next phase (a relay that has its own idle rule)."""
+        self._scope.deadline = float("inf")
+
+    def error(self) -> MeshError:
+        return (TimedOut if self._is_upstream else DownstreamTimedOut)(self._phase)
+
+    def __enter__(self) -> "Deadline":
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        swallowed = bool(self._scope.__exit__(kind, exc, traceback))
+        if self._scope.cancelled_caught:
+            raise self.error()
+        return swallowed

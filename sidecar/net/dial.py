@@ -1,0 +1,69 @@
+"""Connect to an address. Names never get here: they are resolved, and judged, before (`net/resolve.py`)."""
+
+import errno
+import os
+import socket
+
+from trio.lowlevel import notify_closing, wait_writable
+
+from ..model.address import Address
+from ..model.errors import ConnectFailed
+
+_SO_MARK = 36
+
+
+class OwnPorts:
+    """The local ports of connections that we opened and that are still being established.
+
+    Were the packet rule that exempts us lost, our own connection would come back to our outbound listener, and that would dial
+    again: the listener looks here first.
+    """
+
+    def __init__(self) -> None:
+        self._ports: set[int] = set()
+
+    def __contains__(self, port: int) -> bool:
+        return port in self._ports
+
+    def add(self, port: int) -> None:
+        self._ports.add(port)
+
+    def discard(self, port: int) -> None:
+        self._ports.discard(port)
+
+
+class Dialer:
+    """
+    Args:
+        mark: SO_MARK for every own socket, where the exemption goes by mark; None: it goes by UID.
+    """
+
+    def __init__(self, mark: int | None = None) -> None:
+        self._mark = mark
+        self.own_ports = OwnPorts()
+
+    async def connect(self, to: Address) -> socket.socket:
+        """A connected non-blocking socket, or ConnectFailed. After cancellation nothing is left open. The caller sets the deadline."""
+        sock = socket.socket(socket.AF_INET6 if ":" in to.host else socket.AF_INET, socket.SOCK_STREAM)
+        own_port = 0
+        try:
+            sock.setblocking(False)
+            if self._mark is not None:
+                sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, self._mark)
+            error = sock.connect_ex((to.host, to.port))
+            if error == errno.EINPROGRESS:
+                own_port = sock.getsockname()[1]
+                self.own_ports.add(own_port)
+                await wait_writable(sock)
+                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise ConnectFailed(f"{to}: {os.strerror(error)}")
+        except BaseException as exc:
+            notify_closing(sock)
+            sock.close()
+            if isinstance(exc, OSError):
+                raise ConnectFailed(f"{to}: {exc.strerror}") from exc
+            raise
+        finally:
+            self.own_ports.discard(own_port)
+        return sock

@@ -1,0 +1,113 @@
+"""Listening sockets, the accept loop, and the one supervisor of connections.
+
+The supervisor is the only place that catches what it does not know: a bug in one connection ends that connection, is counted
+and printed, and the server lives on.
+"""
+
+import errno
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+
+import trio
+from trio.lowlevel import wait_readable
+
+from ..model.errors import ConfigError, MeshError
+
+BACKLOG = 1024
+ACCEPT_AT_ONCE = 64     # then the connections already there get their turn
+OUT_OF_FILES_PAUSE_S = 0.1
+
+ConnectionHandler = Callable[[socket.socket], Awaitable[None]]
+
+
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """A listening socket; `::` takes IPv4 too. ConfigError names the port and the cure if it is in use."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        cure = "; another process has it: is a sidecar running already?" if exc.errno == errno.EADDRINUSE else ""
+        raise ConfigError("listen", f"cannot listen on {host} port {port}: {exc.strerror}{cure}") from exc
+    return sock
+
+
+def listen_unix(path: str) -> socket.socket:
+    """A listening Unix socket, mode 0600; a stale one of that name is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        if os.path.exists(path):
+            os.unlink(path)
+        sock.setblocking(False)
+        sock.bind(path)
+        sock.listen(16)
+    except OSError as exc:
+        sock.close()
+        raise ConfigError("adminSocket", f"cannot listen on {path}: {exc.strerror}") from exc
+    finally:
+        os.umask(old)
+    return sock
+
+
+def has_ipv6() -> bool:
+    """Whether the kernel speaks IPv6 here at all."""
+    return os.path.exists("/proc/net/if_inet6")
+
+
+class Bugs:
+    """How many connections ended with an exception that nobody expected. Zero in every test."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def report(self, exc: BaseException) -> None:
+        self.count += 1
+        traceback.print_exception(exc, file=sys.stderr)
+
+
+async def serve_listener(listener: socket.socket, handler: ConnectionHandler, bugs: Bugs) -> None:
+    """Accept for ever; each connection gets a task, and its socket is closed when the task ends, however it ends.
+
+    Cancelling ends the accepting and every connection.
+    """
+    try:
+        async with trio.open_nursery() as connections:
+            while True:
+                await wait_readable(listener)
+                for _ in range(ACCEPT_AT_ONCE):
+                    try:
+                        sock, _ = listener.accept()
+                    except BlockingIOError:
+                        break
+                    except OSError as exc:
+                        if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                            await trio.sleep(OUT_OF_FILES_PAUSE_S)
+                        break
+                    sock.setblocking(False)
+                    connections.start_soon(_supervise, sock, handler, bugs)
+    finally:
+        listener.close()
+
+
+async def _supervise(sock: socket.socket, handler: ConnectionHandler, bugs: Bugs) -> None:
+    try:
+        await handler(sock)
+    except (MeshError, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # told where it happened; here it only ends the connection
+    except* (MeshError, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    except* Exception as group:
+        bugs.report(group)
+    finally:
+        if sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(sock)
+            sock.close()

@@ -1,0 +1,214 @@
+"""Small HTTP endpoints of our own: health, metrics, admin, issuer, webhook, stream. And the client that calls them.
+
+Trust: requests are a stranger's until the handler has looked at `Call.peer` or a token; heads are judged like everybody's,
+bodies are bounded, every wait has a deadline.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+
+import trio
+from cryptography import x509
+
+from ..model.address import Address, canonical
+from ..model.call import Answer, Call, Handler, Peer
+from ..model.errors import BadResponse, ConnectFailed, DownstreamGone, NotVerified, PeerError, ProtocolViolation, TlsRejected
+from ..model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
+from ..model.reason import Reason
+from ..protocol import render
+from .deadline import Deadline
+from .dial import Dialer
+from .http1 import Http1Connection
+from .listener import Bugs, listen_tcp, serve_listener
+from .socket_stream import SocketStream
+from .tls_context import Credentials, ServerCredentials, https_client, https_server
+from .tls_stream import TlsStream
+from .verify import peer_of, verify_host
+
+HANDSHAKE_S = 10.0
+REQUEST_S = 15.0
+ANSWER_S = 60.0
+MAX_BODY_BYTES = 8 << 20
+
+
+async def serve_calls(
+    stream: trio.abc.HalfCloseableStream,
+    handler: Handler,
+    deadline: Deadline,
+    *,
+    remote: str = "",
+    peer: Peer | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> None:
+    """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection)."""
+    connection = Http1Connection(stream, is_server=True)
+    while True:
+        deadline.downstream("request", REQUEST_S)
+        try:
+            request = await connection.read_request()
+            if request is None:
+                return
+            call = await _read_call(connection, request, remote, peer, max_body_bytes)
+        except ProtocolViolation as exc:
+            await _send_answer(connection, Answer(400, f"{exc.reason.token}: {exc}\n".encode(), "text/plain"), close=True)
+            return
+        if call is None:
+            await _send_answer(connection, Answer(413, b"body too large\n", "text/plain"), close=True)
+            return
+        deadline.downstream("answer", ANSWER_S)
+        answer = await handler(call)
+        await _send_answer(connection, answer, close=request.is_last, has_body=request.method != b"HEAD")
+        if request.is_last:
+            return
+
+
+async def _read_call(
+    connection: Http1Connection, request: RequestHead, remote: str, peer: Peer | None, max_body_bytes: int
+) -> Call | None:
+    if request.body.length > max_body_bytes:
+        return None
+    if request.expects_continue:
+        await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = bytearray()
+    while piece := await connection.read_body():
+        body += piece
+        if len(body) > max_body_bytes:
+            return None
+    path, _, query = request.target.decode("ascii").partition("?")
+    headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in request.headers}
+    return Call(request.method.decode("ascii"), path, query, headers, bytes(body), remote, peer)
+
+
+async def _send_answer(connection: Http1Connection, answer: Answer, *, close: bool, has_body: bool = True) -> None:
+    headers: Headers = [(b"content-type", answer.content_type.encode())]
+    headers += [(name.encode(), value.encode()) for name, value in answer.headers]
+    body = Body(BodyKind.LENGTH, len(answer.body)) if answer.body else NO_BODY
+    head = ResponseHead(answer.status, b"", headers, body, len(answer.body), False)
+    text = render.render_response(head, [], close=close, chunk_until_close=False)
+    await connection.send(text + answer.body if has_body else text)
+
+
+async def serve_https(
+    host: str,
+    port: int,
+    credentials: Callable[[], ServerCredentials],
+    handler: Handler,
+    *,
+    trust_domain: str = "",
+    bugs: Bugs | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve for ever; reports the port once it listens.
+
+    Args:
+        credentials: asked for each connection, so that a renewed certificate counts at once.
+        trust_domain: of the client's SVID, where the credentials demand one.
+    """
+    listener = listen_tcp(host, port)
+    current: list[tuple[ServerCredentials, object]] = []
+
+    async def connection(sock: socket.socket) -> None:
+        now = credentials()
+        if not current or current[0][0] is not now:
+            current[:] = [(now, https_server(now))]
+        remote = str(canonical(sock.getpeername()[0]))
+        stream = TlsStream(current[0][1], sock, is_server=True)  # type: ignore[arg-type]
+        try:
+            with Deadline() as deadline:
+                deadline.downstream("handshake", HANDSHAKE_S)
+                await stream.handshake(TlsRejected)
+                demanded = now.client_roots is not None
+                peer = peer_of(stream.connection, trust_domain, TlsRejected) if demanded else None
+                await serve_calls(stream, handler, deadline, remote=remote, peer=peer)
+        except (PeerError, DownstreamGone):
+            pass  # a client that goes away or talks nonsense is its own business
+        finally:
+            stream.close()
+
+    task_status.started(listener.getsockname()[1])
+    await serve_listener(listener, connection, bugs or Bugs())
+
+
+async def call_https(
+    dialer: Dialer,
+    addresses: Sequence[str],
+    url: str,
+    method: str,
+    *,
+    roots: Sequence[x509.Certificate],
+    credentials: Credentials | None = None,
+    headers: Headers | None = None,
+    body: bytes = b"",
+) -> Answer:
+    """Call one of the mesh's own endpoints: chain to `roots`, DNS name verified. The caller sets the deadline.
+
+    Args:
+        addresses: what the host of `url` was resolved to; tried in turn.
+        url: https://host[:port]/path.
+        credentials: ours, to present.
+
+    Raises:
+        UpstreamError: nobody there, not verified, or no HTTP.
+    """
+    host, port, target = split_url(url)
+    error: ConnectFailed | None = None
+    for address in addresses:
+        try:
+            sock = await dialer.connect(Address(address, port))
+            break
+        except ConnectFailed as exc:
+            error = exc
+    else:
+        raise error or ConnectFailed(f"no address for {host}")
+    stream = TlsStream(https_client(roots, credentials), sock, is_server=False, server_name=host)
+    try:
+        await stream.handshake(NotVerified)
+        verify_host(stream.connection, host)
+        return await _ask(stream, method, host, target, headers or [], body)
+    finally:
+        stream.close()
+
+
+async def call_unix(path: str, method: str, target: str, body: bytes = b"") -> Answer:
+    """Call an endpoint behind a Unix socket."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+    except OSError as exc:
+        sock.close()
+        raise ConnectFailed(f"{path}: {exc.strerror}") from exc
+    stream = SocketStream(sock)
+    try:
+        return await _ask(stream, method, "localhost", target, [], body)
+    finally:
+        stream.close()
+
+
+async def _ask(
+    stream: trio.abc.HalfCloseableStream, method: str, host: str, target: str, headers: Headers, body: bytes
+) -> Answer:
+    connection = Http1Connection(stream, is_server=False)
+    framing = Body(BodyKind.LENGTH, len(body)) if body else NO_BODY
+    head = RequestHead(method.encode(), target.encode(), host.encode(), None, headers, framing, True)
+    await connection.send(render.render_request(head, host.encode(), [(b"connection", b"close")]) + body)
+    response = await connection.read_response(method.encode())
+    text = bytearray()
+    while piece := await connection.read_body():
+        text += piece
+        if len(text) > MAX_BODY_BYTES:
+            raise BadResponse("the answer is too large")
+    kind = next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"), "")
+    return Answer(response.status, bytes(text), kind)
+
+
+def split_url(url: str) -> tuple[str, int, str]:
+    """(host, port, target) of an https URL; ValueError if it is none."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    host, colon, port = authority.partition(":")
+    if scheme != "https" or not separator or not host or (colon and not port.isdecimal()):
+        raise ValueError(f"{url!r} is not of the form https://host[:port][/path]")
+    return host, int(port) if colon else 443, slash + path or "/"
+
+
+__all__ = ["MAX_BODY_BYTES", "Reason", "call_https", "call_unix", "serve_calls", "serve_https", "split_url"]

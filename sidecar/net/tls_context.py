@@ -1,0 +1,179 @@
+"""TLS settings, one function for each use. A context is built for one set of credentials and never changed afterwards.
+
+    mesh          TLS 1.3 both ways, both certificates SVIDs, no resumption, ALPN names what flows inside
+    https         the mesh's own endpoints (issuer, webhook, stream): server named by DNS, client by SVID where asked
+    origination   external hosts: chain and name verified, always; there is no setting that turns it off
+
+Trust: every client context here verifies the server, every mesh server context the client.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
+
+from ..model.errors import ConfigError
+from ..model.identity import SpiffeId
+
+ALPN_HTTP1 = b"bartizan/h1"
+ALPN_TCP = b"bartizan/tcp"
+MESH_ALPN = (ALPN_HTTP1, ALPN_TCP)
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+# TLS 1.2 suites with forward secrecy and AEAD only (RFC 9325 s4.2); 1.3 has no others.
+_TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What this workload proves and whom it trusts.
+
+    Args:
+        chain: leaf first, then intermediates; 1..6.
+        roots: the trust bundle.
+        not_after: Unix seconds; when the leaf ends.
+    """
+
+    identity: SpiffeId
+    trust_domain: str
+    chain: tuple[x509.Certificate, ...]
+    key: ec.EllipticCurvePrivateKey
+    roots: tuple[x509.Certificate, ...]
+    not_after: float
+
+
+@dataclass(frozen=True)
+class ServerCredentials:
+    """For the mesh's own HTTPS endpoints.
+
+    Args:
+        client_roots: given, a client certificate that chains to them is demanded.
+    """
+
+    chain: Sequence[x509.Certificate]
+    key: PrivateKey
+    client_roots: Sequence[x509.Certificate] | None = None
+
+
+def _context(method: int, minimum: int) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(minimum)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
+    # OP_NO_TICKET alone still resumes by session ID; with the cache off nothing does (measured).
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    if minimum == SSL.TLS1_2_VERSION:
+        context.set_cipher_list(_TLS12_CIPHERS)
+    return context
+
+
+def _identify(context: SSL.Context, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:
+    context.use_certificate(chain[0])
+    for certificate in chain[1:]:
+        context.add_extra_chain_cert(certificate)
+    context.use_privatekey(key)
+
+
+def _trust(context: SSL.Context, roots: Sequence[x509.Certificate]) -> None:
+    store = context.get_cert_store()
+    assert store is not None
+    for root in roots:
+        store.add_cert(crypto.X509.from_cryptography(root))
+
+
+def _accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_ok: int) -> bool:
+    """OpenSSL's verdict stands; a callback is the only way that pyOpenSSL takes verification flags."""
+    return bool(is_ok)
+
+
+def mesh_server(credentials: Credentials) -> SSL.Context:
+    context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_3_VERSION)
+    _identify(context, credentials.chain, credentials.key)
+    _trust(context, credentials.roots)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept)
+
+    def select(conn: SSL.Connection, offered: list[bytes]) -> bytes:
+        for protocol in offered:
+            if protocol in MESH_ALPN:
+                return protocol
+        raise ValueError("no mesh protocol offered")  # pyOpenSSL turns it into a failed handshake
+
+    context.set_alpn_select_callback(select)
+    return context
+
+
+def mesh_client(credentials: Credentials, alpn: bytes) -> SSL.Context:
+    context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION)
+    _identify(context, credentials.chain, credentials.key)
+    _trust(context, credentials.roots)
+    context.set_verify(SSL.VERIFY_PEER, _accept)
+    context.set_alpn_protos([alpn])
+    return context
+
+
+def https_server(credentials: ServerCredentials) -> SSL.Context:
+    context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_2_VERSION)
+    _identify(context, credentials.chain, credentials.key)
+    if credentials.client_roots is not None:
+        _trust(context, credentials.client_roots)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept)
+    return context
+
+
+def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | None = None) -> SSL.Context:
+    context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION)
+    _trust(context, roots)
+    if credentials is not None:
+        _identify(context, credentials.chain, credentials.key)
+    context.set_verify(SSL.VERIFY_PEER, _accept)
+    context.set_alpn_protos([b"http/1.1"])
+    return context
+
+
+def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None) -> SSL.Context:
+    """For external hosts.
+
+    Args:
+        min_version: "1.2" or "1.3".
+        roots: PEM bundle; None: the system's.
+        chain, key: PEM of the client certificate; both or neither.
+
+    Raises:
+        ConfigError: with `roots` or `clientCertificate` as its place, if the material is unusable. Nothing has been sent.
+    """
+    context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION if min_version == "1.3" else SSL.TLS1_2_VERSION)
+    if roots is None:
+        context.set_default_verify_paths()
+    else:
+        _trust(context, load_roots(roots.encode(), "roots"))
+    if chain is not None and key is not None:
+        try:
+            certificates = x509.load_pem_x509_certificates(chain.encode())
+            private = load_pem_private_key(key.encode(), None)
+            if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+                raise ValueError("the key is neither EC nor RSA")
+            _identify(context, certificates, private)
+            context.check_privatekey()
+        except (ValueError, TypeError, SSL.Error) as exc:
+            raise ConfigError("clientCertificate", f"the client certificate or its key is unusable: {exc}") from exc
+    context.set_verify(SSL.VERIFY_PEER, _accept)
+    context.set_alpn_protos([b"http/1.1"])
+    return context
+
+
+def load_roots(pem: bytes, where: str) -> list[x509.Certificate]:
+    """The certificates of a PEM bundle, or ConfigError."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as exc:
+        raise ConfigError(where, "holds no PEM certificate") from exc
+
+
+def material_digest(*parts: str | None) -> str:
+    """A short name for key material, to tell pools and contexts apart by what they were built from."""
+    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:16]

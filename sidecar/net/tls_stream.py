@@ -1,0 +1,180 @@
+"""TLS on the descriptor: pyOpenSSL drives the non-blocking socket, trio waits where OpenSSL wants to.
+
+OpenSSL reading and writing the descriptor itself costs a third of the CPU of memory BIOs and half of `trio.SSLStream`.
+All calls on one connection come from one trio loop, so that they never overlap; one task may read while another writes.
+
+Trust: the peer is hostile until `handshake` has returned and the caller has looked at its certificate (`net/verify.py`).
+What leaves `receive_some` is authenticated bytes; an end without close_notify is an error, never a quiet end (truncation).
+Spec: RFC 8446 s6.1.
+"""
+
+import socket
+
+import trio
+from OpenSSL import SSL  # noqa: TID251 -- this file owns it
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+from ..model.errors import ReasonedError
+from .socket_stream import abort
+
+RECEIVE_BYTES = 65536
+WRITE_BYTES = 65536   # larger writes would hold the loop for long
+
+
+def _words(exc: SSL.Error) -> str:
+    """What OpenSSL says, for the log: `certificate verify failed`."""
+    reasons = [reason for _, _, reason in exc.args[0]] if exc.args and isinstance(exc.args[0], list | tuple) else []
+    return "; ".join(reason for reason in reasons if reason) or str(exc) or type(exc).__name__
+
+
+class TlsStream(trio.abc.HalfCloseableStream):
+    """
+    Args:
+        context: server or client side, see `net/tls_context.py`; chain verification happens inside the handshake.
+        sock: connected; this object owns it from now on.
+        is_server: which side we are.
+        server_name: SNI to send (client side); None for an address or a mesh peer.
+    """
+
+    def __init__(self, context: SSL.Context, sock: socket.socket, *, is_server: bool, server_name: str | None = None) -> None:
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self.connection = SSL.Connection(context, sock)
+        self._is_receiving = False
+        self._is_sending = False
+        self._is_broken = False
+        if is_server:
+            self.connection.set_accept_state()
+        else:
+            if server_name is not None:
+                self.connection.set_tlsext_host_name(server_name.encode("ascii"))
+            self.connection.set_connect_state()
+
+    async def handshake(self, failed: type[ReasonedError]) -> None:
+        """Raises `failed`, with OpenSSL's words, if the handshake fails. The caller sets the deadline."""
+        try:
+            while True:
+                try:
+                    self.connection.do_handshake()
+                    return
+                except SSL.WantReadError:
+                    await wait_readable(self.sock)
+                except SSL.WantWriteError:
+                    await wait_writable(self.sock)
+        except SSL.SysCallError as exc:
+            self._is_broken = True
+            raise failed(f"connection lost in the TLS handshake ({exc.args[-1]})") from exc
+        except SSL.Error as exc:
+            self._is_broken = True
+            raise failed(f"TLS handshake failed: {_words(exc)}") from exc
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Up to `max_bytes` bytes; b"" only after the peer's close_notify. BrokenResourceError if it was cut off."""
+        if self._is_receiving:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+        self._is_receiving = True
+        try:
+            has_waited = False
+            while True:
+                self._check_open()
+                try:
+                    data = self.connection.recv(max_bytes or RECEIVE_BYTES)
+                except SSL.WantReadError:
+                    has_waited = True
+                    await wait_readable(self.sock)
+                except SSL.WantWriteError:
+                    has_waited = True
+                    await wait_writable(self.sock)
+                except SSL.ZeroReturnError:
+                    await checkpoint()
+                    return b""
+                except SSL.Error as exc:
+                    self._is_broken = True
+                    raise trio.BrokenResourceError(_words(exc)) from exc
+                else:
+                    if not has_waited:
+                        await checkpoint()
+                    return data
+        finally:
+            self._is_receiving = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """After an error or cancellation some, all or none of `data` was sent, and the stream is good for closing only."""
+        if self._is_sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._is_sending = True
+        has_waited = False
+        try:
+            self._check_open()
+            start, end = 0, len(data)
+            piece: bytes | bytearray | memoryview = data
+            while start < end:
+                if end > WRITE_BYTES:
+                    piece = bytes(memoryview(data)[start:start + WRITE_BYTES])
+                try:
+                    start += self.connection.send(piece)
+                    if start < end:
+                        piece = bytes(memoryview(data)[start:start + WRITE_BYTES])
+                except SSL.WantWriteError:
+                    has_waited = True
+                    await wait_writable(self.sock)
+                    self._check_open()
+                except SSL.WantReadError:
+                    has_waited = True
+                    await wait_readable(self.sock)
+                    self._check_open()
+            if not has_waited:
+                await checkpoint()
+        except SSL.Error as exc:
+            self._is_broken = True
+            raise trio.BrokenResourceError(_words(exc)) from exc
+        finally:
+            self._is_sending = False
+
+    def _check_open(self) -> None:
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
+        if self._is_broken:
+            raise trio.BrokenResourceError("the TLS connection is broken")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        if self._is_sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._is_sending = True
+        try:
+            self._check_open()
+            await wait_writable(self.sock)
+        finally:
+            self._is_sending = False
+
+    async def send_eof(self) -> None:
+        """close_notify: the end of our direction only (RFC 8446 s6.1)."""
+        if self._is_sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._check_open()
+        self._notify_close()
+        await checkpoint()
+
+    def _notify_close(self) -> None:
+        try:
+            self.connection.shutdown()
+        except SSL.Error:
+            pass  # the peer is gone, or the socket full: then the peer sees a truncation, which is true
+
+    def close(self) -> None:
+        """close_notify if there is room for it, then close; any number of times. The peer's close_notify is not awaited."""
+        if self.sock.fileno() >= 0:
+            if not self._is_broken:
+                self._notify_close()
+            notify_closing(self.sock)
+            self.sock.close()
+
+    def abort(self) -> None:
+        """Close without close_notify and with a reset: the peer must not take what it got for the whole."""
+        abort(self.sock)
+
+    async def aclose(self) -> None:
+        self.close()
+        await checkpoint()

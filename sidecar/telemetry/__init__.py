@@ -1,0 +1,1 @@
+"""Floor 1: what is told to people and machines."""
