@@ -1,0 +1,97 @@
+"""May this workload reach that external host, or that address? And which endpoint is meant by a destination in the mesh?
+
+Pure. The name that is judged here is the very value that is then resolved, dialled, verified against and logged; the address
+that the application dialled says nothing about a host.
+
+Trust: `host` comes out of `protocol/framing.py` or `protocol/client_hello.py`: lower case, no trailing dot, LDH.
+Only here and in `policy/authorize.py` is a Permit made.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+
+from ..model.address import Address, IpAddress, canonical, is_special
+from ..model.decision import Denied, Permit
+from ..model.reason import Reason
+from ..model.snapshot import EgressHost, EgressRange, Endpoint, Outbound, Service
+
+
+@dataclass(frozen=True, slots=True)
+class ToService:
+    """A destination in the mesh.
+
+    Args:
+        endpoints: the candidates; a single one if the application dialled a pod itself.
+    """
+
+    permit: Permit
+    service: Service
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToHost:
+    permit: Permit
+    approval: EgressHost
+
+
+class OutboundTable:
+    """What leaves, looked up; built once for each snapshot."""
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._services: dict[Address, ToService] = {}
+        for service in outbound.services:
+            permit = Permit(f"service/{service.name}")
+            for endpoint in service.endpoints:
+                self._services.setdefault(
+                    Address(endpoint.address, endpoint.port), ToService(permit, service, (endpoint,))
+                )
+        for service in outbound.services:
+            for address in service.addresses:
+                self._services[Address(address, service.port)] = ToService(
+                    Permit(f"service/{service.name}"), service, service.endpoints
+                )
+        self._exact = {approval.host: approval for approval in outbound.hosts if not approval.host.startswith("*.")}
+        # Longest first: of two wildcards the narrower one decides.
+        self._wild = sorted(
+            (approval for approval in outbound.hosts if approval.host.startswith("*.")), key=lambda a: len(a.host), reverse=True
+        )
+        self._ranges: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, EgressRange]] = [
+            (ipaddress.ip_network(item.cidr), item) for item in outbound.ranges
+        ]
+        self._cluster = [ipaddress.ip_network(text) for text in outbound.cluster_ranges]
+
+    def service(self, to: Address) -> ToService | None:
+        """What in the mesh the application dialled."""
+        return self._services.get(to)
+
+    def host(self, host: str, port: int, *, is_tls: bool) -> ToHost | Denied:
+        """The approval for `host`, reached at `port` by plain HTTP or by the application's own TLS."""
+        approval = self.named(host)
+        if approval is None:
+            return Denied(Reason.HOST_NOT_APPROVED, detail=f"{host} is not approved for this workload")
+        if port not in (approval.tls_ports if is_tls else approval.plain_ports):
+            kind = "TLS" if is_tls else "plain HTTP"
+            return Denied(Reason.HOST_NOT_APPROVED, approval.rule, f"{host} is approved, but not {kind} to port {port}")
+        return ToHost(Permit(approval.rule), approval)
+
+    def named(self, host: str) -> EgressHost | None:
+        exact = self._exact.get(host)
+        if exact is not None:
+            return exact
+        return next((approval for approval in self._wild if host.endswith(approval.host[1:]) and host != approval.host[2:]), None)
+
+    def range(self, to: Address) -> Permit | None:
+        """Leave to relay TCP to an address."""
+        ip = canonical(to.host)
+        for network, item in self._ranges:
+            if network.version == ip.version and ip in network and (not item.ports or to.port in item.ports):
+                return Permit(item.rule)
+        return None
+
+    def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:
+        """Whether an approved name may lead to `ip`: nothing special, nothing of the cluster, unless the approval names it."""
+        if not is_special(ip) and not any(ip.version == net.version and ip in net for net in self._cluster):
+            return True
+        named = (ipaddress.ip_network(text) for text in approval.special_addresses)
+        return any(ip.version == network.version and ip in network for network in named)

@@ -1,0 +1,31 @@
+"""A snapshot made ready for judging: its tables, built once, so that a change applies whole and a request costs look-ups only."""
+
+from dataclasses import dataclass
+
+from ..model import identity
+from ..model.snapshot import Snapshot
+from .authorize import RouteTable
+from .egress import OutboundTable
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    snapshot: Snapshot
+    digest: str
+    routes: RouteTable
+    outbound: OutboundTable
+    trust_domain: str
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, digest: str) -> "Rules":
+        """
+        Args:
+            digest: of the snapshot's text, for status and log.
+        """
+        return cls(
+            snapshot,
+            digest,
+            RouteTable(snapshot.inbound.routes or ()),
+            OutboundTable(snapshot.outbound),
+            identity.parts(identity.parse(snapshot.workload.identity))[0],
+        )

@@ -1,0 +1,87 @@
+"""Our own answers: the one table from reason to status, and the response that explains itself.
+
+A refusal says its code, its token and the nearest rule in headers, and cause and cure in the body, because the person who meets
+it is seldom the one who wrote the rule.
+"""
+
+from typing import NamedTuple
+
+from ..model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
+from ..model.reason import Reason
+from ..protocol import render
+
+
+class Row(NamedTuple):
+    """
+    Args:
+        grpc: status code for gRPC callers (grpc.io "Status codes and their use").
+        closes: the connection cannot go on, since its framing or its peer is in doubt.
+    """
+
+    status: int
+    grpc: int
+    closes: bool
+
+
+TABLE: dict[Reason, Row] = {
+    Reason.NO_ROUTE: Row(403, 7, False),
+    Reason.NOT_ALLOWED: Row(403, 7, False),
+    Reason.PLAINTEXT: Row(403, 7, True),
+    Reason.PERMISSIVE_ENDED: Row(403, 7, True),
+    Reason.OWN_PORT: Row(403, 7, True),
+    Reason.HOST_NOT_APPROVED: Row(403, 7, False),
+    Reason.ADDRESS_NOT_APPROVED: Row(403, 7, True),
+    Reason.CLIENT_CERTIFICATE_MISSING: Row(503, 14, False),
+    Reason.SPECIAL_ADDRESS: Row(403, 7, False),
+    Reason.ROOTS_UNUSABLE: Row(503, 14, False),
+    Reason.SERVER_NOT_VERIFIED: Row(503, 14, False),
+    Reason.REDIRECT_LOST: Row(503, 14, True),
+    Reason.MISDIRECTED: Row(421, 7, True),
+    Reason.BAD_HEAD: Row(400, 13, True),
+    Reason.BAD_FRAMING: Row(400, 13, True),
+    Reason.BAD_HOST: Row(400, 13, True),
+    Reason.BAD_TARGET: Row(400, 13, True),
+    Reason.METHOD: Row(405, 12, True),
+    Reason.HEAD_TOO_LARGE: Row(431, 8, True),
+    Reason.VERSION: Row(505, 12, True),
+    Reason.EXPECTATION: Row(417, 13, True),
+    Reason.TARGET_TOO_LONG: Row(414, 8, True),
+    Reason.NOT_HTTP: Row(400, 13, True),
+    Reason.TIMED_OUT_DOWNSTREAM: Row(408, 4, True),
+    Reason.CONNECT_FAILED: Row(503, 14, False),
+    Reason.TIMED_OUT: Row(504, 4, True),
+    Reason.RESET: Row(502, 14, False),
+    Reason.NO_ENDPOINT: Row(503, 14, False),
+    Reason.BAD_RESPONSE: Row(502, 14, False),
+    Reason.NAME_NOT_RESOLVED: Row(503, 14, False),
+    Reason.PEER_NOT_VERIFIED: Row(403, 16, True),
+    Reason.WRONG_IDENTITY: Row(503, 14, False),
+    Reason.NO_IDENTITY: Row(503, 14, False),
+    Reason.NO_SNAPSHOT: Row(503, 14, False),
+}
+
+
+def explain(reason: Reason, rule: str, detail: str, *, close: bool, has_body: bool = True) -> bytes:
+    """The bytes of the response.
+
+    Args:
+        rule: the nearest rule, if any.
+        detail: what to add to the reason's own words; shown to the caller, so nothing secret.
+        has_body: False for HEAD.
+    """
+    lines = [f"{reason.code} {reason.token}: {reason.cause}"]
+    if detail:
+        lines.append(detail)
+    if rule:
+        lines.append(f"nearest rule: {rule}")
+    lines.append(reason.cure)
+    text = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+    headers: Headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()),
+    ]
+    if rule:
+        headers.append((b"x-bartizan-rule", rule.encode("ascii", "backslashreplace")))
+    body = Body(BodyKind.LENGTH, len(text)) if has_body else NO_BODY
+    head = ResponseHead(TABLE[reason].status, b"", headers, body, len(text), close)
+    return render.render_response(head, [], close=close, chunk_until_close=False) + (text if has_body else b"")

@@ -1,0 +1,55 @@
+"""What every recipe needs, built once by `main` and passed as one parameter. What changes is a `Watched`."""
+
+import random  # noqa: TID251 -- the generator is made by main and passed
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ..model.address import Address
+from ..net.clock import WallClock
+from ..net.dial import Dialer
+from ..net.pool import Pool
+from ..net.tls_mesh import MeshTls
+from ..net.watched import Watched
+from ..policy.rules import Rules
+from ..telemetry.access_log import AccessLog, Record
+from ..telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """
+    Args:
+        rules: None until the first snapshot: everything is refused.
+        tls: None until the first certificate, and after the last one ended.
+        is_outbound_open: the interception was found whole.
+        in_flight: exchanges by endpoint, for balancing.
+    """
+
+    rules: Watched[Rules | None]
+    tls: Watched[MeshTls | None]
+    is_outbound_open: Watched[bool]
+    dialer: Dialer
+    log: AccessLog
+    metrics: Metrics
+    wall: WallClock
+    rng: random.Random
+    pool: Pool = field(default_factory=Pool)
+    in_flight: Counter[Address] = field(default_factory=Counter)
+
+    def tell(self, record: Record) -> None:
+        """Write one exchange or connection down, and count it."""
+        if record.method:
+            labels = (("code", record.code), ("direction", record.direction), ("rule", record.rule),
+                      ("security", record.security), ("status", str(record.status)))
+            self.metrics.count("bartizan_requests_total", labels)
+        else:
+            labels = (("code", record.code), ("direction", record.direction), ("rule", record.rule), ("security", record.security))
+            self.metrics.count("bartizan_connections_total", labels)
+        self.log.add(record)
+
+    def valid_tls(self) -> MeshTls | None:
+        """Our credentials, unless their time is over: then everything that needs them fails closed."""
+        tls = self.tls.current
+        return tls if tls is not None and tls.credentials.not_after > self.wall() else None
+
+

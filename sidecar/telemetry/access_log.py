@@ -1,0 +1,82 @@
+"""One JSON line for each exchange and each opaque connection, allowed or refused.
+
+Everything that a peer chose is escaped by the JSON encoder, so that one record is one line whatever it holds. Query strings stay
+out: they carry secrets. A reader that does not keep up costs lines, which are counted, never the proxy's time.
+"""
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from ..model.reason import Reason
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """What happened.
+
+    Args:
+        time: Unix seconds at the start.
+        direction: `inbound` or `outbound`.
+        security: of the downstream side inbound, of the upstream side outbound: mtls, tls, plaintext, passthrough.
+        peer: the verified SPIFFE ID at the other end.
+        dst: where the connection was going, address and port.
+        status: what was answered; 0: nothing.
+        rule: what allowed it, or the nearest rule of a refusal.
+        received, sent: body bytes from and to the downstream (connections: all bytes).
+        dst_mismatch: the application dialled another address than the judged name resolves to.
+    """
+
+    time: float
+    direction: str
+    dst: str = ""
+    security: str = ""
+    tls: str = ""
+    peer: str = ""
+    source: str = ""
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    status: int = 0
+    code: str = ""
+    reason: str = ""
+    detail: str = ""
+    rule: str = ""
+    upstream: str = ""
+    request_id: str = ""
+    received: int = 0
+    sent: int = 0
+    duration_ms: float = 0.0
+    dst_mismatch: bool = False
+
+    def refuse(self, reason: Reason, detail: str = "") -> None:
+        self.code, self.reason, self.detail = reason.code, reason.token, detail
+
+
+class AccessLog:
+    """
+    Args:
+        write: takes whole lines; BlockingIOError means that they are lost.
+    """
+
+    def __init__(self, write: Callable[[bytes], object] | None) -> None:
+        self._write = write
+        self._encoder = msgspec.json.Encoder(enc_hook=str)
+        self.dropped = 0
+
+    def add(self, record: Record) -> None:
+        if self._write is None:
+            return
+        try:
+            self._write(self._encoder.encode(record) + b"\n")
+        except OSError:
+            self.dropped += 1
+
+
+def stdout_log() -> AccessLog:
+    """To the container's log. Only a pipe is made non-blocking: a terminal shares that setting with its shell."""
+    import stat  # noqa: PLC0415
+
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
+        os.set_blocking(1, False)
+    return AccessLog(lambda line: os.write(1, line))

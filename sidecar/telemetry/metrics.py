@@ -1,0 +1,52 @@
+"""Counters, and their Prometheus text. A plain table of numbers: no locks, no library, since one loop owns it.
+
+Spec: Prometheus text exposition format 0.0.4. Label values are bounded by their sources: codes, rules, identities, never paths.
+"""
+
+from collections.abc import Mapping
+
+Labels = tuple[tuple[str, str], ...]
+
+HELP = {
+    "bartizan_requests_total": "Requests, by direction, answer and reason.",
+    "bartizan_connections_total": "Opaque connections, by direction, outcome and security.",
+    "bartizan_dns_queries_total": "Queries of the application, by decision.",
+    "bartizan_bugs_total": "Connections ended by an error in the sidecar itself.",
+    "bartizan_identity_not_after_seconds": "When the workload's certificate ends, Unix seconds; 0 without one.",
+    "bartizan_ready": "Whether the sidecar is ready.",
+    "bartizan_redirect_intact": "Whether the sidecar's test of the packet rules holds.",
+    "bartizan_access_log_dropped_total": "Access log lines that the reader was too slow for.",
+}
+GAUGES = frozenset({"bartizan_identity_not_after_seconds", "bartizan_ready", "bartizan_redirect_intact"})
+MAX_SERIES = 4096   # beyond it new label sets are counted together, so that no peer can grow our memory
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, Labels], float] = {}
+
+    def count(self, name: str, labels: Labels = (), by: float = 1) -> None:
+        key = (name, labels)
+        if key not in self._values and len(self._values) >= MAX_SERIES:
+            key = (name, (("overflow", "true"),))
+        self._values[key] = self._values.get(key, 0) + by
+
+    def get(self, name: str, labels: Labels = ()) -> float:
+        return self._values.get((name, labels), 0)
+
+    def render(self, gauges: Mapping[str, float]) -> str:
+        """The text; `gauges` are the values that are looked up rather than counted."""
+        lines = []
+        values = {**{(name, ()): value for name, value in gauges.items()}, **self._values}
+        named = ""
+        for (name, labels), value in sorted(values.items()):
+            if name != named:
+                named = name
+                lines += [f"# HELP {name} {HELP[name]}", f"# TYPE {name} {'gauge' if name in GAUGES else 'counter'}"]
+            text = ",".join(f'{label}="{_escape(item)}"' for label, item in labels)
+            lines.append(f"{name}{{{text}}} {value:g}" if text else f"{name} {value:.10g}")
+        return "\n".join(lines) + "\n"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
