@@ -1,0 +1,49 @@
+"""Snapshot, certificate and key from files, read again when they change: the sidecar alone, without a control plane.
+
+A file that cannot be taken leaves what was taken before in force, and is reported once for each change. Replacing by rename (as
+the kubelet and every careful writer do) is atomic; a half-written file fails to parse and is tried again at the next look.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+import trio
+
+from ..model.errors import ConfigError
+
+LOOK_EVERY_S = 0.25
+
+
+def read_file(path: str, where: str) -> bytes:
+    """ConfigError names the file if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as exc:
+        raise ConfigError(where, f"cannot read {path}: {exc.strerror}") from exc
+
+
+def _state(paths: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
+    found = []
+    for path in paths:
+        try:
+            stat = os.stat(path)
+            found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        except OSError:
+            found.append((0, 0, 0))
+    return tuple(found)
+
+
+async def follow_files(paths: tuple[str, ...], take: Callable[[], None]) -> None:
+    """Call `take` at each change of any of `paths`; its ConfigError is reported and changes nothing."""
+    seen = _state(paths)
+    while True:
+        await trio.sleep(LOOK_EVERY_S)
+        now = _state(paths)
+        if now != seen:
+            seen = now
+            try:
+                take()
+            except ConfigError as exc:
+                print(f"bartizan: kept the previous version: {exc}", file=sys.stderr, flush=True)

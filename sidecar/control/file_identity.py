@@ -1,0 +1,41 @@
+"""Credentials from PEM files, checked as a whole before they are taken: key and leaf belong together, the leaf is an SVID."""
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from ..model import identity
+from ..model.config import FileIdentity
+from ..model.errors import ConfigError
+from ..net.tls_context import Credentials, load_roots
+from ..net.verify import read_svid
+from .config_file import read_file
+
+
+def load_credentials(files: FileIdentity) -> Credentials:
+    """ConfigError names the file that is wrong and how."""
+    chain = tuple(load_roots(read_file(files.chain_file, "identity.chainFile"), "identity.chainFile"))
+    roots = tuple(load_roots(read_file(files.roots_file, "identity.rootsFile"), "identity.rootsFile"))
+    try:
+        key = load_pem_private_key(read_file(files.key_file, "identity.keyFile"), None)
+    except (ValueError, TypeError) as exc:
+        raise ConfigError("identity.keyFile", f"holds no usable private key: {exc}") from exc
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError("identity.keyFile", "the key is not ECDSA; SVIDs here are ECDSA P-256")
+    return assemble(chain, key, roots, "identity.chainFile")
+
+
+def assemble(
+    chain: tuple[x509.Certificate, ...], key: ec.EllipticCurvePrivateKey, roots: tuple[x509.Certificate, ...], where: str
+) -> Credentials:
+    leaf = chain[0]
+    if leaf.public_key() != key.public_key():
+        raise ConfigError(where, "the leaf certificate is not for this key")
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        spiffe_id = identity.parse(names.get_values_for_type(x509.UniformResourceIdentifier)[0])
+        domain = identity.parts(spiffe_id)[0]
+        peer = read_svid(leaf, domain)
+    except (ValueError, IndexError, x509.ExtensionNotFound) as exc:
+        raise ConfigError(where, f"the leaf certificate is no SVID: {exc}") from exc
+    return Credentials(spiffe_id, domain, chain, key, roots, peer.not_after)

@@ -1,0 +1,235 @@
+"""What enters the pod, step by step. Nothing is forwarded without a Permit, and only the judge makes one.
+
+    1  where was it going?      the kernel's word; never one of our own ports, never a connection that was not redirected
+    2  what does it speak?      mesh mTLS by ALPN; else plaintext, refused in strict mode before a byte of it is taken
+    3  who is it?               handshake, chain, exactly one SPIFFE ID
+    4  may it?                  per request (HTTP/1.1), per connection and again at each change (TCP)
+    5  forward                  to the address it was going to, the pod's own: listeners on 127.0.0.1 stay private
+
+Trust: everything until step 3 is a stranger's bytes. Who is allowed what is decided in `policy/authorize.py` alone.
+"""
+
+import os
+import socket
+
+import trio
+
+from ..model import ports
+from ..model.address import Address, canonical
+from ..model.call import Handler, Peer
+from ..model.decision import Denied, Permit
+from ..model.errors import MeshError, ReasonedError, TlsRejected
+from ..model.message import Headers, RequestHead
+from ..model.reason import Reason
+from ..net.deadline import Deadline
+from ..net.original_dst import original_dst
+from ..net.peek import peek
+from ..net.service import serve_calls
+from ..net.socket_stream import SocketStream
+from ..net.tls_context import ALPN_HTTP1, MESH_ALPN
+from ..net.tls_stream import TlsStream
+from ..net.verify import peer_of
+from ..policy.authorize import authorize
+from ..policy.rules import Rules
+from ..protocol.client_hello import ClientHello, read_client_hello
+from ..protocol.detect import Detected, detect
+from ..telemetry.access_log import Record
+from .forward import CONNECT_S, Upstream
+from .http import Decision, linger, serve_http
+from .respond import TABLE, explain
+from .runtime import Runtime
+from .tunnel import tunnel
+
+DETECT_S = 10.0
+HANDSHAKE_S = 10.0
+
+
+async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: dict[int, Handler]) -> None:
+    """Serve one connection that arrived at the inbound port.
+
+    Args:
+        own_endpoints: what is answered here although it was sent to the pod: health and metrics, by port.
+    """
+    to = original_dst(sock)                                                                     # 1
+    source = str(canonical(sock.getpeername()[0]))
+    record = Record(runtime.wall(), "inbound", dst=str(to or ""), source=source)
+    if to is not None and to.port in own_endpoints:
+        with Deadline() as deadline:
+            await serve_calls(SocketStream(sock), own_endpoints[to.port], deadline, remote=source)
+        return
+    if to is None or to.port in ports.OWN:
+        record.refuse(Reason.OWN_PORT)
+        runtime.tell(record)
+        return
+    rules = runtime.rules.current
+    try:
+        if rules is None:
+            raise _Refused(Reason.NO_SNAPSHOT)
+        with Deadline() as deadline:                                                            # 2
+            deadline.downstream("first bytes", DETECT_S)
+            hello = await peek(sock, _first_bytes)
+        if isinstance(hello, ClientHello) and set(hello.alpn) & set(MESH_ALPN):
+            await _serve_mesh(sock, to, record, runtime)
+        else:
+            await _serve_plaintext(sock, to, hello is Detected.HTTP1, record, runtime, rules)
+    except ReasonedError as exc:
+        record.refuse(exc.reason, exc.detail)
+        runtime.tell(record)
+    except OSError:
+        pass    # the peer reset before it had said anything
+
+
+class _Refused(ReasonedError):
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__()
+
+
+def _first_bytes(data: bytes) -> ClientHello | Detected | None:
+    """What the connection speaks: a whole ClientHello, or the kind of plaintext; a broken hello is nobody's mTLS."""
+    kind = detect(data)
+    if kind is not Detected.TLS:
+        return kind
+    try:
+        return read_client_hello(data)
+    except ValueError:
+        return Detected.OTHER
+
+
+async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime: Runtime) -> None:
+    tls = runtime.valid_tls()
+    if tls is None:
+        raise _Refused(Reason.NO_IDENTITY)
+    stream = TlsStream(tls.server, sock, is_server=True)
+    try:
+        with Deadline() as deadline:
+            deadline.downstream("TLS handshake", HANDSHAKE_S)
+            try:
+                await stream.handshake(TlsRejected)                                             # 3
+                peer = peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected)
+            except TlsRejected:
+                await _half_close(sock)     # so that the alert arrives before the end does
+                raise
+        record.security = "mtls"
+        record.tls = stream.connection.get_protocol_version_name()
+        record.peer = str(peer.identity)
+        if stream.connection.get_alpn_proto_negotiated() == ALPN_HTTP1:
+            await _serve_requests(stream, to, peer, record, runtime)
+        else:
+            await _serve_opaque(stream, to, peer, record, runtime)
+    finally:
+        stream.close()
+
+
+async def _half_close(sock: socket.socket) -> None:
+    try:
+        await linger(SocketStream(sock))
+    except (trio.BrokenResourceError, OSError):
+        pass
+
+
+async def _serve_plaintext(
+    sock: socket.socket, to: Address, is_http: bool, record: Record, runtime: Runtime, rules: Rules
+) -> None:
+    """The peer has no identity. Strict mode refuses it here, before a byte is taken; permissive mode writes it down."""
+    record.security = "plaintext"
+    stream = SocketStream(sock)
+    judged = _judge(None, None, to, runtime)
+    if isinstance(judged, Denied) and judged.reason in (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED):
+        record.refuse(judged.reason, judged.detail)
+        if is_http:
+            record.status = TABLE[judged.reason].status
+            try:
+                await stream.send_all(explain(judged.reason, "", "", close=True))
+                await linger(stream)
+            except trio.BrokenResourceError:
+                pass
+        runtime.tell(record)
+    elif is_http and rules.snapshot.inbound.ports.get(to.port) != "opaque":
+        await _serve_requests(stream, to, None, record, runtime)
+    else:
+        await _serve_opaque(stream, to, None, record, runtime)
+
+
+def _judge(peer: Peer | None, request: RequestHead | None, to: Address, runtime: Runtime) -> Permit | Denied:   # 4
+    rules = runtime.rules.current
+    if rules is None:
+        return Denied(Reason.NO_SNAPSHOT)
+    if peer is not None and peer.not_after <= runtime.wall():
+        return Denied(Reason.PEER_NOT_VERIFIED, detail="the peer's certificate has ended since it connected")
+    return authorize(
+        peer.identity if peer else None, request, to.port,
+        inbound=rules.snapshot.inbound, table=rules.routes, trust_domain=rules.trust_domain, now=runtime.wall(),
+    )
+
+
+async def _serve_requests(
+    stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, known: Record, runtime: Runtime
+) -> None:
+    def new_record() -> Record:
+        return Record(runtime.wall(), "inbound", dst=known.dst, source=known.source, security=known.security, tls=known.tls,
+                      peer=known.peer)
+
+    async def connect() -> SocketStream:                                                        # 5
+        return SocketStream(await runtime.dialer.connect(to))
+
+    async def decide(request: RequestHead, record: Record) -> Decision:
+        record.request_id = request_id(request, is_trusted=peer is not None)
+        judged = _judge(peer, request, to, runtime)
+        if isinstance(judged, Denied):
+            return judged
+        host = request.host if request.port is None else request.host + b":%d" % request.port
+        headers = identity_headers(runtime, peer, known) + [(b"x-request-id", record.request_id.encode())]
+        return judged, Upstream(("app", to), connect, host, headers, f"app {to}")
+
+    await serve_http(stream, runtime, decide, new_record)
+
+
+async def _serve_opaque(
+    stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, record: Record, runtime: Runtime
+) -> None:
+    judged = _judge(peer, None, to, runtime)
+    if isinstance(judged, Denied):
+        record.rule = judged.rule
+        record.refuse(judged.reason, judged.detail)
+        runtime.tell(record)
+        return
+    record.rule, record.upstream = judged.rule, f"app {to}"
+    started = trio.current_time()
+    try:
+        with Deadline() as deadline:
+            deadline.upstream("connect", CONNECT_S)
+            app = SocketStream(await runtime.dialer.connect(to))
+        try:
+            await tunnel(stream, app, judged, record, runtime.rules,
+                         lambda _: isinstance(_judge(peer, None, to, runtime), Permit))
+        finally:
+            app.close()
+    except MeshError as exc:
+        if isinstance(exc, ReasonedError):
+            record.refuse(exc.reason, exc.detail)
+    finally:
+        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
+        runtime.tell(record)
+
+
+def identity_headers(runtime: Runtime, peer: Peer | None, known: Record) -> Headers:
+    """What the application is told of its caller. The caller's own headers of these names are gone (`protocol/framing.py`)."""
+    if peer is None:
+        return [(b"x-forwarded-proto", b"http")]
+    rules = runtime.rules.current
+    us = rules.snapshot.workload.identity if rules else ""
+    return [
+        (b"x-forwarded-client-cert", f"By={us};Hash={peer.fingerprint};URI={peer.identity}".encode()),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-bartizan-tls", known.tls.encode()),
+    ]
+
+
+def request_id(request: RequestHead, *, is_trusted: bool) -> str:
+    """The caller's request ID if a sidecar vouches for it and it is plain, else a new one; taken out of the headers either way."""
+    given = [value for name, value in request.headers if name.lower() == b"x-request-id"]
+    request.headers[:] = [field for field in request.headers if field[0].lower() != b"x-request-id"]
+    if is_trusted and len(given) == 1 and len(given[0]) <= 64 and given[0].replace(b"-", b"").isalnum():
+        return given[0].decode("ascii")
+    return os.urandom(16).hex()

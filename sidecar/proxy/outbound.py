@@ -1,0 +1,201 @@
+"""What leaves the pod, step by step.
+
+    1  where was it going?      the kernel's word; never one of our own ports; our canary is answered, our own loop is cut
+    2  is the way out whole?    a lost packet rule closes everything (`control/redirect_check.py`)
+    3  a mesh destination       mTLS to exactly the identity that the snapshot names, on the application's own port
+    4  an approved range        TCP as it is
+    5  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused
+
+Trust: the application may be hostile. The address that it dialled selects mesh and ranges only; never plaintext instead of mTLS.
+"""
+
+import socket
+from functools import partial
+
+import trio
+
+from ..model import ports
+from ..model.address import Address
+from ..model.decision import Denied
+from ..model.errors import NotVerified, ReasonedError, Unavailable, WrongIdentity
+from ..model.message import RequestHead
+from ..model.reason import Reason
+from ..model.snapshot import Endpoint
+from ..net.canary import CanaryArrivals
+from ..net.deadline import Deadline
+from ..net.original_dst import original_dst
+from ..net.peek import peek
+from ..net.socket_stream import SocketStream
+from ..net.tls_stream import TlsStream
+from ..net.verify import peer_of
+from ..policy.balance import choose
+from ..policy.egress import ToService
+from ..policy.rules import Rules
+from ..protocol.client_hello import ClientHello, read_client_hello
+from ..protocol.detect import Detected, detect
+from ..telemetry.access_log import Record
+from . import egress
+from .forward import CONNECT_S, Upstream
+from .http import Decision, linger, serve_http
+from .inbound import request_id
+from .respond import TABLE, explain
+from .runtime import Runtime
+from .tunnel import tunnel
+
+DETECT_S = 5.0
+
+
+async def serve_outbound(sock: socket.socket, runtime: Runtime, originator: egress.Originator, arrivals: CanaryArrivals) -> None:
+    """Serve one connection of the application's that the packet rules sent here."""
+    to = original_dst(sock)                                                                     # 1
+    peer = sock.getpeername()
+    family = 6 if sock.family == socket.AF_INET6 else 4
+    if to is not None and to.host == ports.NAT_CANARY[family]:
+        arrivals.tcp(family, peer[1])
+        return
+    record = Record(runtime.wall(), "outbound", dst=str(to or ""))
+    if to is None or to.port in ports.OWN or peer[1] in runtime.dialer.own_ports:
+        record.refuse(Reason.OWN_PORT)
+        runtime.tell(record)
+        return
+    rules = runtime.rules.current
+    try:
+        if rules is None:
+            raise Unavailable(Reason.NO_SNAPSHOT)
+        if not runtime.is_outbound_open.current:                                                # 2
+            raise Unavailable(Reason.REDIRECT_LOST)
+        mesh = rules.outbound.service(to)
+        if mesh is not None:                                                                    # 3
+            if mesh.service.protocol == "http":
+                await _serve_mesh_requests(sock, to, runtime, record)
+            else:
+                await _serve_mesh_opaque(sock, to, mesh, runtime, record)
+        elif (permit := rules.outbound.range(to)) is not None:                                  # 4
+            record.security = "passthrough"
+            await egress.relay(sock, (to,), permit, record, runtime, partial(_is_in_range, to=to))
+        else:                                                                                   # 5
+            await _serve_named(sock, to, runtime, originator, record)
+    except ReasonedError as exc:
+        await _refuse_connection(sock, exc.reason, exc.detail, record, runtime)
+    except OSError:
+        pass    # the application reset before it had said anything
+
+
+def _is_in_range(rules: Rules | None, to: Address) -> bool:
+    return rules is not None and rules.outbound.range(to) is not None
+
+
+async def _serve_named(
+    sock: socket.socket, to: Address, runtime: Runtime, originator: egress.Originator, record: Record
+) -> None:
+    with Deadline() as deadline:
+        deadline.downstream("first bytes", DETECT_S)
+        first = await peek(sock, _first_bytes)
+    if isinstance(first, ClientHello):
+        await egress.serve_tls(sock, to, first, originator, runtime, record)
+    elif first is Detected.HTTP1:
+        await egress.serve_plain(sock, to, originator, runtime, record)
+    else:
+        raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"{to} says neither Host nor SNI, and no approved range holds it")
+
+
+def _first_bytes(data: bytes) -> ClientHello | Detected | None:
+    kind = detect(data)
+    if kind is not Detected.TLS:
+        return kind
+    try:
+        return read_client_hello(data)
+    except ValueError:
+        return Detected.OTHER
+
+
+async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, record: Record, runtime: Runtime) -> None:
+    """Close; to a client that speaks HTTP say why first."""
+    record.refuse(reason, detail)
+    if record.upstream == "" and sock.fileno() >= 0:
+        try:
+            with trio.move_on_after(1):
+                if await peek(sock, detect) is Detected.HTTP1:
+                    record.status = TABLE[reason].status
+                    stream = SocketStream(sock)
+                    await stream.send_all(explain(reason, "", detail, close=True))
+                    await linger(stream)
+        except (OSError, trio.BrokenResourceError):
+            pass
+    runtime.tell(record)
+
+
+# -- mesh destinations
+
+
+async def connect_mesh(endpoint: Endpoint, runtime: Runtime, *, is_http: bool) -> TlsStream:
+    """mTLS to `endpoint`, which has proved the identity that the snapshot names, or an error; never anything less."""
+    tls = runtime.valid_tls()
+    if tls is None:
+        raise Unavailable(Reason.NO_IDENTITY)
+    sock = await runtime.dialer.connect(Address(endpoint.address, endpoint.port))
+    stream = TlsStream(tls.client_http if is_http else tls.client_tcp, sock, is_server=False)
+    try:
+        await stream.handshake(NotVerified)
+        peer = peer_of(stream.connection, tls.credentials.trust_domain, NotVerified)
+        if peer.identity != endpoint.identity:
+            raise WrongIdentity(f"{endpoint.address} proved {peer.identity}, not {endpoint.identity}")
+        if not stream.connection.get_alpn_proto_negotiated():
+            raise NotVerified("the endpoint does not speak the mesh's protocol")
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime, known: Record) -> None:
+    def new_record() -> Record:
+        return Record(runtime.wall(), "outbound", dst=known.dst, security="mtls", tls="TLSv1.3")
+
+    async def decide(request: RequestHead, record: Record) -> Decision:
+        record.request_id = request_id(request, is_trusted=True)
+        rules = runtime.rules.current
+        mesh = rules.outbound.service(to) if rules else None
+        if not runtime.is_outbound_open.current:
+            return Denied(Reason.REDIRECT_LOST)
+        if mesh is None:
+            return Denied(Reason.ADDRESS_NOT_APPROVED, detail=f"{to} is in the mesh no longer")
+        endpoint = choose(mesh.endpoints, runtime.in_flight, runtime.rng)
+        if endpoint is None:
+            return Denied(Reason.NO_ENDPOINT, mesh.permit.rule)
+        record.peer = endpoint.identity
+        host = request.host if request.port is None else request.host + b":%d" % request.port
+        tls = runtime.tls.current
+        key = ("mesh", endpoint.identity, endpoint.address, endpoint.port, id(tls))
+        headers = [(b"x-request-id", record.request_id.encode())]
+        name = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
+        return mesh.permit, Upstream(key, partial(connect_mesh, endpoint, runtime, is_http=True), host, headers, name)
+
+    await serve_http(SocketStream(sock), runtime, decide, new_record)
+
+
+async def _serve_mesh_opaque(sock: socket.socket, to: Address, mesh: ToService, runtime: Runtime, record: Record) -> None:
+    record.security, record.rule = "mtls", mesh.permit.rule
+    endpoint = choose(mesh.endpoints, runtime.in_flight, runtime.rng)
+    if endpoint is None:
+        raise Unavailable(Reason.NO_ENDPOINT, mesh.service.name)
+    record.peer = endpoint.identity
+    with Deadline() as deadline:
+        deadline.upstream("connect", CONNECT_S)
+        upstream = await connect_mesh(endpoint, runtime, is_http=False)
+    record.upstream = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
+    record.tls = upstream.connection.get_protocol_version_name()
+    started = trio.current_time()
+
+    def is_permitted(rules: Rules | None) -> bool:
+        now = rules.outbound.service(to) if rules else None
+        return now is not None and endpoint in now.endpoints
+
+    try:
+        await tunnel(SocketStream(sock), upstream, mesh.permit, record, runtime.rules, is_permitted)
+    finally:
+        upstream.close()
+        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
+        runtime.tell(record)
+
+
