@@ -15,6 +15,7 @@ import trio
 from trio.lowlevel import wait_readable
 
 from ..model.errors import ConfigError, MeshError
+from .watched import Watched
 
 BACKLOG = 1024
 ACCEPT_AT_ONCE = 64     # then the connections already there get their turn
@@ -63,18 +64,19 @@ def has_ipv6() -> bool:
     return os.path.exists("/proc/net/if_inet6")
 
 
-class Bugs:
-    """How many connections ended with an exception that nobody expected. Zero in every test."""
+class Tally:
+    """How many connections are open, and how many ended with an exception that nobody expected (zero in every test)."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.open = Watched(0)
+        self.bugs = 0
 
     def report(self, exc: BaseException) -> None:
-        self.count += 1
+        self.bugs += 1
         traceback.print_exception(exc, file=sys.stderr)
 
 
-async def serve_listener(listener: socket.socket, handler: ConnectionHandler, bugs: Bugs) -> None:
+async def serve_listener(listener: socket.socket, handler: ConnectionHandler, tally: Tally) -> None:
     """Accept for ever; each connection gets a task, and its socket is closed when the task ends, however it ends.
 
     Cancelling ends the accepting and every connection.
@@ -93,21 +95,22 @@ async def serve_listener(listener: socket.socket, handler: ConnectionHandler, bu
                             await trio.sleep(OUT_OF_FILES_PAUSE_S)
                         break
                     sock.setblocking(False)
-                    connections.start_soon(_supervise, sock, handler, bugs)
+                    connections.start_soon(_supervise, sock, handler, tally)
     finally:
         listener.close()
 
 
-async def _supervise(sock: socket.socket, handler: ConnectionHandler, bugs: Bugs) -> None:
+async def _supervise(sock: socket.socket, handler: ConnectionHandler, tally: Tally) -> None:
+    tally.open.set(tally.open.current + 1)
     try:
         await handler(sock)
-    except (MeshError, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # told where it happened; here it only ends the connection
+    # Told where it happened; here it only ends the connection.
     except* (MeshError, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     except* Exception as group:
-        bugs.report(group)
+        tally.report(group)
     finally:
+        tally.open.set(tally.open.current - 1)
         if sock.fileno() >= 0:
             trio.lowlevel.notify_closing(sock)
             sock.close()

@@ -14,12 +14,11 @@ from ..model.address import Address, canonical
 from ..model.call import Answer, Call, Handler, Peer
 from ..model.errors import BadResponse, ConnectFailed, DownstreamGone, NotVerified, PeerError, ProtocolViolation, TlsRejected
 from ..model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
-from ..model.reason import Reason
 from ..protocol import render
 from .deadline import Deadline
 from .dial import Dialer
 from .http1 import Http1Connection
-from .listener import Bugs, listen_tcp, serve_listener
+from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream
 from .tls_context import Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
@@ -95,7 +94,7 @@ async def serve_https(
     handler: Handler,
     *,
     trust_domain: str = "",
-    bugs: Bugs | None = None,
+    tally: Tally | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve for ever; reports the port once it listens.
@@ -126,7 +125,7 @@ async def serve_https(
             stream.close()
 
     task_status.started(listener.getsockname()[1])
-    await serve_listener(listener, connection, bugs or Bugs())
+    await serve_listener(listener, connection, tally or Tally())
 
 
 async def call_https(
@@ -210,5 +209,3 @@ def split_url(url: str) -> tuple[str, int, str]:
         raise ValueError(f"{url!r} is not of the form https://host[:port][/path]")
     return host, int(port) if colon else 443, slash + path or "/"
 
-
-__all__ = ["MAX_BODY_BYTES", "Reason", "call_https", "call_unix", "serve_calls", "serve_https", "split_url"]

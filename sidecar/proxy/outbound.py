@@ -35,6 +35,7 @@ from ..protocol.client_hello import ClientHello, read_client_hello
 from ..protocol.detect import Detected, detect
 from ..telemetry.access_log import Record
 from . import egress
+from .dns_guard import DnsGuard
 from .forward import CONNECT_S, Upstream
 from .http import Decision, linger, serve_http
 from .inbound import request_id
@@ -43,15 +44,16 @@ from .runtime import Runtime
 from .tunnel import tunnel
 
 DETECT_S = 5.0
+DNS_PORT = 53
 
 
-async def serve_outbound(sock: socket.socket, runtime: Runtime, originator: egress.Originator, arrivals: CanaryArrivals) -> None:
+async def serve_outbound(
+    sock: socket.socket, runtime: Runtime, originator: egress.Originator, guard: DnsGuard, arrivals: CanaryArrivals
+) -> None:
     """Serve one connection of the application's that the packet rules sent here."""
     to = original_dst(sock)                                                                     # 1
     peer = sock.getpeername()
-    family = 6 if sock.family == socket.AF_INET6 else 4
-    if to is not None and to.host == ports.NAT_CANARY[family]:
-        arrivals.tcp(family, peer[1])
+    if to is not None and arrivals.tcp(to, peer[1]):
         return
     record = Record(runtime.wall(), "outbound", dst=str(to or ""))
     if to is None or to.port in ports.OWN or peer[1] in runtime.dialer.own_ports:
@@ -64,6 +66,9 @@ async def serve_outbound(sock: socket.socket, runtime: Runtime, originator: egre
             raise Unavailable(Reason.NO_SNAPSHOT)
         if not runtime.is_outbound_open.current:                                                # 2
             raise Unavailable(Reason.REDIRECT_LOST)
+        if to.port == DNS_PORT:
+            await guard.serve_tcp(sock)
+            return
         mesh = rules.outbound.service(to)
         if mesh is not None:                                                                    # 3
             if mesh.service.protocol == "http":

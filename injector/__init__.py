@@ -1,0 +1,1 @@
+"""The control plane: admission, compiler, snapshot stream, and the operator's commands."""

@@ -1,0 +1,1 @@
+"""The operator's verbs, one file each, loaded when one is chosen."""

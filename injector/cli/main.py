@@ -1,0 +1,49 @@
+"""`bartizan`: a table of verbs that imports nothing until one is chosen, so that the pod loads the sidecar and nothing else."""
+
+import importlib
+import sys
+
+VERBS = {
+    "sidecar": ("sidecar.main", "run the sidecar proxy"),
+    "intercept": ("sidecar.intercept", "load the packet rules of this pod"),
+    "certs": ("certs.cli", "the certificate authority: init, serve, issue, inspect, list"),
+    "injector": ("injector.server", "run the admission webhook and the snapshot stream"),
+    "inject": ("injector.cli.inject", "print manifests as the webhook would patch them"),
+    "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),
+    "schema": ("injector.cli.schema", "print the JSON Schema of a document"),
+    "explain": ("injector.cli.explain", "what a reason code means, and what to do"),
+    "demo": ("injector.demo.cli", "the whole path on this machine, in network namespaces"),
+}
+
+
+def main() -> int:
+    args = sys.argv[1:]
+    verb = args[0] if args else ""
+    if verb in ("", "-h", "--help", "help"):
+        print("usage: bartizan VERB ...\n")
+        for name, (_, what) in VERBS.items():
+            print(f"  {name:<10} {what}")
+        return 0 if verb else 2
+    if verb not in VERBS:
+        import difflib  # noqa: PLC0415
+
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; `bartizan help` lists the verbs"
+        print(f"bartizan: unknown verb {verb!r}{hint}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(VERBS[verb][0])
+    from sidecar.model.errors import MeshError  # noqa: PLC0415
+
+    try:
+        return int(module.main(args[1:]))
+    except MeshError as exc:
+        print(f"bartizan: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Keeps the workload's certificate fresh: key and request made in memory, sent to the issuer with the pod's token.
+
+A new key for each certificate. Renewal at half the lifetime, with jitter so that a fleet does not come at once; while the issuer
+is away the old certificate serves until it ends, and then nothing does. The key never leaves this process.
+"""
+
+import random  # noqa: TID251 -- the generator's type
+import sys
+
+import msgspec
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ..model.config import IssuedIdentity
+from ..model.errors import ConfigError, ConnectFailed, MeshError
+from ..net.clock import WallClock
+from ..net.dial import Dialer
+from ..net.service import call_https, split_url
+from ..net.tls_context import Credentials, load_roots
+from ..net.tls_mesh import MeshTls
+from ..net.watched import Watched
+from .config_file import read_file
+from .file_identity import assemble
+
+ATTEMPT_S = 15.0
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 30.0
+
+
+class Issued(msgspec.Struct, rename="camel"):
+    """The issuer's answer: PEM texts."""
+
+    chain: list[str]
+    roots: str
+    not_after: float
+
+
+class Agent:
+    """
+    Args:
+        rotations: raise it to ask for a new certificate now.
+    """
+
+    def __init__(
+        self, config: IssuedIdentity, tls: Watched[MeshTls | None], dialer: Dialer, wall: WallClock, rng: random.Random
+    ) -> None:
+        self._config = config
+        self._tls = tls
+        self._dialer = dialer
+        self._wall = wall
+        self._rng = rng
+        self.rotations = Watched(0)
+
+    def rotate(self) -> None:
+        self.rotations.set(self.rotations.current + 1)
+
+    async def run(self) -> None:
+        """For ever: get a certificate, wait for half its life, get the next."""
+        pause = RETRY_FIRST_S
+        while True:
+            asked = self.rotations.current
+            try:
+                with trio.fail_after(ATTEMPT_S):
+                    credentials = await self._obtain()
+            except (MeshError, trio.TooSlowError, OSError) as exc:
+                why = str(exc) or "no answer in time"
+                print(f"bartizan: no certificate from {self._config.url}: {why}", file=sys.stderr, flush=True)
+                await trio.sleep(pause * self._rng.uniform(0.5, 1.0))
+                pause = min(2 * pause, RETRY_MOST_S)
+                continue
+            pause = RETRY_FIRST_S
+            self._tls.set(MeshTls.of(credentials))
+            life = credentials.not_after - self._wall()
+            with trio.move_on_after(max(1.0, life * self._rng.uniform(0.45, 0.55))):
+                await self.rotations.wait_change(asked)
+
+    async def _obtain(self) -> Credentials:
+        token = read_file(self._config.token_file, "identity.tokenFile").strip()
+        tls = self._tls.current
+        # The roots at injection start the trust; later ones came over it.
+        roots = tls.credentials.roots if tls else tuple(
+            load_roots(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
+        )
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+        body = msgspec.json.encode({"csr": request.public_bytes(Encoding.PEM).decode("ascii")})
+        url = self._config.url.rstrip("/") + "/v1/svid"
+        answer = await call_https(
+            self._dialer, await control_addresses(url), url, "POST", roots=roots,
+            headers=[(b"authorization", b"Bearer " + token), (b"content-type", b"application/json")], body=body,
+        )
+        if answer.status != 200:
+            raise ConnectFailed(f"the issuer answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
+        try:
+            issued = msgspec.json.decode(answer.body, type=Issued)
+        except msgspec.DecodeError as exc:
+            raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
+        chain = tuple(load_roots("".join(issued.chain).encode(), "chain"))
+        return assemble(chain, key, tuple(load_roots(issued.roots.encode(), "roots")), "chain")
+
+
+async def control_addresses(url: str) -> list[str]:
+    """Where issuer and injector are. By the pod's own resolver: their certificates, not their addresses, are what counts."""
+    try:
+        host, port, _ = split_url(url)
+    except ValueError as exc:
+        raise ConfigError("url", str(exc)) from exc
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    except OSError as exc:
+        raise ConnectFailed(f"{host}: {exc.strerror}") from exc
+    return list(dict.fromkeys(item[4][0] for item in found))

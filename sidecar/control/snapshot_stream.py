@@ -1,0 +1,88 @@
+"""Snapshots from the injector, over mTLS: a standing question that is answered when there is something new.
+
+A snapshot is taken whole or not at all. The last one taken is kept in memory-backed storage of the sidecar's own, so that a
+restarted container serves on while the injector is away. What cannot be taken is refused with its reason, and the previous one
+stays in force.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+import trio
+
+from ..model.config import SnapshotStream
+from ..model.errors import ConfigError, ConnectFailed, MeshError
+from ..model.snapshot import digest
+from ..net.dial import Dialer
+from ..net.service import call_https
+from ..net.tls_mesh import MeshTls
+from ..net.watched import Watched
+from .agent import control_addresses
+
+ANSWER_S = 45.0     # the injector answers 304 after 30 s without news
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 10.0
+
+
+async def run_snapshot_stream(
+    config: SnapshotStream, pod_uid: str, tls: Watched[MeshTls | None], dialer: Dialer, take: Callable[[bytes], None]
+) -> None:
+    """For ever.
+
+    Args:
+        take: takes a snapshot's text, or raises ConfigError and changes nothing.
+    """
+    seen = _take_kept(config.keep_file, take)
+    pause = RETRY_FIRST_S
+    while True:
+        try:
+            current = tls.current
+            if current is None:
+                await tls.wait_change(None)
+                continue
+            url = f"{config.url.rstrip('/')}/v1/snapshot?pod={pod_uid}&seen={seen}"
+            with trio.fail_after(ANSWER_S):
+                answer = await call_https(
+                    dialer, await control_addresses(url), url, "GET",
+                    roots=current.credentials.roots, credentials=current.credentials,
+                )
+            if answer.status == 304:
+                continue
+            if answer.status != 200:
+                raise ConnectFailed(f"answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
+            seen = digest(answer.body)
+            take(answer.body)
+            pause = RETRY_FIRST_S
+            if config.keep_file is not None:
+                keep(config.keep_file, answer.body)
+        except ConfigError as exc:
+            print(f"bartizan: kept the previous snapshot: {exc}", file=sys.stderr, flush=True)
+        except (MeshError, trio.TooSlowError, OSError) as exc:
+            why = str(exc) or "no answer in time"
+            print(f"bartizan: no snapshot from {config.url}: {why}", file=sys.stderr, flush=True)
+            await trio.sleep(pause)
+            pause = min(2 * pause, RETRY_MOST_S)
+
+
+def _take_kept(path: str | None, take: Callable[[bytes], None]) -> str:
+    """Start from what was kept, if it can be taken; returns its digest, or ''."""
+    if path is None or not os.path.exists(path):
+        return ""
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+        take(text)
+    except (OSError, ConfigError) as exc:
+        print(f"bartizan: the kept snapshot is unusable: {exc}", file=sys.stderr, flush=True)
+        return ""
+    return digest(text)
+
+
+def keep(path: str, text: bytes) -> None:
+    """Atomically, readable by us alone."""
+    temporary = path + ".new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+    os.replace(temporary, path)

@@ -1,0 +1,238 @@
+"""`bartizan sidecar --config FILE`: read the configuration, build everything once, own the root nursery, drain on SIGTERM.
+
+The tree of tasks: main > {redirect check, identity, snapshot, health's watch, pool's broom, admin, inbound, outbound, DNS guard}
+> one task per connection > (a request body still arriving) one more.
+"""
+
+import argparse
+import gc
+import os
+import random  # noqa: TID251 -- the one place that makes the generator
+import signal
+import sys
+from functools import partial
+
+import trio
+
+from .control.admin import Admin
+from .control.agent import Agent
+from .control.config_file import follow_files, read_file
+from .control.file_identity import load_credentials
+from .control.health import Health, metrics_handler
+from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
+from .control.snapshot_stream import run_snapshot_stream
+from .model import ports
+from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config
+from .model.errors import ConfigError
+from .model.snapshot import digest, parse_snapshot
+from .net.canary import CanaryArrivals
+from .net.clock import wall_clock
+from .net.datagram import bind_udp, serve_datagrams
+from .net.dial import Dialer
+from .net.listener import Tally, has_ipv6, listen_tcp, listen_unix, serve_listener
+from .net.pool import close_all
+from .net.resolve import Resolver
+from .net.tls_mesh import MeshTls
+from .net.watched import Watched
+from .policy.rules import Rules
+from .proxy.dns_guard import DnsGuard
+from .proxy.egress import Originator
+from .proxy.inbound import serve_inbound
+from .proxy.outbound import serve_outbound
+from .proxy.runtime import Runtime
+from .telemetry.access_log import AccessLog, stdout_log
+from .telemetry.metrics import Metrics
+
+BROOM_EVERY_S = 10.0
+WATCH_EVERY_S = 0.25
+CANARY_WITHIN_S = 1.0
+
+
+class Sidecar:
+    """The parts of one sidecar. Building it binds every port and takes the first snapshot and certificate from files."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        mark = config.interception.bypass_mark
+        self.tally = Tally()
+        self.arrivals = CanaryArrivals()
+        self.verdict: Watched[RedirectVerdict] = Watched(UNTESTED if config.interception.check_every_s else RedirectVerdict())
+        self.runtime = Runtime(
+            rules=Watched(None),
+            tls=Watched(None),
+            is_outbound_open=Watched(self.verdict.current.is_intact),
+            dialer=Dialer(mark),
+            log=stdout_log() if config.access_log == "json" else AccessLog(None),
+            metrics=Metrics(),
+            wall=wall_clock,
+            rng=random.Random(os.urandom(16)),
+        )
+        self.resolver = Resolver(mark)
+        self.originator = Originator(self.runtime.rules, self.resolver)
+        self.guard = DnsGuard(
+            self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics, self.arrivals
+        )
+        self.health = Health(config, self.obstacles, self.own_address, self.runtime.dialer)
+        self.agent = (
+            Agent(config.identity, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
+            if isinstance(config.identity, IssuedIdentity) else None
+        )
+        self.is_draining = False
+        if isinstance(config.identity, FileIdentity):
+            self.take_identity_files(config.identity)
+        if isinstance(config.snapshot, SnapshotFile):
+            self.take_snapshot_file(config.snapshot)
+        loopback = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
+        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", config.listen.inbound)
+        self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
+        self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
+        self.admin_listener = listen_unix(config.admin_socket)
+        self.admin = Admin(self.runtime.rules, self.runtime.tls, self.obstacles, self.agent.rotate if self.agent else None)
+
+    # -- what is true now
+
+    def obstacles(self) -> list[str]:
+        """What stands against being ready, in words."""
+        found = []
+        if self.is_draining:
+            found.append("draining")
+        if self.runtime.rules.current is None:
+            found.append("no snapshot yet")
+        if self.config.identity is not None and self.runtime.valid_tls() is None:
+            found.append("no valid certificate")
+        found += [f"packet rules: {lost}" for lost in self.verdict.current.lost]
+        return found
+
+    def own_address(self) -> str | None:
+        rules = self.runtime.rules.current
+        addresses = rules.snapshot.workload.addresses if rules else ()
+        return addresses[0] if addresses else None
+
+    def gauges(self) -> dict[str, float]:
+        tls = self.runtime.tls.current
+        return {
+            "bartizan_ready": float(not self.obstacles()),
+            "bartizan_redirect_intact": float(self.verdict.current.is_intact),
+            "bartizan_identity_not_after_seconds": tls.credentials.not_after if tls else 0.0,
+            "bartizan_bugs_total": self.tally.bugs,
+            "bartizan_access_log_dropped_total": self.runtime.log.dropped,
+        }
+
+    # -- what is taken
+
+    def take_snapshot(self, text: bytes) -> None:
+        """Whole or, with ConfigError, not at all."""
+        self.runtime.rules.set(Rules.of(parse_snapshot(text), digest(text)))
+
+    def take_snapshot_file(self, source: SnapshotFile) -> None:
+        self.take_snapshot(read_file(source.path, "snapshot.path"))
+
+    def take_identity_files(self, files: FileIdentity) -> None:
+        self.runtime.tls.set(MeshTls.of(load_credentials(files)))
+
+    # -- what runs
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        own_endpoints = {ports.HEALTH: self.health.handle, ports.METRICS: metrics_handler(self.runtime.metrics, self.gauges)}
+        inbound = partial(serve_inbound, runtime=self.runtime, own_endpoints=own_endpoints)
+        outbound = partial(
+            serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_listener, self.inbound, inbound, self.tally)
+            for listener in self.outbound:
+                nursery.start_soon(serve_listener, listener, outbound, self.tally)
+            for sock in self.dns:
+                nursery.start_soon(serve_datagrams, sock, self.guard.answer, self.tally)
+            # The admin's connections are not traffic: they neither count nor are waited for.
+            nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
+            nursery.start_soon(self._sweep)
+            if self.config.interception.check_every_s:
+                nursery.start_soon(self._watch_interception)
+            self._start_sources(nursery)
+            task_status.started()
+
+    def _start_sources(self, nursery: trio.Nursery) -> None:
+        config = self.config
+        if self.agent is not None:
+            nursery.start_soon(self.agent.run)
+        elif isinstance(config.identity, FileIdentity):
+            files = (config.identity.chain_file, config.identity.key_file, config.identity.roots_file)
+            nursery.start_soon(follow_files, files, partial(self.take_identity_files, config.identity))
+        if isinstance(config.snapshot, SnapshotStream):
+            nursery.start_soon(
+                run_snapshot_stream, config.snapshot, config.pod_uid, self.runtime.tls, self.runtime.dialer, self.take_snapshot
+            )
+        else:
+            nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))
+
+    async def _watch_interception(self) -> None:
+        """Outbound is open while the sidecar's own test holds and the captured health port is being asked."""
+        settings = self.config.interception
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(
+                run_redirect_check, self.verdict, self.arrivals,
+                interval_s=settings.check_every_s, within_s=CANARY_WITHIN_S, mark=settings.bypass_mark,
+            ))
+            while True:
+                age_s = trio.current_time() - self.health.asked_at.current
+                is_asked = not settings.probe_within_s or age_s < settings.probe_within_s
+                self.runtime.is_outbound_open.set(self.verdict.current.is_intact and is_asked)
+                await trio.sleep(WATCH_EVERY_S)
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(BROOM_EVERY_S)
+            close_all(self.runtime.pool.expire())
+
+    async def drain(self) -> None:
+        """Not ready from now on; returns when every connection has ended, or their time is over."""
+        self.is_draining = True
+        with trio.move_on_after(self.config.drain_s):
+            while (count := self.tally.open.current) > 0:
+                await self.tally.open.wait_change(count)
+
+
+async def serve(config: Config) -> None:
+    sidecar = Sidecar(config)
+    gc.collect()
+    gc.freeze()     # what was built at start lives for ever: keep it out of every later collection
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(sidecar.run)
+            async for _ in signals:
+                break
+            async with trio.open_nursery() as last:
+
+                async def hurry() -> None:
+                    async for _ in signals:     # a second one ends the draining
+                        last.cancel_scope.cancel()
+
+                last.start_soon(hurry)
+                await sidecar.drain()
+                last.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+
+
+def read_config(name: str) -> Config:
+    """From a file, or with `env:NAME` from an environment variable (how the injected pod carries it)."""
+    if name.startswith("env:"):
+        text = os.environ.get(name[4:])
+        if text is None:
+            raise ConfigError("--config", f"the environment variable {name[4:]} is not set")
+        return parse_config(text.encode())
+    return parse_config(read_file(name, "--config"))
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bartizan sidecar", description="Run the sidecar proxy.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration; env:NAME reads a variable")
+    args = parser.parse_args(argv)
+    try:
+        config = read_config(args.config)
+        trio.run(serve, config)
+    except ConfigError as exc:
+        print(f"bartizan: {args.config}: {exc}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,112 @@
+"""The pod's questions to any name server come here: names of the cluster and approved hosts are asked on, the rest does not exist.
+
+What is asked goes to the resolvers of the snapshot, whatever server the application meant. Refusals are NXDOMAIN with the
+extended error "blocked" (RFC 8914, code 15). HTTPS and SVCB records (64, 65) get no data: they would hide the name of the next
+connection (ECH) or move it to QUIC.
+
+Trust: the question is the application's; nothing of it leaves but name and type of an approved name, in a message of our making.
+"""
+
+import socket
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import trio
+
+from ..net.canary import CanaryArrivals
+from ..net.resolve import Resolver, server_address
+from ..net.socket_stream import SocketStream
+from ..net.watched import Watched
+from ..policy.rules import Rules
+from ..telemetry.metrics import Metrics
+
+ANSWER_S = 5.0
+IDLE_S = 30.0
+BLOCKED = 15
+ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME)
+WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
+
+
+class DnsGuard:
+    """
+    Args:
+        arrivals: canaries come as datagrams too; they get no answer.
+    """
+
+    def __init__(
+        self, rules: Watched[Rules | None], is_open: Watched[bool], resolver: Resolver, metrics: Metrics, arrivals: CanaryArrivals
+    ) -> None:
+        self._rules = rules
+        self._is_open = is_open
+        self._resolver = resolver
+        self._metrics = metrics
+        self._arrivals = arrivals
+
+    async def answer(self, data: bytes) -> bytes | None:
+        """The reply to one message; None (silence) for what is no question."""
+        if self._arrivals.udp(data):
+            return None
+        try:
+            query = dns.message.from_wire(data)
+        except dns.exception.DNSException:
+            return None
+        if query.flags & dns.flags.QR or query.opcode() != dns.opcode.QUERY or len(query.question) != 1:
+            return None
+        question = query.question[0]
+        name = question.name.to_text(omit_final_dot=True).lower()
+        reply = await self._reply(query, name, question.rdtype)
+        return reply.to_wire(max_size=query.payload if query.edns >= 0 else 512) if reply is not None else None
+
+    async def _reply(self, query: dns.message.Message, name: str, kind: dns.rdatatype.RdataType) -> dns.message.Message | None:
+        reply = dns.message.make_response(query, recursion_available=True)
+        rules = self._rules.current
+        is_ours = rules is not None and _is_below(name, rules.snapshot.outbound.cluster_domain)
+        if rules is None or not self._is_open.current or not (is_ours or rules.outbound.named(name) is not None):
+            self._metrics.count("bartizan_dns_queries_total", (("decision", "refused"),))
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+            if query.edns >= 0:
+                reply.use_edns(options=[dns.edns.EDEOption(BLOCKED, "not approved for this workload")])
+            return reply
+        self._metrics.count("bartizan_dns_queries_total", (("decision", "allowed"),))
+        if kind in WITHOUT_DATA or not (is_ours or kind in ADDRESSES):
+            return reply
+        ours = dns.message.make_query(query.question[0].name, kind)
+        for text in rules.snapshot.outbound.resolvers:
+            with trio.move_on_after(ANSWER_S / 2):
+                try:
+                    theirs = await self._resolver.exchange(ours, server_address(text))
+                except (OSError, dns.exception.DNSException):
+                    continue
+                reply.set_rcode(theirs.rcode())
+                reply.answer = theirs.answer
+                reply.authority = theirs.authority
+                return reply
+        reply.set_rcode(dns.rcode.SERVFAIL)
+        return reply
+
+    async def serve_tcp(self, sock: socket.socket) -> None:
+        """Questions over TCP (RFC 7766), one after the other."""
+        stream = SocketStream(sock)
+        data = b""
+        with trio.move_on_after(IDLE_S) as idle:
+            while True:
+                while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
+                    more = await stream.receive_some()
+                    if not more:
+                        return
+                    data += more
+                end = 2 + int.from_bytes(data[:2], "big")
+                question, data = data[2:end], data[end:]
+                reply = await self.answer(question)
+                if reply is None:
+                    return
+                await stream.send_all(len(reply).to_bytes(2, "big") + reply)
+                idle.deadline = trio.current_time() + IDLE_S
+
+
+def _is_below(name: str, domain: str) -> bool:
+    return name == domain or name.endswith("." + domain)
