@@ -1,0 +1,160 @@
+"""The first message of TLS, read without answering it: which name it asks for, which protocols it offers.
+
+Trust: what comes in is what a stranger sent so far; what leaves is a name that egress rules are asked about. A hello that two
+readers could understand differently (a name twice, an extension twice, a length that does not add up) is refused whole.
+Attacked by tests/protocol/test_client_hello.py.
+Spec: RFC 8446 s4.1.2 and s5.1, RFC 6066 s3, RFC 7301 s3.1, RFC 9849 s5 (ECH).
+"""
+
+from dataclasses import dataclass
+
+from .authority import is_host_name
+
+MAX_HELLO_BYTES = 65536
+
+_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_SERVER_NAME, _ALPN, _ECH = 0, 16, 0xFE0D
+_HOST_NAME = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """
+    Args:
+        server_name: lower case, letters-digits-hyphens labels; None if the hello names none.
+        alpn: in the client's order.
+        has_ech: an encrypted hello is inside (or a decoy of one), so that `server_name` may be the outer name only.
+    """
+
+    server_name: str | None
+    alpn: tuple[bytes, ...]
+    has_ech: bool
+
+
+class _Reader:
+    """Takes vectors off the front of `data`; whatever is too short raises ValueError."""
+
+    __slots__ = ("_at", "_data", "_what")
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data = data
+        self._at = 0
+        self._what = what
+
+    def take(self, count: int) -> bytes:
+        piece = self._data[self._at:self._at + count]
+        if len(piece) < count:
+            raise ValueError(f"{self._what} is shorter than its lengths say")
+        self._at += count
+        return piece
+
+    def number(self, count: int) -> int:
+        return int.from_bytes(self.take(count), "big")
+
+    def vector(self, length_bytes: int) -> bytes:
+        return self.take(self.number(length_bytes))
+
+    @property
+    def has_more(self) -> bool:
+        return self._at < len(self._data)
+
+    def end(self) -> None:
+        if self.has_more:
+            raise ValueError(f"bytes behind the end of {self._what}")
+
+
+def read_client_hello(data: bytes) -> ClientHello | None:
+    """The hello that `data` begins with, over however many records; None while more bytes are needed.
+
+    Raises: ValueError if it is none, is not well-formed, or is longer than 64 KiB.
+    """
+    message = _join_records(data)
+    return None if message is None else _read_message(message)
+
+
+def _join_records(data: bytes) -> bytes | None:
+    """The handshake message without its header, or None if it is not complete."""
+    fragments = b""
+    at = 0
+    while True:
+        header = data[at:at + 5]
+        if header[:1] not in (b"", b"\x16") or header[1:2] not in (b"", b"\x03"):
+            raise ValueError("not a TLS handshake record")
+        if len(header) == 5:
+            length = int.from_bytes(header[3:], "big")
+            # > Implementations MUST NOT send zero-length fragments of Handshake types (RFC 8446 s5.1); 2**14 is the most.
+            if not 1 <= length <= 16384:
+                raise ValueError(f"a TLS record of {length} bytes")
+        fragments += data[at + 5:at + 5 + length] if len(header) == 5 else b""
+        if fragments and fragments[0] != _CLIENT_HELLO:
+            raise ValueError("the first TLS message is no ClientHello")
+        total = 4 + int.from_bytes(fragments[1:4], "big") if len(fragments) >= 4 else 4
+        if total > MAX_HELLO_BYTES or (len(fragments) < total and len(data) >= MAX_HELLO_BYTES):
+            raise ValueError(f"the ClientHello is longer than {MAX_HELLO_BYTES} bytes")
+        if len(fragments) > total:
+            raise ValueError("bytes behind the end of the ClientHello in its record")
+        if len(fragments) == total and len(fragments) >= 4 and len(data) >= at + 5 + length:
+            return fragments[4:]
+        if len(header) < 5 or len(data) < at + 5 + length:
+            return None
+        at += 5 + length
+
+
+def _read_message(message: bytes) -> ClientHello:
+    hello = _Reader(message, "the ClientHello")
+    if hello.take(2)[0] != 3:
+        raise ValueError("not a version of TLS")
+    hello.take(32)              # random
+    if len(hello.vector(1)) > 32:
+        raise ValueError("the session id is longer than 32 bytes")
+    suites = hello.vector(2)
+    if not suites or len(suites) % 2:
+        raise ValueError("no list of cipher suites")
+    if not hello.vector(1):
+        raise ValueError("no list of compression methods")
+    extensions = _read_extensions(hello.vector(2)) if hello.has_more else {}
+    hello.end()
+    return ClientHello(
+        _read_server_name(extensions[_SERVER_NAME]) if _SERVER_NAME in extensions else None,
+        _read_alpn(extensions[_ALPN]) if _ALPN in extensions else (),
+        _ECH in extensions,
+    )
+
+
+def _read_extensions(data: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    reader = _Reader(data, "the list of extensions")
+    while reader.has_more:
+        kind = reader.number(2)
+        # > There MUST NOT be more than one extension of the same type in a given extension block (RFC 8446 s4.2).
+        if kind in found:
+            raise ValueError(f"extension {kind} twice")
+        found[kind] = reader.vector(2)
+    return found
+
+
+def _read_server_name(data: bytes) -> str:
+    """> The ServerNameList MUST NOT contain more than one name of the same name_type (RFC 6066 s3). Only host_name is defined."""
+    outer = _Reader(data, "the server name extension")
+    names = _Reader(outer.vector(2), "the list of server names")
+    outer.end()
+    if names.number(1) != _HOST_NAME:
+        raise ValueError("a server name that is no host name")
+    name = names.vector(2).lower()
+    names.end()
+    # > Literal IPv4 and IPv6 addresses are not permitted in "HostName" (RFC 6066 s3). Nor is the trailing dot.
+    if not is_host_name(name):
+        raise ValueError(f"the server name is no plain host name: {name[:80]!r}")
+    return name.decode("ascii")
+
+
+def _read_alpn(data: bytes) -> tuple[bytes, ...]:
+    outer = _Reader(data, "the ALPN extension")
+    names = _Reader(outer.vector(2), "the list of protocols")
+    outer.end()
+    found: list[bytes] = []
+    while names.has_more:
+        found.append(names.vector(1))
+    if not found or b"" in found:
+        raise ValueError("an empty list of protocols, or an empty name in it")
+    return tuple(found)

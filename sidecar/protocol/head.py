@@ -1,0 +1,83 @@
+"""The fast way: one strict pattern recognises the plain, well-formed head that makes up nearly all traffic.
+
+What it does not match exactly (HTTP/1.0, odd whitespace, whatever is wrong) goes the slow way through `http1.py`. Both end in
+`framing.py`, and a property test holds them to one verdict. The slow way costs twenty times as much, a fast head about 6 us.
+
+Trust: what comes in is what a stranger sent so far. The patterns only recognise; their pieces are those of the law.
+Attacked by tests/protocol/test_head.py with every file of tests/vectors/http1, whole and byte by byte.
+Spec: RFC 9112 s2.1.
+"""
+
+import re
+
+from sidecar.model.errors import BadResponse, ProtocolViolation
+from sidecar.model.message import RequestHead, ResponseHead
+from sidecar.model.reason import Reason
+
+from . import http1
+from .framing import (
+    MAX_FIELDS,
+    MAX_HEAD_BYTES,
+    REQUEST_NAME,
+    TEXT,
+    TOKEN,
+    decide_request,
+    decide_response,
+    judge_request,
+    judge_response,
+)
+
+
+def _fields(name: bytes) -> bytes:
+    """At most one space before the value and none behind it, so that nothing has to be trimmed."""
+    return rb"((?:%b: ?(?![ \t])%b(?<![ \t])\r\n){0,%d}+)\r\n" % (name, TEXT, MAX_FIELDS)
+
+
+_REQUEST = re.compile(rb"(%b) ([!-~]++) HTTP/1\.1\r\n%b" % (TOKEN, _fields(REQUEST_NAME)))
+_RESPONSE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])(?: (%b))?\r\n%b" % (TEXT, _fields(TOKEN)))
+_FIELD = re.compile(rb"([^:]++): ?([^\r]*+)\r\n")
+
+_END = b"\r\n\r\n"
+
+
+def read_request(buffer: bytes | bytearray) -> tuple[RequestHead, int] | None:
+    """The request head that `buffer` begins with, and its length in bytes; None while its end is not there.
+
+    Raises: ProtocolViolation; for a bare line feed and for more than 64 KiB also before the end is there.
+    """
+    end = buffer.find(_END) + len(_END)
+    if end < len(_END) or end > MAX_HEAD_BYTES:
+        _check_unfinished(buffer, end)
+        return None
+    match = _REQUEST.fullmatch(buffer, 0, end)
+    if match is not None:
+        method, target, block = match.groups()
+        return decide_request(method, target, b"1.1", _FIELD.findall(block)), end
+    return judge_request(*http1.parse_request(bytes(buffer[:end]))), end
+
+
+def read_response(buffer: bytes | bytearray, request_method: bytes) -> tuple[ResponseHead, int] | None:
+    """The response head that `buffer` begins with, and its length in bytes; None while its end is not there.
+
+    Raises: BadResponse, when `read_request` would raise.
+    """
+    end = buffer.find(_END) + len(_END)
+    if end < len(_END) or end > MAX_HEAD_BYTES:
+        try:
+            _check_unfinished(buffer, end)
+        except ProtocolViolation as exc:
+            raise BadResponse(exc.detail) from None
+        return None
+    match = _RESPONSE.fullmatch(buffer, 0, end)
+    if match is not None:
+        status, phrase, block = match.groups()
+        return decide_response(int(status), phrase or b"", b"1.1", _FIELD.findall(block), request_method), end
+    return judge_response(*http1.parse_response(bytes(buffer[:end])), request_method), end
+
+
+def _check_unfinished(buffer: bytes | bytearray, end: int) -> None:
+    """The two things that more bytes cannot mend."""
+    if end > MAX_HEAD_BYTES or len(buffer) > MAX_HEAD_BYTES:
+        raise ProtocolViolation(Reason.HEAD_TOO_LARGE, f"no end of the head within {MAX_HEAD_BYTES} bytes")
+    if buffer.count(b"\n") != buffer.count(b"\r\n"):
+        raise ProtocolViolation(Reason.BAD_HEAD, "line feed without carriage return in the head")
