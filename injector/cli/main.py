@@ -25,14 +25,14 @@ def main() -> int:
             print(f"  {name:<10} {what}")
         return 0 if verb else 2
     if verb not in VERBS:
-        import difflib  # noqa: PLC0415
+        import difflib
 
         near = difflib.get_close_matches(verb, VERBS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "; `bartizan help` lists the verbs"
         print(f"bartizan: unknown verb {verb!r}{hint}", file=sys.stderr)
         return 2
     module = importlib.import_module(VERBS[verb][0])
-    from sidecar.model.errors import MeshError  # noqa: PLC0415
+    from sidecar.model.errors import MeshError
 
     try:
         return int(module.main(args[1:]))

@@ -112,4 +112,4 @@ async def control_addresses(url: str) -> list[str]:
         found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     except OSError as exc:
         raise ConnectFailed(f"{host}: {exc.strerror}") from exc
-    return list(dict.fromkeys(item[4][0] for item in found))
+    return list(dict.fromkeys(str(item[4][0]) for item in found))

@@ -66,13 +66,12 @@ class Health:
                 deadline.upstream("probe", APP_PROBE_S)
                 stream = SocketStream(await self._dialer.connect(to))
                 try:
-                    if probe.path is None:
-                        return Answer(200, b"connected\n", "text/plain")
-                    return Answer(await self._status(stream, to, probe.path), b"", "text/plain")
+                    status = 200 if probe.path is None else await self._status(stream, to, probe.path)
                 finally:
                     stream.close()
         except MeshError as exc:
             return Answer(503, f"{exc}\n".encode(), "text/plain")
+        return Answer(status, b"", "text/plain")
 
     async def _status(self, stream: SocketStream, to: Address, path: str) -> int:
         connection = Http1Connection(stream, is_server=False)

@@ -95,7 +95,7 @@ class Reason(Enum):
     )
     BAD_FRAMING = (
         "BZ0302", "ambiguous-framing",
-        "Content-Length and Transfer-Encoding disagree, repeat, or are not exactly what RFC 9112 allows; two hops could read it differently.",
+        "Content-Length and Transfer-Encoding disagree, repeat, or are not exactly what RFC 9112 allows; two hops may differ.",
         "Send one Content-Length, or Transfer-Encoding: chunked, never both.",
     )
     BAD_HOST = (

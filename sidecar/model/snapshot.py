@@ -211,7 +211,7 @@ def _check(snapshot: Snapshot) -> None:
             raise ConfigError(where, f"{text!r} is no IP address") from exc
 
     def network(where: str, text: str) -> None:
-        import ipaddress  # noqa: PLC0415 -- cold
+        import ipaddress  # cold
 
         try:
             ipaddress.ip_network(text)

@@ -79,14 +79,8 @@ class Http1Connection:
 
     @property
     def is_body_done(self) -> bool:
-        """Whether the body has been read to its end."""
-        match self.body.kind:
-            case BodyKind.NONE:
-                return True
-            case BodyKind.LENGTH:
-                return self._left == 0
-            case _:
-                return False    # set to NO_BODY when its end has been seen
+        """Whether the body has been read to its end; of the kinds whose end is seen, `body` becomes NO_BODY there."""
+        return self._left == 0 if self.body.kind is BodyKind.LENGTH else self.body.kind is BodyKind.NONE
 
     def take_buffered(self) -> bytes:
         """What of the body is here already, without waiting; b"" if nothing is."""

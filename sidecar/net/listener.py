@@ -107,7 +107,7 @@ async def _supervise(sock: socket.socket, handler: ConnectionHandler, tally: Tal
     # Told where it happened; here it only ends the connection.
     except* (MeshError, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
         pass
-    except* Exception as group:
+    except* Exception as group:  # noqa: BLE001 -- the supervisor
         tally.report(group)
     finally:
         tally.open.set(tally.open.current - 1)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import dns.exception
 import dns.flags
 import dns.message
+import dns.rcode
 import dns.rdatatype
 import trio
 
@@ -144,6 +145,7 @@ def _read(reply: dns.message.Message) -> Known:
     if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         raise ConnectFailed(f"the resolver says {dns.rcode.to_text(reply.rcode())}")
     now = trio.current_time()
+    assert isinstance(reply, dns.message.QueryMessage)
     try:
         chain = reply.resolve_chaining()
     except dns.exception.DNSException as exc:

@@ -24,7 +24,7 @@ def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound as exc:
-        raise ValueError(f"no SVID: it has no {exc.oid._name}") from exc  # noqa: SLF001
+        raise ValueError(f"no SVID: it has no {exc.oid._name}") from exc
     # > a validator encountering an SVID containing more than one URI SAN MUST reject the SVID. We are stricter: no other names.
     names = list(san)
     if len(names) != 1 or not isinstance(names[0], x509.UniformResourceIdentifier):
@@ -67,8 +67,8 @@ def verify_host(connection: SSL.Connection, host: str) -> None:
     Called right after the handshake, before a byte is sent. It looks at nothing but certificate and name, so that no other TLS
     setting can turn it off.
     """
-    from service_identity import CertificateError, VerificationError  # noqa: PLC0415 -- 1.5 MB, for origination only
-    from service_identity.pyopenssl import verify_hostname, verify_ip_address  # noqa: PLC0415
+    from service_identity import CertificateError, VerificationError  # 1.5 MB, for origination only
+    from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
     try:
         try:

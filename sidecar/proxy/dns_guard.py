@@ -26,7 +26,6 @@ from ..telemetry.metrics import Metrics
 
 ANSWER_S = 5.0
 IDLE_S = 30.0
-BLOCKED = 15
 ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME)
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 
@@ -69,7 +68,7 @@ class DnsGuard:
             self._metrics.count("bartizan_dns_queries_total", (("decision", "refused"),))
             reply.set_rcode(dns.rcode.NXDOMAIN)
             if query.edns >= 0:
-                reply.use_edns(options=[dns.edns.EDEOption(BLOCKED, "not approved for this workload")])
+                reply.use_edns(options=[dns.edns.EDEOption(dns.edns.EDECode.BLOCKED, "not approved for this workload")])
             return reply
         self._metrics.count("bartizan_dns_queries_total", (("decision", "allowed"),))
         if kind in WITHOUT_DATA or not (is_ours or kind in ADDRESSES):

@@ -118,7 +118,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         addresses = await originator.addresses(host, approval, rules)
         record.dst_mismatch = to.host not in addresses
         certificate = approval.tls.client_certificate
-        material = material_digest(approval.tls.roots, certificate and certificate.chain, approval.tls.min_version)
+        material = material_digest(approval.tls.roots, certificate.chain if certificate else None, approval.tls.min_version)
         key = ("egress", host, approval.tls.port, addresses, material)
         connect = partial(_originate, host, addresses, approval.tls, context, runtime, record)
         name = f"{host}:{approval.tls.port}"

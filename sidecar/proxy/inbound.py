@@ -179,7 +179,7 @@ async def _serve_requests(
         if isinstance(judged, Denied):
             return judged
         host = request.host if request.port is None else request.host + b":%d" % request.port
-        headers = identity_headers(runtime, peer, known) + [(b"x-request-id", record.request_id.encode())]
+        headers = [*identity_headers(runtime, peer, known), (b"x-request-id", record.request_id.encode())]
         return judged, Upstream(("app", to), connect, host, headers, f"app {to}")
 
     await serve_http(stream, runtime, decide, new_record)

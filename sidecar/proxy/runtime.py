@@ -38,12 +38,10 @@ class Runtime:
 
     def tell(self, record: Record) -> None:
         """Write one exchange or connection down, and count it."""
+        labels = (("code", record.code), ("direction", record.direction), ("rule", record.rule), ("security", record.security))
         if record.method:
-            labels = (("code", record.code), ("direction", record.direction), ("rule", record.rule),
-                      ("security", record.security), ("status", str(record.status)))
-            self.metrics.count("bartizan_requests_total", labels)
+            self.metrics.count("bartizan_requests_total", (*labels, ("status", str(record.status))))
         else:
-            labels = (("code", record.code), ("direction", record.direction), ("rule", record.rule), ("security", record.security))
             self.metrics.count("bartizan_connections_total", labels)
         self.log.add(record)
 

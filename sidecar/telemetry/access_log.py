@@ -75,7 +75,7 @@ class AccessLog:
 
 def stdout_log() -> AccessLog:
     """To the container's log. Only a pipe is made non-blocking: a terminal shares that setting with its shell."""
-    import stat  # noqa: PLC0415
+    import stat
 
     if stat.S_ISFIFO(os.fstat(1).st_mode):
         os.set_blocking(1, False)

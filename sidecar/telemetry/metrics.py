@@ -37,7 +37,8 @@ class Metrics:
     def render(self, gauges: Mapping[str, float]) -> str:
         """The text; `gauges` are the values that are looked up rather than counted."""
         lines = []
-        values = {**{(name, ()): value for name, value in gauges.items()}, **self._values}
+        values = dict(self._values)
+        values.update({(name, ()): value for name, value in gauges.items()})
         named = ""
         for (name, labels), value in sorted(values.items()):
             if name != named:
