@@ -9,14 +9,14 @@ from collections.abc import Callable
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ..model.call import Answer, Call
-from ..model.snapshot import render_snapshot
-from ..net.deadline import Deadline
-from ..net.service import serve_calls
-from ..net.socket_stream import SocketStream
-from ..net.tls_mesh import MeshTls
-from ..net.watched import Watched
-from ..policy.rules import Rules
+from sidecar.model.call import Answer, Call
+from sidecar.model.snapshot import render_snapshot
+from sidecar.net.deadline import Deadline
+from sidecar.net.service import serve_calls
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.watched import Watched
+from sidecar.policy.rules import Rules
 
 
 class Admin:

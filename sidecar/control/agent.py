@@ -14,14 +14,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ..model.config import IssuedIdentity
-from ..model.errors import ConfigError, ConnectFailed, MeshError
-from ..net.clock import WallClock
-from ..net.dial import Dialer
-from ..net.service import call_https, split_url
-from ..net.tls_context import Credentials, load_roots
-from ..net.tls_mesh import MeshTls
-from ..net.watched import Watched
+from sidecar.model.config import IssuedIdentity
+from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
+from sidecar.net.clock import WallClock
+from sidecar.net.dial import Dialer
+from sidecar.net.service import call_https, split_url
+from sidecar.net.tls_context import Credentials, load_roots
+from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.watched import Watched
+
 from .config_file import read_file
 from .file_identity import assemble
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from ..model.errors import ConfigError
+from sidecar.model.errors import ConfigError
 
 LOOK_EVERY_S = 0.25
 

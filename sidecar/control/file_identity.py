@@ -4,11 +4,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ..model import identity
-from ..model.config import FileIdentity
-from ..model.errors import ConfigError
-from ..net.tls_context import Credentials, load_roots
-from ..net.verify import read_svid
+from sidecar.model import identity
+from sidecar.model.config import FileIdentity
+from sidecar.model.errors import ConfigError
+from sidecar.net.tls_context import Credentials, load_roots
+from sidecar.net.verify import read_svid
+
 from .config_file import read_file
 
 

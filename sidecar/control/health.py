@@ -10,18 +10,18 @@ from collections.abc import Callable
 
 import trio
 
-from ..model.address import Address
-from ..model.call import Answer, Call, Handler
-from ..model.config import Config, Probe
-from ..model.errors import BadResponse, MeshError
-from ..model.message import NO_BODY, RequestHead
-from ..net.deadline import Deadline
-from ..net.dial import Dialer
-from ..net.http1 import Http1Connection
-from ..net.socket_stream import SocketStream
-from ..net.watched import Watched
-from ..protocol.render import render_request
-from ..telemetry.metrics import Metrics
+from sidecar.model.address import Address
+from sidecar.model.call import Answer, Call, Handler
+from sidecar.model.config import Config, Probe
+from sidecar.model.errors import BadResponse, MeshError
+from sidecar.model.message import NO_BODY, RequestHead
+from sidecar.net.deadline import Deadline
+from sidecar.net.dial import Dialer
+from sidecar.net.http1 import Http1Connection
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.watched import Watched
+from sidecar.protocol.render import render_request
+from sidecar.telemetry.metrics import Metrics
 
 APP_PROBE_S = 10.0
 

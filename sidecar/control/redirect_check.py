@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import trio
 
-from .. import intercept
-from ..net.canary import CanaryArrivals, Facts, Family, probe
-from ..net.watched import Watched
+from sidecar import intercept
+from sidecar.net.canary import CanaryArrivals, Facts, Family, probe
+from sidecar.net.watched import Watched
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 

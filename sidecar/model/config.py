@@ -95,7 +95,7 @@ class Config(Value, frozen=True):
     pod_uid: str = ""
     listen: Listen = Listen()
     interception: Interception = Interception()
-    probes: dict[str, Probe] = {}
+    probes: dict[str, Probe] = {}  # noqa: RUF012 -- msgspec copies it for each value
     access_log: Literal["json", "off"] = "json"
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
 

@@ -40,6 +40,7 @@ class RequestHead:
         headers: end-to-end fields only: hop-by-hop, framing, Host and identity-bearing fields are gone; order kept.
         is_last: the client will send no further request on this connection.
         expects_continue: the client waits for 100 before it sends the body.
+        is_http10: it can be told neither chunks nor interim responses.
     """
 
     method: bytes
@@ -50,6 +51,7 @@ class RequestHead:
     body: Body
     is_last: bool
     expects_continue: bool = False
+    is_http10: bool = False
 
     @property
     def path(self) -> bytes:

@@ -20,8 +20,8 @@ from typing import Literal
 
 import trio
 
-from ..model import ports
-from ..model.address import Address
+from sidecar.model import ports
+from sidecar.model.address import Address
 
 Family = Literal[4, 6]
 _MAGIC = b"bartizan canary "  # as a DNS message: a query count that no resolver sends

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import trio
 from trio.lowlevel import notify_closing, wait_readable
 
-from ..model.errors import ConfigError, MeshError
+from sidecar.model.errors import ConfigError, MeshError
+
 from .listener import Tally
 
 MAX_DATAGRAM_BYTES = 4096

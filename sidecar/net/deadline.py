@@ -8,7 +8,7 @@ from types import TracebackType
 
 import trio
 
-from ..model.errors import DownstreamTimedOut, MeshError, TimedOut
+from sidecar.model.errors import DownstreamTimedOut, MeshError, TimedOut
 
 
 class Deadline:

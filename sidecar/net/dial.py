@@ -6,8 +6,8 @@ import socket
 
 from trio.lowlevel import notify_closing, wait_writable
 
-from ..model.address import Address
-from ..model.errors import ConnectFailed
+from sidecar.model.address import Address
+from sidecar.model.errors import ConnectFailed
 
 _SO_MARK = 36
 

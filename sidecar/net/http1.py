@@ -8,10 +8,10 @@ Reset where we ask. Spec: RFC 9112.
 
 import trio
 
-from ..model.errors import BadResponse, DownstreamGone, ProtocolViolation, Reset
-from ..model.message import NO_BODY, Body, BodyKind, RequestHead, ResponseHead
-from ..model.reason import Reason
-from ..protocol import chunked, head
+from sidecar.model.errors import BadResponse, DownstreamGone, ProtocolViolation, Reset
+from sidecar.model.message import NO_BODY, Body, BodyKind, RequestHead, ResponseHead
+from sidecar.model.reason import Reason
+from sidecar.protocol import chunked, head
 
 
 class Http1Connection:
@@ -98,12 +98,10 @@ class Http1Connection:
 
     async def read_body(self) -> bytes:
         """The next piece of the body, b"" at its end. Errors if the connection ends before the body does."""
-        while not self.is_body_done:
+        while True:
             piece = self.take_buffered()
-            if piece:
+            if piece or self.is_body_done:
                 return piece
-            if self.is_body_done:
-                break
             data = await self._receive()
             if not data:
                 if self.body.kind is BodyKind.UNTIL_CLOSE:
@@ -111,7 +109,6 @@ class Http1Connection:
                     return b""
                 raise self._gone("closed in the middle of a body")
             self._buffer += data
-        return b""
 
     def _decode(self, more: bytes) -> bytes:
         decoder = self._chunks

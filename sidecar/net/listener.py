@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 import trio
 from trio.lowlevel import wait_readable
 
-from ..model.errors import ConfigError, MeshError
+from sidecar.model.errors import ConfigError, MeshError
+
 from .watched import Watched
 
 BACKLOG = 1024

@@ -6,7 +6,7 @@ Trust: the answer is the kernel's; the application cannot forge it, but it chose
 import socket
 import struct
 
-from ..model.address import Address, canonical
+from sidecar.model.address import Address, canonical
 
 _SO_ORIGINAL_DST = 80
 _SOL_IPV6 = 41

@@ -16,8 +16,9 @@ import dns.rcode
 import dns.rdatatype
 import trio
 
-from ..model.address import Address, canonical
-from ..model.errors import ConnectFailed, NotResolved
+from sidecar.model.address import Address, canonical
+from sidecar.model.errors import ConnectFailed, NotResolved
+
 from .dial import Dialer
 
 ATTEMPT_S = 2.0

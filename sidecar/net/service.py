@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 import trio
 from cryptography import x509
 
-from ..model.address import Address, canonical
-from ..model.call import Answer, Call, Handler, Peer
-from ..model.errors import BadResponse, ConnectFailed, DownstreamGone, NotVerified, PeerError, ProtocolViolation, TlsRejected
-from ..model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
-from ..protocol import render
+from sidecar.model.address import Address, canonical
+from sidecar.model.call import Answer, Call, Handler, Peer
+from sidecar.model.errors import BadResponse, ConnectFailed, DownstreamGone, NotVerified, PeerError, ProtocolViolation, TlsRejected
+from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.protocol import render
+
 from .deadline import Deadline
 from .dial import Dialer
 from .http1 import Http1Connection

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 
-from ..model.errors import ConfigError
-from ..model.identity import SpiffeId
+from sidecar.model.errors import ConfigError
+from sidecar.model.identity import SpiffeId
 
 ALPN_HTTP1 = b"bartizan/h1"
 ALPN_TCP = b"bartizan/tcp"

@@ -14,7 +14,8 @@ import trio
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
-from ..model.errors import ReasonedError
+from sidecar.model.errors import ReasonedError
+
 from .socket_stream import abort
 
 RECEIVE_BYTES = 65536

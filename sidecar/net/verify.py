@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
 
-from ..model import identity
-from ..model.call import Peer
-from ..model.errors import NotVerified, ReasonedError
+from sidecar.model import identity
+from sidecar.model.call import Peer
+from sidecar.model.errors import NotVerified, ReasonedError
 
 
 def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:

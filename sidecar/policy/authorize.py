@@ -9,12 +9,12 @@ Trust: `peer` has been verified, `request` judged by `protocol/framing.py`. Only
 
 from collections.abc import Iterable
 
-from ..model import identity
-from ..model.decision import Denied, Permit
-from ..model.identity import SpiffeId
-from ..model.message import Headers, RequestHead
-from ..model.reason import Reason
-from ..model.snapshot import Allow, Inbound, Match, PathMatch, Route
+from sidecar.model import identity
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.identity import SpiffeId
+from sidecar.model.message import Headers, RequestHead
+from sidecar.model.reason import Reason
+from sidecar.model.snapshot import Allow, Inbound, Match, PathMatch, Route
 
 EVERYTHING = Match()
 

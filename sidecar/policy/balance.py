@@ -6,8 +6,8 @@ Two choices come close to the best assignment without a scan (Mitzenmacher, "The
 import random  # noqa: TID251 -- the type of the generator that is passed in
 from collections.abc import Mapping, Sequence
 
-from ..model.address import Address
-from ..model.snapshot import Endpoint
+from sidecar.model.address import Address
+from sidecar.model.snapshot import Endpoint
 
 
 def choose(endpoints: Sequence[Endpoint], in_flight: Mapping[Address, int], rng: random.Random) -> Endpoint | None:

@@ -10,10 +10,10 @@ Only here and in `policy/authorize.py` is a Permit made.
 import ipaddress
 from dataclasses import dataclass
 
-from ..model.address import Address, IpAddress, canonical, is_special
-from ..model.decision import Denied, Permit
-from ..model.reason import Reason
-from ..model.snapshot import EgressHost, EgressRange, Endpoint, Outbound, Service
+from sidecar.model.address import Address, IpAddress, canonical, is_special
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.reason import Reason
+from sidecar.model.snapshot import EgressHost, EgressRange, Endpoint, Outbound, Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..model import identity
-from ..model.snapshot import Snapshot
+from sidecar.model import identity
+from sidecar.model.snapshot import Snapshot
+
 from .authorize import RouteTable
 from .egress import OutboundTable
 

@@ -107,7 +107,7 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
         # > A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore it (RFC 9110 s10.1.1);
         # and who has no body does not wait.
         expects_continue = version == b"1.1" and body is not NO_BODY
-    return RequestHead(method, target, host, port, kept, body, is_last, expects_continue)
+    return RequestHead(method, target, host, port, kept, body, is_last, expects_continue, version == b"1.0")
 
 
 def judge_response(status: int, phrase: bytes, version: bytes, fields: Headers, request_method: bytes) -> ResponseHead:

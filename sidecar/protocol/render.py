@@ -63,5 +63,5 @@ def _framing(body: Body) -> bytes:
 def _joined(lines: list[bytes]) -> bytes:
     text = b"\r\n".join(lines)
     ends = len(lines) - 1
-    assert text.count(b"\n") == ends == text.count(b"\r") and b"\0" not in text, "a field value breaks its line"
+    assert (text.count(b"\n"), text.count(b"\r"), text.count(b"\0")) == (ends, ends, 0), "a field value breaks its line"
     return text + b"\r\n\r\n"

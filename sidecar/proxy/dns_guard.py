@@ -17,12 +17,12 @@ import dns.rcode
 import dns.rdatatype
 import trio
 
-from ..net.canary import CanaryArrivals
-from ..net.resolve import Resolver, server_address
-from ..net.socket_stream import SocketStream
-from ..net.watched import Watched
-from ..policy.rules import Rules
-from ..telemetry.metrics import Metrics
+from sidecar.net.canary import CanaryArrivals
+from sidecar.net.resolve import Resolver, server_address
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.watched import Watched
+from sidecar.policy.rules import Rules
+from sidecar.telemetry.metrics import Metrics
 
 ANSWER_S = 5.0
 IDLE_S = 30.0

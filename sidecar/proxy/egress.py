@@ -17,22 +17,23 @@ from functools import partial
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- a type only
 
-from ..model.address import Address, canonical
-from ..model.decision import Denied, Permit
-from ..model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
-from ..model.message import RequestHead, ResponseHead
-from ..model.reason import Reason
-from ..model.snapshot import EgressHost, Origination
-from ..net.deadline import Deadline
-from ..net.resolve import Resolver
-from ..net.socket_stream import SocketStream
-from ..net.tls_context import material_digest, origination
-from ..net.tls_stream import TlsStream
-from ..net.verify import verify_host
-from ..net.watched import Watched
-from ..policy.rules import Rules
-from ..protocol.client_hello import ClientHello
-from ..telemetry.access_log import Record
+from sidecar.model.address import Address, canonical
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
+from sidecar.model.message import RequestHead, ResponseHead
+from sidecar.model.reason import Reason
+from sidecar.model.snapshot import EgressHost, Origination
+from sidecar.net.deadline import Deadline
+from sidecar.net.resolve import Resolver
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_context import material_digest, origination
+from sidecar.net.tls_stream import TlsStream
+from sidecar.net.verify import verify_host
+from sidecar.net.watched import Watched
+from sidecar.policy.rules import Rules
+from sidecar.protocol.client_hello import ClientHello
+from sidecar.telemetry.access_log import Record
+
 from .forward import CONNECT_S, Upstream
 from .http import Decision, serve_http
 from .inbound import request_id

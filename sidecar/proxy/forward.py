@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from ..model.decision import Permit
-from ..model.errors import BadResponse, MeshError, PeerError, Reset, UpstreamError
-from ..model.message import BodyKind, Headers, RequestHead, ResponseHead
-from ..net.deadline import Deadline
-from ..net.http1 import Http1Connection
-from ..net.pool import Pool, close_all
-from ..protocol.chunked import LAST_CHUNK, frame_chunk
-from ..protocol.render import render_request, render_response
+from sidecar.model.decision import Permit
+from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, UpstreamError
+from sidecar.model.message import Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.net.deadline import Deadline
+from sidecar.net.http1 import Http1Connection
+from sidecar.net.pool import Pool, close_all
+from sidecar.protocol.chunked import LAST_CHUNK, frame_chunk
+from sidecar.protocol.render import render_request, render_response
 
 CONNECT_S = 10.0
 RESPONSE_HEAD_S = 60.0
@@ -168,12 +168,13 @@ async def _answer(
     if upstream.adapt is not None:
         response = upstream.adapt(response)
     kind = response.body.kind
-    # A body whose end is the connection's end is passed on in chunks, so that a cut one can be told from a complete one.
-    if kind is BodyKind.UNTIL_CLOSE:
-        kind = BodyKind.CHUNKED
+    # A body whose end is the connection's end is passed on in chunks, so that a cut one can be told from a complete one;
+    # an HTTP/1.0 client knows no chunks and gets such a body, and a chunked one, until the connection closes.
+    if kind in (BodyKind.UNTIL_CLOSE, BodyKind.CHUNKED):
+        kind = BodyKind.UNTIL_CLOSE if request.is_http10 else BodyKind.CHUNKED
+        response = replace(response, body=Body(kind))
     close = request.is_last or not down.is_body_done
-    head = replace(response, body=replace(response.body, kind=kind)) if kind is not response.body.kind else response
-    text = render_response(head, [], close=close, chunk_until_close=True)
+    text = render_response(response, [], close=close, chunk_until_close=not request.is_http10)
     piece = connection.take_buffered()
     exchange.has_answered = True
     exchange.status = response.status

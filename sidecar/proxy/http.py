@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from ..model.decision import Denied, Permit
-from ..model.errors import DownstreamGone, MeshError, ReasonedError
-from ..model.message import RequestHead
-from ..net.deadline import Deadline
-from ..net.http1 import Http1Connection
-from ..telemetry.access_log import Record
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
+from sidecar.model.message import RequestHead
+from sidecar.net.deadline import Deadline
+from sidecar.net.http1 import Http1Connection
+from sidecar.telemetry.access_log import Record
+
 from .forward import BODY_IDLE_S, Exchange, Upstream, forward
 from .respond import TABLE, explain
 from .runtime import Runtime

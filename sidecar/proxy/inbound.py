@@ -14,26 +14,27 @@ import socket
 
 import trio
 
-from ..model import ports
-from ..model.address import Address, canonical
-from ..model.call import Handler, Peer
-from ..model.decision import Denied, Permit
-from ..model.errors import MeshError, ReasonedError, TlsRejected
-from ..model.message import Headers, RequestHead
-from ..model.reason import Reason
-from ..net.deadline import Deadline
-from ..net.original_dst import original_dst
-from ..net.peek import peek
-from ..net.service import serve_calls
-from ..net.socket_stream import SocketStream
-from ..net.tls_context import ALPN_HTTP1, MESH_ALPN
-from ..net.tls_stream import TlsStream
-from ..net.verify import peer_of
-from ..policy.authorize import authorize
-from ..policy.rules import Rules
-from ..protocol.client_hello import ClientHello, read_client_hello
-from ..protocol.detect import Detected, detect
-from ..telemetry.access_log import Record
+from sidecar.model import ports
+from sidecar.model.address import Address, canonical
+from sidecar.model.call import Handler, Peer
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.errors import MeshError, ReasonedError, TlsRejected
+from sidecar.model.message import Headers, RequestHead
+from sidecar.model.reason import Reason
+from sidecar.net.deadline import Deadline
+from sidecar.net.original_dst import original_dst
+from sidecar.net.peek import peek
+from sidecar.net.service import serve_calls
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_context import ALPN_HTTP1, MESH_ALPN
+from sidecar.net.tls_stream import TlsStream
+from sidecar.net.verify import peer_of
+from sidecar.policy.authorize import authorize
+from sidecar.policy.rules import Rules
+from sidecar.protocol.client_hello import ClientHello, read_client_hello
+from sidecar.protocol.detect import Detected, detect
+from sidecar.telemetry.access_log import Record
+
 from .forward import CONNECT_S, Upstream
 from .http import Decision, linger, serve_http
 from .respond import TABLE, explain

@@ -14,26 +14,27 @@ from functools import partial
 
 import trio
 
-from ..model import ports
-from ..model.address import Address
-from ..model.decision import Denied
-from ..model.errors import NotVerified, ReasonedError, Unavailable, WrongIdentity
-from ..model.message import RequestHead
-from ..model.reason import Reason
-from ..model.snapshot import Endpoint
-from ..net.canary import CanaryArrivals
-from ..net.deadline import Deadline
-from ..net.original_dst import original_dst
-from ..net.peek import peek
-from ..net.socket_stream import SocketStream
-from ..net.tls_stream import TlsStream
-from ..net.verify import peer_of
-from ..policy.balance import choose
-from ..policy.egress import ToService
-from ..policy.rules import Rules
-from ..protocol.client_hello import ClientHello, read_client_hello
-from ..protocol.detect import Detected, detect
-from ..telemetry.access_log import Record
+from sidecar.model import ports
+from sidecar.model.address import Address
+from sidecar.model.decision import Denied
+from sidecar.model.errors import NotVerified, ReasonedError, Unavailable, WrongIdentity
+from sidecar.model.message import RequestHead
+from sidecar.model.reason import Reason
+from sidecar.model.snapshot import Endpoint
+from sidecar.net.canary import CanaryArrivals
+from sidecar.net.deadline import Deadline
+from sidecar.net.original_dst import original_dst
+from sidecar.net.peek import peek
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_stream import TlsStream
+from sidecar.net.verify import peer_of
+from sidecar.policy.balance import choose
+from sidecar.policy.egress import ToService
+from sidecar.policy.rules import Rules
+from sidecar.protocol.client_hello import ClientHello, read_client_hello
+from sidecar.protocol.detect import Detected, detect
+from sidecar.telemetry.access_log import Record
+
 from . import egress
 from .dns_guard import DnsGuard
 from .forward import CONNECT_S, Upstream

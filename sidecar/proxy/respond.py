@@ -4,11 +4,12 @@ A refusal says its code, its token and the nearest rule in headers, and cause an
 it is seldom the one who wrote the rule.
 """
 
+from http import HTTPStatus
 from typing import NamedTuple
 
-from ..model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
-from ..model.reason import Reason
-from ..protocol import render
+from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
+from sidecar.model.reason import Reason
+from sidecar.protocol import render
 
 
 class Row(NamedTuple):
@@ -83,5 +84,6 @@ def explain(reason: Reason, rule: str, detail: str, *, close: bool, has_body: bo
     if rule:
         headers.append((b"x-bartizan-rule", rule.encode("ascii", "backslashreplace")))
     body = Body(BodyKind.LENGTH, len(text)) if has_body else NO_BODY
-    head = ResponseHead(TABLE[reason].status, b"", headers, body, len(text), close)
+    status = TABLE[reason].status
+    head = ResponseHead(status, HTTPStatus(status).phrase.encode(), headers, body, len(text), close)
     return render.render_response(head, [], close=close, chunk_until_close=False) + (text if has_body else b"")

@@ -4,15 +4,15 @@ import random  # noqa: TID251 -- the generator is made by main and passed
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..model.address import Address
-from ..net.clock import WallClock
-from ..net.dial import Dialer
-from ..net.pool import Pool
-from ..net.tls_mesh import MeshTls
-from ..net.watched import Watched
-from ..policy.rules import Rules
-from ..telemetry.access_log import AccessLog, Record
-from ..telemetry.metrics import Metrics
+from sidecar.model.address import Address
+from sidecar.net.clock import WallClock
+from sidecar.net.dial import Dialer
+from sidecar.net.pool import Pool
+from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.watched import Watched
+from sidecar.policy.rules import Rules
+from sidecar.telemetry.access_log import AccessLog, Record
+from sidecar.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import trio
 
-from ..model.decision import Permit
-from ..net.watched import Watched
-from ..policy.rules import Rules
-from ..telemetry.access_log import Record
+from sidecar.model.decision import Permit
+from sidecar.net.watched import Watched
+from sidecar.policy.rules import Rules
+from sidecar.telemetry.access_log import Record
 
 IDLE_S = 3600.0
 PIECE_BYTES = 65536

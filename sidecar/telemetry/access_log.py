@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..model.reason import Reason
+from sidecar.model.reason import Reason
 
 
 class Record(msgspec.Struct, omit_defaults=True):
