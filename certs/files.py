@@ -1,0 +1,170 @@
+"""The authority's directory: keys, certificates, bundle and log, all of mode 0600 and written whole or not at all.
+
+    root.key        the root, key and certificate; needed for `init` and `renew` only, so it can be kept elsewhere
+    svid.key        the intermediate for SVIDs; one file, so that key and certificate cannot disagree after a crash
+    https.key       the intermediate for the mesh's own HTTPS
+    roots.pem       whom the mesh trusts: the root, and while roots are rotated the other one too
+    issuance.log    what was issued
+
+Trust: who can read a key here can be anybody in the mesh, hence the modes; a key that others can read is refused, not mended,
+since it may have been read.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from sidecar.model.errors import ConfigError
+
+from .ca import Authority, create_https_intermediate, create_root, create_svid_intermediate, trust_domain_of
+from .profile import DNS_NAME, permitted_domains
+
+ROOT, SVID, HTTPS = "root.key", "svid.key", "https.key"
+LOG = "issuance.log"
+ROOTS = "roots.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """What an issuer signs with.
+
+    Args:
+        roots: the trust bundle; it holds the root that both intermediates chain to.
+    """
+
+    trust_domain: str
+    roots: tuple[x509.Certificate, ...]
+    svid: Authority
+    https: Authority
+
+
+def init(directory: Path, trust_domain: str, https_domains: Sequence[str], now: float) -> Authorities:
+    """Make a new authority. ConfigError if the directory already holds one, or part of one."""
+    for domain in https_domains:
+        if DNS_NAME.fullmatch(domain) is None:
+            raise ConfigError("httpsDomain", f"{domain!r} is no DNS name in lower case")
+    root = create_root(trust_domain, now)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (ROOT, SVID, HTTPS, ROOTS, LOG):
+        if (directory / name).exists():
+            raise ConfigError("", f"{directory / name} exists already; nothing is overwritten, choose another directory")
+    write(directory / ROOTS, pem_of(root.certificate))
+    _store(directory / ROOT, root)
+    _store(directory / SVID, create_svid_intermediate(root, trust_domain, now))
+    _store(directory / HTTPS, create_https_intermediate(root, https_domains, now))
+    return load(directory)
+
+
+def renew(directory: Path, now: float) -> Authorities:
+    """New intermediates from the same root, with the same constraints. What the old ones signed stays valid until it ends."""
+    old, root = load(directory), _load(directory / ROOT)
+    _store(directory / SVID, create_svid_intermediate(root, old.trust_domain, now), replace=True)
+    _store(directory / HTTPS, create_https_intermediate(root, permitted_domains(old.https), now), replace=True)
+    return load(directory)
+
+
+def load(directory: Path) -> Authorities:
+    """The authority of the directory. ConfigError names the file that is missing, readable by others, or does not fit."""
+    roots = load_certificates(directory / ROOTS)
+    svid, https = _load(directory / SVID), _load(directory / HTTPS)
+    for name, authority in ((SVID, svid), (HTTPS, https)):
+        if not any(_is_issued_by(authority.certificate, root) for root in roots):
+            raise ConfigError("", f"{directory / name} was not signed by a root of {directory / ROOTS}; add its root there")
+    try:
+        return Authorities(trust_domain_of(svid.certificate), roots, svid, https)
+    except ValueError as exc:
+        raise ConfigError("", f"{directory / SVID}: {exc}") from exc
+
+
+def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
+    except ValueError as exc:
+        raise ConfigError("", f"{path} holds no certificate in PEM") from exc
+    except OSError as exc:
+        raise ConfigError("", f"{path}: {exc.strerror}; `bartizan certs init` makes an authority") from exc
+
+
+def pem_of(*certificates: x509.Certificate) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def key_pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def write(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write a file of mode 0600, whole or not at all; after it returns the disk has it.
+
+    Raises:
+        ConfigError: it exists and is not to be replaced, or cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(file, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(file)
+            if replace:
+                os.rename(temporary, path)
+            else:
+                os.link(temporary, path)    # a rename that refuses to overwrite
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except FileExistsError as exc:
+        raise ConfigError("", f"{path} exists already and is not overwritten; remove it or choose another name") from exc
+    except OSError as exc:
+        raise ConfigError("", f"{path}: {exc.strerror}") from exc
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the disk knows the names in the directory."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _store(path: Path, authority: Authority, *, replace: bool = False) -> None:
+    write(path, key_pem_of(authority.key) + pem_of(authority.certificate), replace=replace)
+
+
+def _load(path: Path) -> Authority:
+    try:
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise ConfigError("", f"{path} is open to others; if nobody read it: chmod 600 {path}; otherwise init anew")
+            pem = file.read()
+        key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+    except (ValueError, TypeError) as exc:
+        raise ConfigError("", f"{path} does not hold a private key without a password and its certificate, in PEM") from exc
+    except OSError as exc:
+        raise ConfigError("", f"{path}: {exc.strerror}; `bartizan certs init` makes an authority") from exc
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise ConfigError("", f"{path}: its key is not that of its certificate")
+    return Authority(certificate, key)
+
+
+def _is_issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""What a certificate request is good for: the public key, once the requester has proved that it holds the private one.
+
+Trust: the bytes are a stranger's. Names, extensions and attributes of the request are never looked at, so they cannot end up
+anywhere. Attacked by tests/certs/test_request.py.
+Spec: RFC 2986.
+"""
+
+import hashlib
+from collections.abc import Container
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sidecar.model.errors import MeshError
+
+MAX_REQUEST_BYTES = 16 << 10
+
+
+class BadRequest(MeshError):
+    """The request itself is unusable; asking again with the same one is in vain."""
+
+
+def key_hash(public_key: ec.EllipticCurvePublicKey) -> str:
+    """By what name log and issuer know a key: SHA-256 of its SubjectPublicKeyInfo, hex."""
+    return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def public_key_of(csr_pem: bytes, own_keys: Container[str]) -> ec.EllipticCurvePublicKey:
+    """The key that the request proves possession of, or BadRequest.
+
+    Args:
+        own_keys: `key_hash` of the authorities' keys, which nobody else can have come by honestly.
+    """
+    if len(csr_pem) > MAX_REQUEST_BYTES:
+        raise BadRequest(f"the certificate request is longer than {MAX_REQUEST_BYTES} bytes; a key needs less")
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem)
+        public_key = csr.public_key()
+        # We are stricter: what the mesh's own agent makes, and no other algorithm.
+        if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
+            raise BadRequest("the key of the certificate request is not ECDSA P-256; make one that is")
+        if not isinstance(csr.signature_hash_algorithm, hashes.SHA256) or not csr.is_signature_valid:
+            raise BadRequest("the certificate request is not signed with SHA-256 by the key that it holds; sign it so")
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise BadRequest("the certificate request is no PKCS #10 request in PEM") from exc
+    if key_hash(public_key) in own_keys:
+        raise BadRequest("the key of the certificate request is the issuer's own; make a new one")
+    return public_key
