@@ -1,0 +1,43 @@
+"""What the injector is started with: `bartizan injector --config FILE`, JSON."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from sidecar.model.errors import ConfigError
+from sidecar.model.snapshot import Name, Port, Value, path_of
+
+
+class InjectorConfig(Value, frozen=True):
+    """
+    Args:
+        directory: of manifests; watched.
+        roots_file: PEM; the mesh's trust bundle, written into each pod and demanded of each sidecar.
+        chain_file, key_file: the injector's own HTTPS certificate; read again when they change.
+        issuer_url, stream_url: what sidecars are told.
+        state_file: where each workload's last good rules are kept over a restart.
+        bypass: how the packet rules know the sidecar; see `injector/settings.py`.
+    """
+
+    directory: Name
+    trust_domain: Name
+    roots_file: Name
+    chain_file: Name
+    key_file: Name
+    issuer_url: Name
+    stream_url: Name
+    state_file: Name
+    address: Name = "::"
+    webhook_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9443
+    stream_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9444
+    image: Name = "bartizan"
+    bypass: Literal["uid", "mark"] = "uid"
+    mark: Port = 1337
+
+
+def parse_config(data: bytes) -> InjectorConfig:
+    """The configuration that the JSON text holds, or ConfigError."""
+    try:
+        return msgspec.json.decode(data, type=InjectorConfig)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise ConfigError(*path_of(str(exc))) from exc

@@ -1,0 +1,70 @@
+"""Snapshots for sidecars: GET /v1/snapshot?pod=UID&seen=DIGEST, over mTLS.
+
+A question whose answer the sidecar has already seen stands until there is another, or for half a minute (304). Each pod gets its
+own snapshot and no other: the certificate says which pod it was issued to, and that must be the one asked for.
+
+Trust: the caller is a sidecar whose certificate chains to the mesh's roots; the query is a stranger's text.
+"""
+
+import sys
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+import msgspec
+import trio
+
+from sidecar.model.call import Answer, Call
+from sidecar.model.snapshot import Snapshot, digest, render_snapshot
+from sidecar.net.watched import Watched
+
+from .cluster import Cluster
+
+NO_NEWS_S = 30.0
+
+
+class Stream:
+    """
+    Args:
+        compile_pod: the snapshot of the pod with this uid, and what is wrong with its documents; None: no such pod.
+    """
+
+    def __init__(
+        self, cluster: Watched[Cluster], compile_pod: Callable[[Cluster, str], tuple[Snapshot, tuple[str, ...]] | None]
+    ) -> None:
+        self._cluster = cluster
+        self._compile = compile_pod
+        self._told: dict[str, tuple[str, ...]] = {}
+
+    async def answer(self, call: Call) -> Answer:
+        if (call.method, call.path) != ("GET", "/v1/snapshot"):
+            return _error(404, "the stream has GET /v1/snapshot only")
+        query = parse_qs(call.query)
+        pod, seen = query.get("pod", [""])[0], query.get("seen", [""])[0]
+        if call.peer is None or not call.peer.pod_uid or call.peer.pod_uid != pod:
+            return _error(403, "the certificate was not issued to the pod that is asked for")
+        with trio.move_on_after(NO_NEWS_S):
+            while True:
+                cluster = self._cluster.current
+                text = self._text(cluster, pod)
+                if text is None:
+                    return _error(404, f"no running pod has the uid {pod}")
+                if digest(text) != seen:
+                    return Answer(200, text)
+                await self._cluster.wait_change(cluster)
+        return Answer(304)
+
+    def _text(self, cluster: Cluster, pod: str) -> bytes | None:
+        compiled = self._compile(cluster, pod)
+        if compiled is None:
+            self._told.pop(pod, None)
+            return None
+        snapshot, problems = compiled
+        if self._told.get(pod, ()) != problems:
+            self._told[pod] = problems
+            for problem in problems:
+                print(f"bartizan: {snapshot.workload.namespace}/{snapshot.workload.pod}: {problem}", file=sys.stderr, flush=True)
+        return render_snapshot(snapshot)
+
+
+def _error(status: int, text: str) -> Answer:
+    return Answer(status, msgspec.json.encode({"error": text}))
