@@ -9,7 +9,7 @@ COPY sidecar sidecar
 COPY injector injector
 COPY certs certs
 RUN /opt/bartizan/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
-    && /opt/bartizan/bin/pip uninstall -q -y pytest pytest-trio pytest-timeout hypothesis trustme jsonpatch ruff mypy types-PyYAML hatchling \
+    && /opt/bartizan/bin/pip uninstall -q -y pytest pytest-trio pytest-timeout hypothesis trustme ruff mypy types-PyYAML hatchling \
     && /opt/bartizan/bin/python -m compileall -q /opt/bartizan
 
 FROM python:3.13-slim
