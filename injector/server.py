@@ -1,0 +1,123 @@
+"""`bartizan injector --config FILE`: the admission webhook and the snapshot stream, over one watched source of objects.
+
+    webhook   POST /mutate, /validate    HTTPS; the API server verifies us, what it sends is judged by `injector/review.py`
+    stream    GET /v1/snapshot           mTLS; a sidecar gets the snapshot of its own pod (`injector/stream.py`)
+
+Both look at the same immutable state of the cluster; a change replaces it whole and wakes the streams that wait.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import trio
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from sidecar.control.config_file import follow_files, read_file
+from sidecar.model.call import Answer, Call
+from sidecar.model.errors import ConfigError
+from sidecar.model.snapshot import Snapshot
+from sidecar.net.listener import Tally
+from sidecar.net.service import serve_https
+from sidecar.net.tls_context import ServerCredentials, load_roots
+from sidecar.net.watched import Watched
+
+from .cluster import Cluster
+from .cluster.directory import Directory
+from .compile import compile_workload
+from .compile.last_good import LastGood
+from .config import InjectorConfig, parse_config
+from .review import review
+from .settings import Settings
+from .stream import Stream
+
+
+def load_papers(config: InjectorConfig, *, with_clients: bool) -> ServerCredentials:
+    """The injector's own certificate and key, or ConfigError naming the file."""
+    chain = load_roots(read_file(config.chain_file, "chainFile"), "chainFile")
+    try:
+        key = load_pem_private_key(read_file(config.key_file, "keyFile"), None)
+    except (ValueError, TypeError) as exc:
+        raise ConfigError("keyFile", f"holds no usable private key: {exc}") from exc
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) or key.public_key() != chain[0].public_key():
+        raise ConfigError("keyFile", "the key does not belong to the certificate in chainFile")
+    roots = load_roots(read_file(config.roots_file, "rootsFile"), "rootsFile") if with_clients else None
+    return ServerCredentials(chain, key, roots)
+
+
+class Webhook:
+    """The endpoint that the API server calls."""
+
+    def __init__(self, settings: Settings, cluster: Watched[Cluster]) -> None:
+        self._settings = settings
+        self._cluster = cluster
+
+    async def answer(self, call: Call) -> Answer:
+        if call.path == "/healthz" and call.method == "GET":
+            return Answer(200, b"ok\n", "text/plain")
+        if call.path not in ("/mutate", "/validate"):
+            return Answer(404, b'{"error": "the webhook has POST /mutate and /validate only"}')
+        if call.method != "POST":
+            return Answer(405, b'{"error": "POST an AdmissionReview"}', headers=(("allow", "POST"),))
+        if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return Answer(415, b'{"error": "content-type must be application/json"}')
+        return review(call.body, self._settings, self._cluster.current)
+
+
+async def serve(config: InjectorConfig) -> None:
+    """Serve until cancelled. ConfigError if it cannot begin."""
+    settings = Settings(
+        image=config.image, issuer_url=config.issuer_url, stream_url=config.stream_url,
+        roots=read_file(config.roots_file, "rootsFile").decode("ascii", "replace"), bypass=config.bypass, mark=config.mark,
+    )
+    directory = Directory(Path(config.directory))
+    cluster = Watched(directory.read())
+    last_good = LastGood.load(Path(config.state_file))
+    papers = {True: load_papers(config, with_clients=True), False: load_papers(config, with_clients=False)}
+
+    def take_papers() -> None:
+        new = {kind: load_papers(config, with_clients=kind) for kind in (True, False)}
+        papers.update(new)
+
+    def compile_pod(now: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
+        compiled = compile_workload(now, uid, config.trust_domain, last_good)
+        if compiled is None:
+            return None
+        last_good.save()
+        return compiled.snapshot, compiled.problems
+
+    async def follow() -> None:
+        async for state in directory.changes():
+            cluster.set(state)
+
+    webhook = Webhook(settings, cluster)
+    stream = Stream(cluster, compile_pod)
+    tally = Tally()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow)
+        nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_papers)
+        current: Callable[[], ServerCredentials] = partial(papers.__getitem__, False)
+        await nursery.start(partial(
+            serve_https, config.address, config.webhook_port, current, webhook.answer, tally=tally))
+        current = partial(papers.__getitem__, True)
+        await nursery.start(partial(
+            serve_https, config.address, config.stream_port, current, stream.answer,
+            trust_domain=config.trust_domain, tally=tally))
+        print(f"bartizan: injector ready: webhook {config.webhook_port}, stream {config.stream_port}", file=sys.stderr, flush=True)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bartizan injector", description="Run the admission webhook and the snapshot stream.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration")
+    args = parser.parse_args(argv)
+    try:
+        trio.run(serve, parse_config(read_file(args.config, "--config")))
+    except* ConfigError as group:
+        first = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise ConfigError(args.config, str(first)) from None
+    return 0
