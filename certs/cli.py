@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
                       help=f"where the mesh's own servers may have names; repeat for more (default: {' '.join(HTTPS_DOMAINS)})")
     verb("renew", _renew, "make new intermediates from the same root; restart the issuer afterwards")
     serve = verb("serve", _serve, "answer requests for certificates")
-    serve.add_argument("--config", required=True, type=Path, metavar="FILE", help="JSON; see the README")
+    serve.add_argument("--config", required=True, type=Path, metavar="FILE",
+                       help="JSON: directory, trustDomain, tokens {jwksFile, issuer, audience}, names, address, port, lifetimeS")
     issue = verb("issue", _issue, "issue one certificate by hand, while no issuer runs: writes PREFIX.pem and PREFIX.key")
     what = issue.add_mutually_exclusive_group(required=True)
     what.add_argument("--identity", metavar="URI", help="an SVID for spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT")

@@ -94,7 +94,10 @@ def _parse_key(jwk: object) -> PublicKey | None:
                                  "2048 to 8192 bits and at least 65537 are accepted")
             return rsa_key
         case {"kty": "EC", "crv": "P-256", "x": str(x), "y": str(y)} if jwk.get("alg", "ES256") == "ES256":
-            return ec.EllipticCurvePublicNumbers(_integer(x), _integer(y), ec.SECP256R1()).public_key()
+            try:
+                return ec.EllipticCurvePublicNumbers(_integer(x), _integer(y), ec.SECP256R1()).public_key()
+            except ValueError as exc:
+                raise ValueError(f"the key {jwk['kid']!r} is no point of P-256") from exc
     return None
 
 
@@ -127,6 +130,8 @@ def _json_object(data: bytes) -> dict[str, object]:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=constant)
     except RecursionError as exc:
         raise ValueError("its JSON is nested too deep") from exc
+    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
+        raise ValueError("a part of it is no JSON") from exc
     if not isinstance(value, dict):
         raise ValueError("a part of it is no JSON object")
     return value

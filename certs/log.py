@@ -24,7 +24,6 @@ from .files import sync_directory, write
 from .request import key_hash
 
 FIRST = "0" * 64    # what the first line has for the hash of the line before
-FORGET_AT = 4096      # keys remembered before those of ended certificates are forgotten
 
 
 class Entry(Value, frozen=True):
@@ -59,10 +58,11 @@ class Log:
     """The open log, and who holds which key by it.
 
     Args:
+        forget_at: how many keys are remembered before those of ended certificates are forgotten.
         head: hash of the last line; remember it elsewhere to notice a log that was cut short.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, forget_at: int = 4096) -> None:
         """Open or make it, verify it, and move aside what a crash left of a last line (its certificate never left).
 
         Raises:
@@ -70,7 +70,7 @@ class Log:
         """
         self._path = path
         self._by_key: dict[str, Entry] = {}
-        self._forget_at = FORGET_AT
+        self._forget_at = forget_at
         self.head = FIRST
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -126,7 +126,7 @@ class Log:
         self._by_key[entry.key] = entry
         if len(self._by_key) > self._forget_at:
             self._by_key = {key: each for key, each in self._by_key.items() if each.not_after > entry.issued}
-            self._forget_at = max(FORGET_AT, 2 * len(self._by_key))
+            self._forget_at = max(self._forget_at, 2 * len(self._by_key))
 
     def close(self) -> None:
         os.close(self._file)

@@ -4,6 +4,7 @@ Its certificate comes from the authority that it holds and lives in memory only;
 half its life, so there is no task whose death would let it end.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ from .log import Log, LogError
 from .profile import MAX_SVID_S, MIN_S, issue_https
 
 OWN_LIFETIME_S = 86400
+RETRY_S = 60
 
 
 class Tokens(Value, frozen=True):
@@ -79,14 +81,14 @@ class OwnCertificate:
         self._current, self._renew_at = self._issue(clock())
 
     def current(self) -> ServerCredentials:
-        """The same value until it is renewed. If that fails, the previous one as long as it lasts."""
+        """The same value until it is renewed. If that fails it is said, and the previous one serves on; clients see its end."""
         now = self._clock()
         if now >= self._renew_at:
             try:
                 self._current, self._renew_at = self._issue(now)
-            except (ConfigError, LogError):
-                if now >= self._current.chain[0].not_valid_after_utc.timestamp():
-                    raise
+            except (ConfigError, LogError) as exc:
+                print(f"bartizan: the issuer's own certificate is not renewed: {exc}", file=sys.stderr)
+                self._renew_at = now + RETRY_S
         return self._current
 
     def _issue(self, now: float) -> tuple[ServerCredentials, float]:
