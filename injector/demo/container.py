@@ -17,7 +17,7 @@ from typing import Any
 
 from .errors import DemoError
 from .images import Images
-from .network import Addresses, in_netns
+from .network import NODE, Addresses, in_netns
 
 Object = dict[str, Any]
 
@@ -55,7 +55,8 @@ class Launch:
 Lookup = Callable[[str, str, str], Object | None]   # kind, namespace, name -> the stored object
 
 
-def plan(pod: Object, container: Object, images: Images, volumes: Mapping[str, str], addresses: Addresses, lookup: Lookup) -> Launch:
+def plan(pod: Object, container: Object, images: Images, volumes: Mapping[str, str], addresses: Addresses,
+         lookup: Lookup) -> Launch:
     """What `container` of `pod` asks for.
 
     Args:
@@ -72,7 +73,7 @@ def plan(pod: Object, container: Object, images: Images, volumes: Mapping[str, s
     entrypoint, args = container.get("command") or image.entrypoint, container.get("args") or ()
     argv = tuple(expand(word, own) for word in (*entrypoint, *args))
     if not argv:
-        raise DemoError(f"container {name}: image {container.get('image')!r} is not one of the demo's, so `command` must say what to run")
+        raise DemoError(f"container {name}: {container.get('image')!r} is no image of the demo's; say in `command` what to run")
     security = container.get("securityContext") or {}
     pod_security = pod["spec"].get("securityContext") or {}
     if security.get("privileged"):
@@ -143,14 +144,14 @@ def _from_source(pod: Object, container: str, item: Object, addresses: Addresses
         return data[source["key"]].decode()
     if source.get("optional"):
         return None
-    raise DemoError(f"container {container}: variable {item['name']} needs key {source['key']!r} of {source['name']!r}, which is missing")
+    raise DemoError(f"container {container}: variable {item['name']} needs key {source['key']!r} of {source['name']!r}")
 
 
 def contents(stored: Object) -> dict[str, bytes]:
     """The data of a Secret or a ConfigMap."""
-    encoded = {**stored.get("data", {})} if stored["kind"] == "Secret" else {**stored.get("binaryData", {})}
-    plain = stored.get("stringData", {}) if stored["kind"] == "Secret" else stored.get("data", {})
-    return {key: base64.b64decode(value) for key, value in encoded.items()} | {key: value.encode() for key, value in plain.items()}
+    encoded, plain = ("data", "stringData") if stored["kind"] == "Secret" else ("binaryData", "data")
+    return ({key: base64.b64decode(value) for key, value in stored.get(encoded, {}).items()}
+            | {key: value.encode() for key, value in stored.get(plain, {}).items()})
 
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
@@ -162,7 +163,7 @@ def field(pod: Object, path: str, addresses: Addresses) -> str:
     values = {
         "metadata.name": metadata["name"], "metadata.namespace": metadata["namespace"], "metadata.uid": metadata["uid"],
         "spec.serviceAccountName": spec.get("serviceAccountName", "default"), "spec.nodeName": "demo",
-        "status.podIP": addresses.ipv4, "status.podIPs": ",".join(addresses.both()), "status.hostIP": "10.244.0.1",
+        "status.podIP": addresses.ipv4, "status.podIPs": ",".join(addresses.both()), "status.hostIP": NODE[0],
     }
     if path in values:
         return str(values[path])

@@ -19,6 +19,9 @@ from .modes import search_path
 from .network import command
 
 IMAGE = Path("/run/image")
+SOURCE = Path(__file__).resolve().parents[2]
+PYTHON = Path(sys.executable).resolve()
+PREFIX = Path(sys.base_prefix).resolve()
 OURS = ("sidecar", "injector", "certs")
 
 
@@ -53,9 +56,8 @@ class Images:
 
 async def build() -> Images:
     """Fill /run/image. The world's own mount namespace and a /run of its own are assumed."""
-    source = Path(__file__).resolve().parents[2]
     target = IMAGE / "program"
-    await trio.to_thread.run_sync(_copy, source, target)
+    await trio.to_thread.run_sync(_copy, SOURCE, target)
     folders = [str(target)]
     for number, packages in enumerate(_package_folders()):
         _require_readable(packages)
@@ -63,13 +65,12 @@ async def build() -> Images:
         folder.mkdir()
         await command(["mount", "--bind", str(packages), str(folder)])
         folders.append(str(folder))
-    python = Path(os.path.realpath(sys.executable))
-    prefix = Path(sys.base_prefix).resolve()
-    if prefix != Path("/usr") and python.is_relative_to(prefix):   # not the system's: may well lie in somebody's home
+    python = PYTHON
+    if Path("/usr") != PREFIX and PYTHON.is_relative_to(PREFIX):   # not the system's: may well lie in somebody's home
         folder = IMAGE / "python"
         folder.mkdir()
-        await command(["mount", "--bind", str(prefix), str(folder)])
-        python = folder / python.relative_to(prefix)
+        await command(["mount", "--bind", str(PREFIX), str(folder)])
+        python = folder / PYTHON.relative_to(PREFIX)
     return Images(str(python), (
         ("PATH", f"{python.parent}:{search_path()}"), ("HOME", "/tmp"), ("LANG", "C.UTF-8"),
         ("PYTHONPATH", ":".join(folders)), ("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUNBUFFERED", "1"),

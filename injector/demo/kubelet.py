@@ -20,7 +20,7 @@ from . import runtime
 from .container import Lookup, Object, plan
 from .errors import DemoError
 from .images import Images
-from .network import Addresses, Network
+from .network import NODE, Addresses, Network
 from .probes import Ask, Timing, asker, keep_asking, wait_started
 from .runtime import Done, Running
 from .tokens import TokenSigner
@@ -94,8 +94,9 @@ class Pod:
 
         return {
             "phase": "Running" if self.is_initialized else "Pending",
-            **({"podIP": self.addresses.ipv4, "podIPs": [{"ip": ip} for ip in self.addresses.both()]} if self.addresses.ipv4 else {}),
-            "hostIP": "10.244.0.1",
+            "podIP": self.addresses.ipv4,
+            "podIPs": [{"ip": ip} for ip in self.addresses.both() if ip],
+            "hostIP": NODE[0],
             "conditions": [condition("PodScheduled", True), condition("Initialized", self.is_initialized),
                            condition("ContainersReady", self.is_ready), condition("Ready", self.is_ready)],
             "containerStatuses": [{"name": name, "ready": self.ready.get(name, False), "restartCount": self.restarts.get(name, 0)}
@@ -144,7 +145,7 @@ class Kubelet:
             return self._pods[name]
         found = [pod for pod in self._pods.values() if pod.object["metadata"].get("generateName") == f"{name}-"]
         if len(found) != 1:
-            raise DemoError(f"{len(found) or 'no'} pods are called {name!r}; there are: {', '.join(sorted(self._pods)) or 'none'}")
+            raise DemoError(f"{len(found)} pods are called {name!r}; there are: {', '.join(sorted(self._pods))}")
         return found[0]
 
     def log(self, pod: str, container: str) -> Path:
@@ -170,7 +171,7 @@ class Kubelet:
             return
         waiting = [item for item in pod.staying if not pod.ready.get(item, False)]
         logs = "\n".join(f"  {item} last said:\n{runtime.tail(self.log(pod.name, item))}" for item in waiting)
-        raise DemoError(f"pod {pod.name} is not as expected after {within_s:g} s; not ready: {', '.join(waiting) or 'none'}\n{logs}")
+        raise DemoError(f"pod {pod.name} is not as expected after {within_s:g} s; not ready: {', '.join(waiting)}\n{logs}")
 
     # -- one pod
 

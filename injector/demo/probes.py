@@ -60,9 +60,10 @@ async def wait_started(timing: Timing, ask: Ask) -> bool:
     """Ask a startup probe until it has succeeded or failed for good."""
     await trio.sleep(timing.initial_delay_s)
     tally = Tally(timing, verdict=False)
-    while not tally.record(await _ask_in_time(ask, timing)):
+    while True:
+        if tally.record(await _ask_in_time(ask, timing)):
+            return tally.verdict
         await trio.sleep(timing.period_s)
-    return tally.verdict
 
 
 async def keep_asking(timing: Timing, ask: Ask, verdict: bool, changed: Callable[[bool], None]) -> None:

@@ -80,7 +80,7 @@ class Running:
 
 
 async def start(launch: Launch, netns: str, log: Path, has_uids: bool, system_mounts: tuple[Mount, ...]) -> Running:
-    """Start a container. Returns once its mounts stand and its own command is next. DemoError says why it did not come to that."""
+    """Start a container. Returns once its mounts stand and its own command is next; DemoError if it does not come to that."""
     receive, send = os.pipe2(os.O_CLOEXEC)
     try:
         with log.open("ab") as output:
@@ -99,10 +99,13 @@ async def start(launch: Launch, netns: str, log: Path, has_uids: bool, system_mo
         process.kill()
         await process.wait()
         raise DemoError(f"container {log.stem} could not be set up:\n{tail(log)}")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    if len(children) != 1:   # it has already ended
-        return Running(launch, process, process.pid, has_uids)
-    return Running(launch, process, int(children[0]), has_uids)
+    return Running(launch, process, _only_child(process.pid) or process.pid, has_uids)
+
+
+def _only_child(pid: int) -> int | None:
+    """The container's first process by its parent; None if it has already ended."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
 
 
 def back_off_s(restarts: int) -> float:

@@ -96,7 +96,7 @@ class Volumes:
         elif kind in ("configMap", "secret"):
             stored = self._lookup("ConfigMap" if kind == "configMap" else "Secret", pod["metadata"]["namespace"], what["name"])
             if stored is None and not what.get("optional"):
-                raise DemoError(f"volume {volume}: {kind} {what['name']!r} is missing in namespace {pod['metadata']['namespace']}")
+                raise DemoError(f"volume {volume}: there is no {kind} {what['name']!r} in the pod's namespace; create it first")
             data = contents(stored) if stored else {}
             names = {item["key"]: item["path"] for item in what["items"]} if "items" in what else {key: key for key in data}
             yield from ((path, data[key]) for key, path in names.items() if key in data)

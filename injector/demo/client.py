@@ -1,0 +1,161 @@
+"""A small client that the checks run inside pods. One JSON object on standard output; a failure is an answer too: `error`.
+
+    http METHOD URL [--to ADDRESS:PORT] [--header K:V] [--body TEXT]    {status, headers, body, certificate, error}
+    load URL --per-second N --seconds S                                 {sent, statuses, failures, since}
+    tcp ADDRESS PORT [--send TEXT]                                      {connected, received, error}
+    udp ADDRESS PORT [--send TEXT]                                      {sent, received, error}
+
+`--to` connects somewhere else than the URL says: the Host header and the TLS name stay those of the URL, as a cheat's.
+TLS here verifies nothing; `certificate` tells who answered.
+"""
+
+import argparse
+import json
+import socket
+import ssl
+import sys
+import time
+from collections import Counter
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+Report = dict[str, Any]
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Client:
+    """One connection to where a URL leads, or to `address` instead."""
+
+    def __init__(self, url: str, address: tuple[str, int] | None, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        is_tls = parts.scheme == "https"
+        self.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._connection = HTTPConnection(parts.hostname or "", parts.port or (443 if is_tls else 80), timeout=timeout_s)
+        address = address or (self._connection.host, self._connection.port)
+        raw = socket.create_connection(address, timeout_s)
+        self._connection.sock = _wrap(raw, self._connection.host) if is_tls else raw
+        self._connection.auto_open = 0   # a connection that is lost must show
+        self._connection.default_port = 443 if is_tls else 80
+
+    def request(self, method: str, headers: dict[str, str], body: str | None) -> tuple[HTTPResponse, bytes]:
+        self._connection.request(method, self.target, body, headers)
+        response = self._connection.getresponse()
+        return response, response.read()
+
+    def certificate(self) -> list[str]:
+        """The DNS names of the server's certificate; empty without TLS."""
+        stream = self._connection.sock
+        der = stream.getpeercert(binary_form=True) if isinstance(stream, ssl.SSLSocket) else None
+        if not der:
+            return []
+        from cryptography import x509  # only this needs it, and it takes 60 ms
+
+        names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return names.value.get_values_for_type(x509.DNSName)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _wrap(raw: socket.socket, name: str) -> ssl.SSLSocket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(raw, server_hostname=name)
+
+
+def ask(options: argparse.Namespace) -> Report:
+    headers = dict(item.split(":", 1) for item in options.header)
+    report: Report = {"status": 0, "headers": {}, "body": "", "certificate": [], "error": ""}
+    try:
+        client = Client(options.url, options.to, options.timeout)
+        report["certificate"] = client.certificate()
+        response, body = client.request(options.method, headers, options.body)
+        report |= {"status": response.status, "headers": {key.lower(): value for key, value in response.getheaders()},
+                   "body": body.decode("utf-8", "replace")}
+    except (OSError, HTTPException) as exc:
+        report["error"] = f"{type(exc).__name__}: {exc}"
+    return report
+
+
+def load(options: argparse.Namespace) -> Report:
+    """Requests at a steady pace over one connection that is kept. One that fails is counted and begins another connection."""
+    statuses: Counter[str] = Counter()
+    failures: list[str] = []
+    client: Client | None = None
+    began = time.monotonic()
+    number = 0
+    while (due := began + number / options.per_second) < began + options.seconds:
+        time.sleep(max(0.0, due - time.monotonic()))
+        number += 1
+        try:
+            client = client or Client(options.url, None, options.timeout)
+            response, _ = client.request("GET", {}, None)
+            statuses[str(response.status)] += 1
+            if response.will_close:
+                client.close()
+                client = None
+        except (OSError, HTTPException) as exc:
+            failures.append(f"{time.monotonic() - began:.2f} s: {type(exc).__name__}: {exc}")
+            client = None
+    return {"sent": number, "statuses": dict(statuses), "failures": failures}
+
+
+def tcp(options: argparse.Namespace) -> Report:
+    report: Report = {"connected": False, "received": "", "error": ""}
+    try:
+        with socket.create_connection((options.address, options.port), options.timeout) as stream:
+            report["connected"] = True
+            stream.sendall(options.send.encode())
+            while data := stream.recv(65536):
+                report["received"] += data.decode("latin-1")
+    except OSError as exc:
+        report["error"] = f"{type(exc).__name__}: {exc}"
+    return report
+
+
+def udp(options: argparse.Namespace) -> Report:
+    report: Report = {"sent": 0, "received": "", "error": ""}
+    family = socket.AF_INET6 if ":" in options.address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as stream:
+            stream.settimeout(options.timeout)
+            report["sent"] = stream.sendto(options.send.encode("latin-1"), (options.address, options.port))
+            report["received"] = stream.recv(65536).decode("latin-1")
+    except OSError as exc:
+        report["error"] = f"{type(exc).__name__}: {exc}"
+    return report
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="client")
+    verbs = parser.add_subparsers(required=True)
+    for name, act in (("http", ask), ("load", load), ("tcp", tcp), ("udp", udp)):
+        verb = verbs.add_parser(name)
+        verb.set_defaults(act=act)
+        verb.add_argument("--timeout", type=float, default=5.0)
+        if name in ("tcp", "udp"):
+            verb.add_argument("address")
+            verb.add_argument("port", type=int)
+            verb.add_argument("--send", default="GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            continue
+        if name == "http":
+            verb.add_argument("method")
+        verb.add_argument("url")
+        verb.add_argument("--to", type=endpoint)
+        verb.add_argument("--header", action="append", default=[])
+        verb.add_argument("--body")
+        verb.add_argument("--per-second", type=float, default=50)
+        verb.add_argument("--seconds", type=float, default=3)
+    options = parser.parse_args(argv)
+    print(json.dumps(options.act(options)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
