@@ -1,9 +1,11 @@
 """A small client that the checks run inside pods. One JSON object on standard output; a failure is an answer too: `error`.
 
     http METHOD URL [--to ADDRESS:PORT] [--header K:V] [--body TEXT]    {status, headers, body, certificate, error}
-    load URL --per-second N --seconds S                                 {sent, statuses, failures, since}
+    load URL --per-second N --seconds S                                 {sent, statuses, failures}
+    until URL --status N --seconds S                                    {at, statuses}; `at`: when it was first answered so
     tcp ADDRESS PORT [--send TEXT]                                      {connected, received, error}
     udp ADDRESS PORT [--send TEXT]                                      {sent, received, error}
+    dns ADDRESS PORT --send NAME                                        {sent, received, error}, `received` is the answer's code
 
 `--to` connects somewhere else than the URL says: the Host header and the TLS name stay those of the URL, as a cheat's.
 TLS here verifies nothing; `certificate` tells who answered.
@@ -13,6 +15,7 @@ import argparse
 import json
 import socket
 import ssl
+import struct
 import sys
 import time
 from collections import Counter
@@ -21,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Report = dict[str, Any]
+POLL_S = 0.05
 
 
 def endpoint(text: str) -> tuple[str, int]:
@@ -106,6 +110,20 @@ def load(options: argparse.Namespace) -> Report:
     return {"sent": number, "statuses": dict(statuses), "failures": failures}
 
 
+def until(options: argparse.Namespace) -> Report:
+    """Ask again and again until the status is the wanted one."""
+    statuses: list[int] = []
+    end = time.monotonic() + options.seconds
+    while time.monotonic() < end:
+        status = ask(options)["status"]
+        if status == options.status:
+            return {"at": time.time(), "statuses": [*statuses, status]}
+        if statuses[-1:] != [status]:
+            statuses.append(status)
+        time.sleep(POLL_S)
+    return {"at": None, "statuses": statuses}
+
+
 def tcp(options: argparse.Namespace) -> Report:
     report: Report = {"connected": False, "received": "", "error": ""}
     try:
@@ -121,29 +139,48 @@ def tcp(options: argparse.Namespace) -> Report:
 
 def udp(options: argparse.Namespace) -> Report:
     report: Report = {"sent": 0, "received": "", "error": ""}
-    family = socket.AF_INET6 if ":" in options.address else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as stream:
-            stream.settimeout(options.timeout)
-            report["sent"] = stream.sendto(options.send.encode("latin-1"), (options.address, options.port))
-            report["received"] = stream.recv(65536).decode("latin-1")
+        answer = _exchange(options, options.send.encode(), report)
+        report["received"] = answer.decode("latin-1")
     except OSError as exc:
         report["error"] = f"{type(exc).__name__}: {exc}"
     return report
 
 
+def dns(options: argparse.Namespace) -> Report:
+    """Ask for the IPv4 addresses of a name, over UDP."""
+    report: Report = {"sent": 0, "received": "", "error": ""}
+    name = b"".join(bytes([len(label)]) + label.encode() for label in options.send.split(".")) + b"\0"
+    query = struct.pack("!6H", 4711, 0x0100, 1, 0, 0, 0) + name + struct.pack("!2H", 1, 1)   # RD; one question, A IN
+    try:
+        answer = _exchange(options, query, report)
+        report["received"] = f"RCODE {answer[3] & 15}, {int.from_bytes(answer[6:8], 'big')} answers"
+    except OSError as exc:
+        report["error"] = f"{type(exc).__name__}: {exc}"
+    return report
+
+
+def _exchange(options: argparse.Namespace, data: bytes, report: Report) -> bytes:
+    family = socket.AF_INET6 if ":" in options.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as stream:
+        stream.settimeout(options.timeout)
+        report["sent"] = stream.sendto(data, (options.address, options.port))
+        return stream.recv(65536)
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="client")
     verbs = parser.add_subparsers(required=True)
-    for name, act in (("http", ask), ("load", load), ("tcp", tcp), ("udp", udp)):
+    for name, act in (("http", ask), ("load", load), ("until", until), ("tcp", tcp), ("udp", udp), ("dns", dns)):
         verb = verbs.add_parser(name)
         verb.set_defaults(act=act)
         verb.add_argument("--timeout", type=float, default=5.0)
-        if name in ("tcp", "udp"):
+        if name in ("tcp", "udp", "dns"):
             verb.add_argument("address")
             verb.add_argument("port", type=int)
             verb.add_argument("--send", default="GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             continue
+        verb.set_defaults(method="GET")
         if name == "http":
             verb.add_argument("method")
         verb.add_argument("url")
@@ -152,6 +189,7 @@ def main(argv: list[str]) -> int:
         verb.add_argument("--body")
         verb.add_argument("--per-second", type=float, default=50)
         verb.add_argument("--seconds", type=float, default=3)
+        verb.add_argument("--status", type=int, default=200)
     options = parser.parse_args(argv)
     print(json.dumps(options.act(options)))
     return 0

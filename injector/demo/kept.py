@@ -12,6 +12,7 @@ from pathlib import Path
 
 START_TIME_FIELD = 19   # of what follows the command's name in /proc/PID/stat; proc(5): (22) starttime
 GONE_WITHIN_S = 5.0
+RELEASED = b"k"   # what the command says to the world that is to go on without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,14 @@ def recall(file: Path) -> Kept | None:
     """The world that is still there; a record of one that is gone is forgotten."""
     try:
         kept = Kept(**json.loads(file.read_text()))
+        if start_time(kept.pid) == kept.started:
+            return kept
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):
-        kept = None
-    if kept is None or start_time(kept.pid) != kept.started:
-        file.unlink(missing_ok=True)
-        return None
-    return kept
+        pass   # not a record of ours, or half of one
+    file.unlink(missing_ok=True)
+    return None
 
 
 def end(file: Path) -> bool:

@@ -1,0 +1,65 @@
+"""What the demo shows: a table of checks, each from traffic that was observed, none from configuration.
+
+    mesh      who may call whom, as the application and the wire see it
+    leaving   what may leave a pod, as the outside world sees it
+    change    what changes while traffic runs
+    rules     what happens when a packet rule is gone
+
+A check returns what it saw, in words; it raises CheckFailed if that is not what it must see. Those that say "nothing arrived"
+rest on `leaving.control`: the same packets do arrive when a pod without sidecar sends them.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import trio
+
+from injector.demo.errors import causes
+from injector.demo.world import World
+from sidecar.model.errors import MeshError
+
+from . import change, leaving, mesh, rules
+from .check import Check
+
+CHECKS: tuple[Check, ...] = (*mesh.CHECKS, *leaving.CHECKS, *change.CHECKS)
+BESIDE: tuple[Check, ...] = rules.CHECKS   # they wait most of the time, for pods of their own, so they run beside the others
+CHECK_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    name: str
+    passed: bool
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def run_checks(world: World, tell: Callable[[Result], None]) -> list[Result]:
+    """Run them all; each result is told as it is there."""
+    results: list[Result] = []
+
+    async def run(check: Check) -> None:
+        result = await _run_one(world, check)
+        results.append(result)
+        tell(result)
+
+    async with trio.open_nursery() as nursery:
+        for check in BESIDE:
+            nursery.start_soon(run, check)
+        for check in CHECKS:
+            await run(check)
+    return results
+
+
+async def _run_one(world: World, check: Check) -> Result:
+    try:
+        with trio.fail_after(CHECK_WITHIN_S):
+            return Result(check.name, True, await check.run(world))
+    except (MeshError, trio.TooSlowError, ExceptionGroup) as exc:
+        leaves = causes(exc)
+        if not all(isinstance(leaf, MeshError | trio.TooSlowError) for leaf in leaves):
+            raise   # a bug, not a finding
+        return Result(check.name, False, "; ".join(str(leaf) or "it did not end in time" for leaf in leaves))

@@ -1,0 +1,94 @@
+"""What changes while traffic runs: a rule, a certificate. No request may fail for it."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+
+import trio
+import yaml
+
+from injector.demo.world import Object, World
+
+from .check import Check, expect, expect_status
+from .mesh import ALLOWED
+
+ROUTES = "bartizan.dev/routes"
+EFFECTIVE_WITHIN_S = 2.0
+PER_SECOND = 50
+
+
+async def _under_load(world: World, seconds: float, change: Callable[[], Awaitable[None]]) -> Object:
+    """Requests from web to orders at a steady pace, while `change` runs. Expects that none fails."""
+    report: Object = {}
+
+    async def load() -> None:
+        report.update(await world.ask("web", "load", ALLOWED, "--per-second", str(PER_SECOND), "--seconds", str(seconds)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load)
+        nursery.start_soon(change)
+    expect(not report["failures"], f"{len(report['failures'])} of {report['sent']} requests failed: {report['failures'][:3]}")
+    expect(set(report["statuses"]) == {"200"}, f"the requests were answered {report['statuses']}")
+    return report
+
+
+async def annotation(world: World) -> str:
+    """A rule is added to the workload's own annotation, then taken away again; no pod is replaced."""
+    deployment = world.api.get("Deployment", "shop", "orders")
+    assert deployment is not None
+    before = deployment["spec"]["template"]["metadata"]["annotations"][ROUTES]
+    added = [*yaml.safe_load(before), {"name": "reports", "port": 8080, "allow": [{"serviceAccount": "web"}],
+                                       "matches": [{"path": {"type": "PathPrefix", "value": "/reports"}, "method": "GET"}]}]
+    took: list[float] = []
+    expect((await world.ask("web", "http", "GET", "http://orders/reports"))["status"] == 403, "/reports is allowed beforehand")
+
+    async def set_routes(text: str, status: int) -> None:
+        asked: Object = {}
+
+        async def ask() -> None:
+            asked.update(await world.ask("web", "until", "http://orders/reports", "--status", str(status), "--seconds", "6"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(0.5)   # the client has begun to ask: it would see a change that comes too early
+            changed = time.time()
+            await world.api.annotate("shop", "orders", {ROUTES: text}, world.webhook, world.kubelet)
+        expect(asked["at"] is not None, f"no {status} within 6 s of the change: {asked['statuses']}")
+        took.append(asked["at"] - changed)
+
+    async def change() -> None:
+        await set_routes(json.dumps(added), 200)
+        await set_routes(before, 403)
+
+    report = await _under_load(world, 6, change)
+    expect(max(took) <= EFFECTIVE_WITHIN_S, f"effective after {took[0]:.1f} and {took[1]:.1f} s")
+    return f"effective after {took[0]:.2f} s, taken back after {took[1]:.2f} s; {report['sent']} requests meanwhile, none failed"
+
+
+async def rotation(world: World) -> str:
+    """Both ends get new certificates under load, and a new connection afterwards uses them."""
+    async def serial(pod: str) -> str:
+        return str(json.loads(await world.admin(pod, "GET", "/status"))["serial"])
+
+    before = {pod: await serial(pod) for pod in ("web", "orders")}
+    after: dict[str, str] = {}
+
+    async def change() -> None:
+        await trio.sleep(1)   # the load runs
+        for pod in before:
+            await world.admin(pod, "POST", "/rotate")
+        with trio.fail_after(5):
+            while any(after.get(pod, old) == old for pod, old in before.items()):
+                await trio.sleep(0.1)
+                after.update({pod: await serial(pod) for pod in before})
+
+    report = await _under_load(world, 5, change)
+    expect_status(await world.ask("web", "http", "GET", ALLOWED), 200)
+    changed = ", ".join(f"{pod} {before[pod][:8]} -> {after[pod][:8]}" for pod in before)
+    return f"{changed}; {report['sent']} requests meanwhile, none failed"
+
+
+CHECKS = (
+    Check("an annotation changed while traffic runs is effective within 2 s, and no request fails", annotation),
+    Check("certificates change while 50 requests a second run, and none fails", rotation),
+)

@@ -1,0 +1,112 @@
+"""What happens when one of our packet rules is gone: the pod turns not ready, and what leaves it is closed.
+
+Each rule is deleted on its own, in pods made for that, several at a time: one pod waits up to a probe's patience for each rule.
+"""
+
+import copy
+import math
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from injector.demo.outside import HOSTS
+from injector.demo.world import World
+from sidecar.intercept import KERNEL_UDP_GUARD, Line, own_lines
+
+from .check import Check, expect
+from .leaving import API
+
+PODS = 4
+NOTICED_WITHIN_S = 12.0   # the captured port may go unasked for 6 s, and the kubelet asks twice
+READY_AGAIN_WITHIN_S = 15.0
+TOOLS = ("iptables", "ip6tables")
+
+# It stands against sockets of the kernel that a process without capabilities cannot even ask for, so nobody can test it either.
+CANNOT_BE_TESTED = frozenset({KERNEL_UDP_GUARD})
+
+
+async def every_rule(world: World) -> str:
+    pods = await world.deploy(_spare(world))
+    saved = {tool: await world.netns(pods[0], f"{tool}-save") for tool in TOOLS}
+    rules = [(tool, line) for tool in TOOLS for line in own_lines(saved[tool])
+             if not any(why in line.spec for why in CANNOT_BE_TESTED)]
+    expect(len(rules) >= 2, "no rule of ours was found in the pod")
+    seen: list[str] = []
+    missed: list[str] = []
+
+    async def work(pod: str, share: list[tuple[str, Line]]) -> None:
+        for tool, line in share:
+            trouble = await _delete_one(world, pod, tool, line)
+            (missed if trouble else seen).append(f"{_words(tool, line)}{trouble}")
+
+    async with trio.open_nursery() as nursery:
+        for number, pod in enumerate(pods):
+            nursery.start_soon(work, pod, rules[number::len(pods)])
+    expect(not missed, f"{len(missed)} of {len(rules)} rules: {'; '.join(missed)}")
+    for pod in pods:
+        await world.kubelet.remove(pod)
+    return f"{len(seen)} rules, IPv4 and IPv6; each time the pod turned not ready and an approved host was out of reach"
+
+
+async def _delete_one(world: World, pod: str, tool: str, line: Line) -> str:
+    """Delete one rule, look, put everything back. Returns what was missing, or nothing."""
+    saved = await world.netns(pod, f"{tool}-save")
+    trouble = []
+    if not await _is_open(world, pod):
+        return " (outbound was closed beforehand)"
+    await world.netns(pod, f"{tool}-restore", "--noflush", text=f"*{line.table}\n-D {line.chain} {line.spec}\nCOMMIT\n")
+    try:
+        if not await _within(NOTICED_WITHIN_S, lambda: _becomes(world, pod, is_ready=False)):
+            trouble.append("the pod stayed ready")
+        if not await _within(NOTICED_WITHIN_S, lambda: _closes(world, pod)):
+            trouble.append("outbound stayed open")
+    finally:
+        with trio.CancelScope(shield=True):
+            await world.netns(pod, f"{tool}-restore", text=saved)
+    if not await _within(READY_AGAIN_WITHIN_S, lambda: _becomes(world, pod, is_ready=True)):
+        trouble.append("the pod stayed not ready after the rule was back")
+    return f" ({', '.join(trouble)})" if trouble else ""
+
+
+async def _within(seconds: float, wait: Callable[[], Awaitable[None]]) -> bool:
+    with trio.move_on_after(seconds):
+        await wait()
+        return True
+    return False
+
+
+async def _becomes(world: World, pod: str, is_ready: bool) -> None:
+    await world.kubelet.wait_until(pod, lambda found: found.is_ready == is_ready, math.inf)
+
+
+async def _closes(world: World, pod: str) -> None:
+    while True:   # the client's own start is pause enough
+        if not await _is_open(world, pod):
+            return
+
+
+async def _is_open(world: World, pod: str) -> bool:
+    to = f"{HOSTS[API].addresses.ipv4}:80"
+    return bool((await world.ask(pod, "http", "GET", f"http://{API}/", "--to", to, "--timeout", "2"))["status"] == 200)
+
+
+def _spare(world: World) -> dict[str, object]:
+    """A Deployment like web, for pods whose rules may be broken."""
+    found = world.api.get("Deployment", "shop", "web")
+    assert found is not None
+    spare = copy.deepcopy(found)
+    del spare["metadata"]["uid"]
+    spare["metadata"]["name"] = "spare"
+    spare["spec"]["replicas"] = PODS
+    spare["spec"]["template"]["metadata"]["labels"] = {"app": "spare"}
+    return spare
+
+
+def _words(tool: str, line: Line) -> str:
+    why = line.spec.partition('--comment "')[2].partition('"')[0].removeprefix("bartizan: ")
+    return f"{'IPv6' if tool == 'ip6tables' else 'IPv4'}: {why}"
+
+
+CHECKS = (
+    Check("each packet rule that is deleted turns the pod not ready and closes what leaves it", every_rule),
+)
