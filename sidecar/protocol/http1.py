@@ -16,7 +16,7 @@ from sidecar.model.errors import BadResponse, ProtocolViolation
 from sidecar.model.message import Headers
 from sidecar.model.reason import Reason
 
-from .framing import MAX_HEAD_BYTES
+from .framing import MAX_HEAD_BYTES, TOKEN
 
 _RAW_RULES = (
     (re.compile(rb"(?<!\r)\n"), "line feed without carriage return"),
@@ -27,8 +27,10 @@ _RAW_RULES = (
     (re.compile(rb"\r\n[ \t]"), "folded line, or whitespace before a field name"),
     (re.compile(rb"\r\n[^:\r]*[ \t]+:"), "whitespace before the colon of a field"),
     (re.compile(rb"\r\n:"), "empty field name"),
+    (re.compile(rb"\r\n[^:\r]+\r"), "field without colon"),
 )
-# What h11's own words are about. It refuses a few things before our law sees them.
+_NOT_ASCII_TARGET = re.compile(rb"%b [!-~]*+[\x80-\xff]" % TOKEN)
+# What h11's own words are about: it refuses a few things before our law sees them.
 _REASONS = (("Host:", Reason.BAD_HOST), ("Content-Length", Reason.BAD_FRAMING), ("Transfer-Encoding", Reason.BAD_FRAMING))
 
 
@@ -38,15 +40,16 @@ def parse_request(head: bytes) -> tuple[bytes, bytes, bytes, Headers]:
     head = head.removeprefix(b"\r\n")
     try:
         _check_bytes(head)
+        if _NOT_ASCII_TARGET.match(head) is not None:
+            raise ProtocolViolation(Reason.BAD_TARGET, "byte outside ASCII in the target; escape it")
         reader = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         reader.receive_data(head)
         event = reader.next_event()
         assert isinstance(event, h11.Request)
         return event.method, event.target, event.http_version, _fields(head, event.headers.raw_items())
     except h11.RemoteProtocolError as exc:
-        detail = str(exc)
-        reason = next((reason for word, reason in _REASONS if word in detail), Reason.BAD_HEAD)
-        raise ProtocolViolation(reason, detail[:200]) from exc
+        detail = _words(exc)
+        raise ProtocolViolation(next((reason for word, reason in _REASONS if word in detail), Reason.BAD_HEAD), detail) from exc
     except ValueError as exc:
         raise ProtocolViolation(Reason.BAD_HEAD, str(exc)) from None
 
@@ -62,9 +65,14 @@ def parse_response(head: bytes) -> tuple[int, bytes, bytes, Headers]:
         assert isinstance(event, h11.InformationalResponse | h11.Response)
         return event.status_code, event.reason, event.http_version, _fields(head, event.headers.raw_items())
     except h11.RemoteProtocolError as exc:
-        raise BadResponse(str(exc)[:200]) from exc
+        raise BadResponse(_words(exc)) from exc
     except ValueError as exc:
         raise BadResponse(str(exc)) from None
+
+
+def _words(exc: h11.RemoteProtocolError) -> str:
+    """What h11 says, without the line that it quotes: a secret may stand there, and this goes into logs."""
+    return str(exc).partition(": bytearray(")[0]
 
 
 def _check_bytes(head: bytes) -> None:
