@@ -1,8 +1,8 @@
 """Both readers on every hostile and good head, whole and byte by byte, and the properties that hold them to one verdict.
 
 tests/vectors/http1/*.txt, one request head each: the first line is `expect: REASON` or `expect: ok METHOD TARGET AUTHORITY BODY`
-(BODY: none, chunked, length:N), lines with `#` say why, the rest are the bytes: ends of lines in the file do not count, the head's
-own are written \\r\\n; \\t, \\\\ and \\xNN are the other escapes.
+(BODY: none, chunked, length:N), lines with `#` say why, the rest are the bytes: ends of lines in the file do not count, the
+head's own are written \\r\\n; \\t, \\\\ and \\xNN are the other escapes.
 """
 
 import re
@@ -97,9 +97,9 @@ def test_bad_head(vector: Vector) -> None:
 
 def test_what_a_client_says_of_itself_does_not_go_on() -> None:
     names = [
-        "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST", "X-Forwarded-Port", "X-Forwarded-Client-Cert", "Forwarded", "X-Real-IP",
-        "X-Bartizan-Peer", "x-envoy-original-path", "l5d-client-id", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer",
-        "Upgrade", "Proxy-Authorization", "Proxy-Authenticate", "HTTP2-Settings",
+        "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST", "X-Forwarded-Port", "X-Forwarded-Client-Cert", "Forwarded",
+        "X-Real-IP", "X-Bartizan-Peer", "x-envoy-original-path", "l5d-client-id", "Connection", "Keep-Alive", "Proxy-Connection",
+        "TE", "Trailer", "Upgrade", "Proxy-Authorization", "Proxy-Authenticate", "HTTP2-Settings",
     ]
     fields = "".join(f"{name}: x\r\n" for name in names)
     found = read_request(f"GET / HTTP/1.1\r\nHost: a\r\n{fields}Cookie: a=b\r\nAuthorization: c\r\n\r\n".encode())
@@ -142,7 +142,10 @@ def test_response_whole_and_byte_by_byte(data: bytes) -> None:
 
 
 def test_response_value() -> None:
-    data = b"HTTP/1.1 200 Fine\r\nA: b\r\nx-bartizan-reason: BZ0101\r\nKeep-Alive: timeout=5\r\nC: d\r\nConnection: c\r\nContent-Length: 7\r\n\r\n"
+    data = (
+        b"HTTP/1.1 200 Fine\r\nA: b\r\nx-bartizan-reason: BZ0101\r\nKeep-Alive: timeout=5\r\n"
+        b"C: d\r\nConnection: c\r\nContent-Length: 7\r\n\r\n"
+    )
     assert read_response(data, b"GET") == (
         ResponseHead(200, b"Fine", [(b"A", b"b")], Body(BodyKind.LENGTH, 7), 7, False), len(data)
     )
@@ -156,9 +159,10 @@ def test_response_bare_line_feed_is_told_at_once() -> None:
 # -- properties
 
 _HEADS = [vector.data for vector in VECTORS]
-_BYTES = st.binary(min_size=1, max_size=3) | st.sampled_from(
-    [b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"%", b"/", b"..", b"//", b"_", b"\x00", b"\xa0", b",", b"Content-Length: 1\r\n", b"Host: b\r\n"]
-)
+_BYTES = st.binary(min_size=1, max_size=3) | st.sampled_from([
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"%", b"/", b"..", b"//", b"_", b"\x00", b"\xa0", b",",
+    b"Content-Length: 5\r\n", b"Host: b\r\n",
+])
 
 
 @st.composite
