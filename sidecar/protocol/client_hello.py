@@ -68,7 +68,7 @@ class _Reader:
 def read_client_hello(data: bytes) -> ClientHello | None:
     """The hello that `data` begins with, over however many records; None while more bytes are needed.
 
-    Raises: ValueError if it is none, is not well-formed, or is longer than 64 KiB.
+    Raises: ValueError if it is none, is not well-formed, is longer than 63 KiB, or comes in more than 64 records.
     """
     message = _join_records(data)
     return None if message is None else _read_message(message)
