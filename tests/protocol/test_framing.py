@@ -28,7 +28,8 @@ def _length(value: bytes) -> tuple[bytes, bytes]:
     ],
 )
 def test_who_is_last(version: bytes, fields: Headers, is_last: bool) -> None:
-    assert judge_request(b"GET", b"/", version, [HOST, *fields]).is_last is is_last
+    request = judge_request(b"GET", b"/", version, [HOST, *fields])
+    assert (request.is_last, request.is_http10) == (is_last, version == b"1.0")
     assert judge_response(200, b"", version, [_length(b"1"), *fields], b"GET").is_last is is_last
 
 
