@@ -6,7 +6,7 @@ Spec: RFC 9112 s7.1. Stricter: no whitespace around size and extensions, size be
 """
 
 import re
-from enum import Enum, auto
+from enum import Enum
 
 from .framing import TEXT, TOKEN
 
@@ -22,11 +22,14 @@ _TRAILER_LINE = re.compile(rb"%b:%b" % (TOKEN, TEXT))
 
 
 class _State(Enum):
-    SIZE = auto()       # a size line, or a part of one, is next
-    DATA = auto()
-    DATA_END = auto()   # the CRLF behind a chunk's data
-    TRAILER = auto()    # a trailer field, or the empty line that ends the body
-    DONE = auto()
+    SIZE = "a chunk's size line"
+    DATA = "data"
+    DATA_END = "a chunk's data"     # nothing but its CRLF is left
+    TRAILER = "a trailer"           # a field, or the empty line that ends the body
+    DONE = "done"
+
+
+_MAX_LINE = {_State.SIZE: MAX_LINE_BYTES, _State.DATA_END: 0}
 
 
 class ChunkDecoder:
@@ -69,14 +72,13 @@ class ChunkDecoder:
 
     def _take_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
         """The line at `at` without its CRLF, and where the next begins; None if it is not complete, then it is kept."""
-        limit = {_State.SIZE: MAX_LINE_BYTES, _State.DATA_END: 0, _State.TRAILER: MAX_TRAILERS_BYTES - self._trailers_bytes}[self._state]
+        limit = MAX_TRAILERS_BYTES - self._trailers_bytes if self._state is _State.TRAILER else _MAX_LINE[self._state]
         end = data.find(b"\r\n", at, at + limit + 2)
         if end >= 0:
             return data[at:end], end + 2
-        rest = data[at:at + limit + 2]
-        if len(rest) > limit + 1 or (len(rest) > limit and rest[-1:] != b"\r"):
-            raise ValueError(f"no CRLF within {limit} bytes {_WHERE[self._state]}")
-        self._pending = rest
+        if len(data) - at > limit + 1:
+            raise ValueError(f"no CRLF within {limit} bytes where {self._state.value} ends")
+        self._pending = data[at:]
         return None, at
 
     def _read_line(self, line: bytes) -> None:
@@ -85,7 +87,7 @@ class ChunkDecoder:
         elif self._state is _State.SIZE:
             match = _SIZE_LINE.fullmatch(line)
             if match is None:
-                raise ValueError(f"the chunk size line {line[:40]!r} is not 1 to 16 hex digits with well-formed extensions")
+                raise ValueError("a chunk's size line is not 1 to 16 hex digits with well-formed extensions")
             self._left = int(match[1], 16)
             if self._left >= 1 << 63:
                 raise ValueError(f"the chunk size {match[1].decode()} is 2**63 or more")
@@ -95,15 +97,12 @@ class ChunkDecoder:
             self._state = _State.DATA if self._left else _State.TRAILER
         elif line:
             if _TRAILER_LINE.fullmatch(line) is None:
-                raise ValueError(f"the trailer line {line[:40]!r} is no field")
+                raise ValueError("a trailer is no header field")
             self._trailers_bytes += len(line) + 2
             if self._trailers_bytes > MAX_TRAILERS_BYTES:
                 raise ValueError(f"more than {MAX_TRAILERS_BYTES} bytes of trailers")
         else:
             self._state = _State.DONE
-
-
-_WHERE = {_State.SIZE: "of a chunk size line", _State.DATA_END: "behind a chunk's data", _State.TRAILER: "of trailers"}
 
 
 def frame_chunk(data: bytes) -> bytes:

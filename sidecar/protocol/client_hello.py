@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from .authority import is_host_name
 
-MAX_HELLO_BYTES = 65536
+MAX_HELLO_BYTES = 65536 - 1024  # with its records it fits into the 64 KiB that are peeked at
+MAX_RECORDS = 64                # four would do; ever more tiny ones, read again at each byte, would be work for nothing
 
-_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_RECORD_HEADER_BYTES = 5
+_CLIENT_HELLO = 1
 _SERVER_NAME, _ALPN, _ECH = 0, 16, 0xFE0D
 _HOST_NAME = 0
 
@@ -66,7 +68,7 @@ class _Reader:
 def read_client_hello(data: bytes) -> ClientHello | None:
     """The hello that `data` begins with, over however many records; None while more bytes are needed.
 
-    Raises: ValueError if it is none, is not well-formed, or is longer than 64 KiB.
+    Raises: ValueError if it is none, is not well-formed, is longer than 63 KiB, or comes in more than 64 records.
     """
     message = _join_records(data)
     return None if message is None else _read_message(message)
@@ -74,30 +76,35 @@ def read_client_hello(data: bytes) -> ClientHello | None:
 
 def _join_records(data: bytes) -> bytes | None:
     """The handshake message without its header, or None if it is not complete."""
-    fragments = b""
+    joined = b""
     at = 0
-    while True:
-        header = data[at:at + 5]
-        if header[:1] not in (b"", b"\x16") or header[1:2] not in (b"", b"\x03"):
+    for _ in range(MAX_RECORDS):
+        header = data[at:at + _RECORD_HEADER_BYTES]
+        if header[:2] != b"\x16\x03"[:len(header)]:
             raise ValueError("not a TLS handshake record")
-        if len(header) == 5:
-            length = int.from_bytes(header[3:], "big")
-            # > Implementations MUST NOT send zero-length fragments of Handshake types (RFC 8446 s5.1); 2**14 is the most.
-            if not 1 <= length <= 16384:
-                raise ValueError(f"a TLS record of {length} bytes")
-        fragments += data[at + 5:at + 5 + length] if len(header) == 5 else b""
-        if fragments and fragments[0] != _CLIENT_HELLO:
-            raise ValueError("the first TLS message is no ClientHello")
-        total = 4 + int.from_bytes(fragments[1:4], "big") if len(fragments) >= 4 else 4
-        if total > MAX_HELLO_BYTES or (len(fragments) < total and len(data) >= MAX_HELLO_BYTES):
-            raise ValueError(f"the ClientHello is longer than {MAX_HELLO_BYTES} bytes")
-        if len(fragments) > total:
-            raise ValueError("bytes behind the end of the ClientHello in its record")
-        if len(fragments) == total and len(fragments) >= 4 and len(data) >= at + 5 + length:
-            return fragments[4:]
-        if len(header) < 5 or len(data) < at + 5 + length:
+        if len(header) < _RECORD_HEADER_BYTES:
             return None
-        at += 5 + length
+        # > Implementations MUST NOT send zero-length fragments of Handshake types; the length MUST NOT exceed 2^14 (s5.1).
+        length = int.from_bytes(header[3:], "big")
+        if not 1 <= length <= 16384:
+            raise ValueError(f"a TLS record of {length} bytes")
+        at += _RECORD_HEADER_BYTES
+        claimed = len(joined) + length
+        joined += data[at:at + length]
+        at += length
+        if joined and joined[0] != _CLIENT_HELLO:
+            raise ValueError("the first TLS message is no ClientHello")
+        if len(joined) >= 4:
+            total = 4 + int.from_bytes(joined[1:4], "big")
+            if total > MAX_HELLO_BYTES:
+                raise ValueError(f"the ClientHello has {total} bytes; {MAX_HELLO_BYTES} are allowed")
+            if claimed > total:
+                raise ValueError("bytes behind the end of the ClientHello in its record")
+            if len(joined) == total:
+                return joined[4:]
+        if len(joined) < claimed:
+            return None
+    raise ValueError(f"the ClientHello is in more than {MAX_RECORDS} records")
 
 
 def _read_message(message: bytes) -> ClientHello:

@@ -1,7 +1,7 @@
 """What the first bytes of a connection are: TLS, HTTP/1, HTTP/2 or something else.
 
-It only guesses which reader to ask; that reader then judges. When in doubt between HTTP and "something else", malformed HTTP is
-still called HTTP, so that it is refused with a reason rather than relayed unread. Spec: RFC 8446 s5.1, RFC 9112 s3, RFC 9113 s3.4.
+It only guesses which reader to ask; that reader then judges. Malformed HTTP is still called HTTP where it can be known, so that
+it is refused with a reason rather than relayed unread. Spec: RFC 8446 s5.1, RFC 9112 s3, RFC 9113 s3.4.
 """
 
 import re

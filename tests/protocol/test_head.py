@@ -1,0 +1,237 @@
+"""Both readers on every hostile and good head, whole and byte by byte, and the properties that hold them to one verdict.
+
+tests/vectors/http1/*.txt, one request head each: the first line is `expect: REASON` or `expect: ok METHOD TARGET AUTHORITY BODY`
+(BODY: none, chunked, length:N), lines with `#` say why, the rest are the bytes: ends of lines in the file do not count, the
+head's own are written \\r\\n; \\t, \\\\ and \\xNN are the other escapes.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sidecar.model.errors import BadResponse, ProtocolViolation
+from sidecar.model.message import Body, BodyKind, RequestHead, ResponseHead
+from sidecar.model.reason import Reason
+from sidecar.protocol import head, http1
+from sidecar.protocol.framing import MAX_HEAD_BYTES, judge_request, judge_response
+from sidecar.protocol.head import read_request, read_response
+
+CANARY = b"GET /canary HTTP/1.1\r\nHost: canary.example\r\n\r\n"
+_ESCAPE = re.compile(rb"\\(r|n|t|\\|x[0-9a-f]{2})")
+_PLAIN_ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
+
+
+@dataclass(frozen=True)
+class Vector:
+    name: str
+    expect: str
+    data: bytes
+
+
+def _load(path: Path) -> Vector:
+    first, *rest = path.read_bytes().splitlines()
+    expect = first.removeprefix(b"expect: ")
+    assert expect != first, f"{path.name} does not begin with `expect: `"
+    data = _ESCAPE.sub(
+        lambda m: _PLAIN_ESCAPES.get(m[1]) or bytes.fromhex(m[1][1:].decode()),
+        b"".join(line for line in rest if not line.startswith(b"#")),
+    )
+    return Vector(path.stem, expect.decode(), data)
+
+
+VECTORS = [_load(path) for path in sorted((Path(__file__).parent.parent / "vectors" / "http1").glob("*.txt"))]
+GOOD = [vector for vector in VECTORS if vector.expect.startswith("ok")]
+BAD = [vector for vector in VECTORS if not vector.expect.startswith("ok")]
+RESPONSES = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.0 200\r\nX_Y:  z \r\n\r\n",
+    b"HTTP/1.1 204 \r\n\r\n",
+]
+
+
+def _ids(vectors: list[Vector]) -> list[str]:
+    return [vector.name for vector in vectors]
+
+
+def _said(request: RequestHead) -> str:
+    authority = request.host if request.port is None else b"%b:%d" % (request.host, request.port)
+    body = request.body.kind.value + (f":{request.body.length}" if request.body.kind is BodyKind.LENGTH else "")
+    return f"ok {request.method.decode()} {request.target.decode()} {authority.decode()} {body}"
+
+
+def test_there_are_enough_vectors() -> None:
+    assert len(BAD) >= 60
+    assert len(GOOD) >= 20
+
+
+@pytest.mark.parametrize("vector", GOOD, ids=_ids(GOOD))
+def test_good_head(vector: Vector) -> None:
+    found = read_request(vector.data + CANARY)
+    assert found is not None
+    request, consumed = found
+    assert _said(request) == vector.expect
+    assert consumed == len(vector.data)
+    assert read_request(bytearray(vector.data)) == found
+    for end in range(len(vector.data)):
+        assert read_request(vector.data[:end]) is None
+
+
+@pytest.mark.parametrize("vector", BAD, ids=_ids(BAD))
+def test_bad_head(vector: Vector) -> None:
+    for following in (b"", CANARY):
+        with pytest.raises(ProtocolViolation) as whole:
+            read_request(vector.data + following)
+        assert whole.value.reason is Reason[vector.expect], whole.value.detail
+        assert whole.value.detail
+    with pytest.raises(ProtocolViolation) as piecemeal:
+        for end in range(1, len(vector.data) + 1):
+            assert read_request(vector.data[:end]) is None
+    assert piecemeal.value.reason is Reason[vector.expect]
+
+
+def test_what_a_client_says_of_itself_does_not_go_on() -> None:
+    names = [
+        "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST", "X-Forwarded-Port", "X-Forwarded-Client-Cert", "Forwarded",
+        "X-Real-IP", "X-Bartizan-Peer", "x-envoy-original-path", "l5d-client-id", "Connection", "Keep-Alive", "Proxy-Connection",
+        "TE", "Trailer", "Upgrade", "Proxy-Authorization", "Proxy-Authenticate", "HTTP2-Settings",
+    ]
+    fields = "".join(f"{name}: x\r\n" for name in names)
+    found = read_request(f"GET / HTTP/1.1\r\nHost: a\r\n{fields}Cookie: a=b\r\nAuthorization: c\r\n\r\n".encode())
+    assert found is not None
+    assert found[0].headers == [(b"Cookie", b"a=b"), (b"Authorization", b"c")]
+
+
+def test_a_head_without_end() -> None:
+    begun = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
+    full = begun + b"a" * (MAX_HEAD_BYTES - len(begun) - 4)
+    assert read_request(full) is None
+    assert read_request(full + b"\r\n\r\n") is not None
+    for beyond in (full + b"aaaaa", full + b"a\r\n\r\n"):
+        with pytest.raises(ProtocolViolation) as caught:
+            read_request(beyond)
+        assert caught.value.reason is Reason.HEAD_TOO_LARGE
+        with pytest.raises(BadResponse):
+            read_response(beyond.replace(b"GET / HTTP/1.1", b"HTTP/1.1 200 O"), b"GET")
+
+
+@pytest.mark.parametrize(("count", "is_taken"), [(99, True), (100, False)])
+def test_number_of_fields(count: int, is_taken: bool) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * count + b"\r\n"
+    if is_taken:
+        assert read_request(data) is not None
+    else:
+        with pytest.raises(ProtocolViolation) as caught:
+            read_request(data)
+        assert caught.value.reason is Reason.HEAD_TOO_LARGE
+
+
+@pytest.mark.parametrize("data", RESPONSES)
+def test_response_whole_and_byte_by_byte(data: bytes) -> None:
+    found = read_response(data + b"body", b"GET")
+    assert found is not None
+    assert found[1] == len(data)
+    assert read_response(bytearray(data), b"GET") == found
+    for end in range(len(data)):
+        assert read_response(data[:end], b"GET") is None
+
+
+def test_response_value() -> None:
+    data = (
+        b"HTTP/1.1 200 Fine\r\nA: b\r\nx-bartizan-reason: BZ0101\r\nKeep-Alive: timeout=5\r\n"
+        b"C: d\r\nConnection: c\r\nContent-Length: 7\r\n\r\n"
+    )
+    assert read_response(data, b"GET") == (
+        ResponseHead(200, b"Fine", [(b"A", b"b")], Body(BodyKind.LENGTH, 7), 7, False), len(data)
+    )
+
+
+def test_response_bare_line_feed_is_told_at_once() -> None:
+    with pytest.raises(BadResponse):
+        read_response(b"HTTP/1.1 200 OK\n", b"GET")
+
+
+# -- properties
+
+_HEADS = [vector.data for vector in VECTORS]
+_BYTES = st.binary(min_size=1, max_size=3) | st.sampled_from([
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"%", b"/", b"..", b"//", b"_", b"\x00", b"\xa0", b",",
+    b"Content-Length: 5\r\n", b"Host: b\r\n",
+])
+
+
+@st.composite
+def _mutated(draw: st.DrawFn, heads: list[bytes]) -> bytes:
+    data = draw(st.sampled_from(heads))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(data)))
+        data = data[:at] + draw(_BYTES) + data[at + draw(st.integers(0, 3)):]
+    return data
+
+
+def _fast(data: bytes) -> RequestHead | Reason | None:
+    try:
+        found = read_request(data)
+    except ProtocolViolation as exc:
+        return exc.reason
+    return found and found[0]
+
+
+@given(st.binary(max_size=200) | _mutated(_HEADS))
+@example(b"\r\n\r\n")
+@example(b"\r\n\r\n\r\n")
+def test_any_bytes_give_a_request_none_or_a_violation_nothing_else(data: bytes) -> None:
+    outcome = _fast(data)
+    assert outcome is None or isinstance(outcome, RequestHead | Reason)
+    if outcome is None:
+        assert b"\r\n\r\n" not in data
+
+
+@given(st.binary(max_size=200) | _mutated(RESPONSES), st.sampled_from([b"GET", b"HEAD"]))
+def test_any_bytes_give_a_response_none_or_bad_response_nothing_else(data: bytes, method: bytes) -> None:
+    try:
+        found = read_response(data, method)
+    except BadResponse:
+        return
+    assert found is None or 100 <= found[0].status <= 599
+
+
+@given(_mutated(_HEADS))
+def test_where_the_request_pattern_matches_the_slow_way_says_the_same(data: bytes) -> None:
+    """One value, or a refusal of both. Of a head that breaks two rules they may name another one: h11 looks at Host first."""
+    data = data[:data.find(b"\r\n\r\n") + 4]
+    if head._REQUEST.fullmatch(data) is None:
+        return
+    try:
+        slow: RequestHead | Reason = judge_request(*http1.parse_request(data))
+    except ProtocolViolation as exc:
+        slow = exc.reason
+    fast = _fast(data)
+    assert fast == slow or (isinstance(fast, Reason) and isinstance(slow, Reason))
+
+
+@given(_mutated(RESPONSES), st.sampled_from([b"GET", b"HEAD"]))
+def test_where_the_response_pattern_matches_the_slow_way_says_the_same(data: bytes, method: bytes) -> None:
+    data = data[:data.find(b"\r\n\r\n") + 4]
+    if head._RESPONSE.fullmatch(data) is None:
+        return
+    try:
+        slow: ResponseHead | None = judge_response(*http1.parse_response(data), method)
+    except BadResponse:
+        slow = None
+    try:
+        found = read_response(data, method)
+        fast = found and found[0]
+    except BadResponse:
+        fast = None
+    assert fast == slow
+
+
+def test_plain_traffic_takes_the_fast_way() -> None:
+    assert sum(head._REQUEST.fullmatch(vector.data) is not None for vector in GOOD) >= 20
+    assert all(head._RESPONSE.fullmatch(data) for data in RESPONSES[:3])
