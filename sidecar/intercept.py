@@ -163,7 +163,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print what would be loaded")
     args = parser.parse_args(argv)
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", encoding="utf-8") as file:
             uids = uid_ranges(file.read())
         exemption = checked_exemption(args.exempt_uid, args.exempt_mark, uids)
         # A family is left out only if the kernel does not have it; one that is merely unused today may be used tomorrow.

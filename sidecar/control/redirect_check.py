@@ -45,7 +45,7 @@ _DEMANDS: tuple[tuple[Callable[[Facts], bool | None], bool, str], ...] = (
 
 
 def judge(family: Family, facts: Facts) -> tuple[str, ...]:
-    """The rules that `facts` show to be lost. What could not be asked is not judged: nothing leaves on a way that is not there."""
+    """The rules that `facts` show to be lost. What could not be asked is not judged: nothing leaves where there is no way."""
     return tuple(f"IPv{family}: {rule}" for fact, wanted, rule in _DEMANDS if fact(facts) not in (None, wanted))
 
 
