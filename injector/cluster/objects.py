@@ -1,0 +1,193 @@
+"""Kubernetes objects as they stand in JSON, with light typed views: only the fields that we read, nothing copied.
+
+Trust: the dicts come from the API server or from a file that anybody wrote; a field of the wrong type is a ConfigError.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.model.address import canonical
+from sidecar.model.errors import ConfigError
+
+Json = Mapping[str, Any]
+
+INTERCEPTION = "bartizan-interception"
+SIDECAR = "bartizan-sidecar"
+TEMPLATES: Mapping[str, tuple[str, ...]] = {
+    "Deployment": ("spec", "template"), "StatefulSet": ("spec", "template"), "DaemonSet": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"), "Job": ("spec", "template"), "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+
+
+def mapping(value: object, where: str) -> dict[str, Any]:
+    """A JSON object; null and absent are the empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(where, "expected an object")
+    return value
+
+
+def objects(value: object, where: str) -> list[dict[str, Any]]:
+    """A list of JSON objects; null and absent are the empty one."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ConfigError(where, "expected a list of objects")
+    return value
+
+
+def text(value: object, where: str) -> str:
+    """Text; null and absent are empty."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ConfigError(where, "expected text")
+    return value
+
+
+def texts(value: object, where: str) -> list[str]:
+    """A list of texts; null and absent are the empty one."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(where, "expected a list of texts")
+    return value
+
+
+def at(data: Json, *path: str) -> dict[str, Any]:
+    """The object at `path`; empty if it is not there."""
+    found: Any = data
+    for i, key in enumerate(path):
+        found = mapping(mapping(found, ".".join(path[:i])).get(key), ".".join(path[:i + 1]))
+    return mapping(found, "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Object:
+    """Any object."""
+
+    data: Json
+
+    @property
+    def kind(self) -> str:
+        return text(self.data.get("kind"), "kind")
+
+    @property
+    def metadata(self) -> Json:
+        return at(self.data, "metadata")
+
+    @property
+    def spec(self) -> Json:
+        return at(self.data, "spec")
+
+    @property
+    def name(self) -> str:
+        return text(self.metadata.get("name"), "metadata.name")
+
+    @property
+    def namespace(self) -> str:
+        return text(self.metadata.get("namespace"), "metadata.namespace")
+
+    @property
+    def uid(self) -> str:
+        return text(self.metadata.get("uid"), "metadata.uid")
+
+    @property
+    def labels(self) -> Json:
+        return at(self.data, "metadata", "labels")
+
+    @property
+    def annotations(self) -> Json:
+        return at(self.data, "metadata", "annotations")
+
+    @property
+    def owner(self) -> tuple[str, str] | None:
+        """(kind, name) of the controller."""
+        for reference in objects(self.metadata.get("ownerReferences"), "metadata.ownerReferences"):
+            if reference.get("controller") is True:
+                return text(reference.get("kind"), "ownerReferences.kind"), text(reference.get("name"), "ownerReferences.name")
+        return None
+
+    @property
+    def template(self) -> "Pod | None":
+        """The pod template of a workload."""
+        path = TEMPLATES.get(self.kind)
+        return Pod(at(self.data, *path)) if path else None
+
+
+class Pod(Object):
+    """A pod, or a pod template."""
+
+    __slots__ = ()
+
+    @property
+    def containers(self) -> list[dict[str, Any]]:
+        return objects(self.spec.get("containers"), "spec.containers")
+
+    @property
+    def init_containers(self) -> list[dict[str, Any]]:
+        return objects(self.spec.get("initContainers"), "spec.initContainers")
+
+    @property
+    def ephemeral_containers(self) -> list[dict[str, Any]]:
+        return objects(self.spec.get("ephemeralContainers"), "spec.ephemeralContainers")
+
+    @property
+    def volumes(self) -> list[dict[str, Any]]:
+        return objects(self.spec.get("volumes"), "spec.volumes")
+
+    @property
+    def service_account(self) -> str:
+        return text(self.spec.get("serviceAccountName"), "spec.serviceAccountName") or "default"
+
+    @property
+    def has_sidecar(self) -> bool:
+        return any(container.get("name") == SIDECAR for container in self.init_containers)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of the running pod, canonical; none once it has ended."""
+        status = at(self.data, "status")
+        if status.get("phase") not in ("Running", "Pending"):
+            return ()
+        found = [item.get("ip") for item in objects(status.get("podIPs"), "status.podIPs")] or [status.get("podIP")]
+        return tuple(addresses([ip for ip in found if ip], "status.podIPs"))
+
+    @property
+    def is_ready(self) -> bool:
+        """Running, and no condition says that it is not ready."""
+        status = at(self.data, "status")
+        return status.get("phase") == "Running" and not any(
+            condition.get("type") == "Ready" and condition.get("status") == "False"
+            for condition in objects(status.get("conditions"), "status.conditions")
+        )
+
+    def port(self, target: object) -> int | None:
+        """The number of a port that is given by number or by name."""
+        if isinstance(target, int) and not isinstance(target, bool):
+            return target if 1 <= target <= 65535 else None
+        for container in (*self.containers, *self.init_containers):
+            for port in objects(container.get("ports"), "ports"):
+                if port.get("name") == target and port.get("protocol", "TCP") == "TCP":
+                    return self.port(port.get("containerPort")) if isinstance(port.get("containerPort"), int) else None
+        return None
+
+
+def addresses(values: object, where: str) -> list[str]:
+    """IP addresses in canonical text; those that are none, such as `None` of a headless Service, are left out."""
+    if not isinstance(values, list):
+        return []
+    found = []
+    for value in values:
+        try:
+            found.append(str(canonical(text(value, where))))
+        except ValueError:
+            continue
+    return found
+
+
+def selects(selector: Json, labels: Json) -> bool:
+    """Whether all of `selector` stand among `labels`."""
+    return all(labels.get(key) == value for key, value in selector.items())

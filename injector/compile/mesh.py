@@ -1,0 +1,50 @@
+"""What the MeshPolicies say of one pod: each setting comes from the most specific policy that names it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from injector.cluster.objects import Json, selects
+from injector.documents import MeshPolicySpec, Mtls
+
+T = TypeVar("T")
+
+STRICT = Mtls("strict")
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """The settings in force, and what they are where no policy says anything."""
+
+    mtls: Mtls = STRICT
+    without_routes: Literal["mesh", "nothing"] = "mesh"
+    resolvers: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    cluster_ranges: tuple[str, ...] = ()
+    opt_out: bool = False
+
+
+def mesh_settings(policies: Mapping[str, MeshPolicySpec], namespace: str, labels: Json) -> MeshSettings:
+    """Labels are more specific than namespaces, more labels than fewer; equals stand in the order of their names."""
+    def specificity(name: str) -> tuple[int, bool, str]:
+        selector = policies[name].selector
+        return -len(selector.match_labels), not selector.namespaces, name
+
+    def selected(policy: MeshPolicySpec) -> bool:
+        namespaces = policy.selector.namespaces
+        return (not namespaces or namespace in namespaces) and selects(policy.selector.match_labels, labels)
+
+    found = [policies[name] for name in sorted(policies, key=specificity) if selected(policies[name])]
+    default = MeshSettings()
+
+    def first(values: list[T | None], otherwise: T) -> T:
+        return next((value for value in values if value is not None), otherwise)
+
+    return MeshSettings(
+        first([policy.mtls for policy in found], default.mtls),
+        first([policy.without_routes for policy in found], default.without_routes),
+        first([policy.resolvers for policy in found], default.resolvers),
+        first([policy.cluster_domain for policy in found], default.cluster_domain),
+        first([policy.cluster_ranges for policy in found], default.cluster_ranges),
+        first([policy.opt_out for policy in found], default.opt_out),
+    )

@@ -1,0 +1,168 @@
+"""The patch that puts our parts into a pod. Patching a patched pod changes nothing.
+
+Trust: a name proves nothing. Parts that bear our names are compared with a fresh rendering; a look-alike is refused. Attacked by
+tests/injector/test_patch.py.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sidecar.model import ports
+from sidecar.model.config import Probe
+
+from . import containers, documents
+from .cluster.objects import Pod, at, objects, text, texts
+from .decide import capability_name
+from .json_patch import Patch
+from .settings import Settings
+from .validate import USER_ANNOTATIONS, Invalid, Problem, normalised
+
+STATUS_VERSION = 1
+_DROPPED = ("NET_ADMIN", "NET_RAW")
+_PROBES = {"readinessProbe": "readyz", "livenessProbe": "livez", "startupProbe": "startupz"}
+# The API server's own admission mounts this into every container when it is called again after us.
+_API_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings) -> Patch:
+    """
+    Args:
+        pod: one that `decide` says to inject.
+        namespace: the request's.
+    Raises:
+        Invalid: an annotation is wrong, or a part bears one of our names and is not ours.
+    """
+    patch = Patch(pod)
+    view = Pod(patch.value)
+    former = containers.find_sidecar(view)
+    uid = containers.proxy_uid(view, namespace)
+    probes = _move_probes(patch, containers.probes_of(former) if former else {})
+    _drop_capabilities(patch)
+    _place_containers(patch, [containers.interception(settings, uid), containers.sidecar(settings, uid, probes)])
+    _place_volumes(patch)
+    _annotate(patch, settings, uid)
+    return patch
+
+
+def _move_probes(patch: Patch, known: Mapping[str, Probe]) -> dict[str, Probe]:
+    """The kubelet has no identity: let it ask the sidecar, who asks the application. gRPC and exec probes stay."""
+    moved: dict[str, Probe] = {}
+    for field, i, container in _others(patch):
+        for kind, short in _PROBES.items():
+            path = f"/app-health/{container.get('name')}/{short}"
+            probe = at(container, kind)
+            asked = at(probe, "httpGet")
+            if asked.get("port") == ports.HEALTH:
+                if asked.get("path") != path or path not in known:
+                    raise _probe_problem(container, f"{kind} asks port {ports.HEALTH}, the sidecar's; ask the application's")
+                moved[path] = known[path]
+            elif target := _target(Pod(patch.value), container, probe):
+                moved[path] = target
+                ours = {"path": path, "port": ports.HEALTH, "scheme": "HTTP"}
+                rest = {key: value for key, value in probe.items() if key not in ("httpGet", "tcpSocket")}
+                patch.set(("spec", field, i, kind), {"httpGet": ours, **rest})
+    return moved
+
+
+def _target(pod: Pod, container: Mapping[str, Any], probe: Mapping[str, Any]) -> Probe | None:
+    """What the probe asks of this pod's network; None for one that is not ours to move."""
+    for how in ("httpGet", "tcpSocket"):
+        asked = at(probe, how)
+        if not asked or asked.get("host"):      # a probe of another host does not enter the pod
+            continue
+        port = Pod({"spec": {"containers": [container]}}).port(asked.get("port"))
+        if port is None:
+            raise _probe_problem(container, f"a probe asks port {asked.get('port')!r}, which the container does not have")
+        if port in ports.OWN:
+            raise _probe_problem(container, f"a probe asks port {port}, which is the sidecar's; ask the application's")
+        # A probe by HTTPS learns, as the kubelet's own does, nothing of the certificate; connecting is what is left of it.
+        is_http = how == "httpGet" and asked.get("scheme", "HTTP") == "HTTP"
+        return Probe(port, (text(asked.get("path"), "httpGet.path") or "/") if is_http else None)
+    return None
+
+
+def _probe_problem(container: Mapping[str, Any], cause: str) -> Invalid:
+    return Invalid([Problem(f"container {container.get('name')}", cause)])
+
+
+def _drop_capabilities(patch: Patch) -> None:
+    """Take NET_ADMIN and NET_RAW, which runtimes give by default, from every container that says nothing about them."""
+    for field, i, container in _others(patch):
+        dropped = texts(at(container, "securityContext", "capabilities").get("drop"), "capabilities.drop")
+        names = {capability_name(one) for one in dropped}
+        if missing := [one for one in _DROPPED if one not in names and "ALL" not in names]:
+            patch.set(("spec", field, i, "securityContext", "capabilities", "drop"), [*dropped, *missing])
+
+
+def _place_containers(patch: Patch, ours: list[dict[str, Any]]) -> None:
+    """First of the init containers, in this order, so that nothing runs before the interception stands."""
+    found = Pod(patch.value).init_containers
+    names = [container.get("name") for container in found]
+    present = [name for name in names if name in containers.CONTAINERS]
+    if present and sorted(present) != sorted(containers.CONTAINERS):     # one of the two, or one of them twice
+        raise _look_alike("container", present[-1])
+    for index, part in enumerate(ours):
+        if part["name"] in names:
+            at_index = [container.get("name") for container in found].index(part["name"])
+            if _comparable(found[at_index]) != part:
+                raise _look_alike("container", part["name"])
+            if at_index == index:
+                continue
+            part = dict(found[at_index])
+            patch.remove(("spec", "initContainers"), at_index)
+        patch.insert(("spec", "initContainers"), index, part)
+        found = Pod(patch.value).init_containers
+
+
+def _place_volumes(patch: Patch) -> None:
+    found = {text(volume.get("name"), "volumes.name"): volume for volume in Pod(patch.value).volumes}
+    for volume in containers.volumes():
+        if volume["name"] not in found:
+            patch.insert(("spec", "volumes"), len(Pod(patch.value).volumes), volume)
+        elif found[volume["name"]] != volume:
+            raise _look_alike("volume", volume["name"])
+
+
+def _annotate(patch: Patch, settings: Settings, uid: int) -> None:
+    problems: list[Problem] = []
+    for name in USER_ANNOTATIONS:
+        annotation = Pod(patch.value).annotations.get(name)
+        if annotation is None:
+            continue
+        try:
+            patch.set(("metadata", "annotations", name), normalised(name, text(annotation, name)))
+        except Invalid as exc:
+            problems += exc.problems
+    if problems:
+        raise Invalid(problems)
+    status = {
+        "version": STATUS_VERSION, "image": settings.image, "containers": containers.CONTAINERS, "volumes": containers.VOLUMES,
+        "exempt": f"uid {uid}" if settings.bypass == "uid" else f"mark {settings.mark}",
+    }
+    patch.set(("metadata", "annotations", documents.ROOTS), settings.roots)
+    patch.set(("metadata", "annotations", documents.STATUS), msgspec.json.encode(status).decode())
+
+
+def _others(patch: Patch) -> list[tuple[str, int, dict[str, Any]]]:
+    """(field, index, container) of every container that is not ours."""
+    return [
+        (field, i, container)
+        for field in ("initContainers", "containers")
+        for i, container in enumerate(objects(at(patch.value, "spec").get(field), f"spec.{field}"))
+        if not (field == "initContainers" and container.get("name") in containers.CONTAINERS)
+    ]
+
+
+def _comparable(container: Mapping[str, Any]) -> dict[str, Any]:
+    """The container without what the API server adds."""
+    mounts = objects(container.get("volumeMounts"), "volumeMounts")
+    kept = [mount for mount in mounts if mount.get("mountPath") != _API_TOKEN_MOUNT]
+    rest = {key: value for key, value in container.items() if key != "volumeMounts"}
+    return {**rest, "volumeMounts": kept} if kept else rest
+
+
+def _look_alike(what: str, name: object) -> Invalid:
+    cause = "the name is ours and the rest is not; rename it, or remove it and get the genuine one"
+    return Invalid([Problem(f"{what} {name}", cause)])

@@ -1,0 +1,197 @@
+"""An AdmissionReview in, its answer out. Pure: nothing is asked and nothing is changed, so that a dry run is the same thing.
+
+Trust: the body comes from whoever reaches the webhook, the object from whoever may create one. A body that is no review is
+answered 400; a review is always answered with its own uid, and what is wrong with the object is said all at once. Attacked by
+tests/injector/test_review.py.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sidecar.model.call import Answer
+from sidecar.model.errors import ConfigError
+
+from . import documents
+from .cluster import Cluster
+from .cluster.objects import TEMPLATES, Object, Pod, at, text
+from .compile.egress import Asker, unapproved
+from .compile.mesh import mesh_settings
+from .containers import CONTAINERS, VOLUMES, proxy_uid
+from .decide import Refuse, Skip, container_reasons, decide
+from .json_text import read_json
+from .patch import patch_pod
+from .settings import Settings
+from .validate import Invalid, Problem, annotation_problems, name_problems, read_egress, read_policy
+
+API_VERSION = "admission.k8s.io/v1"
+MAX_BODY_BYTES = 6 * 1024 * 1024    # two objects of the API server's largest size
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    Args:
+        kind: of the object, `Pod`.
+        subresource: `ephemeralcontainers`, or empty.
+        old: the object as it was, on UPDATE.
+    """
+
+    uid: str
+    kind: str
+    subresource: str
+    operation: str
+    namespace: str
+    object: Mapping[str, Any]
+    old: Mapping[str, Any]
+
+
+def review(body: bytes, settings: Settings, cluster: Cluster) -> Answer:
+    """The HTTP answer to one call of the webhook."""
+    try:
+        request = _parse(body)
+    except ConfigError as exc:
+        return Answer(400, msgspec.json.encode({"error": f"not an AdmissionReview of {API_VERSION}: {exc}"}))
+    response: dict[str, Any] = {"uid": request.uid, "allowed": True}
+    try:
+        operations, warning = _judge(request, settings, cluster)
+        if operations:
+            response |= {"patchType": "JSONPatch", "patch": base64.b64encode(msgspec.json.encode(operations)).decode()}
+        if warning:
+            response["warnings"] = [warning]
+    except (Invalid, ConfigError) as exc:
+        response |= {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": f"bartizan: {exc}"}}
+    return Answer(200, msgspec.json.encode({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
+
+
+def _parse(body: bytes) -> Request:
+    data = read_json(body, MAX_BODY_BYTES)
+    if not isinstance(data, dict):
+        raise ConfigError("", "expected an object")
+    if data.get("kind") != "AdmissionReview" or data.get("apiVersion") != API_VERSION:
+        raise ConfigError("", f"kind {data.get('kind')!r}, apiVersion {data.get('apiVersion')!r}")
+    request = at(data, "request")
+    uid = text(request.get("uid"), "request.uid")
+    if not uid:
+        raise ConfigError("request.uid", "it is missing")
+    return Request(
+        uid=uid,
+        kind=text(at(request, "kind").get("kind"), "request.kind.kind"),
+        subresource=text(request.get("subResource"), "request.subResource"),
+        operation=text(request.get("operation"), "request.operation"),
+        namespace=text(request.get("namespace"), "request.namespace"),
+        object=at(request, "object"),
+        old=at(request, "oldObject"),
+    )
+
+
+def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[list[dict[str, Any]], str]:
+    """(patch, warning). Raises Invalid or ConfigError to refuse."""
+    if request.operation == "DELETE":
+        return [], ""
+    if request.operation not in ("CREATE", "UPDATE", "CONNECT"):
+        raise ConfigError("request.operation", f"{request.operation!r} is none that is known here")
+    if request.kind in ("PodExecOptions", "PodAttachOptions"):
+        _refuse_if(_entering_problems(request))
+    elif not request.object:
+        raise ConfigError("request.object", "it is missing")
+    elif request.kind == "Pod" and request.subresource == "ephemeralcontainers":
+        _refuse_if(_ephemeral_problems(request, settings))
+    elif request.kind == "Pod" and not request.subresource:
+        return _judge_pod(request, settings, cluster)
+    elif request.kind in TEMPLATES and not request.subresource:
+        _refuse_if(workload_problems(Object({**request.object, "kind": request.kind}), request.namespace, cluster))
+    elif request.kind in ("EgressPolicy", "MeshPolicy"):
+        read_policy({**request.object, "kind": request.object.get("kind", request.kind)})
+    elif request.kind == "Namespace":
+        found = Object(request.object)
+        _refuse_if(name_problems(found.annotations, found.labels))
+    return [], ""
+
+
+def _refuse_if(problems: Iterable[Problem]) -> None:
+    if found := tuple(problems):
+        raise Invalid(found)
+
+
+def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[list[dict[str, Any]], str]:
+    pod = Pod(request.object)
+    if request.operation == "UPDATE":
+        _refuse_if([*user_problems(pod), *_changed_problems(pod, Pod(request.old))])
+        return [], ""
+    if request.namespace not in cluster.namespaces:
+        raise ConfigError(f"namespace {request.namespace}", "it is not known here yet; try again in a moment")
+    labels = cluster.namespace_labels(request.namespace)
+    mesh = mesh_settings(cluster.mesh_policies, request.namespace, pod.labels)
+    decision = decide(pod, request.namespace, labels, opt_out=mesh.opt_out, settings=settings)
+    problems = user_problems(pod)
+    if isinstance(decision, Refuse):
+        problems += [Problem("pod", reason) for reason in decision.reasons]
+    if isinstance(decision, Skip):
+        _refuse_if(problems)
+        return [], f"bartizan: no sidecar: {decision.reason}" if documents.INJECTION in pod.labels else ""
+    problems += coverage_problems(pod, Asker.of(pod, request.namespace, cluster), cluster)
+    _refuse_if(problems)
+    return patch_pod(request.object, request.namespace, settings).operations, ""
+
+
+def user_problems(found: Object) -> list[Problem]:
+    """What is wrong with our names and the users' annotations on any object."""
+    return [*name_problems(found.annotations, found.labels), *annotation_problems(found.annotations)]
+
+
+def workload_problems(workload: Object, namespace: str, cluster: Cluster) -> list[Problem]:
+    """What is wrong with the annotations on a workload itself and on its template, whose account the egress is judged for."""
+    template = workload.template
+    if template is None:
+        return user_problems(workload)
+    problems = [*user_problems(workload), *user_problems(template)]
+    if cluster.namespace_labels(namespace).get(documents.INJECTION) == "enabled":
+        asker = Asker.of(template, namespace, cluster)
+        problems += [*coverage_problems(workload, asker, cluster), *coverage_problems(template, asker, cluster)]
+    return list(dict.fromkeys(problems))
+
+
+def coverage_problems(found: Object, asker: Asker, cluster: Cluster) -> list[Problem]:
+    """The entries of the egress annotation that no EgressPolicy approves."""
+    asked = found.annotations.get(documents.EGRESS)
+    return unapproved(read_egress(asked).entries.values(), asker, cluster.egress_policies) if isinstance(asked, str) else []
+
+
+def _changed_problems(pod: Pod, old: Pod) -> list[Problem]:
+    """Ours stay as they were admitted: an image swapped on a running pod is another program under our name."""
+    problems = []
+    for what, names, now, before in (
+        ("container", CONTAINERS, (*pod.init_containers, *pod.containers), (*old.init_containers, *old.containers)),
+        ("volume", VOLUMES, pod.volumes, old.volumes),
+    ):
+        if [part for part in now if part.get("name") in names] != [part for part in before if part.get("name") in names]:
+            text = f"a {what} of the sidecar's would change ({', '.join(names)}); create the pod anew instead"
+            problems.append(Problem("pod", text))
+    if old.has_sidecar:
+        for name in (documents.STATUS, documents.ROOTS):
+            if pod.annotations.get(name) != old.annotations.get(name):
+                problems.append(Problem(name, "it is written at injection and nobody else's; leave it as it is"))
+    return problems
+
+
+def _ephemeral_problems(request: Request, settings: Settings) -> list[Problem]:
+    pod, old = Pod(request.object), Pod(request.old)
+    if not old.has_sidecar and not pod.has_sidecar:
+        return []
+    uid = proxy_uid(pod, request.namespace) if settings.bypass == "uid" else None
+    inherited = at(pod.spec, "securityContext").get("runAsUser")
+    return [
+        Problem("pod", reason) for container in pod.ephemeral_containers
+        if container not in old.ephemeral_containers for reason in container_reasons(container, inherited, uid)
+    ]
+
+
+def _entering_problems(request: Request) -> list[Problem]:
+    container = request.object.get("container")
+    if container not in CONTAINERS:
+        return []
+    return [Problem("pod", f"nobody enters {container}, which holds the pod's key; use another container")]

@@ -1,0 +1,34 @@
+"""What the platform team decides once for every pod: where the control plane is, which image, how the exemption goes."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from sidecar.model.snapshot import Name, Value
+
+
+def _resources() -> dict[str, dict[str, str]]:
+    return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+
+
+class Settings(Value, frozen=True):
+    """
+    Args:
+        image: of our containers; its entry point is `bartizan`.
+        issuer_url: where sidecars get certificates.
+        stream_url: where sidecars get snapshots.
+        roots: PEM; the mesh's trust bundle.
+        bypass: how the packet rules know the sidecar: by UID, or by a mark, which takes NET_ADMIN (single-UID machines).
+        net_raw: give the interception NET_RAW as well, which legacy iptables needs.
+        resources: of the sidecar.
+    """
+
+    image: Name = "bartizan"
+    issuer_url: str = "https://bartizan-issuer.bartizan-system:8443"
+    stream_url: str = "https://bartizan-injector.bartizan-system:8444"
+    roots: str = ""
+    bypass: Literal["uid", "mark"] = "uid"
+    mark: Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)] = 1337
+    net_raw: bool = False
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    resources: dict[str, dict[str, str]] = msgspec.field(default_factory=_resources)

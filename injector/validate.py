@@ -1,0 +1,218 @@
+"""Users' documents, read and judged once: the webhook, the linter, the directory source and the compiler all come here.
+
+Trust: texts come from whoever may write a pod. What leaves is a value that `documents.py` describes and `semantics.py` found
+nothing wrong with, or problems that name the document, the line inside it, the field and the nearest valid word. Attacked by
+tests/injector/test_validate.py (any text: parsed or Invalid).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+
+from sidecar.model.errors import MeshError
+
+from . import documents, semantics
+from .documents import EgressPolicySpec, EgressRequest, HostRequest, MeshPolicySpec, Protocol, RangeRequest, RouteRule
+from .hints import explain, join, nearest
+from .yaml_text import Document, YamlError, read_yaml
+
+T = TypeVar("T")
+Complaints = Callable[[T], Iterator[semantics.Complaint]]     # what is wrong with a value of the right type
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake.
+
+    Args:
+        source: the annotation, label or object that holds it.
+        text: what is wrong, and the cure.
+        line: inside the source, from 1; 0 where there are no lines.
+    """
+
+    source: str
+    text: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}: line {self.line}: {self.text}" if self.line else f"{self.source}: {self.text}"
+
+
+class Invalid(MeshError):
+    """A document is not valid; the text says everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """What an annotation says, as far as it can be read.
+
+    Args:
+        entries: the valid ones, by what names them: the rule's name, the host or CIDR, the port.
+        broken: names of entries that are not valid. None: nothing could be read at all.
+        problems: empty exactly if nothing is broken.
+    """
+
+    entries: Mapping[str, T]
+    broken: frozenset[str] | None
+    problems: tuple[Problem, ...]
+
+
+def read_annotation(name: str, text: str) -> Mapping[str, RouteRule] | Mapping[str, EgressRequest] | Mapping[str, Protocol]:
+    """The entries of a user's annotation, by name. Raises Invalid."""
+    reading = _READERS[name](text)
+    if reading.problems:
+        raise Invalid(reading.problems)
+    return reading.entries
+
+
+def normalised(name: str, text: str) -> str:
+    """The annotation as JSON, which reads to the same entries. Raises Invalid."""
+    entries = read_annotation(name, text)
+    return msgspec.json.encode(entries if name == documents.PORTS else list(entries.values())).decode()
+
+
+def read_routes(text: str) -> Reading[RouteRule]:
+    return _read_list(documents.ROUTES, text, lambda data: "name", {"name": RouteRule}, semantics.route_problems)
+
+
+def read_egress(text: str) -> Reading[EgressRequest]:
+    def named_by(data: Mapping[str, object]) -> str:
+        return "cidr" if "cidr" in data and "host" not in data else "host"
+
+    kinds: dict[str, type[EgressRequest]] = {"host": HostRequest, "cidr": RangeRequest}
+    return _read_list(documents.EGRESS, text, named_by, kinds, semantics.egress_problems)
+
+
+def read_ports(text: str) -> Reading[Protocol]:
+    try:
+        document = read_yaml(text)
+    except YamlError as exc:
+        return Reading({}, None, (Problem(documents.PORTS, exc.problem, exc.line),))
+    if not isinstance(document.data, dict):
+        return Reading({}, None, (Problem(documents.PORTS, 'expected ports with their protocols, `5432: opaque`', 1),))
+    entries: dict[str, Protocol] = {}
+    problems: list[Problem] = []
+    for port, protocol in document.data.items():
+        if not (port.isascii() and port.isdigit() and str(int(port[:6])) == port and 1 <= int(port) <= 65535):
+            text = f'"{port[:100]}" is no port; write a number from 1 to 65535'
+            problems.append(Problem(documents.PORTS, text, document.line(port)))
+        elif protocol not in ("http", "opaque"):
+            text = f'{port}: "{str(protocol)[:100]}" is no protocol{nearest(str(protocol), ("http", "opaque"))}'
+            problems.append(Problem(documents.PORTS, text, document.line(port)))
+        else:
+            entries[port] = protocol
+    return Reading(entries, frozenset(document.data) - entries.keys(), tuple(problems))
+
+
+_READERS: Mapping[str, Callable[[str], Reading[RouteRule] | Reading[EgressRequest] | Reading[Protocol]]] = {
+    documents.ROUTES: read_routes, documents.EGRESS: read_egress, documents.PORTS: read_ports,
+}
+USER_ANNOTATIONS = tuple(_READERS)
+
+
+def _read_list(
+    source: str, text: str, named_by: Callable[[Mapping[str, object]], str], kinds: Mapping[str, type[T]],
+    complaints: Complaints[T],
+) -> Reading[T]:
+    """Each entry alone, so that one mistake hides no other and takes no other rule away."""
+    try:
+        document = read_yaml(text)
+    except YamlError as exc:
+        return Reading({}, None, (Problem(source, exc.problem, exc.line),))
+    if not isinstance(document.data, list):
+        return Reading({}, None, (Problem(source, "expected a list: every entry begins with `- `", 1),))
+    entries: dict[str, T] = {}
+    broken: set[str] = set()
+    problems: list[Problem] = []
+    for i, data in enumerate(document.data):
+        key = named_by(data) if isinstance(data, dict) else next(iter(kinds))
+        name = data.get(key) if isinstance(data, dict) else None
+        try:
+            value = _convert(source, document, f"[{i}]", data, kinds[key], complaints)
+        except Invalid as exc:
+            problems += exc.problems
+            broken |= {name} if isinstance(name, str) else set()
+            continue
+        assert isinstance(name, str), "every entry has the field that names it"
+        if name in entries:
+            where = f"[{i}].{key}"
+            problems.append(Problem(source, f'{where}: "{name}" is there twice; remove or rename one', document.line(where)))
+            broken.add(name)
+        else:
+            entries[name] = value
+    return Reading(entries, frozenset(broken), tuple(problems))
+
+
+def _convert(
+    source: str, document: Document | None, base: str, data: object, kind: type[T], complaints: Complaints[T],
+) -> T:
+    def problem(path: str, text: str) -> Problem:
+        return Problem(source, text, document.line(path) if document else 0)
+
+    try:
+        value = msgspec.convert(data, kind)
+    except msgspec.ValidationError as exc:
+        raise Invalid([problem(*explain(exc, kind, base))]) from exc
+    if problems := [problem(join(base, path), f"{join(base, path)}: {text}") for path, text in complaints(value)]:
+        raise Invalid(problems)
+    return value
+
+
+def read_policy(data: Mapping[str, object]) -> EgressPolicySpec | MeshPolicySpec:
+    """The spec of an EgressPolicy or MeshPolicy object. Raises Invalid."""
+    if data.get("kind") == "EgressPolicy":
+        return read_egress_policy(data)
+    return read_mesh_policy(data)
+
+
+def read_egress_policy(data: Mapping[str, object]) -> EgressPolicySpec:
+    return _read_object(data, documents.EgressPolicy, lambda policy: _in_spec(semantics.egress_policy_problems(policy.spec))).spec
+
+
+def read_mesh_policy(data: Mapping[str, object]) -> MeshPolicySpec:
+    return _read_object(data, documents.MeshPolicy, lambda policy: _in_spec(semantics.mesh_policy_problems(policy.spec))).spec
+
+
+def _in_spec(complaints: Iterator[semantics.Complaint]) -> Iterator[semantics.Complaint]:
+    return ((f"spec.{path}", text) for path, text in complaints)
+
+
+def _read_object(data: Mapping[str, object], kind: type[T], complaints: Complaints[T]) -> T:
+    metadata = data.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return _convert(f"{kind.__name__} {name}", None, "", data, kind, complaints)
+
+
+def name_problems(annotations: Mapping[str, object], labels: Mapping[str, object]) -> list[Problem]:
+    """Names under bartizan.dev that nobody reads, which is always a mistake."""
+    problems = []
+    everything = (*documents.ANNOTATIONS, *documents.LABELS)
+    for what, names, known in (("annotation", annotations, documents.ANNOTATIONS), ("label", labels, documents.LABELS)):
+        for name in names:
+            if name in everything and name not in known:
+                other = "labels" if what == "annotation" else "annotations"
+                problems.append(Problem(name, f"this is no {what}; write it among the {other}"))
+            elif name.startswith("bartizan.dev/") and name not in known:
+                problems.append(Problem(name, f"there is no such {what}{nearest(name, everything)}"))
+    value = labels.get(documents.INJECTION)
+    if value is not None and value not in ("enabled", "disabled"):
+        problems.append(Problem(documents.INJECTION, f'"{value}" is not valid{nearest(str(value), ("enabled", "disabled"))}'))
+    return problems
+
+
+def annotation_problems(annotations: Mapping[str, object]) -> list[Problem]:
+    """Everything that is wrong with the users' annotations among `annotations`."""
+    problems: list[Problem] = []
+    for name in USER_ANNOTATIONS:
+        text = annotations.get(name)
+        if isinstance(text, str):
+            problems += _READERS[name](text).problems
+        elif text is not None:
+            problems.append(Problem(name, "an annotation's value is text; put it under `|`"))
+    return problems

@@ -1,0 +1,176 @@
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from injector.containers import PRIVATE_VOLUME, TOKEN_VOLUME, VOLUMES, probes_of
+from injector.patch import patch_pod
+from injector.settings import Settings
+from injector.validate import Invalid
+from sidecar.model.config import Probe
+
+from .pods import container, pod
+
+GOLDEN = Path(__file__).parent / "golden"
+SETTINGS = Settings(image="registry.example/bartizan:1", roots="-----BEGIN CERTIFICATE-----\n")
+
+
+def _patched(data: dict[str, Any], settings: Settings = SETTINGS) -> dict[str, Any]:
+    before = copy.deepcopy(data)
+    patch = patch_pod(data, "shop", settings)
+    assert data == before
+    found = jsonpatch.apply_patch(data, patch.operations)
+    assert found == patch.value
+    assert isinstance(found, dict)
+    return found
+
+
+def _probes(patched: dict[str, Any]) -> dict[str, Probe]:
+    return probes_of(patched["spec"]["initContainers"][1])
+
+
+@pytest.mark.parametrize("name", ["uid", "mark"])
+def test_the_patched_pod_is_the_golden_one(name: str) -> None:
+    settings = Settings(image=SETTINGS.image, roots=SETTINGS.roots, bypass="mark" if name == "mark" else "uid")
+    found = _patched(pod(initContainers=[{"name": "migrate", "image": "orders"}]), settings)
+    assert found == json.loads((GOLDEN / f"pod-{name}.json").read_text())
+
+
+PODS = [
+    pod(),
+    pod(initContainers=None, volumes=None, securityContext=None),
+    pod(initContainers=[container(name="migrate")], volumes=[{"name": "v", "emptyDir": {}}]),
+    pod(containers=[container(securityContext={"capabilities": {"drop": ["CAP_NET_RAW"], "add": ["CHOWN"]}})]),
+    pod(containers=[container(securityContext={"capabilities": {"drop": ["ALL"]}}), container(name="b", livenessProbe={"exec": {}})]),
+    {"spec": {"containers": [{"name": "a"}]}},
+]
+
+
+@pytest.mark.parametrize("data", PODS)
+@pytest.mark.parametrize("settings", [SETTINGS, Settings(bypass="mark", net_raw=True)])
+def test_patching_twice_is_patching_once(data: dict[str, Any], settings: Settings) -> None:
+    once = _patched(data, settings)
+    assert patch_pod(once, "shop", settings).operations == []
+    named = copy.deepcopy(once)
+    named.setdefault("metadata", {})["name"] = "another-name"
+    assert patch_pod(named, "shop", settings).operations == []
+
+
+def test_ours_come_first_and_nothing_of_the_users_moves() -> None:
+    found = _patched(pod(initContainers=[container(name="a"), container(name="b")], volumes=[{"name": "v", "emptyDir": {}}]))
+    assert [one["name"] for one in found["spec"]["initContainers"]] == ["bartizan-interception", "bartizan-sidecar", "a", "b"]
+    assert [one["name"] for one in found["spec"]["volumes"]] == ["v", *VOLUMES]
+    assert [one["name"] for one in found["spec"]["containers"]] == ["app"]
+
+
+def test_a_container_that_another_webhook_put_first_goes_behind_ours() -> None:
+    once = _patched(pod())
+    once["spec"]["initContainers"].insert(0, container(name="vault", securityContext={"capabilities": {"drop": ["ALL"]}}))
+    found = _patched(once)
+    assert [one["name"] for one in found["spec"]["initContainers"]] == ["bartizan-interception", "bartizan-sidecar", "vault"]
+
+
+def test_what_the_api_server_adds_on_the_way_is_no_difference() -> None:
+    once = _patched(pod())
+    for one in once["spec"]["initContainers"]:
+        mount = {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+        one["volumeMounts"] = [*one.get("volumeMounts", []), mount]
+    assert patch_pod(once, "shop", SETTINGS).operations == []
+
+
+def _change(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    data = _patched(pod())
+    found = data["spec"]
+    for step in path[:-1]:
+        found = found[step]
+    found[path[-1]] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pod(initContainers=[container(name="bartizan-sidecar")]),
+        pod(initContainers=[container(name="bartizan-interception")]),
+        pod(volumes=[{"name": PRIVATE_VOLUME, "emptyDir": {}}]),
+        pod(volumes=[{"name": TOKEN_VOLUME, "hostPath": {"path": "/x"}}]),
+        _change(("initContainers", 1, "image"), "evil"),
+        _change(("initContainers", 0, "args"), ["intercept", "--exempt-uid", "1000"]),
+        _change(("initContainers", 1, "securityContext", "runAsUser"), 1000),
+        _change(("initContainers", 1, "command"), ["sleep"]),
+        _change(("initContainers", 1, "restartPolicy"), None),
+        _change(("initContainers", 1, "lifecycle"), {"postStart": {"exec": {"command": ["x"]}}}),
+        _change(("initContainers", 1, "volumeMounts"), []),
+        _change(("initContainers", 1, "env", 2, "value"), "{}"),
+        _change(("initContainers", 1, "env", 2, "value"), "[" * 100_000),
+        _change(("initContainers", 1, "readinessProbe", "periodSeconds"), 3600),
+        _change(("initContainers",), [container(name="bartizan-sidecar"), container(name="bartizan-interception")]),
+        _change(("initContainers",), [*_patched(pod())["spec"]["initContainers"], container(name="bartizan-sidecar")]),
+    ],
+)
+def test_a_look_alike_is_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match=r"bartizan-|the sidecar's; ask"):
+        patch_pod(data, "shop", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "probe", "path", "target"),
+    [
+        ("readinessProbe", {"httpGet": {"port": "web", "path": "/ready?x"}}, "/app-health/app/readyz", Probe(8080, "/ready?x")),
+        ("livenessProbe", {"httpGet": {"port": 8081}}, "/app-health/app/livez", Probe(8081, "/")),
+        ("startupProbe", {"tcpSocket": {"port": 5432}}, "/app-health/app/startupz", Probe(5432)),
+        ("livenessProbe", {"httpGet": {"port": 8443, "scheme": "HTTPS", "path": "/x"}}, "/app-health/app/livez", Probe(8443)),
+    ],
+)
+def test_the_kubelets_probes_go_to_the_sidecar(kind: str, probe: dict[str, Any], path: str, target: Probe) -> None:
+    found = _patched(pod(containers=[container(ports=[{"name": "web", "containerPort": 8080}], **{kind: {**probe, "periodSeconds": 7}})]))
+    moved = {"httpGet": {"path": path, "port": 15021, "scheme": "HTTP"}, "periodSeconds": 7}
+    assert found["spec"]["containers"][0][kind] == moved
+    assert _probes(found) == {path: target}
+
+
+@pytest.mark.parametrize("probe", [{"exec": {"command": ["x"]}}, {"grpc": {"port": 1}}, {"httpGet": {"host": "other", "port": 1}}])
+def test_probes_that_are_not_ours_to_answer_stay(probe: dict[str, Any]) -> None:
+    found = _patched(pod(containers=[container(livenessProbe=probe)]))
+    assert found["spec"]["containers"][0]["livenessProbe"] == probe
+    assert _probes(found) == {}
+
+
+@pytest.mark.parametrize(
+    "probe", [{"httpGet": {"port": 15021, "path": "/healthz/live"}}, {"tcpSocket": {"port": 15006}}, {"httpGet": {"port": "nowhere"}}],
+)
+def test_a_probe_that_cannot_be_asked_is_refused(probe: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="container app"):
+        patch_pod(pod(containers=[container(livenessProbe=probe)]), "shop", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dropped"),
+    [
+        (None, ["NET_ADMIN", "NET_RAW"]), ({"drop": ["ALL"]}, ["ALL"]), ({"drop": ["NET_RAW"]}, ["NET_RAW", "NET_ADMIN"]),
+        ({"add": ["CHOWN"]}, ["NET_ADMIN", "NET_RAW"]), ({"drop": ["cap_net_raw", "NET_ADMIN"]}, ["cap_net_raw", "NET_ADMIN"]),
+    ],
+)
+def test_packet_capabilities_are_taken_from_everybody_else(capabilities: object, dropped: list[str]) -> None:
+    found = _patched(pod(containers=[container(securityContext={"capabilities": capabilities})]))
+    assert found["spec"]["containers"][0]["securityContext"]["capabilities"]["drop"] == dropped
+
+
+def test_annotations_become_json_and_ours_are_written() -> None:
+    data = pod()
+    data["metadata"]["annotations"]["bartizan.dev/status"] = "forged"
+    annotations = _patched(data)["metadata"]["annotations"]
+    assert json.loads(annotations["bartizan.dev/routes"]) == [{"name": "read", "port": 8080, "allow": [{"serviceAccount": "web"}]}]
+    assert annotations["bartizan.dev/roots"] == SETTINGS.roots
+    assert json.loads(annotations["bartizan.dev/status"])["containers"] == ["bartizan-interception", "bartizan-sidecar"]
+
+
+def test_every_wrong_annotation_is_named() -> None:
+    data = pod()
+    data["metadata"]["annotations"] = {"bartizan.dev/routes": "{", "bartizan.dev/egress": "- x"}
+    with pytest.raises(Invalid) as caught:
+        patch_pod(data, "shop", SETTINGS)
+    assert {problem.source for problem in caught.value.problems} == {"bartizan.dev/routes", "bartizan.dev/egress"}

@@ -1,0 +1,274 @@
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from injector.cluster import Cluster
+from injector.patch import patch_pod
+from injector.review import review
+from injector.settings import Settings
+
+from .pods import container, egress_policy, mesh_policy, namespace, pod
+
+SETTINGS = Settings(roots="PEM")
+CLUSTER = Cluster.of([namespace(), namespace("legacy", x="y"), egress_policy()])
+PATCHED = patch_pod(pod(), "shop", SETTINGS).value
+
+
+def _request(data: object, operation: str = "CREATE", old: object = None, where: str = "shop", sub: str = "", kind: str = "") -> bytes:
+    name = kind or (data.get("kind", "Pod") if isinstance(data, dict) else "Pod")
+    return json.dumps({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "u-1", "kind": {"group": "", "version": "v1", "kind": name}, "subResource": sub, "operation": operation,
+            "namespace": where, "object": data, "oldObject": old,
+        },
+    }).encode()
+
+
+def _response(body: bytes, cluster: Cluster = CLUSTER) -> dict[str, Any]:
+    answer = review(body, SETTINGS, cluster)
+    assert answer.status == 200
+    data = json.loads(answer.body)
+    assert (data["apiVersion"], data["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+    assert data["response"]["uid"] == "u-1"
+    response: dict[str, Any] = data["response"]
+    return response
+
+
+def _refusal(body: bytes, cluster: Cluster = CLUSTER) -> str:
+    response = _response(body, cluster)
+    assert response["allowed"] is False
+    assert "patch" not in response
+    message: str = response["status"]["message"]
+    return message
+
+
+def _annotated(name: str, text: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+    found = data or pod()
+    found["metadata"]["annotations"] = {name: text}
+    return found
+
+
+def _deployment(annotations: dict[str, str], template: dict[str, Any] | None = None, kind: str = "Deployment") -> dict[str, Any]:
+    inner: dict[str, Any] = {"template": template or pod()}
+    spec = {"jobTemplate": {"spec": inner}} if kind == "CronJob" else inner
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "orders", "annotations": annotations}, "spec": spec}
+
+
+def test_a_pod_gets_the_patch() -> None:
+    response = _response(_request(pod()))
+    assert response["allowed"] is True
+    assert response["patchType"] == "JSONPatch"
+    assert jsonpatch.apply_patch(pod(), json.loads(base64.b64decode(response["patch"]))) == PATCHED
+
+
+def test_a_patched_pod_gets_none() -> None:
+    assert _response(_request(PATCHED)) == {"uid": "u-1", "allowed": True}
+
+
+def test_a_pod_outside_of_the_mesh_is_let_through() -> None:
+    assert _response(_request(pod(), where="legacy")) == {"uid": "u-1", "allowed": True}
+
+
+def test_the_namespace_is_the_requests() -> None:
+    data = pod()
+    data["metadata"]["namespace"] = "legacy"
+    assert "patch" in _response(_request(data))
+
+
+def test_a_namespace_that_is_not_known_yet_is_no_reason_to_let_a_pod_run_bare() -> None:
+    assert "try again" in _refusal(_request(pod(), where="new"))
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    data = pod(hostNetwork=True, containers=[container(securityContext={"privileged": True})])
+    data["metadata"]["annotations"] = {
+        "bartizan.dev/routes": "- {name: a}\n- {name: b, alow: []}", "bartizan.dev/rotues": "",
+        "bartizan.dev/egress": "- host: elsewhere.example",
+    }
+    message = _refusal(_request(data))
+    for words in (
+        "line 1: the field \"allow\" is missing", 'line 2: unknown field "alow"', 'did you mean "bartizan.dev/routes"', "hostNetwork",
+        "privileged", 'no EgressPolicy approves host "elsewhere.example" for service account orders of namespace shop',
+    ):
+        assert words in message
+
+
+def test_an_opt_out_needs_the_mesh_policy() -> None:
+    data = pod()
+    data["metadata"]["labels"] = {"bartizan.dev/injection": "disabled", "app": "x"}
+    assert "optOut" in _refusal(_request(data))
+    allowed = Cluster.of([namespace(), mesh_policy(selector={"matchLabels": {"app": "x"}}, optOut=True)])
+    response = _response(_request(data), allowed)
+    assert response["allowed"] is True
+    assert "no sidecar" in response["warnings"][0]
+    other = Cluster.of([namespace(), mesh_policy(selector={"matchLabels": {"app": "y"}}, optOut=True)])
+    assert "optOut" in _refusal(_request(data), other)
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_covered"),
+    [
+        ("- host: api.partner.example", True), ("- host: '*.partner.example'", True), ("- host: '*.eu.partner.example'", True),
+        ("- host: partner.example", False), ("- host: evilpartner.example", False), ("- cidr: 203.0.113.0/24", False),
+    ],
+)
+def test_an_egress_entry_needs_an_approval(entry: str, is_covered: bool) -> None:
+    body = _request(_annotated("bartizan.dev/egress", entry))
+    if is_covered:
+        assert _response(body)["allowed"] is True
+    else:
+        assert "no EgressPolicy approves" in _refusal(body)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"])
+def test_workloads_are_judged_with_their_templates(kind: str) -> None:
+    assert _response(_request(_deployment({}, kind=kind))) == {"uid": "u-1", "allowed": True}
+    assert "line 1" in _refusal(_request(_deployment({"bartizan.dev/routes": "- {}"}, kind=kind)))
+    assert "line 1" in _refusal(_request(_deployment({}, _annotated("bartizan.dev/routes", "- {}"), kind=kind)))
+    assert "no EgressPolicy" in _refusal(_request(_deployment({"bartizan.dev/egress": "- host: a.example"}, kind=kind)))
+
+
+def test_policies_are_judged() -> None:
+    assert _response(_request(egress_policy()))["allowed"] is True
+    assert 'unknown field "host" in spec' in _refusal(_request(egress_policy(host=[])))
+    assert "needs `until`" in _refusal(_request(mesh_policy(mtls={"mode": "permissive"})))
+    assert 'did you mean "enabled"' in _refusal(_request(namespace(**{"bartizan.dev/injection": "enable"})))
+
+
+def test_our_parts_of_a_running_pod_stay() -> None:
+    assert _response(_request(PATCHED, "UPDATE", PATCHED))["allowed"] is True
+    swapped = json.loads(json.dumps(PATCHED))
+    swapped["spec"]["initContainers"][1]["image"] = "evil"
+    assert "container of the sidecar's would change" in _refusal(_request(swapped, "UPDATE", PATCHED))
+    forged = json.loads(json.dumps(PATCHED))
+    forged["metadata"]["annotations"]["bartizan.dev/roots"] = "another CA"
+    assert "bartizan.dev/roots" in _refusal(_request(forged, "UPDATE", PATCHED))
+    renamed = json.loads(json.dumps(PATCHED))
+    renamed["spec"]["containers"][0]["image"] = "orders:2"
+    assert _response(_request(renamed, "UPDATE", PATCHED))["allowed"] is True
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, "NET_ADMIN"),
+        ({"securityContext": {"runAsUser": PATCHED["spec"]["initContainers"][1]["securityContext"]["runAsUser"]}}, "the sidecar's UID"),
+        ({"volumeMounts": [{"name": "bartizan-private", "mountPath": "/x"}]}, "the sidecar's alone"),
+    ],
+)
+def test_a_debugging_container_is_judged_like_any_other(fields: dict[str, Any], words: str) -> None:
+    changed = json.loads(json.dumps(PATCHED))
+    changed["spec"]["ephemeralContainers"] = [container(**fields)]
+    assert words in _refusal(_request(changed, "UPDATE", PATCHED, sub="ephemeralcontainers"))
+    changed["spec"]["ephemeralContainers"] = [container()]
+    assert _response(_request(changed, "UPDATE", PATCHED, sub="ephemeralcontainers"))["allowed"] is True
+
+
+@pytest.mark.parametrize("kind", ["PodExecOptions", "PodAttachOptions"])
+def test_nobody_enters_the_sidecar(kind: str) -> None:
+    assert "nobody enters" in _refusal(_request({"container": "bartizan-sidecar"}, "CONNECT", kind=kind))
+    assert _response(_request({"container": "app"}, "CONNECT", kind=kind))["allowed"] is True
+
+
+def test_what_is_deleted_or_none_of_ours_is_let_through() -> None:
+    assert _response(_request(None, "DELETE", pod()))["allowed"] is True
+    assert _response(_request({"kind": "ConfigMap"}))["allowed"] is True
+
+
+GOOD = json.loads(_request(pod()))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b'{"kind": "AdmissionReview"}',
+        json.dumps({**GOOD, "kind": "Review"}).encode(), json.dumps({**GOOD, "apiVersion": "admission.k8s.io/v1beta1"}).encode(),
+        json.dumps({**GOOD, "request": None}).encode(), json.dumps({**GOOD, "request": {}}).encode(),
+        json.dumps({**GOOD, "request": {"uid": 3}}).encode(), json.dumps({**GOOD, "request": {"uid": "u", "kind": "Pod"}}).encode(),
+        json.dumps(GOOD).replace('"uid": "u-1"', '"uid": "u-1", "uid": "u-2"').encode(),
+        json.dumps(GOOD).replace('"u-1"', "NaN").encode(),
+    ],
+)
+def test_what_is_no_review_is_answered_400(body: bytes) -> None:
+    answer = review(body, SETTINGS, CLUSTER)
+    assert answer.status == 400
+    assert json.loads(answer.body)["error"].startswith("not an AdmissionReview")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None, {}, {"spec": 3}, {"spec": {"containers": "x"}}, {"spec": {"containers": [3]}}, {"metadata": []},
+        pod(containers=[{"name": "app", "securityContext": "x"}]), pod(volumes={}), pod(containers=[container(livenessProbe=[])]),
+        pod(volumes=[{"name": "v", "hostPath": {"path": 1}}]),
+        pod(containers=[container(ports="x", livenessProbe={"tcpSocket": {"port": "x"}})]),
+    ],
+)
+def test_a_malformed_object_never_runs_bare(data: object) -> None:
+    response = _response(_request(data, kind="Pod"))
+    assert response["allowed"] is False or "patch" in response
+
+
+RICH = patch_pod(pod(
+    securityContext={"runAsUser": 1000},
+    initContainers=[container(name="i", securityContext={"capabilities": {"add": ["CHOWN"], "drop": ["X"]}})],
+    containers=[container(
+        ports=[{"name": "web", "containerPort": 80}],
+        livenessProbe={"httpGet": {"port": "web", "path": "/", "scheme": "HTTP", "host": ""}},
+        startupProbe={"tcpSocket": {"port": 81}},
+        securityContext={"privileged": False, "capabilities": {"drop": []}}, volumeMounts=[{"name": "v"}],
+    )],
+    ephemeralContainers=[container(name="e", securityContext={"capabilities": {"add": []}})],
+    volumes=[{"name": "v", "hostPath": {"path": "/data"}},
+             {"name": "w", "projected": {"sources": [{"serviceAccountToken": {"audience": "x"}}]}}],
+), "shop", SETTINGS).value
+JUNK: list[Any] = [None, 3, True, "x", [], [3], ["x"], [[]], [{}], {}, {"x": 3}, {"name": {}}, 10**30]
+
+
+def _paths(value: Any) -> Iterator[tuple[Any, ...]]:
+    yield ()
+    for step, child in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        for path in _paths(child):
+            yield (step, *path)
+
+
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
+@pytest.mark.parametrize("path", [path for path in _paths(RICH) if path], ids=str)
+def test_a_field_of_the_wrong_type_is_no_crash(path: tuple[Any, ...], operation: str) -> None:
+    for junk in JUNK:
+        data = json.loads(json.dumps(RICH))
+        found = data
+        for step in path[:-1]:
+            found = found[step]
+        found[path[-1]] = junk
+        for sub in ("", "ephemeralcontainers"):
+            assert review(_request(data, operation, RICH, sub=sub, kind="Pod"), SETTINGS, CLUSTER).status == 200
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from([
+            "spec", "metadata", "annotations", "labels", "containers", "initContainers", "volumes", "name",
+            "securityContext", "capabilities",
+            "add", "drop", "template", "readinessProbe", "httpGet", "port", "bartizan.dev/routes", "bartizan.dev/injection", "env", "value",
+            "hosts", "subjects", "hostPath", "path", "projected", "sources", "volumeMounts", "runAsUser", "ephemeralContainers",
+        ]), inner, max_size=5,
+    ),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=300)
+@given(json_like, st.sampled_from(["Pod", "Deployment", "CronJob", "EgressPolicy", "MeshPolicy", "Namespace", "PodExecOptions"]),
+       st.sampled_from(["CREATE", "UPDATE", "CONNECT"]), st.sampled_from(["", "ephemeralcontainers"]))
+def test_any_object_is_judged(data: object, kind: str, operation: str, sub: str) -> None:
+    answer = review(_request(data, operation, data, sub=sub, kind=kind), SETTINGS, CLUSTER)
+    assert answer.status in (200, 400)
