@@ -113,11 +113,5 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bartizan injector", description="Run the admission webhook and the snapshot stream.")
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration")
     args = parser.parse_args(argv)
-    try:
-        trio.run(serve, parse_config(read_file(args.config, "--config")))
-    except* ConfigError as group:
-        first = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise ConfigError(args.config, str(first)) from None
+    trio.run(serve, parse_config(read_file(args.config, "--config")))
     return 0

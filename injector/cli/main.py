@@ -39,6 +39,14 @@ def main() -> int:
     except MeshError as exc:
         print(f"bartizan: {exc}", file=sys.stderr)
         return 1
+    except ExceptionGroup as group:     # a nursery wraps what ends it
+        known, unknown = group.split(MeshError)
+        if known is None or unknown is not None:
+            raise
+        while isinstance(known, ExceptionGroup):
+            known = known.exceptions[0]
+        print(f"bartizan: {known}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
