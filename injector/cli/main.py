@@ -43,9 +43,10 @@ def main() -> int:
         known, unknown = group.split(MeshError)
         if known is None or unknown is not None:
             raise
-        while isinstance(known, ExceptionGroup):
-            known = known.exceptions[0]
-        print(f"bartizan: {known}", file=sys.stderr)
+        first: BaseException = known
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        print(f"bartizan: {first}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

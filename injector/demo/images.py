@@ -66,12 +66,16 @@ async def build() -> Images:
         await command(["mount", "--bind", str(packages), str(folder)])
         folders.append(str(folder))
     python = PYTHON
+    libraries: tuple[tuple[str, str], ...] = ()
     if Path("/usr") != PREFIX and PYTHON.is_relative_to(PREFIX):   # not the system's: may well lie in somebody's home
         folder = IMAGE / "python"
         folder.mkdir()
         await command(["mount", "--bind", str(PREFIX), str(folder)])
         python = folder / PYTHON.relative_to(PREFIX)
+        # Its run path leads to where it was; without this the loader would take the system's libpython of the same name.
+        libraries = (("LD_LIBRARY_PATH", str(folder / "lib")),)
     return Images(str(python), (
+        *libraries,
         ("PATH", f"{python.parent}:{search_path()}"), ("HOME", "/tmp"), ("LANG", "C.UTF-8"),
         ("PYTHONPATH", ":".join(folders)), ("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUNBUFFERED", "1"),
     ))
