@@ -14,6 +14,7 @@ import trio
 from sidecar.model.decision import Permit
 from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, UpstreamError
 from sidecar.model.message import Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.model.reason import BY_CODE, Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.http1 import Http1Connection
 from sidecar.net.pool import Pool, close_all
@@ -24,6 +25,7 @@ CONNECT_S = 10.0
 RESPONSE_HEAD_S = 60.0
 BODY_IDLE_S = 60.0
 MAX_INTERIM = 8
+OURS = b"x-bartizan-"
 # > A proxy MUST NOT automatically retry non-idempotent requests (RFC 9110 s9.2.2).
 REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
@@ -39,6 +41,7 @@ class Upstream:
         headers: added to the request.
         adapt: changes the response's head (a rewritten Location), or None.
         name: for the log.
+        is_mesh_peer: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
     """
 
     key: Hashable
@@ -47,12 +50,13 @@ class Upstream:
     headers: Headers
     name: str
     adapt: Callable[[ResponseHead], ResponseHead] | None = None
+    is_mesh_peer: bool = False
 
 
 class Exchange:
     """One request on its way: what has happened to it so far, for whoever has to tell or to answer."""
 
-    __slots__ = ("downstream", "has_answered", "received", "request", "says_close", "sent", "status")
+    __slots__ = ("downstream", "has_answered", "reason", "received", "request", "says_close", "sent", "status")
 
     def __init__(self, downstream: Http1Connection, request: RequestHead) -> None:
         self.downstream = downstream
@@ -60,6 +64,7 @@ class Exchange:
         self.has_answered = False       # response bytes went out: no other answer is possible
         self.says_close = False         # and they said that no other request is served here
         self.status = 0
+        self.reason: Reason | None = None   # why the upstream's sidecar refused
         self.received = 0
         self.sent = 0
 
@@ -171,6 +176,12 @@ async def _final_head(exchange: Exchange, connection: Http1Connection, deadline:
     raise BadResponse("more than eight interim responses")
 
 
+def _reason_told(fields: Headers) -> Reason | None:
+    """The one reason that `fields` name, if it is one of ours: a code is a label of our metrics."""
+    told = [value for name, value in fields if name.lower() == b"x-bartizan-reason"]
+    return BY_CODE.get(told[0][:6].decode("latin-1")) if len(told) == 1 else None
+
+
 async def _answer(
     exchange: Exchange, connection: Http1Connection, response: ResponseHead, upstream: Upstream, deadline: Deadline
 ) -> bool:
@@ -178,6 +189,11 @@ async def _answer(
     down, request = exchange.downstream, exchange.request
     if upstream.adapt is not None:
         response = upstream.adapt(response)
+    if ours := [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]:
+        if upstream.is_mesh_peer:
+            exchange.reason = _reason_told(ours)
+        else:
+            response = replace(response, headers=[field for field in response.headers if field not in ours])
     kind = response.body.kind
     # A body whose end is the connection's end is passed on in chunks, so that a cut one can be told from a complete one;
     # an HTTP/1.0 client knows no chunks and gets such a body, and a chunked one, until the connection closes.

@@ -87,7 +87,10 @@ async def _serve_one(exchange: Exchange, record: Record, runtime: Runtime, decid
         permit, upstream = decision
         record.rule, record.upstream = permit.rule, upstream.name
         try:
-            return await forward(exchange, permit, upstream, runtime.pool, deadline)
+            goes_on = await forward(exchange, permit, upstream, runtime.pool, deadline)
+            if exchange.reason is not None:
+                record.refuse(exchange.reason, "said by the upstream's sidecar")
+            return goes_on
         except ReasonedError as exc:
             if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
                 raise

@@ -38,7 +38,7 @@ class Server:
     def upstream(
         self, key: Hashable = "server", *, is_mesh_peer: bool = False, adapt: Callable[[ResponseHead], ResponseHead] | None = None
     ) -> Upstream:
-        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", adapt)
+        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", adapt, is_mesh_peer)
 
 
 @dataclass

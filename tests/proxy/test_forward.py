@@ -683,3 +683,50 @@ async def test_cancelled_anywhere_nothing_in_doubt_is_kept(
     assert down.ours.is_aborted == begun    # what was begun is cut, so that it cannot be taken for the whole
     assert len(down.bench.lines) == 1 + (is_reused and upto not in (in_connect, in_sending_the_request))
     nursery.cancel_scope.cancel()
+
+
+# -- who may say why
+
+
+REFUSED = b"HTTP/1.1 403 No\r\nx-bartizan-reason: %b\r\nX-Bartizan-Rule: theirs\r\nx-envoy-a: 1\r\ncontent-length: 0\r\n\r\n"
+
+
+async def test_a_mesh_peer_says_why_it_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    down = downstream(nursery, is_mesh_peer=True)
+    await down.ask(GET)
+    up = await down.server.accept()
+    await up.read_until()
+    await up.send_all(REFUSED % b"BZ0102 identity-not-allowed")
+    head = await down.client.read_until()
+    assert b"\r\nx-bartizan-reason: BZ0102 identity-not-allowed\r\nX-Bartizan-Rule: theirs\r\n" in head
+    assert b"x-envoy" not in head
+    await wait_all_tasks_blocked()
+    (line,) = down.bench.lines
+    assert (line["status"], line["code"], line["reason"], line["rule"]) == (403, "BZ0102", "identity-not-allowed", "test")
+    assert down.bench.runtime.metrics.render({}).count('code="BZ0102"') == 1
+
+
+async def test_nobody_else_can_forge_a_reason(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    down = downstream(nursery)
+    await down.ask(GET)
+    up = await down.server.accept()
+    await up.read_until()
+    await up.send_all(REFUSED % b"BZ0102 identity-not-allowed")
+    assert await down.client.read_until() == b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"
+    await wait_all_tasks_blocked()
+    assert down.bench.codes == [""]
+
+
+@pytest.mark.parametrize("said", [b"BZ9999 unheard-of", b"", b"x" * 9000, b"bz0102", b"BZ0102\r\nx-bartizan-reason: BZ0101"])
+async def test_a_reason_that_is_none_of_ours_is_not_written_down(
+    said: bytes, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Codes are labels of metrics: a peer must not be able to make up new ones."""
+    down = downstream(nursery, is_mesh_peer=True)
+    await down.ask(GET)
+    up = await down.server.accept()
+    await up.read_until()
+    await up.send_all(REFUSED % said)
+    await down.client.read_until()
+    await wait_all_tasks_blocked()
+    assert down.bench.codes == [""]
