@@ -54,6 +54,7 @@ def main(argv: list[str]) -> int:
     hang_on(options.lifeline)
     os.environ["PATH"] = search_path()
     os.umask(0o022)
+    os.chdir("/")   # Python looks for modules where it is started; the world's programs are in the image
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run"], check=True)
     try:
         trio.run(run, options.mode, options.keep)
