@@ -1,0 +1,74 @@
+"""The last good version of each entry of each workload's annotations, kept over restarts.
+
+One broken rule keeps its previous version while the others go on; a document that cannot be read at all keeps all of its entries.
+A rule that was taken out is forgotten.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from injector.validate import Reading
+from sidecar.model.errors import ConfigError
+
+T = TypeVar("T")
+
+Entries = dict[str, object]
+
+
+class LastGood:
+    """
+    Args:
+        path: where it is kept; None: in memory only.
+        kept: by workload, annotation and entry.
+    """
+
+    def __init__(self, path: Path | None = None, kept: dict[str, dict[str, Entries]] | None = None) -> None:
+        self._path = path
+        self._kept = kept or {}
+        self._is_changed = False
+
+    @classmethod
+    def load(cls, path: Path) -> "LastGood":
+        """What was saved; nothing if nothing was. ConfigError if the file is unreadable: delete it to begin anew."""
+        try:
+            return cls(path, msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Entries]]))
+        except FileNotFoundError:
+            return cls(path)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise ConfigError("stateFile", f"{path} is unusable ({exc}); delete it to begin without memory") from exc
+
+    def merge(self, workload: str, annotation: str, reading: Reading[T], convert: Callable[[object], T]) -> Mapping[str, T]:
+        """The entries in force: those that are valid, and the previous version of those that are not."""
+        previous = self._kept.get(workload, {}).get(annotation, {})
+        broken = previous.keys() if reading.broken is None else reading.broken & previous.keys()
+        entries = dict(reading.entries)
+        for name in sorted(broken):
+            try:
+                entries[name] = convert(previous[name])
+            except msgspec.ValidationError:
+                continue    # kept by another version of ours, which knew other fields
+        self._keep(workload, annotation, {name: msgspec.to_builtins(entry) for name, entry in entries.items()})
+        return entries
+
+    def forget(self, workload: str, annotation: str) -> None:
+        """The annotation is gone."""
+        self._keep(workload, annotation, {})
+
+    def _keep(self, workload: str, annotation: str, entries: Entries) -> None:
+        of_workload = self._kept.setdefault(workload, {})
+        if of_workload.get(annotation, {}) != entries:
+            of_workload[annotation] = entries
+            self._is_changed = True
+
+    def save(self) -> None:
+        """Atomically, if anything changed."""
+        if self._path is None or not self._is_changed:
+            return
+        fresh = self._path.with_name(f".{self._path.name}.new")
+        fresh.write_bytes(msgspec.json.encode(self._kept))
+        os.replace(fresh, self._path)
+        self._is_changed = False
