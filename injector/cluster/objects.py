@@ -150,10 +150,14 @@ class Pod(Object):
     def addresses(self) -> tuple[str, ...]:
         """Of the running pod, canonical; none once it has ended."""
         status = at(self.data, "status")
-        if status.get("phase") not in ("Running", "Pending"):
+        if self.has_ended:
             return ()
         found = [item.get("ip") for item in objects(status.get("podIPs"), "status.podIPs")] or [status.get("podIP")]
         return tuple(addresses([ip for ip in found if ip], "status.podIPs"))
+
+    @property
+    def has_ended(self) -> bool:
+        return at(self.data, "status").get("phase") in ("Succeeded", "Failed")
 
     @property
     def is_ready(self) -> bool:
