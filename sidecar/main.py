@@ -69,9 +69,7 @@ class Sidecar:
         )
         self.resolver = Resolver(mark)
         self.originator = Originator(self.runtime.rules, self.resolver)
-        self.guard = DnsGuard(
-            self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics, self.arrivals
-        )
+        self.guard = DnsGuard(self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics)
         self.health = Health(config, self.obstacles, self.own_address, self.runtime.dialer)
         self.agent = (
             Agent(config.identity, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
@@ -83,7 +81,7 @@ class Sidecar:
         if isinstance(config.snapshot, SnapshotFile):
             self.take_snapshot_file(config.snapshot)
         loopback = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", config.listen.inbound)
+        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", config.listen.inbound, mark)
         self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
         self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
         self.admin_listener = listen_unix(config.admin_socket)
@@ -144,7 +142,7 @@ class Sidecar:
             for listener in self.outbound:
                 nursery.start_soon(serve_listener, listener, outbound, self.tally)
             for sock in self.dns:
-                nursery.start_soon(serve_datagrams, sock, self.guard.answer, self.tally)
+                nursery.start_soon(serve_datagrams, sock, self.guard.answer, self.arrivals.udp, self.tally)
             # The admin's connections are not traffic: they neither count nor are waited for.
             nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
             nursery.start_soon(self._sweep)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-import yaml
+import yaml  # noqa: TID251 -- whole manifests of an administrator; what users write is read by yaml_text.py
 
 from sidecar.model.errors import ConfigError
 
@@ -128,7 +128,7 @@ def derived_slices(found: Iterable[Json]) -> list[dict[str, Any]]:
         for view in views if view.kind == "EndpointSlice"
     }
     pods = [Pod(view.data) for view in views if view.kind == "Pod"]
-    slices = []
+    slices: list[dict[str, Any]] = []
     for service in views:
         selector = at(service.data, "spec", "selector")
         if service.kind == "Service" and selector and (service.namespace, service.name) not in have:

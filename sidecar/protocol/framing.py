@@ -45,6 +45,8 @@ _IDENTITY = frozenset({
     b"x-real-ip",
 })
 _OURS = (b"x-bartizan-", b"x-envoy-", b"l5d-")
+# In responses x-bartizan- stays: a sidecar of the mesh explains its refusal so. From anybody else proxy/forward.py drops it.
+_OTHERS = (b"x-envoy-", b"l5d-")
 # > A sender MUST NOT send a connection option corresponding to a field intended for all recipients (RFC 9110 s7.6.1).
 # Nominating one of these would make us remove what the next hop decides by.
 _NOT_NOMINABLE = _IDENTITY | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
@@ -82,7 +84,7 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
     if method.upper() in (b"CONNECT", b"TRACE"):
         raise ProtocolViolation(Reason.METHOD, f"the method is {method.decode()}")
 
-    kept, special = _sort(fields, _JUDGED_IN_REQUESTS, _DROPPED_FROM_REQUESTS)
+    kept, special = _sort(fields, _JUDGED_IN_REQUESTS, _DROPPED_FROM_REQUESTS, _OURS)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     body = NO_BODY
     if lengths or codings:
@@ -132,7 +134,7 @@ def decide_response(status: int, phrase: bytes, version: bytes, fields: Headers,
     if len(fields) > MAX_FIELDS:
         raise BadResponse(f"{len(fields)} header fields; {MAX_FIELDS} are allowed")
 
-    kept, special = _sort(fields, _JUDGED_IN_RESPONSES, _HOP_BY_HOP)
+    kept, special = _sort(fields, _JUDGED_IN_RESPONSES, _HOP_BY_HOP, _OTHERS)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     try:
         length = _message_length(version, lengths, codings) if lengths or codings else None
@@ -168,7 +170,9 @@ def _check_fields(name_rule: re.Pattern[bytes], fields: Headers) -> None:
             raise ValueError(f"control byte in the value of field {name[:40]!r}")
 
 
-def _sort(fields: Headers, judged: frozenset[bytes], dropped: frozenset[bytes]) -> tuple[Headers, dict[bytes, list[bytes]]]:
+def _sort(
+    fields: Headers, judged: frozenset[bytes], dropped: frozenset[bytes], dropped_prefixes: tuple[bytes, ...]
+) -> tuple[Headers, dict[bytes, list[bytes]]]:
     """The fields that go on, and the values of those that are judged, by name in lower case."""
     kept: Headers = []
     special: dict[bytes, list[bytes]] = {}
@@ -176,7 +180,7 @@ def _sort(fields: Headers, judged: frozenset[bytes], dropped: frozenset[bytes]) 
         name = field[0].lower()
         if name in judged:
             special.setdefault(name, []).append(field[1])
-        elif name not in dropped and not name.startswith(_OURS):
+        elif name not in dropped and not name.startswith(dropped_prefixes):
             kept.append(field)
     return kept, special
 

@@ -24,6 +24,8 @@ CONNECT_S = 10.0
 RESPONSE_HEAD_S = 60.0
 BODY_IDLE_S = 60.0
 MAX_INTERIM = 8
+OURS = b"x-bartizan-"
+REASON = b"x-bartizan-reason"
 # > A proxy MUST NOT automatically retry non-idempotent requests (RFC 9110 s9.2.2).
 REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
@@ -39,6 +41,7 @@ class Upstream:
         headers: added to the request.
         adapt: changes the response's head (a rewritten Location), or None.
         name: for the log.
+        is_mesh: a verified sidecar answers; only it may say `x-bartizan-reason`, which anybody else could forge.
     """
 
     key: Hashable
@@ -47,18 +50,20 @@ class Upstream:
     headers: Headers
     name: str
     adapt: Callable[[ResponseHead], ResponseHead] | None = None
+    is_mesh: bool = False
 
 
 class Exchange:
     """One request on its way: what has happened to it so far, for whoever has to tell or to answer."""
 
-    __slots__ = ("downstream", "has_answered", "received", "request", "sent", "status")
+    __slots__ = ("downstream", "has_answered", "peer_reason", "received", "request", "sent", "status")
 
     def __init__(self, downstream: Http1Connection, request: RequestHead) -> None:
         self.downstream = downstream
         self.request = request
         self.has_answered = False       # response bytes went out: no other answer is possible
         self.status = 0
+        self.peer_reason = b""          # `x-bartizan-reason` of a mesh peer that refused
         self.received = 0
         self.sent = 0
 
@@ -165,6 +170,12 @@ async def _answer(
 ) -> bool:
     """The response's head and body; True if the upstream connection could take another request."""
     down, request = exchange.downstream, exchange.request
+    if upstream.is_mesh:
+        exchange.peer_reason = next((value for name, value in response.headers if name.lower() == REASON), b"")
+    else:
+        kept = [field for field in response.headers if not field[0].lower().startswith(OURS)]
+        if len(kept) < len(response.headers):
+            response = replace(response, headers=kept)
     if upstream.adapt is not None:
         response = upstream.adapt(response)
     kind = response.body.kind

@@ -84,6 +84,8 @@ async def _serve_one(exchange: Exchange, record: Record, runtime: Runtime, decid
             return await _refuse(exchange, record, Denied(exc.reason, permit.rule, exc.detail), deadline)
         finally:
             record.status = exchange.status
+            if exchange.peer_reason:
+                record.code, _, record.reason = exchange.peer_reason.decode("latin-1").partition(" ")
     finally:
         record.received, record.sent = exchange.received, exchange.sent
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)

@@ -27,10 +27,9 @@ CANNOT_BE_TESTED = frozenset({KERNEL_UDP_GUARD})
 
 async def every_rule(world: World) -> str:
     pods = await world.deploy(_spare(world))
-    saved = {tool: await world.netns(pods[0], f"{tool}-save") for tool in TOOLS}
-    rules = [(tool, line) for tool in TOOLS for line in own_lines(saved[tool])
-             if not any(why in line.spec for why in CANNOT_BE_TESTED)]
-    expect(len(rules) >= 2, "no rule of ours was found in the pod")
+    rules = {pod: await _rules(world, pod) for pod in pods}     # alike but for the sidecar's UID
+    count = len(rules[pods[0]])
+    expect(count >= 2, "no rule of ours was found in the pod")
     seen: list[str] = []
     missed: list[str] = []
 
@@ -41,11 +40,17 @@ async def every_rule(world: World) -> str:
 
     async with trio.open_nursery() as nursery:
         for number, pod in enumerate(pods):
-            nursery.start_soon(work, pod, rules[number::len(pods)])
-    expect(not missed, f"{len(missed)} of {len(rules)} rules: {'; '.join(missed)}")
+            nursery.start_soon(work, pod, rules[pod][number::len(pods)])
+    expect(not missed, f"{len(missed)} of {count} rules: {'; '.join(missed)}")
     for pod in pods:
         await world.kubelet.remove(pod)
     return f"{len(seen)} rules, IPv4 and IPv6; each time the pod turned not ready and an approved host was out of reach"
+
+
+async def _rules(world: World, pod: str) -> list[tuple[str, Line]]:
+    """Ours, with the tool that lists them."""
+    return [(tool, line) for tool in TOOLS for line in own_lines(await world.netns(pod, f"{tool}-save"))
+            if not any(why in line.spec for why in CANNOT_BE_TESTED)]
 
 
 async def _delete_one(world: World, pod: str, tool: str, line: Line) -> str:
