@@ -98,8 +98,13 @@ class Sidecar:
             found.append("no snapshot yet")
         if self.config.identity is not None and self.runtime.valid_tls() is None:
             found.append("no valid certificate")
-        found += [f"packet rules: {lost}" for lost in self.verdict.current.lost]
-        return found
+        return [*found, *(f"packet rules: {lost}" for lost in self.lost_rules())]
+
+    def lost_rules(self) -> list[str]:
+        """What our own test and the injector's find missing, in words."""
+        rules = self.runtime.rules.current
+        uncaptured = rules.snapshot.workload.uncaptured if rules else ()
+        return [*self.verdict.current.lost, *(f"what enters at {address} passes the sidecar by" for address in uncaptured)]
 
     def own_address(self) -> str | None:
         rules = self.runtime.rules.current
@@ -110,7 +115,7 @@ class Sidecar:
         tls = self.runtime.tls.current
         return {
             "bartizan_ready": float(not self.obstacles()),
-            "bartizan_redirect_intact": float(self.verdict.current.is_intact),
+            "bartizan_redirect_intact": float(not self.lost_rules()),
             "bartizan_identity_not_after_seconds": tls.credentials.not_after if tls else 0.0,
             "bartizan_bugs_total": self.tally.bugs,
             "bartizan_access_log_dropped_total": self.runtime.log.dropped,
@@ -176,7 +181,7 @@ class Sidecar:
             while True:
                 age_s = trio.current_time() - self.health.asked_at.current
                 is_asked = not settings.probe_within_s or age_s < settings.probe_within_s
-                self.runtime.is_outbound_open.set(self.verdict.current.is_intact and is_asked)
+                self.runtime.is_outbound_open.set(not self.lost_rules() and is_asked)
                 await trio.sleep(WATCH_EVERY_S)
 
     async def _sweep(self) -> None:

@@ -31,7 +31,8 @@ class Workload(Value, frozen=True):
     identity: str                       # its SPIFFE ID
     namespace: Name
     pod: str = ""                       # name, for logs
-    addresses: tuple[str, ...] = ()     # its own; a destination among them is served in-process
+    addresses: tuple[str, ...] = ()     # its own
+    uncaptured: tuple[str, ...] = ()    # those at which the injector could pass the sidecar by: a packet rule is lost
 
 
 # -- what enters
