@@ -267,7 +267,8 @@ def parse_snapshot(data: bytes) -> Snapshot:
 
 def render_snapshot(snapshot: Snapshot) -> bytes:
     """The one JSON text of a snapshot: equal snapshots give equal bytes."""
-    return msgspec.json.encode(snapshot, order="deterministic")
+    # Keys become text first: msgspec sorts no others, and `ports` has numbers.
+    return msgspec.json.encode(msgspec.to_builtins(snapshot, str_keys=True), order="deterministic")
 
 
 def digest(data: bytes) -> str:
