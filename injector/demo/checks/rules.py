@@ -57,13 +57,13 @@ async def _delete_one(world: World, pod: str, tool: str, line: Line) -> str:
     """Delete one rule, look, put everything back. Returns what was missing, or nothing."""
     saved = await world.netns(pod, f"{tool}-save")
     trouble = []
-    if not await _is_open(world, pod):
+    if not await _within(READY_AGAIN_WITHIN_S, lambda: _turns(world, pod, is_open=True)):
         return " (outbound was closed beforehand)"
     await world.netns(pod, f"{tool}-restore", "--noflush", text=f"*{line.table}\n-D {line.chain} {line.spec}\nCOMMIT\n")
     try:
         if not await _within(NOTICED_WITHIN_S, lambda: _becomes(world, pod, is_ready=False)):
             trouble.append("the pod stayed ready")
-        if not await _within(NOTICED_WITHIN_S, lambda: _closes(world, pod)):
+        if not await _within(NOTICED_WITHIN_S, lambda: _turns(world, pod, is_open=False)):
             trouble.append("outbound stayed open")
     finally:
         with trio.CancelScope(shield=True):
@@ -84,10 +84,9 @@ async def _becomes(world: World, pod: str, is_ready: bool) -> None:
     await world.kubelet.wait_until(pod, lambda found: found.is_ready == is_ready, math.inf)
 
 
-async def _closes(world: World, pod: str) -> None:
-    while True:   # the client's own start is pause enough
-        if not await _is_open(world, pod):
-            return
+async def _turns(world: World, pod: str, is_open: bool) -> None:
+    while await _is_open(world, pod) is not is_open:
+        pass    # the client's own start is pause enough
 
 
 async def _is_open(world: World, pod: str) -> bool:
