@@ -110,6 +110,10 @@ class World:
         deployments = []
         for item in read_manifests(settings.EXAMPLES):
             if item["kind"] == "Deployment":
+                if not self.mode.has_uids:
+                    # The C library's DNS query for issuer and injector carries no mark, so in this mode the rules do not exempt it.
+                    item["spec"]["template"]["spec"]["hostAliases"] = [
+                        {"ip": ip, "hostnames": [name]} for name, found in settings.control_plane_names().items() for ip in found]
                 deployments.append(item)
                 continue
             if item["kind"] == "EgressPolicy":
