@@ -19,6 +19,7 @@ import struct
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,9 +78,9 @@ def ask(options: argparse.Namespace) -> Report:
     headers = dict(item.split(":", 1) for item in options.header)
     report: Report = {"status": 0, "headers": {}, "body": "", "certificate": [], "error": ""}
     try:
-        client = Client(options.url, options.to, options.timeout)
-        report["certificate"] = client.certificate()
-        response, body = client.request(options.method, headers, options.body)
+        with closing(Client(options.url, options.to, options.timeout)) as client:
+            report["certificate"] = client.certificate()
+            response, body = client.request(options.method, headers, options.body)
         report |= {"status": response.status, "headers": {key.lower(): value for key, value in response.getheaders()},
                    "body": body.decode("utf-8", "replace")}
     except (OSError, HTTPException) as exc:
@@ -101,12 +102,15 @@ def load(options: argparse.Namespace) -> Report:
             client = client or Client(options.url, None, options.timeout)
             response, _ = client.request("GET", {}, None)
             statuses[str(response.status)] += 1
-            if response.will_close:
-                client.close()
-                client = None
+            is_over = response.will_close
         except (OSError, HTTPException) as exc:
             failures.append(f"{time.monotonic() - began:.2f} s: {type(exc).__name__}: {exc}")
+            is_over = True
+        if is_over and client is not None:
+            client.close()
             client = None
+    if client is not None:
+        client.close()
     return {"sent": number, "statuses": dict(statuses), "failures": failures}
 
 

@@ -52,6 +52,9 @@ class Zone:
             response.answer.append(dns.rrset.from_text(question.name, TTL_S, "IN", kind, *found))
         return response.to_wire()
 
+    def close(self) -> None:
+        self._evidence.close()
+
     def _current(self) -> dict[str, list[str]]:
         found = os.stat(self._table)
         stamp = (found.st_ino, found.st_mtime_ns)

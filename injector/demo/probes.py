@@ -50,6 +50,12 @@ class Tally:
         return reached
 
 
+async def _wait_turn(due: float, timing: Timing) -> float:
+    """Sleep until it is time to ask. Returns the time after that: each period, however long the answers take."""
+    await trio.sleep_until(due)
+    return max(due, trio.current_time()) + timing.period_s
+
+
 async def _ask_in_time(ask: Ask, timing: Timing) -> bool:
     with trio.move_on_after(timing.timeout_s):
         return await ask()
@@ -58,12 +64,11 @@ async def _ask_in_time(ask: Ask, timing: Timing) -> bool:
 
 async def wait_started(timing: Timing, ask: Ask) -> bool:
     """Ask a startup probe until it has succeeded or failed for good."""
-    await trio.sleep(timing.initial_delay_s)
-    tally = Tally(timing, verdict=False)
+    tally, due = Tally(timing, verdict=False), trio.current_time() + timing.initial_delay_s
     while True:
+        due = await _wait_turn(due, timing)
         if tally.record(await _ask_in_time(ask, timing)):
             return tally.verdict
-        await trio.sleep(timing.period_s)
 
 
 async def keep_asking(timing: Timing, ask: Ask, verdict: bool, changed: Callable[[bool], None]) -> None:
@@ -73,14 +78,13 @@ async def keep_asking(timing: Timing, ask: Ask, verdict: bool, changed: Callable
         verdict: at the beginning: not ready, but alive.
         changed: called with each new verdict.
     """
-    await trio.sleep(timing.initial_delay_s)
-    tally = Tally(timing, verdict)
+    tally, due = Tally(timing, verdict), trio.current_time() + timing.initial_delay_s
     while True:
+        due = await _wait_turn(due, timing)
         tally.record(await _ask_in_time(ask, timing))
         if tally.verdict != verdict:
             verdict = tally.verdict
             changed(verdict)
-        await trio.sleep(timing.period_s)
 
 
 def asker(probe: dict[str, Any], container: dict[str, Any], address: str, execute: Callable[[list[str]], Awaitable[int]]) -> Ask:

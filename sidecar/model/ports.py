@@ -11,8 +11,8 @@ OWN = frozenset({INBOUND, OUTBOUND, DNS, HEALTH, METRICS})
 # The sidecar's own packets to these are *not* exempt from one table each, so that it can test the very rules that hold the
 # application. See sidecar/intercept.py. Of the nat table: addresses that are nobody's (RFC 5737 and RFC 3849, documentation).
 NAT_CANARY = {4: "192.0.2.1", 6: "2001:db8:ba:271::1"}
-# Of the filter table, and of none at all: multicast that stays in the host (IPv4: sent with TTL 0). It passes the OUTPUT rules
-# like any destination elsewhere, and every interface with an address is a way there, default route or not.
+# Of the filter table, and of none at all: multicast. It passes the OUTPUT rules like any destination elsewhere, needs no route, and
+# stays in the host: IPv6 by its scope, IPv4 because it is sent through lo (TTL 0 does not hold what nobody here has joined).
 FILTER_CANARY = {4: "239.255.43.22", 6: "ff01::ba:272"}
 EXEMPT_CANARY = {4: "239.255.43.21", 6: "ff01::ba:271"}
 CANARY_PORT = 9

@@ -76,7 +76,7 @@ class Facts:
         dns_arrived: our datagram to port 53 of the nat canary came to the guard.
         own_dns_arrived: one that is exempt came there too.
         could_send: a datagram that is exempt everywhere was not refused.
-        guard_refused: a datagram to the filter canary was refused, on every interface.
+        guard_refused: a datagram to the filter canary was refused.
         local_stayed: a datagram to loopback was refused on every socket bound to another interface.
     """
 
@@ -99,12 +99,14 @@ async def probe(family: Family, arrivals: CanaryArrivals, *, within_s: float, ma
         if exc.errno == errno.EAFNOSUPPORT:  # the kernel does not have this family
             return Facts(None, None, None, None, None, None)
         raise
-    interfaces = [interface for interface in socket.if_nameindex() if interface[1] != "lo"]
+    indices = {name: index for index, name in socket.if_nameindex()}
+    interfaces = [name for name in indices if name != "lo"]
+    ways = [indices[name] for name in (["lo"] if family == 4 else interfaces)]  # for multicast; IPv6 does not route it through lo
     own, guarded = _MAGIC + secrets.token_bytes(16), _MAGIC + secrets.token_bytes(16)
     nat_canary = ports.NAT_CANARY[family]
 
     def to_groups(group: str, port: int) -> list[_Fate]:
-        return [_send(family, (group, port), own, mark, group_via=index) for index, _ in interfaces]
+        return [_send(family, (group, port), own, mark, group_via=index) for index in ways]
 
     with connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # else each leaves a TIME_WAIT
@@ -127,7 +129,7 @@ async def probe(family: Family, arrivals: CanaryArrivals, *, within_s: float, ma
         could_send=_all_are(_Fate.SENT, exempt),
         guard_refused=_all_are(_Fate.REFUSED, to_groups(ports.FILTER_CANARY[family], ports.CANARY_PORT)),
         local_stayed=_all_are(_Fate.REFUSED, [_send(family, (_LOOPBACK[family], ports.CANARY_PORT), own, mark, bound_to=name)
-                                              for _, name in interfaces]),
+                                              for name in interfaces]),
     )
 
 
@@ -160,18 +162,15 @@ def _socket(family: Family, kind: socket.SocketKind, mark: int | None) -> socket
 
 def _send(family: Family, to: tuple[str, int], payload: bytes, mark: int | None, *,
           group_via: int = 0, bound_to: str = "") -> _Fate:
-    """Send one datagram; to a multicast group through the interface of index `group_via` and not beyond this host."""
+    """Send one datagram; to a multicast group through the interface of index `group_via`."""
     with _socket(family, socket.SOCK_DGRAM, mark) as sock:
         if bound_to:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bound_to.encode())
         try:
             if group_via and family == 4:
                 sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("=4s4si", bytes(4), bytes(4), group_via))
-                sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
-                sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
             elif group_via:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, group_via)
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
             sock.sendto(payload, to)
         except OSError as exc:
             return _fate(exc.errno or 0)

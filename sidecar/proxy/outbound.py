@@ -176,7 +176,7 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
         headers = [(b"x-request-id", record.request_id.encode())]
         name = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
         connect = partial(connect_mesh, endpoint, runtime, is_http=True)
-        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh_peer=True)
+        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh=True)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 

@@ -4,22 +4,24 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from sidecar import intercept
-from sidecar.control.redirect_check import FAMILIES, RedirectVerdict, check_redirect
+from sidecar.control.redirect_check import FAMILIES, UNTESTED, RedirectVerdict, check_redirect, run_redirect_check
 from sidecar.intercept import Exemption, Line, rules, uid_ranges
 from sidecar.model import ports
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.original_dst import original_dst
+from sidecar.net.watched import Watched
 from tests.helpers.netns import (
     DOMAIN,
     FAR,
@@ -108,8 +110,9 @@ class Pod:
             packets += self.where.wire.wait_seen()
         return [packet for packet in packets if not packet.endswith(b"the end")]
 
-    async def check(self, *, deaf_for: int = 0, within_s: float = 0.2) -> RedirectVerdict:
-        """The verdict of a sidecar whose listener and guard run; each guard misses its first `deaf_for` datagrams."""
+    @asynccontextmanager
+    async def serving(self, deaf_for: int = 0) -> AsyncIterator[CanaryArrivals]:
+        """The sidecar's listener and guard run, and we are the sidecar; each guard misses its first `deaf_for` datagrams."""
         arrivals = CanaryArrivals()
 
         async def listen(sock: trio.socket.SocketType) -> None:
@@ -131,20 +134,20 @@ class Pod:
 
         with contextlib.ExitStack() as stack:
             async with trio.open_nursery() as nursery:
-                for family in (4, 6):
-                    for kind, port, serve in ((socket.SOCK_STREAM, ports.OUTBOUND, listen),
-                                              (socket.SOCK_DGRAM, ports.DNS, guard)):
+                for family in FAMILIES:
+                    for kind, port, serve in ((socket.SOCK_STREAM, ports.OUTBOUND, listen), (socket.SOCK_DGRAM, ports.DNS, guard)):
                         plain = self.socket(family, kind, is_sidecar=True)
                         plain.bind((LOOPBACK[family], port))
                         if kind == socket.SOCK_STREAM:
                             plain.listen()
-                        sock = stack.enter_context(trio.socket.from_stdlib_socket(plain))
-                        nursery.start_soon(serve, sock)
-                await wait_all_tasks_blocked()
+                        nursery.start_soon(serve, stack.enter_context(trio.socket.from_stdlib_socket(plain)))
                 with self.space.entered(), as_user(self.sidecar_uid):
-                    verdict = await check_redirect(arrivals, within_s=within_s, mark=self.mark)
+                    yield arrivals
                 nursery.cancel_scope.cancel()
-        return verdict
+
+    async def check(self, *, deaf_for: int = 0) -> RedirectVerdict:
+        async with self.serving(deaf_for) as arrivals:
+            return await check_redirect(arrivals, within_s=0.2, mark=self.mark)
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +164,19 @@ def pod(request: pytest.FixtureRequest, where: World) -> Pod:
 # -- the sidecar's own test
 
 
-async def test_the_rules_are_found_whole(pod: Pod) -> None:
+async def test_the_rules_are_found_whole_and_no_canary_leaves(pod: Pod) -> None:
+    pod.left()
     assert await pod.check() == RedirectVerdict()
+    assert pod.left() == []
+
+
+async def test_the_canaries_of_the_filter_never_leave(pod: Pod) -> None:
+    pod.flush()
+    pod.left()
+    await pod.check()
+    groups = [socket.inet_pton(DOMAIN[family], canary[family]) for family in FAMILIES
+              for canary in (ports.FILTER_CANARY, ports.EXEMPT_CANARY)]
+    assert not [packet for packet in pod.left() if any(group in packet for group in groups)]
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -179,6 +193,29 @@ async def test_all_rules_gone(pod: Pod) -> None:
     pod.flush()
     assert (await pod.check()).lost == tuple(f"IPv{family}: {rule}" for family in (4, 6) for rule in (
         intercept.DNS_REDIRECT, intercept.TCP_REDIRECT, intercept.SENDING_GUARD, intercept.LOCAL_GUARD))
+
+
+async def test_the_verdict_follows_what_happens(pod: Pod) -> None:
+    guard = next(line for line in rules(6, pod.exemption, UIDS) if pod.is_asked(line) and why(line) == intercept.SENDING_GUARD)
+    verdict = Watched(UNTESTED)
+    with trio.fail_after(10):
+        async with pod.serving() as arrivals, trio.open_nursery() as nursery:
+            nursery.start_soon(partial(run_redirect_check, verdict, arrivals, interval_s=0.01, within_s=1, mark=pod.mark))
+            assert await verdict.wait_change(UNTESTED) == RedirectVerdict()
+            pod.delete(6, guard)
+            lost = await verdict.wait_change(RedirectVerdict())
+            assert lost == RedirectVerdict((f"IPv6: {intercept.SENDING_GUARD}",))
+            pod.load()
+            assert await verdict.wait_change(lost) == RedirectVerdict()
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit[1]))
+            try:
+                failed = await verdict.wait_change(RedirectVerdict())
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            assert failed.lost[0].startswith("the test itself failed: [Errno 24]")
+            assert await verdict.wait_change(failed) == RedirectVerdict()
+            nursery.cancel_scope.cancel()
 
 
 async def test_one_late_arrival_is_no_loss(pod: Pod) -> None:
@@ -266,7 +303,7 @@ def test_nothing_of_the_applications_leaves_by_itself(pod: Pod, family: int) -> 
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_without_the_filter_the_wire_shows_it(pod: Pod, family: int) -> None:
+def test_without_the_filter_the_wire_shows_it(pod: Pod, family: intercept.Family) -> None:
     """The attack is a real one: all of it but the redirected and the source-routed gets out when the guards are gone."""
     for line in rules(family, pod.exemption, UIDS):
         if line.table != "nat":

@@ -19,7 +19,9 @@ def test_a_connection_counts_by_canary_and_port() -> None:
         assert event.is_set()
 
 
-@pytest.mark.parametrize("to", [Address(CANARY.host, 80), Address("203.0.113.10", ports.CANARY_PORT), Address("127.0.0.1", ports.OUTBOUND)])
+@pytest.mark.parametrize("to", [
+    Address(CANARY.host, 80), Address("203.0.113.10", ports.CANARY_PORT), Address("127.0.0.1", ports.OUTBOUND),
+])
 def test_any_other_destination_is_traffic(to: Address) -> None:
     arrivals = CanaryArrivals()
     with arrivals.expect(Address(CANARY.host, 40000)) as event:

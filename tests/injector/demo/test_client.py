@@ -1,0 +1,70 @@
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from injector.demo import apps, client
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with apps.DualStack(("::", 0), apps.Orders) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+    capsys.readouterr()
+    assert client.main(list(words)) == 0
+    return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+
+def test_it_connects_elsewhere_and_keeps_the_host_of_the_url(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = report(capsys, "http", "PUT", "http://approved.example/x", "--to", f"[::1]:{port}", "--header", "a:b", "--body", "t")
+    assert seen["status"] == 200
+    received = json.loads(str(seen["body"]))
+    assert dict(received["headers"])["Host"] == "approved.example"
+    assert (received["method"], received["path"], received["body"]) == ("PUT", "/x", "t")
+
+
+def test_load_counts_every_answer(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = report(capsys, "load", f"http://127.0.0.1:{port}/", "--per-second", "50", "--seconds", "0.5")
+    assert seen == {"sent": 25, "statuses": {"200": 25}, "failures": []}
+
+
+def test_until_says_when(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(capsys, "until", f"http://127.0.0.1:{port}/", "--status", "200")["statuses"] == [200]
+    never = report(capsys, "until", f"http://127.0.0.1:{port}/", "--status", "403", "--seconds", "0.2")
+    assert never == {"at": None, "statuses": [200]}
+
+
+def test_a_failure_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        assert "ConnectionRefusedError" in str(report(capsys, "http", "GET", f"http://127.0.0.1:{port}/")["error"])
+        assert "ConnectionRefusedError" in str(report(capsys, "tcp", "127.0.0.1", str(port))["error"])
+        load = report(capsys, "load", f"http://127.0.0.1:{port}/", "--per-second", "50", "--seconds", "0.1")
+        assert (load["sent"], load["statuses"]) == (5, {})
+
+
+def test_udp_and_dns(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            for _ in range(2):
+                data, peer = server.recvfrom(2048)
+                asked.append(data)
+                server.sendto(data[:2] + b"\x81\x83\0\1\0\0\0\0\0\0", peer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = str(server.getsockname()[1])
+        assert report(capsys, "udp", "127.0.0.1", port, "--send", "hello")["sent"] == 5
+        assert report(capsys, "dns", "127.0.0.1", port, "--send", "a.example")["received"] == "RCODE 3, 0 answers"
+        assert asked[0] == b"hello"
+        assert asked[1].endswith(b"\1a\7example\0\0\1\0\1")
