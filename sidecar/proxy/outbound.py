@@ -57,7 +57,7 @@ async def serve_outbound(
     if to is not None and arrivals.tcp(to, peer[1]):
         return
     record = Record(runtime.wall(), "outbound", dst=str(to or ""))
-    if to is None or to.port in ports.OWN or peer[1] in runtime.dialer.own_ports:
+    if to is None or to.port in (*ports.OWN, sock.getsockname()[1]) or peer[1] in runtime.dialer.own_ports:
         record.refuse(Reason.OWN_PORT)
         runtime.tell(record)
         return
@@ -171,12 +171,12 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
             return Denied(Reason.NO_ENDPOINT, mesh.permit.rule)
         record.peer = endpoint.identity
         host = request.host if request.port is None else request.host + b":%d" % request.port
-        tls = runtime.tls.current
-        key = ("mesh", endpoint.identity, endpoint.address, endpoint.port, id(tls))
+        address = Address(endpoint.address, endpoint.port)
+        key = ("mesh", endpoint.identity, address, runtime.tls.current)     # other credentials, other connections
         headers = [(b"x-request-id", record.request_id.encode())]
-        name = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
+        name = f"{mesh.service.name} {address}"
         connect = partial(connect_mesh, endpoint, runtime, is_http=True)
-        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh=True)
+        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh=True, address=address)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
@@ -187,10 +187,11 @@ async def _serve_mesh_opaque(sock: socket.socket, to: Address, mesh: ToService, 
     if endpoint is None:
         raise Unavailable(Reason.NO_ENDPOINT, mesh.service.name)
     record.peer = endpoint.identity
+    address = Address(endpoint.address, endpoint.port)
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
         upstream = await connect_mesh(endpoint, runtime, is_http=False)
-    record.upstream = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
+    record.upstream = f"{mesh.service.name} {address}"
     record.tls = upstream.connection.get_protocol_version_name()
     started = trio.current_time()
 
@@ -198,11 +199,11 @@ async def _serve_mesh_opaque(sock: socket.socket, to: Address, mesh: ToService, 
         now = rules.outbound.service(to) if rules else None
         return now is not None and endpoint in now.endpoints
 
+    runtime.depart(address)
     try:
         await tunnel(SocketStream(sock), upstream, mesh.permit, record, runtime.rules, is_permitted)
     finally:
+        runtime.arrive(address)
         upstream.close()
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
         runtime.tell(record)
-
-
