@@ -87,7 +87,9 @@ def pod(nursery: trio.Nursery, known: Rules | None, identity: str = WEB) -> Pod:
     return made
 
 
-def https(holder: pki.Holder, serve: Serve, *, client_root: pki.Holder | None = None, seen: list[TlsStream] | None = None) -> Serve:
+def https(
+    holder: pki.Holder, serve: Serve, *, client_root: pki.Holder | None = None, seen: list[TlsStream] | None = None
+) -> Serve:
     """A server that speaks TLS before it serves with `serve`, which gets the plaintext end of a relay.
 
     Args:
