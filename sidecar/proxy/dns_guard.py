@@ -17,6 +17,7 @@ import dns.rcode
 import dns.rdatatype
 import trio
 
+from sidecar.model.errors import MeshError
 from sidecar.net.resolve import Resolver, server_address
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.watched import Watched
@@ -25,6 +26,8 @@ from sidecar.telemetry.metrics import Metrics
 
 ANSWER_S = 5.0
 IDLE_S = 30.0
+MIN_UDP_BYTES = 512         # RFC 1035 s4.2.1
+MAX_MESSAGE_BYTES = 65535
 ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME)
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 
@@ -41,8 +44,8 @@ class DnsGuard:
         self._resolver = resolver
         self._metrics = metrics
 
-    async def answer(self, data: bytes) -> bytes | None:
-        """The reply to one message; None (silence) for what is no question."""
+    async def answer(self, data: bytes, *, is_tcp: bool = False) -> bytes | None:
+        """The reply to one message; None (silence) for what is no question. Over UDP it is truncated to what the asker takes."""
         try:
             query = dns.message.from_wire(data)
         except dns.exception.DNSException:
@@ -52,13 +55,16 @@ class DnsGuard:
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         reply = await self._reply(query, name, question.rdtype)
-        return reply.to_wire(max_size=query.payload if query.edns >= 0 else 512) if reply is not None else None
+        limit = MAX_MESSAGE_BYTES if is_tcp else max(query.payload, MIN_UDP_BYTES)     # payload is 0 without EDNS
+        return reply.to_wire(max_size=limit, prefer_truncation=True)
 
-    async def _reply(self, query: dns.message.Message, name: str, kind: dns.rdatatype.RdataType) -> dns.message.Message | None:
+    async def _reply(self, query: dns.message.Message, name: str, kind: dns.rdatatype.RdataType) -> dns.message.Message:
         reply = dns.message.make_response(query, recursion_available=True)
         rules = self._rules.current
         is_ours = rules is not None and _is_below(name, rules.snapshot.outbound.cluster_domain)
-        if rules is None or not self._is_open.current or not (is_ours or rules.outbound.named(name) is not None):
+        is_known = is_ours or (rules is not None and rules.outbound.named(name) is not None)
+        # A name that needs escaping is not what its text looks like: `x\.store.example` is below example, not below store.example.
+        if rules is None or not self._is_open.current or not is_known or "\\" in name:
             self._metrics.count("bartizan_dns_queries_total", (("decision", "refused"),))
             reply.set_rcode(dns.rcode.NXDOMAIN)
             if query.edns >= 0:
@@ -72,7 +78,7 @@ class DnsGuard:
             with trio.move_on_after(ANSWER_S / 2):
                 try:
                     theirs = await self._resolver.exchange(ours, server_address(text))
-                except (OSError, dns.exception.DNSException):
+                except (OSError, dns.exception.DNSException, MeshError, trio.BrokenResourceError):
                     continue
                 reply.set_rcode(theirs.rcode())
                 reply.answer = theirs.answer
@@ -94,7 +100,7 @@ class DnsGuard:
                     data += more
                 end = 2 + int.from_bytes(data[:2], "big")
                 question, data = data[2:end], data[end:]
-                reply = await self.answer(question)
+                reply = await self.answer(question, is_tcp=True)
                 if reply is None:
                     return
                 await stream.send_all(len(reply).to_bytes(2, "big") + reply)
