@@ -60,7 +60,8 @@ async def test_an_approved_name_is_asked_on(name: str, nursery: trio.Nursery, au
 
 @pytest.mark.parametrize("name", [
     "evil.example", "partner.example", "x.api.partner.example", "store.example", "evilstore.example",
-    "cluster.local.evil.example", "xcluster.local", ".", "com", r"x\.store.example", r"a\.cluster.local", r"api\.partner.example", r"\000.store.example",
+    "cluster.local.evil.example", "xcluster.local", ".", "com", r"x\.store.example", r"a\.cluster.local", r"api\.partner.example",
+    r"\000.store.example",
     r"a\032b.store.example",
 ])
 @pytest.mark.parametrize("kind", ["A", "TXT", "NS"])
