@@ -35,7 +35,7 @@ DNS_REDIRECT = "DNS queries go to the guard"
 TCP_REDIRECT = "TCP connections go to the sidecar"
 SENDING_EXEMPTION = "the sidecar may send"
 SENDING_GUARD = "nobody but the sidecar sends"
-KERNEL_UDP_GUARD = "UDP of sockets of the kernel (AF_RXRPC) has no owner"
+KERNEL_UDP_GUARD = "UDP of the kernel's own sockets (AF_RXRPC) has no owner"
 LOCAL_GUARD = "what is for this pod stays in it, whatever interface a socket is bound to"
 
 
