@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from . import identity
-from .address import canonical
+from .address import canonical, server_address
 from .errors import ConfigError
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -39,16 +39,19 @@ class Workload(Value, frozen=True):
 
 
 class PathMatch(Value, frozen=True):
-    """`Exact` compares whole paths; `PathPrefix` compares whole segments: /app matches /app and /app/x, not /apple."""
+    """`Exact` compares whole paths; `PathPrefix` compares whole segments: /app matches /app and /app/x, not /apple.
 
-    value: Annotated[str, msgspec.Meta(pattern="^/", max_length=1024)]
+    No segment is empty, as in every path that is let through: a prefix of slashes would mean everything.
+    """
+
+    value: Annotated[str, msgspec.Meta(pattern="^/([^/]+/)*[^/]*$", max_length=1024)]
     type: Literal["Exact", "PathPrefix"] = "PathPrefix"
 
 
 class HeaderMatch(Value, frozen=True):
     """The field's name in any case, its value exactly. A field that repeats never matches."""
 
-    name: Annotated[str, msgspec.Meta(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=256)]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?!\n)$", max_length=256)]
     value: Annotated[str, msgspec.Meta(max_length=4096)]
 
 
@@ -56,7 +59,7 @@ class Match(Value, frozen=True):
     """All that is given must hold."""
 
     path: PathMatch | None = None
-    method: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z-]{0,31}$")] | None = None
+    method: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z-]{0,31}(?!\n)$")] | None = None
     headers: tuple[HeaderMatch, ...] = ()
 
 
@@ -161,8 +164,9 @@ class EgressHost(Value, frozen=True):
         rule: which approval it rests on, for log and metric.
     """
 
-    host: Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-                                      max_length=253)]
+    host: Annotated[str, msgspec.Meta(
+        pattern=r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$", max_length=253
+    )]
     rule: Name
     plain_ports: tuple[Port, ...] = (80,)
     tls_ports: tuple[Port, ...] = (443,)
@@ -245,6 +249,11 @@ def _check(snapshot: Snapshot) -> None:
             network(f"outbound.hosts[{i}].specialAddresses[{j}]", text)
     for i, item in enumerate(snapshot.outbound.ranges):
         network(f"outbound.ranges[{i}].cidr", item.cidr)
+    for i, text in enumerate(snapshot.outbound.resolvers):
+        try:
+            server_address(text)
+        except ValueError as exc:
+            raise ConfigError(f"outbound.resolvers[{i}]", f"{text!r} is no address with an optional port: {exc}") from exc
     for i, text in enumerate(snapshot.outbound.cluster_ranges):
         network(f"outbound.clusterRanges[{i}]", text)
 

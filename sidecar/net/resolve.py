@@ -16,7 +16,7 @@ import dns.rcode
 import dns.rdatatype
 import trio
 
-from sidecar.model.address import Address, canonical
+from sidecar.model.address import Address, canonical, server_address
 from sidecar.model.errors import ConnectFailed, NotResolved
 
 from .dial import Dialer
@@ -129,16 +129,6 @@ class Resolver:
         if not query.is_response(reply):
             raise ConnectFailed("the resolver answered another question")
         return reply
-
-
-def server_address(text: str) -> Address:
-    """`10.96.0.10`, `10.96.0.10:5353`, `fd00::a`, `[fd00::a]:5353`."""
-    host, colon, port = text.rpartition(":")
-    if text.startswith("[") and "]:" in text:
-        return Address(str(canonical(host.strip("[]"))), int(port))
-    if colon and ":" not in host:
-        return Address(str(canonical(host)), int(port))
-    return Address(str(canonical(text.strip("[]"))), 53)
 
 
 def _read(reply: dns.message.Message) -> Known:

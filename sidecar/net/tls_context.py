@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 
-from sidecar.model.errors import ConfigError
+from sidecar.model.errors import ConfigError, TlsRejected
 from sidecar.model.identity import SpiffeId
 
 ALPN_HTTP1 = b"bartizan/h1"
@@ -101,7 +101,7 @@ def mesh_server(credentials: Credentials) -> SSL.Context:
         for protocol in offered:
             if protocol in MESH_ALPN:
                 return protocol
-        raise ValueError("no mesh protocol offered")  # pyOpenSSL turns it into a failed handshake
+        raise TlsRejected("the client offers no protocol of the mesh")  # sends the alert, and leaves the handshake as it is
 
     context.set_alpn_select_callback(select)
     return context

@@ -17,7 +17,8 @@ import dns.rcode
 import dns.rdatatype
 import trio
 
-from sidecar.net.resolve import Resolver, server_address
+from sidecar.model.address import server_address
+from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
