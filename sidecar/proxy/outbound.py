@@ -175,8 +175,8 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
         key = ("mesh", endpoint.identity, endpoint.address, endpoint.port, id(tls))
         headers = [(b"x-request-id", record.request_id.encode())]
         name = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
-        return mesh.permit, Upstream(
-            key, partial(connect_mesh, endpoint, runtime, is_http=True), host, headers, name, is_mesh=True)
+        connect = partial(connect_mesh, endpoint, runtime, is_http=True)
+        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh_peer=True)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
