@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from sidecar.model.address import Address
 from sidecar.model.decision import Permit
 from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, UpstreamError
 from sidecar.model.message import Body, BodyKind, Headers, RequestHead, ResponseHead
@@ -42,6 +43,7 @@ class Upstream:
         adapt: changes the response's head (a rewritten Location), or None.
         name: for the log.
         is_mesh_peer: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
+        endpoint: whose exchanges in flight are counted, for balancing.
     """
 
     key: Hashable
@@ -51,6 +53,7 @@ class Upstream:
     name: str
     adapt: Callable[[ResponseHead], ResponseHead] | None = None
     is_mesh_peer: bool = False
+    endpoint: Address | None = None
 
 
 class Exchange:
