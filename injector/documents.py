@@ -5,7 +5,7 @@ rely on `validate.py` having judged it. Field names follow the Gateway API where
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -168,9 +168,9 @@ class EgressPolicy(Value, frozen=True):
 
     api_version: Literal["bartizan.dev/v1alpha1"]
     kind: Literal["EgressPolicy"]
-    metadata: dict[str, object]
+    metadata: dict[str, Any]
     spec: EgressPolicySpec
-    status: dict[str, object] = msgspec.field(default_factory=dict)
+    status: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class MeshPolicy(Value, frozen=True):
@@ -178,6 +178,6 @@ class MeshPolicy(Value, frozen=True):
 
     api_version: Literal["bartizan.dev/v1alpha1"]
     kind: Literal["MeshPolicy"]
-    metadata: dict[str, object]
+    metadata: dict[str, Any]
     spec: MeshPolicySpec
-    status: dict[str, object] = msgspec.field(default_factory=dict)
+    status: dict[str, Any] = msgspec.field(default_factory=dict)

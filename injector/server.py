@@ -25,6 +25,7 @@ from sidecar.net.service import serve_https
 from sidecar.net.tls_context import ServerCredentials, load_roots
 from sidecar.net.watched import Watched
 
+from .capture import CaptureWatch
 from .cluster import Cluster
 from .cluster.directory import Directory
 from .compile import compile_workload
@@ -94,10 +95,12 @@ async def serve(config: InjectorConfig) -> None:
             cluster.set(state)
 
     webhook = Webhook(settings, cluster)
-    stream = Stream(cluster, compile_pod)
+    capture = CaptureWatch(cluster)
+    stream = Stream(cluster, capture.uncaptured, compile_pod)
     tally = Tally()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
+        nursery.start_soon(capture.run)
         nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_papers)
         current: Callable[[], ServerCredentials] = partial(papers.__getitem__, False)
         await nursery.start(partial(

@@ -8,6 +8,7 @@ Trust: the caller is a sidecar whose certificate chains to the mesh's roots; the
 
 import sys
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -25,13 +26,18 @@ NO_NEWS_S = 30.0
 class Stream:
     """
     Args:
+        uncaptured: see `injector/capture.py`.
         compile_pod: the snapshot of the pod with this uid, and what is wrong with its documents; None: no such pod.
     """
 
     def __init__(
-        self, cluster: Watched[Cluster], compile_pod: Callable[[Cluster, str], tuple[Snapshot, tuple[str, ...]] | None]
+        self,
+        cluster: Watched[Cluster],
+        uncaptured: Watched[frozenset[str]],
+        compile_pod: Callable[[Cluster, str], tuple[Snapshot, tuple[str, ...]] | None],
     ) -> None:
         self._cluster = cluster
+        self._uncaptured = uncaptured
         self._compile = compile_pod
         self._told: dict[str, tuple[str, ...]] = {}
 
@@ -44,16 +50,18 @@ class Stream:
             return _error(403, "the certificate was not issued to the pod that is asked for")
         with trio.move_on_after(NO_NEWS_S):
             while True:
-                cluster = self._cluster.current
-                text = self._text(cluster, pod)
+                cluster, uncaptured = self._cluster.current, self._uncaptured.current
+                text = self._text(cluster, uncaptured, pod)
                 if text is None:
                     return _error(404, f"no running pod has the uid {pod}")
                 if digest(text) != seen:
                     return Answer(200, text)
-                await self._cluster.wait_change(cluster)
+                async with trio.open_nursery() as either:
+                    for watched, last in ((self._cluster, cluster), (self._uncaptured, uncaptured)):
+                        either.start_soon(_then_cancel, watched, last, either.cancel_scope)
         return Answer(304)
 
-    def _text(self, cluster: Cluster, pod: str) -> bytes | None:
+    def _text(self, cluster: Cluster, uncaptured: frozenset[str], pod: str) -> bytes | None:
         compiled = self._compile(cluster, pod)
         if compiled is None:
             self._told.pop(pod, None)
@@ -63,7 +71,16 @@ class Stream:
             self._told[pod] = problems
             for problem in problems:
                 print(f"bartizan: {snapshot.workload.namespace}/{snapshot.workload.pod}: {problem}", file=sys.stderr, flush=True)
+        lost = tuple(address for address in snapshot.workload.addresses if address in uncaptured)
+        if lost:
+            workload = msgspec.structs.replace(snapshot.workload, uncaptured=lost)
+            snapshot = msgspec.structs.replace(snapshot, workload=workload)
         return render_snapshot(snapshot)
+
+
+async def _then_cancel(watched: Watched[Any], seen: object, scope: trio.CancelScope) -> None:
+    await watched.wait_change(seen)
+    scope.cancel()
 
 
 def _error(status: int, text: str) -> Answer:

@@ -30,11 +30,13 @@ class Problem:
         source: the annotation, label or object that holds it.
         text: what is wrong, and the cure.
         line: inside the source, from 1; 0 where there are no lines.
+        path: to the field inside the source, where one is to blame.
     """
 
     source: str
     text: str
     line: int = 0
+    path: str = ""
 
     def __str__(self) -> str:
         return f"{self.source}: line {self.line}: {self.text}" if self.line else f"{self.source}: {self.text}"
@@ -153,7 +155,7 @@ def _convert(
     source: str, document: Document | None, base: str, data: object, kind: type[T], complaints: Complaints[T],
 ) -> T:
     def problem(path: str, text: str) -> Problem:
-        return Problem(source, text, document.line(path) if document else 0)
+        return Problem(source, text, document.line(path) if document else 0, path)
 
     try:
         value = msgspec.convert(data, kind)

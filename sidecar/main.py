@@ -69,9 +69,7 @@ class Sidecar:
         )
         self.resolver = Resolver(mark)
         self.originator = Originator(self.runtime.rules, self.resolver)
-        self.guard = DnsGuard(
-            self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics, self.arrivals
-        )
+        self.guard = DnsGuard(self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics)
         self.health = Health(config, self.obstacles, self.own_address, self.runtime.dialer)
         self.agent = (
             Agent(config.identity, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
@@ -83,7 +81,7 @@ class Sidecar:
         if isinstance(config.snapshot, SnapshotFile):
             self.take_snapshot_file(config.snapshot)
         loopback = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", config.listen.inbound)
+        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", config.listen.inbound, mark)
         self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
         self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
         self.admin_listener = listen_unix(config.admin_socket)
@@ -100,8 +98,13 @@ class Sidecar:
             found.append("no snapshot yet")
         if self.config.identity is not None and self.runtime.valid_tls() is None:
             found.append("no valid certificate")
-        found += [f"packet rules: {lost}" for lost in self.verdict.current.lost]
-        return found
+        return [*found, *(f"packet rules: {lost}" for lost in self.lost_rules())]
+
+    def lost_rules(self) -> list[str]:
+        """What our own test and the injector's find missing, in words."""
+        rules = self.runtime.rules.current
+        uncaptured = rules.snapshot.workload.uncaptured if rules else ()
+        return [*self.verdict.current.lost, *(f"what enters at {address} passes the sidecar by" for address in uncaptured)]
 
     def own_address(self) -> str | None:
         rules = self.runtime.rules.current
@@ -112,7 +115,7 @@ class Sidecar:
         tls = self.runtime.tls.current
         return {
             "bartizan_ready": float(not self.obstacles()),
-            "bartizan_redirect_intact": float(self.verdict.current.is_intact),
+            "bartizan_redirect_intact": float(not self.lost_rules()),
             "bartizan_identity_not_after_seconds": tls.credentials.not_after if tls else 0.0,
             "bartizan_bugs_total": self.tally.bugs,
             "bartizan_access_log_dropped_total": self.runtime.log.dropped,
@@ -144,7 +147,7 @@ class Sidecar:
             for listener in self.outbound:
                 nursery.start_soon(serve_listener, listener, outbound, self.tally)
             for sock in self.dns:
-                nursery.start_soon(serve_datagrams, sock, self.guard.answer, self.tally)
+                nursery.start_soon(serve_datagrams, sock, self.guard.answer, self.arrivals.udp, self.tally)
             # The admin's connections are not traffic: they neither count nor are waited for.
             nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
             nursery.start_soon(self._sweep)
@@ -178,7 +181,7 @@ class Sidecar:
             while True:
                 age_s = trio.current_time() - self.health.asked_at.current
                 is_asked = not settings.probe_within_s or age_s < settings.probe_within_s
-                self.runtime.is_outbound_open.set(self.verdict.current.is_intact and is_asked)
+                self.runtime.is_outbound_open.set(not self.lost_rules() and is_asked)
                 await trio.sleep(WATCH_EVERY_S)
 
     async def _sweep(self) -> None:

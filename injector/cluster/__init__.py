@@ -23,6 +23,7 @@ class Cluster:
     Args:
         slices: EndpointSlices by the (namespace, name) of their Service.
         workloads: Deployments and the like, by (kind, namespace, name).
+        pods_by_address: those with a sidecar.
         problems: objects that could not be read and are left out.
     """
 
@@ -35,6 +36,7 @@ class Cluster:
     egress_policies: Mapping[str, EgressPolicySpec]
     mesh_policies: Mapping[str, MeshPolicySpec]
     pods_by_uid: Mapping[str, Pod]
+    pods_by_address: Mapping[str, Pod]
     problems: tuple[Problem, ...] = ()
 
     @classmethod
@@ -59,6 +61,7 @@ class Cluster:
             egress_policies=_policies(by_kind.get("EgressPolicy", ()), read_egress_policy, problems),
             mesh_policies=_policies(by_kind.get("MeshPolicy", ()), read_mesh_policy, problems),
             pods_by_uid={pod.uid: pod for pod in pods.values() if pod.uid},
+            pods_by_address={address: pod for pod in pods.values() if pod.has_sidecar for address in pod.addresses},
             problems=tuple(problems),
         )
 

@@ -1,8 +1,8 @@
 """A directory of manifests as the cluster: for the demo, for development, for machines that are no pods.
 
-Watched by looking: each look compares names, times and sizes and reads only what changed. A file that does not parse keeps what it
-held before, and is reported once. What Kubernetes' endpoint controller does is done here: a Service with a selector and without
-EndpointSlices gets those of its pods.
+Watched by looking: each look compares names, times and sizes and reads only what changed. A file that cannot be read, or holds one
+object that cannot, keeps what it held before, and is reported once. What Kubernetes' endpoint controller does is done here: a
+Service with a selector and without EndpointSlices gets those of its pods.
 
 Trust: whoever may write the directory is the cluster's administrator.
 """
@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import trio
-import yaml
 
+from injector.validate import Invalid, read_policy
+from injector.yaml_text import YamlError, read_all
 from sidecar.model.errors import ConfigError
+from sidecar.model.identity import workload_id
 
 from . import Cluster
-from .objects import Json, Object, Pod, addresses, at, objects, selects, text
+from .objects import TEMPLATES, Json, Object, Pod, addresses, at, objects, selects, text, texts
 
 LOOK_EVERY_S = 0.2
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILE_BYTES = 8 << 20
+CLUSTER_SCOPED = ("Namespace", "EgressPolicy", "MeshPolicy")
 
 Stamp = tuple[int, int, int]
 
@@ -96,25 +99,69 @@ class Directory:
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """The objects of one file, Lists opened. ConfigError names the file and the line."""
+    """The objects of one file: Lists opened, namespaces filled in, every field of the right type. ConfigError names the file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {exc.strerror}") from exc
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(str(path), f"larger than {MAX_FILE_BYTES} bytes")
     try:
-        documents = [item for item in yaml.load_all(data, yaml.CSafeLoader) if item is not None]
-    except (yaml.YAMLError, RecursionError, ValueError) as exc:
-        raise ConfigError(str(path), " ".join(str(exc).split())) from exc
-    found: list[dict[str, Any]] = []
-    for document in documents:
-        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            raise ConfigError(str(path), "a document is no Kubernetes object: it has no kind")
-        found += objects(document.get("items"), f"{path}: items") if document["kind"] == "List" else [document]
-    return found
+        documents = [document.data for document in read_all(data.decode(), MAX_FILE_BYTES) if document.data is not None]
+        return [checked(item) for document in documents for item in _opened(document)]
+    except (YamlError, UnicodeDecodeError, ConfigError, Invalid) as exc:
+        raise ConfigError(str(path), str(exc)) from exc
+
+
+def _opened(document: object) -> list[dict[str, Any]]:
+    if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+        raise ConfigError("", "a document is no Kubernetes object: it has no kind")
+    return objects(document.get("items"), "items") if document["kind"] == "List" else [document]
+
+
+def checked(item: dict[str, Any]) -> dict[str, Any]:
+    """The object with its namespace. Whatever anybody reads later is read here once, so that one malformed object stops nobody else.
+
+    Raises ConfigError or Invalid.
+    """
+    one = Object(item)
+    if not one.kind or not one.name:
+        raise ConfigError("", "an object has no kind or no metadata.name")
+    namespace = "" if one.kind in CLUSTER_SCOPED else one.namespace or "default"
+    one = Object({**item, "metadata": {**one.metadata, "namespace": namespace}})
+    where = f"{one.kind} {one.name}"
+    try:
+        _read_fields(one)
+    except ConfigError as exc:
+        raise ConfigError(where, str(exc)) from exc
+    return dict(one.data)
+
+
+def _read_fields(one: Object) -> None:
+    _ = one.uid, one.labels, one.annotations, one.owner
+    if one.kind in ("EgressPolicy", "MeshPolicy"):
+        read_policy({**one.data, "metadata": {**one.metadata}})
+    elif one.kind in ("Pod", *TEMPLATES):
+        pod = one.template or Pod(one.data)
+        _ = pod.labels, pod.annotations, pod.addresses, pod.is_ready, pod.has_sidecar, pod.port("")
+        try:
+            workload_id("any", one.namespace, pod.service_account)
+        except ValueError as exc:
+            raise ConfigError("", f"{one.namespace}/{pod.service_account} is no namespace and service account") from exc
+    elif one.kind == "Service":
+        _ = at(one.data, "spec", "selector"), text(one.spec.get("clusterIP"), "spec.clusterIP")
+        _ = texts(one.spec.get("clusterIPs"), "spec.clusterIPs")
+        for port in objects(one.spec.get("ports"), "spec.ports"):
+            _ = text(port.get("name"), "spec.ports.name"), text(port.get("protocol"), "spec.ports.protocol")
+    elif one.kind == "EndpointSlice":
+        _ = text(one.labels.get("kubernetes.io/service-name"), "metadata.labels")
+        for port in objects(one.data.get("ports"), "ports"):
+            _ = text(port.get("name"), "ports.name")
+        for entry in objects(one.data.get("endpoints"), "endpoints"):
+            _ = at(entry, "conditions"), text(at(entry, "targetRef").get("name"), "targetRef.name")
+            _ = texts(entry.get("addresses"), "endpoints.addresses")
+    elif one.kind == "Secret":
+        _ = at(one.data, "data"), at(one.data, "stringData")
 
 
 # -- what the endpoint controller does
@@ -128,7 +175,7 @@ def derived_slices(found: Iterable[Json]) -> list[dict[str, Any]]:
         for view in views if view.kind == "EndpointSlice"
     }
     pods = [Pod(view.data) for view in views if view.kind == "Pod"]
-    slices = []
+    slices: list[dict[str, Any]] = []
     for service in views:
         selector = at(service.data, "spec", "selector")
         if service.kind == "Service" and selector and (service.namespace, service.name) not in have:

@@ -5,7 +5,7 @@ Trust: the dicts come from the API server or from a file that anybody wrote; a f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from sidecar.model.address import canonical
 from sidecar.model.errors import ConfigError
@@ -170,13 +170,17 @@ class Pod(Object):
 
     def port(self, target: object) -> int | None:
         """The number of a port that is given by number or by name."""
-        if isinstance(target, int) and not isinstance(target, bool):
-            return target if 1 <= target <= 65535 else None
+        if isinstance(target, int):
+            return target if is_port(target) else None
         for container in (*self.containers, *self.init_containers):
             for port in objects(container.get("ports"), "ports"):
                 if port.get("name") == target and port.get("protocol", "TCP") == "TCP":
-                    return self.port(port.get("containerPort")) if isinstance(port.get("containerPort"), int) else None
+                    return number if is_port(number := port.get("containerPort")) else None
         return None
+
+
+def is_port(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
 
 
 def addresses(values: object, where: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from injector.cluster import Cluster
-from injector.cluster.objects import Object, Pod, addresses, at, objects, text, texts
+from injector.cluster.objects import Object, Pod, addresses, at, is_port, objects, text, texts
 from injector.documents import PORTS
 from injector.validate import read_ports
 from sidecar.model import identity
@@ -23,7 +23,7 @@ Protocol = Literal["http", "opaque"]
 
 def compile_services(cluster: Cluster, trust_domain: str) -> tuple[Service, ...]:
     """Every TCP port of every Service that selects pods, in a stable order."""
-    found = []
+    found: list[Service] = []
     for key in sorted(cluster.services):
         service = cluster.services[key]
         if at(service.data, "spec", "selector") and service.spec.get("type") != "ExternalName":
@@ -35,7 +35,7 @@ def _ports(service: Object, cluster: Cluster, trust_domain: str) -> Iterator[Ser
     ips = service.spec.get("clusterIPs") or [service.spec.get("clusterIP")]
     for port in objects(service.spec.get("ports"), "spec.ports"):
         number = port.get("port")
-        if port.get("protocol", "TCP") != "TCP" or not isinstance(number, int):
+        if port.get("protocol", "TCP") != "TCP" or not is_port(number):
             continue
         endpoints = tuple(_endpoints(service, text(port.get("name"), "spec.ports.name"), cluster, trust_domain))
         yield Service(
@@ -49,9 +49,8 @@ def _ports(service: Object, cluster: Cluster, trust_domain: str) -> Iterator[Ser
 
 def _protocol(port: Mapping[str, Any], endpoints: tuple[Endpoint, ...], cluster: Cluster) -> Protocol:
     """What the pods' annotation says, else the Service's appProtocol, else what the port usually is."""
-    by_address = {address: pod for pod in cluster.pods.values() for address in pod.addresses}
     for endpoint in endpoints:
-        declared = declared_ports(by_address[endpoint.address], cluster).get(endpoint.port)
+        declared = declared_ports(cluster.pods_by_address[endpoint.address], cluster).get(endpoint.port)
         if declared is not None:
             return declared
     said = port.get("appProtocol")
@@ -79,7 +78,7 @@ def _endpoints(service: Object, port_name: str, cluster: Cluster, trust_domain: 
             port.get("port") for port in objects(part.data.get("ports"), "ports")
             if (port.get("name") or "") == port_name and port.get("protocol", "TCP") == "TCP"
         ), None)
-        if not isinstance(number, int):
+        if not is_port(number):
             continue
         for entry in objects(part.data.get("endpoints"), "endpoints"):
             target, conditions = at(entry, "targetRef"), at(entry, "conditions")

@@ -1,7 +1,7 @@
 """`bartizan demo`: the whole path on this machine. No cluster, no image, nothing left behind.
 
     bartizan demo                       bring the world up, run the checks, end it
-    bartizan demo --keep                let it go on in the background afterwards
+    bartizan demo --keep                let it go on in the background afterwards; with --no-checks at once
     bartizan demo exec POD -- CMD ...   run a command in a pod of the world that goes on
     bartizan demo --stop                end it
 """
@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
                                      epilog="bartizan demo exec POD -- COMMAND ... runs a command in a pod of a kept world.")
     parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
     parser.add_argument("--keep", action="store_true", help="let the world go on afterwards")
+    parser.add_argument("--no-checks", action="store_true", help="bring the world up and check nothing")
     parser.add_argument("--stop", action="store_true", help="end the world that goes on")
     options = parser.parse_args(argv)
     try:
@@ -42,13 +43,13 @@ def main(argv: list[str]) -> int:
                 raise DemoError(NO_WORLD)
             print("the world has ended")
             return 0
-        return _run(options.json, options.keep)
+        return _run(options.json, options.keep, options.no_checks)
     except DemoError as exc:
         print(f"bartizan: demo: {exc}", file=sys.stderr)
         return 1
 
 
-def _run(as_json: bool, keep: bool) -> int:
+def _run(as_json: bool, keep: bool, no_checks: bool) -> int:
     require_tools()
     mode = detect(os.geteuid() == 0)
     show = _Quiet(mode) if as_json else _Tour(mode)
@@ -57,7 +58,8 @@ def _run(as_json: bool, keep: bool) -> int:
     lifeline, hold = os.pipe()
     process = subprocess.Popen(
         ["unshare", *mode.unshare, *FIRST_PROCESS, sys.executable, "-m", "injector.demo.inner",
-         "--mode", mode.name, "--lifeline", str(lifeline), *(["--keep"] if keep else [])],
+         "--mode", mode.name, "--lifeline", str(lifeline),
+         *(["--keep"] if keep else []), *(["--no-checks"] if no_checks else [])],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         pass_fds=(lifeline,), env=_environment(), start_new_session=True,   # Ctrl-C comes to us alone
     )
@@ -155,7 +157,8 @@ class _Tour:
         print(f"bartizan: demo: {why}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        print(f"{self._counts[True]} passed, {self._counts[False]} failed", flush=True)
+        if any(self._counts.values()):
+            print(f"{self._counts[True]} passed, {self._counts[False]} failed", flush=True)
 
     def kept(self) -> None:
         print("The world goes on. Enter a pod: bartizan demo exec web -- curl -s http://orders/orders/1\n"

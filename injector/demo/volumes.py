@@ -64,7 +64,8 @@ class Volumes:
         search = " ".join((f"{metadata['namespace']}.svc.cluster.local", "svc.cluster.local", "cluster.local"))
         _replace(etc / "resolv.conf", f"nameserver {CLUSTER_DNS}\nsearch {search}\noptions ndots:5\n".encode())
         own = "".join(f"{address}\t{metadata['name']}\n" for address in self._addresses.both())
-        _replace(etc / "hosts", f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{own}".encode())
+        more = "".join(f"{alias['ip']}\t{' '.join(alias['hostnames'])}\n" for alias in pod["spec"].get("hostAliases") or ())
+        _replace(etc / "hosts", f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{own}{more}".encode())
 
     def _files(self, pod: Object, volume: Object, now: float) -> Files:
         name = volume["name"]

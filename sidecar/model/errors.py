@@ -68,7 +68,16 @@ class UpstreamError(ReasonedError):
 
 
 class ConnectFailed(UpstreamError):
+    """
+    Args:
+        is_refused: the host answered that nothing listens there.
+    """
+
     reason = Reason.CONNECT_FAILED
+
+    def __init__(self, detail: str = "", *, is_refused: bool = False) -> None:
+        super().__init__(detail)
+        self.is_refused = is_refused
 
 
 class TimedOut(UpstreamError):

@@ -31,7 +31,8 @@ class Workload(Value, frozen=True):
     identity: str                       # its SPIFFE ID
     namespace: Name
     pod: str = ""                       # name, for logs
-    addresses: tuple[str, ...] = ()     # its own; a destination among them is served in-process
+    addresses: tuple[str, ...] = ()     # its own
+    uncaptured: tuple[str, ...] = ()    # those at which the injector could pass the sidecar by: a packet rule is lost
 
 
 # -- what enters
@@ -275,7 +276,7 @@ def parse_snapshot(data: bytes) -> Snapshot:
 
 def render_snapshot(snapshot: Snapshot) -> bytes:
     """The one JSON text of a snapshot: equal snapshots give equal bytes."""
-    # msgspec sorts no numbers, and `ports` has them for keys.
+    # Keys become text first: msgspec sorts no others, and `ports` has numbers.
     return msgspec.json.encode(msgspec.to_builtins(snapshot, str_keys=True), order="deterministic")
 
 

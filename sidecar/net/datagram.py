@@ -27,8 +27,8 @@ def bind_udp(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def serve_datagrams(sock: socket.socket, answer: Answerer, tally: Tally) -> None:
-    """For ever; an answer of None is silence."""
+async def serve_datagrams(sock: socket.socket, answer: Answerer, is_canary: Callable[[bytes], bool], tally: Tally) -> None:
+    """For ever; an answer of None is silence. Canaries are taken at once, however busy the answerer is."""
     busy = 0
 
     async def respond(data: bytes, peer: tuple[str, int]) -> None:
@@ -54,7 +54,7 @@ async def serve_datagrams(sock: socket.socket, answer: Answerer, tally: Tally) -
                     continue
                 except OSError:
                     continue    # an earlier answer was refused
-                if busy < AT_ONCE:
+                if not is_canary(data) and busy < AT_ONCE:
                     busy += 1
                     nursery.start_soon(respond, data, peer)
     finally:

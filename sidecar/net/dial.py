@@ -57,7 +57,7 @@ class Dialer:
                 await wait_writable(sock)
                 error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
-                raise ConnectFailed(f"{to}: {os.strerror(error)}")
+                raise ConnectFailed(f"{to}: {os.strerror(error)}", is_refused=error == errno.ECONNREFUSED)
         except BaseException as exc:
             notify_closing(sock)
             sock.close()

@@ -6,6 +6,8 @@ Errors are blamed on the other end of *this* connection: ProtocolViolation and D
 Reset where we ask. Spec: RFC 9112.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from sidecar.model.errors import BadResponse, DownstreamGone, ProtocolViolation, Reset
@@ -34,8 +36,12 @@ class Http1Connection:
 
     # -- heads
 
-    async def read_request(self) -> RequestHead | None:
-        """The next request's head; None if the client closed between requests."""
+    async def read_request(self, begun: Callable[[], None] | None = None) -> RequestHead | None:
+        """The next request's head; None if the client closed between requests.
+
+        Args:
+            begun: called once if a part of a head is there and its end is not: then the client should hurry.
+        """
         while True:
             if self._buffer:
                 found = head.read_request(self._buffer)
@@ -43,6 +49,9 @@ class Http1Connection:
                     request, consumed = found
                     self._start_body(request.body, consumed)
                     return request
+                if begun is not None:
+                    begun()
+                    begun = None
             data = await self._receive()
             if not data:
                 if self._buffer:

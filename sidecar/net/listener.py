@@ -21,16 +21,23 @@ from .watched import Watched
 BACKLOG = 1024
 ACCEPT_AT_ONCE = 64     # then the connections already there get their turn
 OUT_OF_FILES_PAUSE_S = 0.1
+SO_MARK = 36
 
 ConnectionHandler = Callable[[socket.socket], Awaitable[None]]
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket; `::` takes IPv4 too. ConfigError names the port and the cure if it is in use."""
+def listen_tcp(host: str, port: int, mark: int | None = None) -> socket.socket:
+    """A listening socket; `::` takes IPv4 too. ConfigError names the port and the cure if it is in use.
+
+    Args:
+        mark: SO_MARK, which accepted sockets inherit: without it the packet rules would refuse our own answers to a SYN.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if mark is not None:
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
         if host == "::":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((host, port))

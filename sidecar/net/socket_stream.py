@@ -76,9 +76,20 @@ class SocketStream(trio.abc.HalfCloseableStream):
             notify_closing(self.sock)
             self.sock.close()
 
+    def abort(self) -> None:
+        """Close with a reset: the peer must not take what it got for the whole."""
+        abort(self.sock)
+
     async def aclose(self) -> None:
         self.close()
         await trio.lowlevel.checkpoint()
+
+
+def cut(stream: trio.abc.HalfCloseableStream) -> None:
+    """Abort `stream`, whichever of ours it is; one that cannot be is left for its owner to close."""
+    abort_stream = getattr(stream, "abort", None)
+    if abort_stream is not None:
+        abort_stream()
 
 
 def abort(sock: socket.socket) -> None:

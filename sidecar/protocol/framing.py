@@ -41,14 +41,13 @@ _HOP_BY_HOP = frozenset({
 })
 # By these an application believes who calls, and from where: whatever a client says there is a lie until we say it.
 _IDENTITY = frozenset({
-    b"x-forwarded-client-cert", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"forwarded",
-    b"x-real-ip",
+    b"forwarded", b"x-real-ip", b"client-cert", b"client-cert-chain",   # the last two: RFC 9440
 })
-_OURS = (b"x-bartizan-", b"x-envoy-", b"l5d-")
+_OTHER_MESHES = (b"x-envoy-", b"l5d-")
+_IDENTITY_PREFIXES = (b"x-bartizan-", b"x-forwarded-", *_OTHER_MESHES)
 # > A sender MUST NOT send a connection option corresponding to a field intended for all recipients (RFC 9110 s7.6.1).
 # Nominating one of these would make us remove what the next hop decides by.
 _NOT_NOMINABLE = _IDENTITY | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
-_NOT_NOMINABLE_PREFIXES = (*_OURS, b"x-forwarded-")
 
 # Judged and then said anew by `render.py`; all else goes on, save what is dropped.
 _JUDGED_IN_REQUESTS = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
@@ -82,7 +81,7 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
     if method.upper() in (b"CONNECT", b"TRACE"):
         raise ProtocolViolation(Reason.METHOD, f"the method is {method.decode()}")
 
-    kept, special = _sort(fields, _JUDGED_IN_REQUESTS, _DROPPED_FROM_REQUESTS)
+    kept, special = _sort(fields, _JUDGED_IN_REQUESTS, _DROPPED_FROM_REQUESTS, _IDENTITY_PREFIXES)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     body = NO_BODY
     if lengths or codings:
@@ -132,7 +131,8 @@ def decide_response(status: int, phrase: bytes, version: bytes, fields: Headers,
     if len(fields) > MAX_FIELDS:
         raise BadResponse(f"{len(fields)} header fields; {MAX_FIELDS} are allowed")
 
-    kept, special = _sort(fields, _JUDGED_IN_RESPONSES, _HOP_BY_HOP)
+    # `x-bartizan-*` goes on: whether this server may say it, `proxy/forward.py` knows.
+    kept, special = _sort(fields, _JUDGED_IN_RESPONSES, _HOP_BY_HOP, _OTHER_MESHES)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     try:
         length = _message_length(version, lengths, codings) if lengths or codings else None
@@ -168,7 +168,9 @@ def _check_fields(name_rule: re.Pattern[bytes], fields: Headers) -> None:
             raise ValueError(f"control byte in the value of field {name[:40]!r}")
 
 
-def _sort(fields: Headers, judged: frozenset[bytes], dropped: frozenset[bytes]) -> tuple[Headers, dict[bytes, list[bytes]]]:
+def _sort(
+    fields: Headers, judged: frozenset[bytes], dropped: frozenset[bytes], dropped_prefixes: tuple[bytes, ...]
+) -> tuple[Headers, dict[bytes, list[bytes]]]:
     """The fields that go on, and the values of those that are judged, by name in lower case."""
     kept: Headers = []
     special: dict[bytes, list[bytes]] = {}
@@ -176,7 +178,7 @@ def _sort(fields: Headers, judged: frozenset[bytes], dropped: frozenset[bytes]) 
         name = field[0].lower()
         if name in judged:
             special.setdefault(name, []).append(field[1])
-        elif name not in dropped and not name.startswith(_OURS):
+        elif name not in dropped and not name.startswith(dropped_prefixes):
             kept.append(field)
     return kept, special
 
@@ -245,7 +247,7 @@ def _obey_connection(values: list[bytes], kept: Headers) -> tuple[Headers, bool]
     for option in options:
         if _TOKEN.fullmatch(option) is None:
             raise ValueError(f"Connection holds {option[:40]!r}, which is no token")
-        if option in _NOT_NOMINABLE or option.startswith(_NOT_NOMINABLE_PREFIXES):
+        if option in _NOT_NOMINABLE or option.startswith(_IDENTITY_PREFIXES):
             raise ValueError(f"Connection nominates {option.decode()[:80]}, which is no hop-by-hop field")
     if not options <= _HARMLESS_OPTIONS:
         kept = [field for field in kept if field[0].lower() not in options]

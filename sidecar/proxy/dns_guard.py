@@ -18,7 +18,6 @@ import dns.rdatatype
 import trio
 
 from sidecar.model.address import server_address
-from sidecar.net.canary import CanaryArrivals
 from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.watched import Watched
@@ -34,22 +33,17 @@ WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 class DnsGuard:
     """
     Args:
-        arrivals: canaries come as datagrams too; they get no answer.
+        is_open: the interception was found whole.
     """
 
-    def __init__(
-        self, rules: Watched[Rules | None], is_open: Watched[bool], resolver: Resolver, metrics: Metrics, arrivals: CanaryArrivals
-    ) -> None:
+    def __init__(self, rules: Watched[Rules | None], is_open: Watched[bool], resolver: Resolver, metrics: Metrics) -> None:
         self._rules = rules
         self._is_open = is_open
         self._resolver = resolver
         self._metrics = metrics
-        self._arrivals = arrivals
 
     async def answer(self, data: bytes) -> bytes | None:
         """The reply to one message; None (silence) for what is no question."""
-        if self._arrivals.udp(data):
-            return None
         try:
             query = dns.message.from_wire(data)
         except dns.exception.DNSException:

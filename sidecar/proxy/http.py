@@ -4,6 +4,7 @@ The recipes differ only in `decide`. It is asked for every request, so that a ch
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -12,14 +13,16 @@ from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
 from sidecar.model.message import RequestHead
 from sidecar.net.deadline import Deadline
 from sidecar.net.http1 import Http1Connection
+from sidecar.net.socket_stream import cut
 from sidecar.telemetry.access_log import Record
 
 from .forward import BODY_IDLE_S, Exchange, Upstream, forward
 from .respond import TABLE, explain
 from .runtime import Runtime
 
-REQUEST_HEAD_S = 15.0
+REQUEST_HEAD_S = 15.0   # from its first byte
 KEEP_ALIVE_S = 75.0
+DECISION_S = 10.0
 LAST_WORDS_S = 5.0
 DISCARD_BYTES = 65536   # a short body is read to its end so that the connection can go on after a refusal
 
@@ -37,24 +40,33 @@ async def serve_http(
         new_record: a record with what is known of the connection; one for each exchange.
     """
     down = Http1Connection(stream, is_server=True, early=early)
-    current: list[tuple[Exchange | None, Record]] = []
+    exchange: Exchange | None = None
+    record = new_record()
     try:
         with Deadline() as deadline:
             deadline.downstream("first request", REQUEST_HEAD_S)
-            while True:
-                current[:] = [(None, new_record())]
-                request = await down.read_request()
-                if request is None:
-                    return
-                record = current[0][1]
+            begun = partial(deadline.downstream, "request head", REQUEST_HEAD_S)
+            while (request := await down.read_request(begun)) is not None:
                 record.time = runtime.wall()
                 exchange = Exchange(down, request)
-                current[:] = [(exchange, record)]
-                if not await _serve_one(exchange, record, runtime, decide, deadline):
+                goes_on = await _serve_one(exchange, record, runtime, decide, deadline)
+                runtime.tell(record)
+                exchange, record = None, new_record()
+                if not goes_on:
+                    deadline.lift()
+                    await linger(stream)
                     return
                 deadline.downstream("next request", KEEP_ALIVE_S)
     except ReasonedError as exc:
-        await _last_words(down, *current[0], exc, runtime)
+        if exchange is not None or down.has_leftover:   # else it was idle, and its time is over
+            await _last_words(down, exchange, record, exc, runtime)
+    except BaseException:   # cancelled from outside, or a bug
+        if exchange is not None:
+            if exchange.has_answered:
+                cut(stream)
+            record.detail = record.detail or "ended before it was complete"
+            runtime.tell(record)
+        raise
 
 
 async def _serve_one(exchange: Exchange, record: Record, runtime: Runtime, decide: Decide, deadline: Deadline) -> bool:
@@ -64,77 +76,74 @@ async def _serve_one(exchange: Exchange, record: Record, runtime: Runtime, decid
     record.host = request.host.decode("ascii")
     record.path = request.path.decode("ascii", "backslashreplace")
     started = trio.current_time()
+    deadline.upstream("name resolution", DECISION_S)     # what else a decision needs, it has
     try:
         try:
             decision = await decide(request, record)
         except ReasonedError as exc:
             decision = Denied(exc.reason, record.rule, exc.detail)
         if isinstance(decision, Denied):
-            record.refuse(decision.reason, decision.detail)
-            record.rule = decision.rule
             return await _refuse(exchange, record, decision, deadline)
         permit, upstream = decision
         record.rule, record.upstream = permit.rule, upstream.name
+        if upstream.endpoint is not None:
+            runtime.in_flight[upstream.endpoint] += 1
         try:
-            return await forward(exchange, permit, upstream, runtime.pool, deadline)
+            goes_on = await forward(exchange, permit, upstream, runtime.pool, deadline)
+            if exchange.reason is not None:
+                record.refuse(exchange.reason, "said by the upstream's sidecar")
+            return goes_on
         except ReasonedError as exc:
             if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
                 raise
-            record.refuse(exc.reason, exc.detail)
             return await _refuse(exchange, record, Denied(exc.reason, permit.rule, exc.detail), deadline)
         finally:
-            record.status = exchange.status
+            if upstream.endpoint is not None:
+                runtime.leave(upstream.endpoint)
     finally:
-        record.received, record.sent = exchange.received, exchange.sent
+        record.status, record.received, record.sent = exchange.status, exchange.received, exchange.sent
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
-        if record.status or record.code:
-            runtime.tell(record)
-            record.method = ""      # told
 
 
 async def _refuse(exchange: Exchange, record: Record, denied: Denied, deadline: Deadline) -> bool:
     row = TABLE[denied.reason]
     request, down = exchange.request, exchange.downstream
-    deadline.downstream("response", BODY_IDLE_S)
+    record.refuse(denied.reason, denied.detail)
+    record.rule = denied.rule
+    deadline.downstream("request body", BODY_IDLE_S)
     seen = 0
     while not request.expects_continue and not row.closes and seen < DISCARD_BYTES and (piece := await down.read_body()):
         seen += len(piece)
     close = row.closes or request.is_last or not down.is_body_done
-    record.status = exchange.status = row.status
+    deadline.downstream("response", BODY_IDLE_S)
+    exchange.status = row.status
     exchange.has_answered = True
     await down.send(explain(denied.reason, denied.rule, denied.detail, close=close, has_body=request.method != b"HEAD"))
-    if close:
-        await linger(down.stream)
     return not close
 
 
 async def _last_words(
     down: Http1Connection, exchange: Exchange | None, record: Record, exc: ReasonedError, runtime: Runtime
 ) -> None:
-    """The connection ends with an error: answer if nothing was answered yet, tell, and cut what was begun."""
-    is_idle = exchange is None and not down.has_leftover
+    """The connection ends with an error: tell, and answer if nothing was answered yet; else cut what was begun."""
     has_begun = exchange is not None and exchange.has_answered
-    if isinstance(exc, DownstreamGone) or is_idle or has_begun:
-        if has_begun:
-            _cut(down.stream)
-    else:
+    is_heard = not has_begun and not isinstance(exc, DownstreamGone)
+    if not record.code:
+        record.refuse(exc.reason, exc.detail)
+    if is_heard:
         record.status = TABLE[exc.reason].status
+    record.method = record.method or "-"
+    runtime.tell(record)
+    if has_begun:
+        cut(down.stream)
+    elif is_heard:
         with trio.move_on_after(LAST_WORDS_S):
             try:
-                await down.send(explain(exc.reason, record.rule, exc.detail, close=True))
+                has_body = exchange is None or exchange.request.method != b"HEAD"
+                await down.send(explain(exc.reason, record.rule, exc.detail, close=True, has_body=has_body))
                 await linger(down.stream)
             except MeshError:
                 pass    # nobody is left to hear it
-    if not is_idle and not record.code:
-        record.refuse(exc.reason, exc.detail)
-        record.method = exchange.request.method.decode("ascii") if exchange else record.method or "-"
-        runtime.tell(record)
-
-
-def _cut(stream: trio.abc.HalfCloseableStream) -> None:
-    cut = getattr(stream, "abort", None)
-    if cut is not None:
-        cut()
 
 
 async def linger(stream: trio.abc.HalfCloseableStream) -> None:

@@ -147,7 +147,7 @@ def test_response_value() -> None:
         b"C: d\r\nConnection: c\r\nContent-Length: 7\r\n\r\n"
     )
     assert read_response(data, b"GET") == (
-        ResponseHead(200, b"Fine", [(b"A", b"b")], Body(BodyKind.LENGTH, 7), 7, False), len(data)
+        ResponseHead(200, b"Fine", [(b"A", b"b"), (b"x-bartizan-reason", b"BZ0101")], Body(BodyKind.LENGTH, 7), 7, False), len(data)
     )
 
 

@@ -5,13 +5,14 @@ Each rule is deleted on its own, in pods made for that, several at a time: one p
 
 import copy
 import math
+import re
 from collections.abc import Awaitable, Callable
 
 import trio
 
 from injector.demo.outside import HOSTS
 from injector.demo.world import World
-from sidecar.intercept import KERNEL_UDP_GUARD, Line, own_lines
+from sidecar.intercept import KERNEL_UDP_GUARD, PREFIX, SENDING_EXEMPTION, SENDING_GUARD, Line, own_lines
 
 from .check import Check, expect
 from .leaving import API
@@ -19,6 +20,7 @@ from .leaving import API
 PODS = 4
 NOTICED_WITHIN_S = 12.0   # the captured port may go unasked for 6 s, and the kubelet asks twice
 READY_AGAIN_WITHIN_S = 15.0
+OPEN_AGAIN_WITHIN_S = 5.0
 TOOLS = ("iptables", "ip6tables")
 
 # It stands against sockets of the kernel that a process without capabilities cannot even ask for, so nobody can test it either.
@@ -27,10 +29,9 @@ CANNOT_BE_TESTED = frozenset({KERNEL_UDP_GUARD})
 
 async def every_rule(world: World) -> str:
     pods = await world.deploy(_spare(world))
-    saved = {tool: await world.netns(pods[0], f"{tool}-save") for tool in TOOLS}
-    rules = [(tool, line) for tool in TOOLS for line in own_lines(saved[tool])
-             if not any(why in line.spec for why in CANNOT_BE_TESTED)]
-    expect(len(rules) >= 2, "no rule of ours was found in the pod")
+    rules = {pod: await _rules(world, pod) for pod in pods}     # alike but for the sidecar's UID
+    count = len(rules[pods[0]])
+    expect(count >= 2, "no rule of ours was found in the pod")
     seen: list[str] = []
     missed: list[str] = []
 
@@ -41,25 +42,52 @@ async def every_rule(world: World) -> str:
 
     async with trio.open_nursery() as nursery:
         for number, pod in enumerate(pods):
-            nursery.start_soon(work, pod, rules[number::len(pods)])
-    expect(not missed, f"{len(missed)} of {len(rules)} rules: {'; '.join(missed)}")
+            nursery.start_soon(work, pod, rules[pod][number::len(pods)])
+    expect(not missed, f"{len(missed)} of {count} rules: {'; '.join(missed)}")
     for pod in pods:
         await world.kubelet.remove(pod)
     return f"{len(seen)} rules, IPv4 and IPv6; each time the pod turned not ready and an approved host was out of reach"
+
+
+async def _rules(world: World, pod: str) -> list[tuple[str, Line]]:
+    """Ours that a sidecar can test, with the tool that lists them."""
+    return [(tool, line) for tool in TOOLS for line in testable(own_lines(await world.netns(pod, f"{tool}-save")))]
+
+
+_OWNER = re.compile(r"--uid-owner (\d+)(?:-(\d+))?")
+
+
+def testable(lines: tuple[Line, ...]) -> list[Line]:
+    """Without the rules that no sidecar can test. Of a guard over several ranges of users (a user namespace with sub-UIDs) that
+    is every one but the range with the sidecar's own UID: it can send as nobody else.
+    """
+    owners = [_OWNER.search(line.spec) for line in lines if _why(line) == SENDING_EXEMPTION]
+    own = int(owners[0][1]) if owners and owners[0] else 0   # by mark it runs as the only user there is
+
+    def can_be_tested(line: Line) -> bool:
+        found = _OWNER.search(line.spec)
+        if _why(line) != SENDING_GUARD or found is None:
+            return _why(line) not in CANNOT_BE_TESTED
+        return int(found[1]) <= own <= int(found[2] or found[1])
+
+    return [line for line in lines if can_be_tested(line)]
 
 
 async def _delete_one(world: World, pod: str, tool: str, line: Line) -> str:
     """Delete one rule, look, put everything back. Returns what was missing, or nothing."""
     saved = await world.netns(pod, f"{tool}-save")
     trouble = []
-    if not await _is_open(world, pod):
+    if not await _within(OPEN_AGAIN_WITHIN_S, lambda: _until_open(world, pod, True)):
         return " (outbound was closed beforehand)"
     await world.netns(pod, f"{tool}-restore", "--noflush", text=f"*{line.table}\n-D {line.chain} {line.spec}\nCOMMIT\n")
     try:
-        if not await _within(NOTICED_WITHIN_S, lambda: _becomes(world, pod, is_ready=False)):
-            trouble.append("the pod stayed ready")
-        if not await _within(NOTICED_WITHIN_S, lambda: _closes(world, pod)):
-            trouble.append("outbound stayed open")
+        async def notice(wait: Callable[[], Awaitable[None]], otherwise: str) -> None:
+            if not await _within(NOTICED_WITHIN_S, wait):
+                trouble.append(otherwise)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notice, lambda: _becomes(world, pod, is_ready=False), "the pod stayed ready")
+            nursery.start_soon(notice, lambda: _until_open(world, pod, False), "outbound stayed open")
     finally:
         with trio.CancelScope(shield=True):
             await world.netns(pod, f"{tool}-restore", text=saved)
@@ -79,15 +107,13 @@ async def _becomes(world: World, pod: str, is_ready: bool) -> None:
     await world.kubelet.wait_until(pod, lambda found: found.is_ready == is_ready, math.inf)
 
 
-async def _closes(world: World, pod: str) -> None:
-    while True:   # the client's own start is pause enough
-        if not await _is_open(world, pod):
-            return
-
-
-async def _is_open(world: World, pod: str) -> bool:
+async def _until_open(world: World, pod: str, is_open: bool) -> None:
+    """Ask an approved host until it answers, or until it does not."""
     to = f"{HOSTS[API].addresses.ipv4}:80"
-    return bool((await world.ask(pod, "http", "GET", f"http://{API}/", "--to", to, "--timeout", "2"))["status"] == 200)
+    while True:   # the client's own start is pause enough
+        answer = await world.ask(pod, "http", "GET", f"http://{API}/", "--to", to, "--timeout", "2")
+        if (answer["status"] == 200) == is_open:
+            return
 
 
 def _spare(world: World) -> dict[str, object]:
@@ -103,8 +129,12 @@ def _spare(world: World) -> dict[str, object]:
 
 
 def _words(tool: str, line: Line) -> str:
-    why = line.spec.partition('--comment "')[2].partition('"')[0].removeprefix("bartizan: ")
-    return f"{'IPv6' if tool == 'ip6tables' else 'IPv4'}: {why}"
+    return f"{'IPv6' if tool == 'ip6tables' else 'IPv4'}: {_why(line)}"
+
+
+def _why(line: Line) -> str:
+    """The rule's comment, as it was before `iptables-save` quoted it."""
+    return line.spec.partition('--comment "')[2].partition('"')[0].replace("\\", "").removeprefix(PREFIX)
 
 
 CHECKS = (

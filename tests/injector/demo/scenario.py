@@ -15,7 +15,7 @@ import trio
 from injector.demo import images, settings
 from injector.demo.errors import DemoError
 from injector.demo.kubelet import Kubelet, Node
-from injector.demo.network import Network
+from injector.demo.network import Network, command
 from injector.demo.outside import HOSTS
 from injector.demo.tokens import TokenSigner
 

@@ -51,10 +51,10 @@ async def test_each_kind_becomes_files(tmp_path: Path) -> None:
 
 async def test_what_the_kubelet_lays_into_every_pod(tmp_path: Path) -> None:
     made = volumes(tmp_path)
-    await made.make(pod(), NOW)
+    await made.make(pod(hostAliases=[{"ip": "10.244.0.1", "hostnames": ["a.example", "b.example"]}]), NOW)
     resolv, hosts = (text(mount.source) for mount in made.system_mounts())
     assert "nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n" in resolv
-    assert "fd00:244::a\tweb-x2x4z\n" in hosts
+    assert "fd00:244::a\tweb-x2x4z\n10.244.0.1\ta.example b.example\n" in hosts
 
 
 async def test_a_changed_annotation_shows_in_its_file(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""`bartizan analyze FILE...`: what admission would refuse, found without a cluster by the very functions that it uses.
+
+What only other objects can tell is judged as far as they are among the files: egress entries once there is an EgressPolicy, pods once
+their namespace is labelled.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from injector import documents
+from injector.cli.manifests import Manifest, manifests_in, read_documents
+from injector.cluster import Cluster
+from injector.cluster.objects import TEMPLATES, Object, Pod
+from injector.compile.egress import Asker
+from injector.compile.mesh import mesh_settings
+from injector.decide import Refuse, decide
+from injector.findings import Finding
+from injector.patch import patch_pod
+from injector.review import coverage_problems
+from injector.settings import Settings
+from injector.validate import Invalid, Problem, annotation_problems, name_problems, read_policy
+from injector.yaml_text import YamlError
+from sidecar.model.errors import ConfigError
+
+EXIT_FINDINGS = 79
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bartizan analyze", description="Find mistakes in manifests, without a cluster.")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; - is standard input")
+    lines = analyze(parser.parse_args(argv).files)
+    for line in lines:
+        print(line)
+    return EXIT_FINDINGS if lines else 0
+
+
+def analyze(files: list[str]) -> list[str]:
+    """One line for each finding, in the order of files and objects."""
+    lines: list[str] = []
+    manifests: list[Manifest] = []
+    for file in files:
+        try:
+            found = [manifest for document in read_documents(file) for manifest in manifests_in(file, document)]
+        except YamlError as exc:
+            lines.append(_line(Finding.UNREADABLE, file, exc.line, exc.problem))
+        except ConfigError as exc:
+            lines.append(_line(Finding.UNREADABLE, file, 1, str(exc)))
+        else:
+            manifests += found
+    readable = [manifest for manifest in manifests if _is_readable(manifest)]
+    cluster = Cluster.of(_with_namespace(manifest.data) for manifest in readable)
+    for manifest in manifests:
+        try:
+            lines += _findings(manifest, cluster)
+        except ConfigError as exc:
+            lines.append(_line(Finding.INVALID, manifest.file, manifest.line(exc.where), str(exc)))
+    return list(dict.fromkeys(lines))
+
+
+def _is_readable(manifest: Manifest) -> bool:
+    try:
+        Cluster.of([_with_namespace(manifest.data)])
+    except ConfigError:
+        return False
+    return True
+
+
+def _with_namespace(data: Mapping[str, Any]) -> dict[str, Any]:
+    """As kubectl would apply it: without a namespace it is `default`."""
+    one = Object(data)
+    return {**data, "metadata": {**one.metadata, "namespace": one.namespace or "default"}}
+
+
+def _line(finding: Finding, file: str, line: int, text: str, name: str = "") -> str:
+    where = f"{name} {file}:{line}" if name else f"{file}:{line}"
+    return f"Error [{finding.code}] ({where}) {text}"
+
+
+def _findings(manifest: Manifest, cluster: Cluster) -> Iterator[str]:
+    one = Object(manifest.data)
+    name = manifest.name
+    if one.kind in ("EgressPolicy", "MeshPolicy"):
+        try:
+            read_policy(manifest.data)
+        except Invalid as exc:
+            for problem in exc.problems:
+                yield _line(Finding.INVALID, manifest.file, manifest.line(problem.path), problem.text, name)
+        return
+    for path, holder in ("", one), *_template(one):
+        for problem in name_problems(holder.annotations, holder.labels):
+            where = "annotations" if problem.source in holder.annotations else "labels"
+            yield _line(Finding.UNKNOWN_NAME, manifest.file, manifest.line(f"{path}metadata.{where}.{problem.source}"), str(problem), name)
+        if one.kind in ("Pod", *TEMPLATES):
+            for finding, problem in _annotations(holder, _pod(one), one.namespace or "default", cluster):
+                yield _line(finding, manifest.file, _annotation_line(manifest, path, holder, problem), str(problem), name)
+    if one.kind in ("Pod", *TEMPLATES):
+        for text in _refusals(_pod(one), one.namespace or "default", cluster):
+            yield _line(Finding.POD_REFUSED, manifest.file, manifest.line(_template_path(one) + "spec"), text, name)
+
+
+def _annotations(holder: Object, pod: Pod, namespace: str, cluster: Cluster) -> Iterator[tuple[Finding, Problem]]:
+    for problem in annotation_problems(holder.annotations):
+        yield Finding.INVALID, problem
+    if cluster.egress_policies:
+        for problem in coverage_problems(holder, Asker.of(pod, namespace, cluster), cluster):
+            yield Finding.NOT_APPROVED, problem
+
+
+def _refusals(pod: Pod, namespace: str, cluster: Cluster) -> Iterator[str]:
+    """Only where the namespace is known to be in the mesh; elsewhere such a pod is nobody's business."""
+    labels = cluster.namespace_labels(namespace)
+    if labels.get(documents.INJECTION) != "enabled":
+        return
+    mesh = mesh_settings(cluster.mesh_policies, namespace, pod.labels)
+    decision = decide(pod, namespace, labels, opt_out=mesh.opt_out, settings=Settings())
+    if isinstance(decision, Refuse):
+        yield from decision.reasons
+        return
+    bare = {**pod.data, "metadata": {**pod.metadata, "annotations": {}}}      # the annotations have been judged
+    try:
+        patch_pod(bare, namespace, Settings())
+    except Invalid as exc:
+        yield from map(str, exc.problems)
+
+
+def _pod(one: Object) -> Pod:
+    return one.template or Pod(one.data)
+
+
+def _template_path(one: Object) -> str:
+    return "".join(f"{step}." for step in TEMPLATES.get(one.kind, ()))
+
+
+def _template(one: Object) -> list[tuple[str, Object]]:
+    return [(_template_path(one), one.template)] if one.template is not None else []
+
+
+def _annotation_line(manifest: Manifest, path: str, holder: Object, problem: Problem) -> int:
+    """Lines inside an annotation count from the line below its key, where it is a block; else it is all on the key's line."""
+    line = manifest.line(f"{path}metadata.annotations.{problem.source}")
+    is_block = "\n" in str(holder.annotations.get(problem.source, ""))
+    return line + problem.line if is_block and problem.line else line

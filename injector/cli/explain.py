@@ -1,0 +1,28 @@
+"""`bartizan explain CODE`: what a code means and what to do; codes of refusals and of findings alike, by number or by name."""
+
+import argparse
+import difflib
+import sys
+
+from injector.findings import Finding
+from sidecar.model.reason import Reason
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bartizan explain", description="What a reason code means, and what to do.")
+    parser.add_argument("code", nargs="?", help="BZ0102, or identity-not-allowed; without it: all of them")
+    code = parser.parse_args(argv).code
+    known: list[Reason | Finding] = [*Reason, *Finding]
+    if code is None:
+        for one in known:
+            print(f"{one.code}  {one.token}")
+        return 0
+    found = {name: one for one in known for name in (one.code.lower(), one.token)}
+    match = found.get(code.lower())
+    if match is None:
+        near = difflib.get_close_matches(code.lower(), found, n=1, cutoff=0.5)
+        cure = f"did you mean {found[near[0]].code} {found[near[0]].token}?" if near else "`bartizan explain` lists them"
+        print(f"bartizan: there is no code {code!r}; {cure}", file=sys.stderr)
+        return 2
+    print(f"{match.code} {match.token}\n\ncause  {match.cause}\ncure   {match.cure}")
+    return 0

@@ -1,0 +1,84 @@
+"""`bartizan inject -f FILE`: manifests as the webhook would patch them, on standard output.
+
+Who runs it wants the injection, so the namespace's label is not asked. What admission would refuse is refused here, too.
+"""
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml  # noqa: TID251 -- the one writer of YAML
+
+from injector.cli.manifests import Manifest, manifests_in, read_documents
+from injector.cluster.objects import TEMPLATES, Object, Pod
+from injector.decide import Refuse, Skip, decide
+from injector.documents import INJECTION
+from injector.patch import patch_pod
+from injector.review import user_problems
+from injector.settings import Settings
+from injector.validate import Invalid, Problem
+from injector.yaml_text import YamlError
+from sidecar.model.errors import ConfigError
+from sidecar.model.snapshot import path_of
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bartizan inject", description="Print manifests as the webhook would patch them.")
+    parser.add_argument("-f", dest="file", required=True, metavar="FILE", help="YAML or JSON; - is standard input")
+    parser.add_argument("--settings", metavar="FILE", help="JSON: image, issuerUrl, streamUrl, roots, bypass; see injector/settings.py")
+    args = parser.parse_args(argv)
+    settings = read_settings(args.settings) if args.settings else Settings()
+    try:
+        manifests = [manifest for document in read_documents(args.file) for manifest in manifests_in(args.file, document)]
+        patched = [inject(manifest, settings) for manifest in manifests]
+    except YamlError as exc:
+        raise ConfigError(args.file, str(exc)) from exc
+    yaml.safe_dump_all(patched, sys.stdout, sort_keys=False, allow_unicode=True, explicit_start=True)
+    return 0
+
+
+def read_settings(path: str) -> Settings:
+    """The settings in a file. Raises ConfigError."""
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Settings)
+    except OSError as exc:
+        raise ConfigError(path, f"cannot be read: {exc.strerror}") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        where, problem = path_of(str(exc))
+        raise ConfigError(f"{path}: {where}" if where else path, problem) from exc
+
+
+def inject(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    """The object with our parts in its pod, or in its template; any other object as it is. Raises ConfigError."""
+    one = Object(manifest.data)
+    if one.kind not in ("Pod", *TEMPLATES):
+        return manifest.data
+    where = f"{manifest.file}:{manifest.line('')}: {manifest.name}"
+    namespace = one.namespace or "default"
+    template = one.template or Pod(one.data)
+    problems = [*user_problems(one), *(user_problems(template) if one.template is not None else ())]
+    decision = decide(template, namespace, {INJECTION: "enabled"}, opt_out=True, settings=settings)
+    if isinstance(decision, Refuse):
+        problems += [Problem("pod", reason) for reason in decision.reasons]
+    if problems:
+        raise ConfigError(where, str(Invalid(problems)))
+    if isinstance(decision, Skip):
+        return manifest.data
+    try:
+        patched = patch_pod(template.data, namespace, settings).value
+    except Invalid as exc:
+        raise ConfigError(where, str(exc)) from exc
+    path = TEMPLATES.get(one.kind)
+    return _replaced(manifest.data, path, patched) if path else patched
+
+
+def _replaced(data: dict[str, Any], path: tuple[str, ...], value: dict[str, Any]) -> dict[str, Any]:
+    copied = copy.deepcopy(data)
+    found = copied
+    for step in path[:-1]:
+        found = found[step]
+    found[path[-1]] = value
+    return copied

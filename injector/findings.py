@@ -1,0 +1,45 @@
+"""What `bartizan analyze` finds before anything runs: codes beside those of `sidecar/model/reason.py`, with cause and cure.
+
+Codes never change their meaning and are never used again.
+"""
+
+from enum import Enum
+
+
+class Finding(Enum):
+    """As a Reason: `code` for machines, `token` for people, `cause` and `cure` for `explain`."""
+
+    def __init__(self, code: str, token: str, cause: str, cure: str) -> None:
+        self.code = code
+        self.token = token
+        self.cause = cause
+        self.cure = cure
+
+    INVALID = (
+        "BZ0701", "document-invalid",
+        "An annotation or a policy cannot be read, or says something that is not valid. Admission refuses it.",
+        "The finding names line, field and the nearest valid word; `bartizan schema` prints what there is.",
+    )
+    UNKNOWN_NAME = (
+        "BZ0702", "unknown-name",
+        "An annotation or label under bartizan.dev is none that anybody reads.",
+        "Write the name that the finding suggests, or remove it.",
+    )
+    NOT_APPROVED = (
+        "BZ0703", "egress-not-approved",
+        "An entry of bartizan.dev/egress is approved by no EgressPolicy among the files. Admission refuses it.",
+        "Have an EgressPolicy approve it for this workload, or remove the entry.",
+    )
+    POD_REFUSED = (
+        "BZ0704", "pod-refused",
+        "The pod could get round its sidecar, or its containers cannot be patched. Admission refuses it.",
+        "Change what the finding names.",
+    )
+    UNREADABLE = (
+        "BZ0705", "file-unreadable",
+        "The file cannot be read, or is no plain YAML or JSON.",
+        "Mend the line that the finding names. Anchors, tags and merge keys are not read.",
+    )
+
+
+BY_CODE = {finding.code: finding for finding in Finding}

@@ -1,0 +1,103 @@
+"""One HTTP/1.1 downstream connection on memory streams, whose exchanges lead to upstreams that the test plays."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+
+import trio
+
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.message import RequestHead, ResponseHead
+from sidecar.proxy.forward import Upstream
+from sidecar.proxy.http import Decision, serve_http
+from sidecar.telemetry.access_log import Record
+from tests.helpers.runtime import NOW, Bench, bench
+from tests.helpers.streams import ROOM_BYTES, MemoryStream, stream_pair
+
+PERMIT = Permit("test")
+
+
+@dataclass
+class Server:
+    """Where exchanges go: `accept` is the test's end of the next connection, `made` all of the proxy's ends."""
+
+    room: int = ROOM_BYTES
+    made: list[MemoryStream] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._give, self._take = trio.open_memory_channel[MemoryStream](64)
+
+    async def connect(self) -> MemoryStream:
+        ours, theirs = stream_pair(self.room)
+        self.made.append(ours)
+        await self._give.send(theirs)
+        return ours
+
+    async def accept(self) -> MemoryStream:
+        return await self._take.receive()
+
+    def upstream(
+        self, key: Hashable = "server", *, is_mesh_peer: bool = False, adapt: Callable[[ResponseHead], ResponseHead] | None = None
+    ) -> Upstream:
+        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", adapt, is_mesh_peer)
+
+
+@dataclass
+class Downstream:
+    """
+    Args:
+        client: the test's end.
+        ours: the proxy's end.
+    """
+
+    bench: Bench
+    server: Server
+    client: MemoryStream
+    ours: MemoryStream
+    scope: trio.CancelScope
+
+    async def ask(self, text: bytes) -> None:
+        await self.client.send_all(text)
+
+
+def downstream(
+    nursery: trio.Nursery,
+    *,
+    decide: Callable[[RequestHead, Record], Awaitable[Decision]] | Denied | None = None,
+    room: int = ROOM_BYTES,
+    upstream_room: int = ROOM_BYTES,
+    is_mesh_peer: bool = False,
+    known: Bench | None = None,
+) -> Downstream:
+    """Begin to serve one connection.
+
+    Args:
+        decide: a decision function, or the one refusal; None: everything is permitted and goes to `server`.
+    """
+    server = Server(upstream_room)
+    client, ours = stream_pair(room)
+    made = Downstream(known or bench(nursery), server, client, ours, trio.CancelScope())
+
+    async def judge(request: RequestHead, record: Record) -> Decision:
+        if isinstance(decide, Denied):
+            return decide
+        return await decide(request, record) if decide else (PERMIT, server.upstream(is_mesh_peer=is_mesh_peer))
+
+    async def serve() -> None:
+        with made.scope:
+            try:
+                await serve_http(ours, made.bench.runtime, judge, lambda: Record(NOW, "outbound"))
+            finally:
+                ours.close()
+
+    nursery.start_soon(serve)
+    return made
+
+
+GET = b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+def post(length: int, body: bytes = b"", *fields: bytes) -> bytes:
+    """The head of a POST with a body of `length` bytes, and what of the body comes with it."""
+    lines = [b"POST / HTTP/1.1", b"host: a.test", b"content-length: %d" % length, *fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body

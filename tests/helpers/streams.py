@@ -1,0 +1,142 @@
+"""Streams in memory, for the virtual clock: with as much room as a test wants, and with TCP's bad manners.
+
+Closing while bytes wait unread resets the connection, and a reset takes away what the other end has not read yet: so a test sees
+it when a last word would be lost.
+"""
+
+import trio
+
+ROOM_BYTES = 65536
+
+
+class _Way:
+    """One direction: what was sent and not yet read."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.data = bytearray()
+        self.is_ended = False   # by its writer
+        self.is_cut = False     # by either
+        self.moved = trio.Event()
+
+    def tell(self) -> None:
+        self.moved.set()
+        self.moved = trio.Event()
+
+    def cut(self) -> None:
+        self.is_cut = True
+        self.data.clear()
+        self.tell()
+
+
+class MemoryStream(trio.abc.HalfCloseableStream):
+    """One end. `sent` counts what the other end had room for."""
+
+    def __init__(self, inwards: _Way, outwards: _Way) -> None:
+        self._in = inwards
+        self._out = outwards
+        self.is_closed = False
+        self.is_aborted = False
+        self.sent = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self.is_closed:
+                raise trio.ClosedResourceError
+            if self._in.is_cut:
+                raise trio.BrokenResourceError("reset")
+            if self._in.data:
+                piece = bytes(self._in.data[:max_bytes or ROOM_BYTES])
+                del self._in.data[:len(piece)]
+                self._in.tell()
+                return piece
+            if self._in.is_ended:
+                return b""
+            await self._in.moved.wait()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        rest = bytes(data)
+        while True:
+            if self.is_closed:
+                raise trio.ClosedResourceError
+            if self._out.is_cut:
+                raise trio.BrokenResourceError("reset")
+            piece = rest[:max(0, self._out.room - len(self._out.data))]
+            self._out.data += piece
+            self.sent += len(piece)
+            rest = rest[len(piece):]
+            if piece:
+                self._out.tell()
+            if not rest:
+                return
+            await self._out.moved.wait()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        while len(self._out.data) >= self._out.room:
+            await self._out.moved.wait()
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._out.is_cut:
+            raise trio.BrokenResourceError("reset")
+        self._out.is_ended = True
+        self._out.tell()
+
+    def close(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._in.data:
+            self._out.cut()
+        self._out.is_ended = True
+        self._out.tell()
+        self._in.cut()
+
+    def abort(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = self.is_aborted = True
+        self._out.cut()
+        self._in.cut()
+
+    async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    # -- for tests that play one end
+
+    async def read(self, count: int) -> bytes:
+        """Exactly `count` bytes."""
+        data = b""
+        while len(data) < count:
+            piece = await self.receive_some(count - len(data))
+            assert piece, f"the end came after {data!r}"
+            data += piece
+        return data
+
+    async def read_until(self, end: bytes = b"\r\n\r\n") -> bytes:
+        """Up to and with `end`."""
+        data = b""
+        while not data.endswith(end):
+            piece = await self.receive_some(1)
+            assert piece, f"the end came after {data!r}"
+            data += piece
+        return data
+
+    async def read_rest(self) -> bytes:
+        """Up to the end."""
+        data = b""
+        while piece := await self.receive_some():
+            data += piece
+        return data
+
+
+def stream_pair(room: int = ROOM_BYTES) -> tuple[MemoryStream, MemoryStream]:
+    """
+    Args:
+        room: bytes that each direction holds before its writer has to wait.
+    """
+    one, other = _Way(room), _Way(room)
+    return MemoryStream(one, other), MemoryStream(other, one)

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from injector.cli.analyze import EXIT_FINDINGS, analyze, main
+
+CLEAN = """\
+kind: Namespace
+apiVersion: v1
+metadata: {name: shop, labels: {bartizan.dev/injection: enabled}}
+---
+apiVersion: bartizan.dev/v1alpha1
+kind: EgressPolicy
+metadata: {name: partners}
+spec:
+  subjects: [{namespace: shop}]
+  hosts: [{host: "*.partner.example"}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: orders
+  namespace: shop
+  annotations:
+    bartizan.dev/routes: |
+      - name: read
+        port: 8080
+        allow: [{serviceAccount: web}]
+spec:
+  template:
+    metadata:
+      annotations:
+        bartizan.dev/egress: '[{host: api.partner.example}]'
+    spec:
+      containers: [{name: app}]
+"""
+
+
+def _analyze(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    return [line.replace(str(path), "FILE") for line in analyze([str(path)])]
+
+
+def test_nothing_is_found_in_what_admission_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(CLEAN)
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line"),
+    [
+        ("port: 8080", "prot: 8080",
+         'Error [BZ0701] (Deployment orders.shop FILE:20) bartizan.dev/routes: line 2: unknown field "prot" in [0]; did you mean "port"?'),
+        ("bartizan.dev/routes", "bartizan.dev/rotues",
+         "Error [BZ0702] (Deployment orders.shop FILE:18) bartizan.dev/rotues: there is no such annotation; "
+         'did you mean "bartizan.dev/routes"?'),
+        ("host: api.partner.example", "host: api.other.example",
+         'Error [BZ0703] (Deployment orders.shop FILE:26) bartizan.dev/egress: no EgressPolicy approves host "api.other.example" '
+         "for service account default of namespace shop; have one approve it, or remove the entry"),
+        ("{name: app}", "{name: app, securityContext: {privileged: true}}",
+         "Error [BZ0704] (Deployment orders.shop FILE:27) "
+         "container app is privileged and could undo the interception; remove securityContext.privileged"),
+        ("{name: app}", "{name: app, livenessProbe: {httpGet: {port: 15021}}}",
+         "Error [BZ0704] (Deployment orders.shop FILE:27) "
+         "container app: livenessProbe asks port 15021, the sidecar's; ask the application's"),
+        ("hosts: [", "hots: [", 'Error [BZ0701] (EgressPolicy partners FILE:10) unknown field "hots" in spec; did you mean "hosts"?'),
+        ('"*.partner.example"', '"*"',
+         "Error [BZ0701] (EgressPolicy partners FILE:10) spec.hosts[0].host: '*' is no host name; "
+         "a wildcard is one star for whole labels at the front: *.example.com"),
+        ("injection: enabled", "injection: on",
+         'Error [BZ0702] (Namespace shop FILE:3) bartizan.dev/injection: "on" is not valid; known here: disabled, enabled'),
+        ("kind: Namespace", "kind: &a Namespace",
+         "Error [BZ0705] (FILE:1) anchors and aliases (& and *) are not read; write the value out"),
+    ],
+)
+def test_a_finding_names_code_object_file_and_line(right: str, wrong: str, line: str, tmp_path: Path) -> None:
+    assert right in CLEAN
+    assert line in _analyze(tmp_path, CLEAN.replace(right, wrong))
+
+
+def test_findings_have_their_own_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "nowhere.yaml")]) == EXIT_FINDINGS == 79
+    assert "BZ0705" in capsys.readouterr().out
+
+
+def test_one_malformed_object_hides_no_other(tmp_path: Path) -> None:
+    lines = _analyze(tmp_path, CLEAN.replace("port: 8080", "prot: 8080") + "---\nkind: Pod\nmetadata: {name: p, labels: 3}\n")
+    assert len(lines) == 2
+    assert "BZ0701" in lines[0]
+    assert "metadata.labels" in lines[1]
+
+
+def test_what_other_objects_decide_is_not_guessed(tmp_path: Path) -> None:
+    deployment = CLEAN.split("---\n")[2].replace("{name: app}", "{name: app, securityContext: {privileged: true}}")
+    assert _analyze(tmp_path, deployment) == []

@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from injector.cli.inject import main
+from injector.patch import patch_pod
+from injector.settings import Settings
+from sidecar.model.errors import ConfigError
+from tests.injector.pods import container, namespace, pod
+
+
+def _inject(tmp_path: Path, capsys: pytest.CaptureFixture[str], *objects: dict[str, Any], **settings: str) -> list[dict[str, Any]]:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump_all(objects))
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    assert main(["-f", str(path), "--settings", str(tmp_path / "settings.json")]) == 0
+    return list(yaml.safe_load_all(capsys.readouterr().out))
+
+
+def _deployment(template: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "Deployment", "metadata": {"name": "orders", "namespace": "shop"}, "spec": {"replicas": 2, "template": template}}
+
+
+def test_templates_and_pods_are_patched_and_the_rest_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = {**pod(), "metadata": {**pod()["metadata"], "namespace": "shop"}}
+    found = _inject(tmp_path, capsys, namespace(), _deployment(pod()), bare, image="registry.example/bartizan:1")
+    settings = Settings(image="registry.example/bartizan:1")
+    assert found == [
+        namespace(), _deployment(patch_pod(pod(), "shop", settings).value), patch_pod(bare, "shop", settings).value,
+    ]
+
+
+def test_injecting_twice_is_injecting_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    once = _inject(tmp_path, capsys, _deployment(pod()))
+    assert _inject(tmp_path, capsys, *once) == once
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (pod(hostNetwork=True), "hostNetwork"), (pod(containers=[container(name="bartizan-sidecar")]), "rename it"),
+        (pod(initContainers=[container(name="bartizan-sidecar")]), "name is ours"),
+    ],
+)
+def test_what_admission_would_refuse_is_refused(
+    data: dict[str, Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        _inject(tmp_path, capsys, _deployment(data))
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "settings"), ('{"bypas": 1}', "bypas"), ('{"mark": 0}', "mark")])
+def test_settings_are_judged(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        main(["-f", "x", "--settings", str(tmp_path / "settings.json")])
+
+
+def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="line"):
+        main(["-f", str(tmp_path / "x.yaml")])

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from injector.compile.last_good import LastGood
+from injector.documents import ROUTES, RouteRule
+from injector.validate import read_routes
+from sidecar.model.errors import ConfigError
+
+
+def _merge(store: LastGood, text: str, workload: str = "w") -> dict[str, int | None]:
+    rules = store.merge(workload, ROUTES, read_routes(text), lambda data: msgspec.convert(data, RouteRule))
+    return {name: rule.port for name, rule in rules.items()}
+
+
+def test_a_broken_rule_keeps_its_previous_version_and_the_others_go_on() -> None:
+    store = LastGood()
+    assert _merge(store, "- {name: a, allow: [], port: 1}\n- {name: b, allow: [], port: 1}") == {"a": 1, "b": 1}
+    assert _merge(store, "- {name: a, allow: [], prot: 2}\n- {name: b, allow: [], port: 2}") == {"a": 1, "b": 2}
+    assert _merge(store, "- {name: a, allow: [], prot: 3}\n- {name: c, alow: []}") == {"a": 1}
+    assert _merge(store, "{ not a list") == {"a": 1}
+    assert _merge(store, "[]") == {}
+    assert _merge(store, "- {name: a, allow: [], prot: 3}") == {}
+
+
+def test_workloads_do_not_share() -> None:
+    store = LastGood()
+    _merge(store, "- {name: a, allow: [], port: 1}", "one")
+    assert _merge(store, "{", "other") == {}
+
+
+def test_an_annotation_that_is_gone_is_forgotten() -> None:
+    store = LastGood()
+    _merge(store, "- {name: a, allow: []}")
+    store.forget("w", ROUTES)
+    assert _merge(store, "{") == {}
+
+
+def test_a_restart_remembers(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = LastGood.load(path)
+    _merge(store, "- {name: a, allow: [{serviceAccount: web}], port: 1}")
+    store.save()
+    assert _merge(LastGood.load(path), "{") == {"a": 1}
+    assert [one.name for one in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_what_another_version_wrote_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text('{"w": {"bartizan.dev/routes": {"a": {"name": "a", "newField": 1}}}}')
+    assert _merge(LastGood.load(path), "{") == {}
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="delete it"):
+        LastGood.load(path)

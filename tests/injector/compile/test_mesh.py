@@ -1,0 +1,33 @@
+from injector.cluster import Cluster
+from injector.compile.mesh import MeshSettings, mesh_settings
+from tests.injector.pods import mesh_policy
+
+
+def _settings(*policies: dict[str, object], namespace: str = "shop", **labels: str) -> MeshSettings:
+    return mesh_settings(Cluster.of(policies).mesh_policies, namespace, labels)
+
+
+def test_without_a_policy_everything_is_strict() -> None:
+    assert _settings() == MeshSettings()
+    assert MeshSettings().mtls.mode == "strict"
+    assert MeshSettings().opt_out is False
+
+
+def test_the_most_specific_policy_decides_each_setting_alone() -> None:
+    policies = (
+        mesh_policy("a-everywhere", withoutRoutes="nothing", resolvers=["10.96.0.10"], clusterRanges=["10.0.0.0/8"]),
+        mesh_policy("b-namespace", selector={"namespaces": ["shop"]}, withoutRoutes="mesh"),
+        mesh_policy("c-labels", selector={"matchLabels": {"app": "x"}}, optOut=True),
+        mesh_policy("d-labels", selector={"matchLabels": {"app": "x", "tier": "y"}}, optOut=False, resolvers=["10.96.0.11"]),
+    )
+    assert _settings(*policies, namespace="other").without_routes == "nothing"
+    assert _settings(*policies).without_routes == "mesh"
+    assert _settings(*policies).resolvers == ("10.96.0.10",)
+    assert _settings(*policies, app="x").opt_out is True
+    settled = _settings(*policies, app="x", tier="y")
+    assert (settled.opt_out, settled.resolvers, settled.cluster_ranges) == (False, ("10.96.0.11",), ("10.0.0.0/8",))
+
+
+def test_of_equals_the_first_by_name_decides() -> None:
+    policies = mesh_policy("b", withoutRoutes="nothing"), mesh_policy("a", withoutRoutes="mesh")
+    assert _settings(*policies).without_routes == "mesh"

@@ -1,0 +1,94 @@
+"""The whole world, brought up for real: however its command ends, nothing stays; kept, it can be entered and ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from injector.demo import kept
+from injector.demo.errors import DemoError
+from injector.demo.modes import detect
+
+pytestmark = pytest.mark.netns
+ROOT = Path(__file__).parents[3]
+DEMO = [sys.executable, "-m", "injector.cli.main", "demo"]
+
+
+@pytest.fixture(autouse=True)
+def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A state folder of the test's own, so that no other world is taken for ours and ended."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    try:
+        detect(os.geteuid() == 0)
+    except DemoError as exc:
+        pytest.skip(str(exc))
+
+
+def demo(*words: str, status: int = 0) -> str:
+    done = subprocess.run([*DEMO, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def assert_gone(pid: int, started: int | None) -> None:
+    end = time.monotonic() + 5
+    while kept.start_time(pid) == started:
+        assert time.monotonic() < end, f"process {pid} of the world is still there"
+        os.sched_yield()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_however_the_command_ends(number: signal.Signals) -> None:
+    with subprocess.Popen([*DEMO], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as command:
+        assert command.stdout is not None
+        for line in command.stdout:
+            if "outside world are up" in line:
+                break
+        (namespaces,) = children(command.pid)
+        (first,) = children(namespaces)
+        started = kept.start_time(first)
+        assert started is not None
+        command.send_signal(number)
+        status = command.wait(10)
+    assert status == (130 if number == signal.SIGINT else -number)
+    assert_gone(first, started)   # the first process of the PID namespace: the kernel has ended the others before
+
+
+@pytest.fixture
+def world() -> Iterator[kept.Kept]:
+    demo("--keep", "--no-checks")
+    found = kept.recall(kept.state_file())
+    assert found is not None
+    yield found
+    kept.end(kept.state_file())
+
+
+def test_a_kept_world_is_entered_as_the_application_and_ended(world: kept.Kept) -> None:
+    uid = "1000" if world.mode != "user-single" else "0"
+    assert demo("exec", "web", "--", "sh", "-c", "id -u; grep NoNewPrivs /proc/self/status").split() == [uid, "NoNewPrivs:", "1"]
+    demo("exec", "web", "--", "sh", "-c", "exit 7", status=7)
+    demo("exec", "nobody", "--", "true", status=1)
+    demo("exec", "web", "--", "ls", "/run/world", status=2)   # the world's keys are nowhere in a container
+    ask = "import urllib.request as u; print(u.urlopen('http://orders/orders/1').read().decode())"
+    seen = json.loads(demo("exec", "web", "--", "python3", "-c", ask))
+    assert dict(seen["headers"])["x-bartizan-tls"] == "TLSv1.3"
+    demo("--stop")
+    assert_gone(world.pid, world.started)
+    demo("--stop", status=1)
+
+
+def test_a_new_run_ends_the_earlier_one(world: kept.Kept) -> None:
+    out = demo("--keep", "--no-checks")
+    assert "ended the earlier world" in out
+    assert_gone(world.pid, world.started)
+    assert kept.recall(kept.state_file()) != world

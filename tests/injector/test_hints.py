@@ -1,0 +1,51 @@
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from injector.hints import explain, join, nearest
+from sidecar.model.snapshot import Value
+
+
+class Inner(Value, frozen=True):
+    colour: Literal["red", "green"] = "red"
+    count: int = 0
+
+
+class Outer(Value, frozen=True):
+    name: str
+    inner: Inner | None = None
+    many: tuple[Inner, ...] = ()
+    named: dict[str, Inner] = msgspec.field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "text"),
+    [
+        ({"name": "a", "iner": {}}, "[3].iner", 'unknown field "iner" in [3]; did you mean "inner"?'),
+        ({"name": "a", "inner": {"color": 1}}, "[3].inner.color", 'unknown field "color" in [3].inner; did you mean "colour"?'),
+        ({"name": "a", "many": [{}, {"cuont": 1}]}, "[3].many[1].cuont", 'unknown field "cuont" in [3].many[1]; did you mean "count"?'),
+        ({"name": "a", "named": {"x": {"cuont": 1}}}, "[3].named[...].cuont",
+         'unknown field "cuont" in [3].named[...]; did you mean "count"?'),
+        ({"name": "a", "inner": {"colour": "gren"}}, "[3].inner.colour", '[3].inner.colour: "gren" is not valid; did you mean "green"?'),
+        ({}, "[3]", 'the field "name" is missing in [3]'),
+        ({"name": 3}, "[3].name", "[3].name: expected str, got int"),
+        (3, "[3]", "[3]: expected object, got int"),
+    ],
+)
+def test_a_refusal_in_a_users_words(data: Any, path: str, text: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(data, Outer)
+    assert explain(caught.value, Outer, "[3]") == (path, text)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("tiemouts", '; did you mean "timeouts"?'), ("Name", '; did you mean "name"?'), ("zzzz", "; known here: name, timeouts")],
+)
+def test_the_nearest_word(word: str, hint: str) -> None:
+    assert nearest(word, ("timeouts", "name")) == hint
+
+
+def test_paths_join() -> None:
+    assert [join("", "a"), join("a", "b"), join("a", "[0]"), join("a", "")] == ["a", "a.b", "a[0]", "a"]
