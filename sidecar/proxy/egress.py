@@ -17,7 +17,7 @@ from functools import partial
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- a type only
 
-from sidecar.model.address import Address, canonical
+from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
 from sidecar.model.message import RequestHead, ResponseHead
@@ -135,7 +135,7 @@ async def _originate(
 ) -> TlsStream:
     """A TLS connection whose certificate is for `host`; verified before this returns, so before a byte is sent."""
     sock = await _dial(addresses, settings.port, runtime)
-    stream = TlsStream(context, sock, is_server=False, server_name=None if _is_address(host) else host)
+    stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host) else host)
     try:
         await stream.handshake(NotVerified)
         verify_host(stream.connection, host)
@@ -144,14 +144,6 @@ async def _originate(
         raise
     record.tls = stream.connection.get_protocol_version_name()
     return stream
-
-
-def _is_address(host: str) -> bool:
-    try:
-        canonical(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 async def _dial(addresses: Sequence[str], port: int, runtime: Runtime) -> socket.socket:
