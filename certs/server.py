@@ -14,7 +14,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import Name, Value, path_of
+from sidecar.model.value import Name, Value, from_json
 from sidecar.net.clock import wall_clock
 from sidecar.net.service import serve_https
 from sidecar.net.tls_context import ServerCredentials
@@ -64,10 +64,7 @@ class IssuerConfig(Value, frozen=True):
 
 def parse_config(data: bytes) -> IssuerConfig:
     """The configuration that the JSON text holds, or ConfigError."""
-    try:
-        return msgspec.json.decode(data, type=IssuerConfig)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(*path_of(str(exc))) from exc
+    return from_json(data, IssuerConfig)
 
 
 class OwnCertificate:

@@ -30,6 +30,14 @@ def canonical(text: str) -> IpAddress:
     return mapped if mapped is not None else ip
 
 
+def is_address(text: str) -> bool:
+    try:
+        canonical(text)
+    except ValueError:
+        return False
+    return True
+
+
 def server_address(text: str) -> Address:
     """`10.96.0.10`, `10.96.0.10:5353`, `fd00::a`, `[fd00::a]:5353`; port 53 where none is given. ValueError if it is none."""
     match = _WITH_PORT.fullmatch(text)

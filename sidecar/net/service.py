@@ -21,7 +21,7 @@ from .dial import Dialer
 from .http1 import Http1Connection
 from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream
-from .tls_context import Credentials, ServerCredentials, https_client, https_server
+from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
 from .verify import peer_of, verify_host
 
@@ -111,19 +111,20 @@ async def serve_https(
         max_body_bytes: see `serve_calls`.
     """
     listener = listen_tcp(host, port)
-    current: list[tuple[ServerCredentials, object]] = []
+    built: tuple[ServerCredentials, Context] | None = None
 
     async def connection(sock: socket.socket) -> None:
-        now = credentials()
-        if not current or current[0][0] is not now:
-            current[:] = [(now, https_server(now))]
+        nonlocal built
+        current = credentials()
+        if built is None or built[0] is not current:
+            built = current, https_server(current)
         remote = str(canonical(sock.getpeername()[0]))
-        stream = TlsStream(current[0][1], sock, is_server=True)  # type: ignore[arg-type]
+        stream = TlsStream(built[1], sock, is_server=True)
         try:
             with Deadline() as deadline:
                 deadline.downstream("handshake", HANDSHAKE_S)
                 await stream.handshake(TlsRejected)
-                demanded = now.client_roots is not None
+                demanded = current.client_roots is not None
                 peer = peer_of(stream.connection, trust_domain, TlsRejected) if demanded else None
                 await serve_calls(stream, handler, deadline, remote=remote, peer=peer, max_body_bytes=max_body_bytes)
         except (PeerError, DownstreamGone):

@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-from sidecar.model.address import Address, canonical, is_special, server_address
+from sidecar.model.address import Address, canonical, is_address, is_special, server_address
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -62,3 +62,11 @@ def test_server_address(text: str, expected: Address) -> None:
 def test_what_is_no_server_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|port"):
         server_address(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("10.0.0.1", True), ("fd00::1", True), ("::ffff:10.0.0.1", True), ("fe80::1%eth0", True),
+    ("[fd00::1]", False), ("10.0.0.1:80", False), ("10.1", False), ("example.com", False), ("", False),
+])
+def test_is_address(text: str, expected: bool) -> None:
+    assert is_address(text) is expected
