@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import Name, Port, Value, path_of
+from sidecar.model.value import Name, Port, Value, from_json
 
 
 class InjectorConfig(Value, frozen=True):
@@ -37,7 +36,4 @@ class InjectorConfig(Value, frozen=True):
 
 def parse_config(data: bytes) -> InjectorConfig:
     """The configuration that the JSON text holds, or ConfigError."""
-    try:
-        return msgspec.json.decode(data, type=InjectorConfig)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(*path_of(str(exc))) from exc
+    return from_json(data, InjectorConfig)

@@ -31,7 +31,7 @@ from .cluster.directory import Directory
 from .compile import compile_workload
 from .compile.last_good import LastGood
 from .config import InjectorConfig, parse_config
-from .review import review
+from .review import MAX_BODY_BYTES, review
 from .settings import Settings
 from .stream import Stream
 
@@ -104,7 +104,7 @@ async def serve(config: InjectorConfig) -> None:
         nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_papers)
         current: Callable[[], ServerCredentials] = partial(papers.__getitem__, False)
         await nursery.start(partial(
-            serve_https, config.address, config.webhook_port, current, webhook.answer, tally=tally))
+            serve_https, config.address, config.webhook_port, current, webhook.answer, max_body_bytes=MAX_BODY_BYTES, tally=tally))
         current = partial(papers.__getitem__, True)
         await nursery.start(partial(
             serve_https, config.address, config.stream_port, current, stream.answer,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from sidecar.model.snapshot import Name, Value
+from sidecar.model.value import Name, Value
 
 
 def _resources() -> dict[str, dict[str, str]]:

@@ -24,8 +24,8 @@ from typing import Literal, NamedTuple
 
 from .model import ports
 from .model.errors import MeshError
+from .model.ports import Family
 
-Family = Literal[4, 6]
 PREFIX = "bartizan: "  # in the comment: how we know our own rules from everybody else's
 
 # Why each rule is there: its comment, and its name in the sidecar's verdict.

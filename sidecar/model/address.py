@@ -31,9 +31,8 @@ def canonical(text: str) -> IpAddress:
 
 
 def is_address(text: str) -> bool:
-    """Whether a host is an IP address, bare or in brackets, and no name."""
     try:
-        canonical(text.strip("[]"))
+        canonical(text)
     except ValueError:
         return False
     return True

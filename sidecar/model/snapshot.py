@@ -1,11 +1,11 @@
 """The snapshot: everything one workload's sidecar needs to know about the mesh, in one immutable value.
 
 The compiler (`injector/compile`) writes it, the stream carries it as JSON, the sidecar takes it whole or not at all. It holds
-no Kubernetes object and no YAML. Names are those of the JSON form (camelCase there). Unknown fields are refused, so that two
-versions cannot silently disagree about a rule.
+no Kubernetes object and no YAML.
 """
 
 import hashlib
+import ipaddress
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,14 +13,7 @@ import msgspec
 from . import identity
 from .address import canonical, server_address
 from .errors import ConfigError
-
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
-
-
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """Base of all configuration structs."""
-
+from .value import Name, Port, Value, from_json
 
 # -- who this is
 
@@ -100,7 +93,7 @@ class Inbound(Value, frozen=True):
     permissive_until: float | None = None
     routes: tuple[Route, ...] | None = None
     without_routes: Literal["mesh", "nothing"] = "mesh"
-    ports: dict[int, Literal["http", "opaque"]] = {}
+    ports: dict[int, Literal["http", "opaque"]] = {}  # noqa: RUF012 -- msgspec copies it for each value
 
 
 # -- what leaves
@@ -208,6 +201,7 @@ class Snapshot(Value, frozen=True):
 
 def _check(snapshot: Snapshot) -> None:
     """What types cannot say."""
+
     def address(where: str, text: str) -> None:
         try:
             if str(canonical(text)) != text:
@@ -216,8 +210,6 @@ def _check(snapshot: Snapshot) -> None:
             raise ConfigError(where, f"{text!r} is no IP address") from exc
 
     def network(where: str, text: str) -> None:
-        import ipaddress  # cold
-
         try:
             ipaddress.ip_network(text)
         except ValueError as exc:
@@ -258,18 +250,9 @@ def _check(snapshot: Snapshot) -> None:
         network(f"outbound.clusterRanges[{i}]", text)
 
 
-def path_of(message: str) -> tuple[str, str]:
-    """Split msgspec's `problem - at `$.a.b[0]`` into (a.b[0], problem)."""
-    problem, _, where = message.partition(" - at `$")
-    return where.rstrip("`").lstrip("."), problem
-
-
 def parse_snapshot(data: bytes) -> Snapshot:
     """The snapshot that the JSON text `data` holds: complete and valid, or ConfigError."""
-    try:
-        snapshot = msgspec.json.decode(data, type=Snapshot)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(*path_of(str(exc))) from exc
+    snapshot = from_json(data, Snapshot)
     _check(snapshot)
     return snapshot
 

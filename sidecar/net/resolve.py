@@ -28,8 +28,6 @@ TTL_CEILING_S = 300.0
 NEGATIVE_S = 5.0
 MAX_NAMES = 4096
 
-_SO_MARK = 36
-
 
 class Known(NamedTuple):
     addresses: tuple[str, ...]
@@ -104,7 +102,7 @@ class Resolver:
         """One query over UDP, over TCP if the answer was truncated. The caller sets the deadline."""
         with trio.socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             if self._mark is not None:
-                sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, self._mark)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             await sock.connect((server.host, server.port))
             await sock.send(query.to_wire())
             while True:

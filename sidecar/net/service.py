@@ -23,14 +23,14 @@ from .dial import Dialer
 from .http1 import Http1Connection
 from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream, linger
-from .tls_context import Credentials, ServerCredentials, https_client, https_server
+from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
 from .verify import peer_of, verify_host
 
 HANDSHAKE_S = 10.0
 REQUEST_S = 15.0
 ANSWER_S = 60.0
-MAX_BODY_BYTES = 8 << 20
+MAX_ANSWER_BYTES = 8 << 20
 _TARGET = re.compile(r"/[!-~]*")
 
 
@@ -41,9 +41,13 @@ async def serve_calls(
     *,
     remote: str = "",
     peer: Peer | None = None,
-    max_body_bytes: int = MAX_BODY_BYTES,
+    max_body_bytes: int = 0,
 ) -> None:
-    """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection)."""
+    """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection).
+
+    Args:
+        max_body_bytes: of a request. Bodies are held whole before anybody has looked at the caller, so none is the default.
+    """
     connection = Http1Connection(stream, is_server=True)
     while True:
         deadline.downstream("request", REQUEST_S)
@@ -63,7 +67,7 @@ async def serve_calls(
         await _send_answer(connection, answer, close=request.is_last, has_body=request.method != b"HEAD")
         if request.is_last:
             return
-    await linger(stream, 2 * max_body_bytes)
+    await linger(stream)
 
 
 async def _read_call(
@@ -99,6 +103,7 @@ async def serve_https(
     handler: Handler,
     *,
     trust_domain: str = "",
+    max_body_bytes: int = 0,
     tally: Tally | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -107,23 +112,25 @@ async def serve_https(
     Args:
         credentials: asked for each connection, so that a renewed certificate counts at once.
         trust_domain: of the client's SVID, where the credentials demand one.
+        max_body_bytes: see `serve_calls`.
     """
     listener = listen_tcp(host, port)
-    current: list[tuple[ServerCredentials, object]] = []
+    built: tuple[ServerCredentials, Context] | None = None
 
     async def connection(sock: socket.socket) -> None:
-        now = credentials()
-        if not current or current[0][0] is not now:
-            current[:] = [(now, https_server(now))]
+        nonlocal built
+        current = credentials()
+        if built is None or built[0] is not current:
+            built = current, https_server(current)
         remote = str(canonical(sock.getpeername()[0]))
-        stream = TlsStream(current[0][1], sock, is_server=True)  # type: ignore[arg-type]
+        stream = TlsStream(built[1], sock, is_server=True)
         try:
             with Deadline() as deadline:
                 deadline.downstream("handshake", HANDSHAKE_S)
                 await stream.handshake(TlsRejected)
-                demanded = now.client_roots is not None
+                demanded = current.client_roots is not None
                 peer = peer_of(stream.connection, trust_domain, TlsRejected) if demanded else None
-                await serve_calls(stream, handler, deadline, remote=remote, peer=peer)
+                await serve_calls(stream, handler, deadline, remote=remote, peer=peer, max_body_bytes=max_body_bytes)
         except (PeerError, DownstreamGone):
             pass  # a client that goes away or talks nonsense is its own business
         finally:
@@ -200,7 +207,7 @@ async def _ask(
     text = bytearray()
     while piece := await connection.read_body():
         text += piece
-        if len(text) > MAX_BODY_BYTES:
+        if len(text) > MAX_ANSWER_BYTES:
             raise BadResponse("the answer is too large")
     kind = next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"), "")
     return Answer(response.status, bytes(text), kind)

@@ -23,6 +23,7 @@ ALPN_HTTP1 = b"bartizan/h1"
 ALPN_TCP = b"bartizan/tcp"
 MESH_ALPN = (ALPN_HTTP1, ALPN_TCP)
 
+Context = SSL.Context
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 # TLS 1.2 suites with forward secrecy and AEAD only (RFC 9325 s4.2); 1.3 has no others.
@@ -60,7 +61,7 @@ class ServerCredentials:
     client_roots: Sequence[x509.Certificate] | None = None
 
 
-def _context(method: int, minimum: int) -> SSL.Context:
+def _context(method: int, minimum: int) -> Context:
     context = SSL.Context(method)
     context.set_min_proto_version(minimum)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
@@ -72,14 +73,14 @@ def _context(method: int, minimum: int) -> SSL.Context:
     return context
 
 
-def _identify(context: SSL.Context, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:
+def _identify(context: Context, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:
     context.use_certificate(chain[0])
     for certificate in chain[1:]:
         context.add_extra_chain_cert(certificate)
     context.use_privatekey(key)
 
 
-def _trust(context: SSL.Context, roots: Sequence[x509.Certificate]) -> None:
+def _trust(context: Context, roots: Sequence[x509.Certificate]) -> None:
     store = context.get_cert_store()
     assert store is not None
     for root in roots:
@@ -91,7 +92,7 @@ def _accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_
     return bool(is_ok)
 
 
-def mesh_server(credentials: Credentials) -> SSL.Context:
+def mesh_server(credentials: Credentials) -> Context:
     context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_3_VERSION)
     _identify(context, credentials.chain, credentials.key)
     _trust(context, credentials.roots)
@@ -107,7 +108,7 @@ def mesh_server(credentials: Credentials) -> SSL.Context:
     return context
 
 
-def mesh_client(credentials: Credentials, alpn: bytes) -> SSL.Context:
+def mesh_client(credentials: Credentials, alpn: bytes) -> Context:
     context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION)
     _identify(context, credentials.chain, credentials.key)
     _trust(context, credentials.roots)
@@ -116,7 +117,7 @@ def mesh_client(credentials: Credentials, alpn: bytes) -> SSL.Context:
     return context
 
 
-def https_server(credentials: ServerCredentials) -> SSL.Context:
+def https_server(credentials: ServerCredentials) -> Context:
     context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_2_VERSION)
     _identify(context, credentials.chain, credentials.key)
     if credentials.client_roots is not None:
@@ -125,7 +126,7 @@ def https_server(credentials: ServerCredentials) -> SSL.Context:
     return context
 
 
-def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | None = None) -> SSL.Context:
+def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | None = None) -> Context:
     context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION)
     _trust(context, roots)
     if credentials is not None:
@@ -135,7 +136,7 @@ def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | N
     return context
 
 
-def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None) -> SSL.Context:
+def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None) -> Context:
     """For external hosts.
 
     Args:

@@ -1,6 +1,6 @@
 """What enters the pod, step by step. Nothing is forwarded without a Permit, and only the judge makes one.
 
-    1  where was it going?      the kernel's word; never one of our own ports, never a connection that was not redirected
+    1  where was it going?      the kernel's word: to this pod, never to one of our own ports, never without the redirect
     2  what does it speak?      mesh mTLS by ALPN; else plaintext, refused in strict mode before a byte of it is taken
     3  who is it?               handshake, chain, exactly one SPIFFE ID
     4  may it?                  per request (HTTP/1.1), per connection and again at each change (TCP)
@@ -58,7 +58,7 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         with Deadline() as deadline:
             await serve_calls(SocketStream(sock), own_endpoints[to.port], deadline, remote=source)
         return
-    if to is None or to.port in ports.OWN:
+    if to is None or to.port in ports.OWN or to.port == sock.getsockname()[1]:
         record.refuse(Reason.OWN_PORT)
         runtime.tell(record)
         return
@@ -66,6 +66,8 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
     try:
         if rules is None:
             raise Unavailable(Reason.NO_SNAPSHOT)
+        if not _is_this_pod(to, rules):
+            raise Unavailable(Reason.OWN_PORT, f"{to.host} is no address by which others know this pod")
         with Deadline() as deadline:                                                            # 2
             deadline.downstream("first bytes", DETECT_S)
             hello = await peek(sock, _first_bytes)
@@ -78,6 +80,12 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         runtime.tell(record)
     except OSError:
         pass    # the peer reset before it had said anything
+
+
+def _is_this_pod(to: Address, rules: Rules) -> bool:
+    """Listeners on the loopback are private, and we are nobody's router: a packet for others that is sent our way ends here."""
+    addresses = rules.snapshot.workload.addresses
+    return not canonical(to.host).is_loopback and (not addresses or to.host in addresses)
 
 
 def _first_bytes(data: bytes) -> ClientHello | Detected | None:
@@ -152,10 +160,14 @@ def _judge(peer: Peer | None, request: RequestHead | None, to: Address, runtime:
         return Denied(Reason.NO_SNAPSHOT)
     if peer is not None and peer.not_after <= runtime.wall():
         return Denied(Reason.PEER_NOT_VERIFIED, detail="the peer's certificate has ended since it connected")
-    return authorize(
+    inbound = rules.snapshot.inbound
+    judged = authorize(
         peer.identity if peer else None, request, to.port,
-        inbound=rules.snapshot.inbound, table=rules.routes, trust_domain=rules.trust_domain, now=runtime.wall(),
+        inbound=inbound, table=rules.routes, trust_domain=rules.trust_domain, now=runtime.wall(),
     )
+    if isinstance(judged, Permit) and request is None and inbound.ports.get(to.port) == "http":
+        return Denied(Reason.NOT_HTTP, judged.rule)
+    return judged
 
 
 async def _serve_requests(

@@ -181,7 +181,7 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
         headers = [(b"x-request-id", record.request_id.encode())]
         name = f"{mesh.service.name} {at}"
         connect = partial(connect_mesh, endpoint, runtime, is_http=True)
-        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh_peer=True, endpoint=at)
+        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh=True, endpoint=at)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 

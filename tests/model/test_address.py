@@ -65,7 +65,8 @@ def test_what_is_no_server_address(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [
-    ("192.0.2.1", True), ("2001:db8::1", True), ("[2001:db8::1]", True), ("localhost", False), ("192.0.2.1.example", False), ("", False),
+    ("10.0.0.1", True), ("fd00::1", True), ("::ffff:10.0.0.1", True), ("fe80::1%eth0", True),
+    ("[fd00::1]", False), ("10.0.0.1:80", False), ("10.1", False), ("example.com", False), ("", False),
 ])
 def test_is_address(text: str, expected: bool) -> None:
     assert is_address(text) is expected

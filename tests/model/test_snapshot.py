@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import digest, parse_snapshot, path_of, render_snapshot
+from sidecar.model.snapshot import digest, parse_snapshot, render_snapshot
 
 ID = "spiffe://example.org/ns/shop/sa/orders"
 FULL: dict[str, Any] = {
@@ -96,8 +96,3 @@ def test_two_routes_of_one_name() -> None:
 def test_what_is_no_snapshot_at_all(data: bytes) -> None:
     with pytest.raises(ConfigError):
         parse_snapshot(data)
-
-
-def test_path_of() -> None:
-    assert path_of("Expected `int` - at `$.a.b[0]`") == ("a.b[0]", "Expected `int`")
-    assert path_of("truncated") == ("", "truncated")

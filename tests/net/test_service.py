@@ -39,6 +39,7 @@ ROOT, OTHER_ROOT = pki.authority("root"), pki.authority("other root")
 ENDPOINT = pki.issue(ROOT, pki.host("issuer.bartizan.svc"), pki.host("127.0.0.1"))
 POD = pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB), pod_uid="u-1"), ROOT)
 HOUR = timedelta(hours=1)
+MAX_BODY_BYTES = 100_000
 
 
 @dataclass
@@ -76,7 +77,7 @@ async def serving(holder: pki.Holder = ENDPOINT, client_root: pki.Holder | None 
         async def serve(task_status: trio.TaskStatus[int]) -> None:
             await serve_https(
                 "127.0.0.1", 0, lambda: endpoint.credentials, endpoint.handle,
-                trust_domain=pki.DOMAIN, tally=endpoint.tally, task_status=task_status,
+                trust_domain=pki.DOMAIN, max_body_bytes=MAX_BODY_BYTES, tally=endpoint.tally, task_status=task_status,
             )
 
         endpoint.port = await nursery.start(serve)
@@ -181,17 +182,17 @@ async def test_a_renewed_certificate_counts_at_once() -> None:
 # -- limits and nonsense
 
 
-@pytest.mark.parametrize("size", [service.MAX_BODY_BYTES, service.MAX_BODY_BYTES + 1])
+@pytest.mark.parametrize("size", [MAX_BODY_BYTES, MAX_BODY_BYTES + 1, 10 * MAX_BODY_BYTES])
 async def test_a_body_that_is_too_large_is_told_so(size: int) -> None:
     async with serving() as endpoint:
         said = await endpoint.call(method="POST", body=bytes(size))
         assert isinstance(said, Answer)
-        assert (said.status, len(endpoint.calls)) == ((200, 1) if size <= service.MAX_BODY_BYTES else (413, 0))
+        assert (said.status, len(endpoint.calls)) == ((200, 1) if size <= MAX_BODY_BYTES else (413, 0))
 
 
 async def test_an_answer_that_is_too_large_is_not_taken() -> None:
     async with serving() as endpoint:
-        endpoint.answer = Answer(200, bytes(service.MAX_BODY_BYTES + 1))
+        endpoint.answer = Answer(200, bytes(service.MAX_ANSWER_BYTES + 1))
         assert isinstance(await endpoint.call(), BadResponse)
 
 
@@ -278,6 +279,24 @@ async def test_one_connection(said: bytes, expected: list[bytes]) -> None:
     assert statuses(await conversation(*(said[i:i + 1] for i in range(len(said))))) == expected
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 1\r\n\r\nx", b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"])
+async def test_an_endpoint_that_expects_no_body_holds_none(framing: bytes) -> None:
+    """None is what is expected where nothing is said."""
+    bodies: list[bytes] = []
+
+    async def handler(call: Call) -> Answer:
+        bodies.append(call.body)
+        return Answer(200)
+
+    ours, theirs = memory_stream_pair()
+    await ours.send_all(b"POST /metrics HTTP/1.1\r\nHost: pod\r\n" + framing)
+    await ours.send_eof()
+    with Deadline() as deadline:
+        await serve_calls(theirs, handler, deadline)
+    assert statuses(await ours.receive_some()) == [b"413"]
+    assert bodies == []
+
+
 async def test_head_has_the_length_and_no_body() -> None:
     heard = await conversation(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert b"content-length: 1\r\n" in heard.lower()
@@ -318,7 +337,7 @@ async def test_a_call_through_a_unix_socket(tmp_path: Path) -> None:
 
     async def connection(sock: socket.socket) -> None:
         with Deadline() as deadline:
-            await serve_calls(SocketStream(sock), handle, deadline)
+            await serve_calls(SocketStream(sock), handle, deadline, max_body_bytes=10)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_listener, listen_unix(path), connection, Tally())
