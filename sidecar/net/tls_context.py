@@ -154,7 +154,7 @@ def origination(*, min_version: str, roots: str | None, chain: str | None, key: 
         _trust(context, load_roots(roots.encode(), "roots"))
     if chain is not None and key is not None:
         try:
-            certificates = x509.load_pem_x509_certificates(chain.encode())
+            certificates = load_roots(chain.encode(), "clientCertificate")
             private = load_pem_private_key(key.encode(), None)
             if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
                 raise ValueError("the key is neither EC nor RSA")
@@ -171,7 +171,7 @@ def load_roots(pem: bytes, where: str) -> list[x509.Certificate]:
     """The certificates of a PEM bundle, or ConfigError."""
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError as exc:
+    except (ValueError, x509.InvalidVersion) as exc:
         raise ConfigError(where, "holds no PEM certificate") from exc
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import trio
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from sidecar.model.errors import ConfigError, NotVerified, ReasonedError, TlsRejected
@@ -257,9 +258,16 @@ async def test_no_suite_without_forward_secrecy_or_aead(suite: bytes) -> None:
     assert isinstance(said, NotVerified)
 
 
+# A certificate whose version is 6; what is signed is not asked.
+DER = ROOT.certificate.public_bytes(Encoding.DER)
+OF_NO_VERSION = ssl.DER_cert_to_PEM_cert(DER.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105")))
+
+
 @pytest.mark.parametrize(("changed", "where"), [
     ({"roots": ""}, "roots"),
     ({"roots": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "roots"),
+    ({"roots": OF_NO_VERSION}, "roots"),
+    ({"chain": OF_NO_VERSION}, "clientCertificate"),
     ({"chain": ""}, "clientCertificate"),
     ({"chain": "no PEM"}, "clientCertificate"),
     ({"key": ""}, "clientCertificate"),
