@@ -25,7 +25,7 @@ from injector.demo import settings
 from injector.demo.apiserver import Webhook
 from injector.demo.checks import BESIDE, CHECKS, run_check
 from injector.demo.checks.change import ROUTES
-from injector.demo.checks.leaving import NO_SECRET, UNAPPROVED, WRONG
+from injector.demo.checks.leaving import UNAPPROVED, WRONG
 from injector.demo.modes import BY_NAME, search_path
 from injector.demo.network import NODE, command, in_netns
 from injector.demo.outside import HOSTS
