@@ -81,6 +81,13 @@ def test_any_bytes_in_pem(data):
         public_key_of(pem_of(data), ())
 
 
+def test_a_version_that_there_is_not():
+    der = bytearray(der_of(GOOD))
+    der[der.index(bytes.fromhex("020100")) + 2] = 8
+    with pytest.raises(BadRequest):
+        public_key_of(pem_of(bytes(der)), ())
+
+
 @given(st.integers(0, len(der_of(GOOD)) - 1), st.integers(1, 255))
 def test_a_changed_byte(position, change):
     """A request with one byte changed is refused, whatever the byte: all of it is signed, or is the signature."""
