@@ -81,6 +81,13 @@ def test_any_bytes_in_pem(data):
         public_key_of(pem_of(data), ())
 
 
+def test_a_version_that_there_is_not():
+    der = bytearray(der_of(GOOD))
+    der[der.index(bytes.fromhex("020100")) + 2] = 8
+    with pytest.raises(BadRequest):
+        public_key_of(pem_of(bytes(der)), ())
+
+
 @given(st.integers(0, len(der_of(GOOD)) - 1), st.integers(1, 255))
 @example(7, 1)  # the version, which the library refuses in its own way
 def test_a_changed_byte(position, change):
