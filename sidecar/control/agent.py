@@ -40,10 +40,7 @@ class Issued(msgspec.Struct, rename="camel"):
 
 
 class Agent:
-    """
-    Args:
-        rotations: raise it to ask for a new certificate now.
-    """
+    """Keeps `tls` supplied, as long as `run` runs."""
 
     def __init__(
         self, config: IssuedIdentity, tls: Watched[MeshTls | None], dialer: Dialer, wall: WallClock, rng: random.Random
@@ -53,16 +50,17 @@ class Agent:
         self._dialer = dialer
         self._wall = wall
         self._rng = rng
-        self.rotations = Watched(0)
+        self._rotations = Watched(0)
 
     def rotate(self) -> None:
-        self.rotations.set(self.rotations.current + 1)
+        """Ask for a new certificate now."""
+        self._rotations.set(self._rotations.current + 1)
 
     async def run(self) -> None:
         """For ever: get a certificate, wait for half its life, get the next."""
         pause = RETRY_FIRST_S
         while True:
-            asked = self.rotations.current
+            asked = self._rotations.current
             try:
                 with trio.fail_after(ATTEMPT_S):
                     credentials = await self._obtain()
@@ -76,7 +74,7 @@ class Agent:
             self._tls.set(MeshTls.of(credentials))
             life = credentials.not_after - self._wall()
             with trio.move_on_after(max(1.0, life * self._rng.uniform(0.45, 0.55))):
-                await self.rotations.wait_change(asked)
+                await self._rotations.wait_change(asked)
 
     async def _obtain(self) -> Credentials:
         token = read_file(self._config.token_file, "identity.tokenFile").strip()

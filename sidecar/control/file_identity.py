@@ -29,6 +29,7 @@ def load_credentials(files: FileIdentity) -> Credentials:
 def assemble(
     chain: tuple[x509.Certificate, ...], key: ec.EllipticCurvePrivateKey, roots: tuple[x509.Certificate, ...], where: str
 ) -> Credentials:
+    """The credentials that these parts make together, or ConfigError at `where`."""
     leaf = chain[0]
     if leaf.public_key() != key.public_key():
         raise ConfigError(where, "the leaf certificate is not for this key")
