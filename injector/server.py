@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sidecar.control.config_file import follow_files, read_file
 from sidecar.model.call import Answer, Call
@@ -21,7 +19,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
 from sidecar.net.listener import Tally
 from sidecar.net.service import serve_https
-from sidecar.net.tls_context import ServerCredentials, load_roots
+from sidecar.net.tls_context import ServerCredentials, load_certificates, load_private_key
 from sidecar.net.watched import Watched
 
 from .capture import CaptureWatch
@@ -37,14 +35,11 @@ from .stream import Stream
 
 def load_credentials(config: InjectorConfig) -> tuple[ServerCredentials, ServerCredentials]:
     """(the webhook's, the stream's, which demands a client certificate): one certificate and key, or ConfigError naming the file."""
-    chain = load_roots(read_file(config.chain_file, "chainFile"), "chainFile")
-    try:
-        key = load_pem_private_key(read_file(config.key_file, "keyFile"), None)
-    except (ValueError, TypeError) as exc:
-        raise ConfigError("keyFile", f"holds no usable private key: {exc}") from exc
-    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) or key.public_key() != chain[0].public_key():
+    chain = load_certificates(read_file(config.chain_file, "chainFile"), "chainFile")
+    key = load_private_key(read_file(config.key_file, "keyFile"), "keyFile")
+    if key.public_key() != chain[0].public_key():
         raise ConfigError("keyFile", "the key does not belong to the certificate in chainFile")
-    roots = load_roots(read_file(config.roots_file, "rootsFile"), "rootsFile")
+    roots = load_certificates(read_file(config.roots_file, "rootsFile"), "rootsFile")
     return ServerCredentials(chain, key), ServerCredentials(chain, key, roots)
 
 

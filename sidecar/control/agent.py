@@ -19,7 +19,7 @@ from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https, split_url
-from sidecar.net.tls_context import Credentials, load_roots
+from sidecar.net.tls_context import Credentials, load_certificates
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 
@@ -81,7 +81,7 @@ class Agent:
         tls = self._tls.current
         # The roots at injection start the trust; later ones came over it.
         roots = tls.credentials.roots if tls else tuple(
-            load_roots(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
+            load_certificates(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
         )
         key = ec.generate_private_key(ec.SECP256R1())
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
@@ -97,8 +97,8 @@ class Agent:
             issued = msgspec.json.decode(answer.body, type=Issued)
         except msgspec.DecodeError as exc:
             raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
-        chain = tuple(load_roots("".join(issued.chain).encode(), "chain"))
-        return assemble(chain, key, tuple(load_roots(issued.roots.encode(), "roots")), "chain")
+        chain = tuple(load_certificates("".join(issued.chain).encode(), "chain"))
+        return assemble(chain, key, tuple(load_certificates(issued.roots.encode(), "roots")), "chain")
 
 
 async def control_addresses(url: str) -> list[str]:
