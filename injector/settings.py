@@ -27,8 +27,8 @@ class Settings(Value, frozen=True):
     """
 
     image: Name = "bartizan"
-    issuer_url: str = "https://bartizan-issuer.bartizan-system:8443"
-    stream_url: str = "https://bartizan-injector.bartizan-system:8444"
+    issuer_url: str = "https://bartizan-issuer.bartizan-system.svc:8443"
+    stream_url: str = "https://bartizan-injector.bartizan-system.svc:9444"
     roots: str = ""
     bypass: Bypass = "uid"
     mark: Mark = 1337
