@@ -13,10 +13,10 @@ from pathlib import Path
 
 import trio
 
-from sidecar.control.config_file import follow_files, read_file
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
+from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally
 from sidecar.net.service import serve_https
 from sidecar.net.tls_context import ServerCredentials, load_certificates, load_private_key

@@ -18,12 +18,12 @@ from sidecar.model.config import IssuedIdentity
 from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
+from sidecar.net.files import read_file
 from sidecar.net.service import call_https, split_url
 from sidecar.net.tls_context import Credentials, load_certificates
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 
-from .config_file import read_file
 from .file_identity import assemble
 
 ATTEMPT_S = 15.0

@@ -6,10 +6,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sidecar.model import identity
 from sidecar.model.config import FileIdentity
 from sidecar.model.errors import ConfigError
+from sidecar.net.files import read_file
 from sidecar.net.tls_context import Credentials, load_certificates, load_private_key
 from sidecar.net.verify import read_svid
-
-from .config_file import read_file
 
 
 def load_credentials(files: FileIdentity) -> Credentials:
