@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model.errors import MeshError
-from sidecar.model.snapshot import Value
+from sidecar.model.value import Value
 
 from .files import sync_directory, write
 from .request import key_hash

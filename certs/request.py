@@ -44,7 +44,7 @@ def public_key_of(csr_pem: bytes, own_keys: Container[str]) -> ec.EllipticCurveP
             raise BadRequest("the key of the certificate request is not ECDSA P-256; make one that is")
         if not isinstance(csr.signature_hash_algorithm, hashes.SHA256) or not csr.is_signature_valid:
             raise BadRequest("the certificate request is not signed with SHA-256 by the key that it holds; sign it so")
-    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
         raise BadRequest("the certificate request is no PKCS #10 request in PEM") from exc
     if key_hash(public_key) in own_keys:
         raise BadRequest("the key of the certificate request is the issuer's own; make a new one")

@@ -14,18 +14,19 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import Name, Value, path_of
+from sidecar.model.value import Name, Value, from_json
 from sidecar.net.clock import wall_clock
 from sidecar.net.service import serve_https
 from sidecar.net.tls_context import ServerCredentials
 
 from . import files
 from .authenticate import JwksFileAttestor
-from .issuer import Issuer
+from .ca import DAY_S
+from .issuer import MAX_BODY_BYTES, Issuer
 from .log import Log, LogError
 from .profile import MAX_SVID_S, MIN_S, issue_https
 
-OWN_LIFETIME_S = 86400
+OWN_LIFETIME_S = DAY_S
 RETRY_S = 60
 
 
@@ -64,10 +65,7 @@ class IssuerConfig(Value, frozen=True):
 
 def parse_config(data: bytes) -> IssuerConfig:
     """The configuration that the JSON text holds, or ConfigError."""
-    try:
-        return msgspec.json.decode(data, type=IssuerConfig)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(*path_of(str(exc))) from exc
+    return from_json(data, IssuerConfig)
 
 
 class OwnCertificate:
@@ -111,7 +109,8 @@ async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = tri
     try:
         own = OwnCertificate(authorities, config.names, log, wall_clock)
         issuer = Issuer(authorities, attestor, log, config.lifetime_s, wall_clock)
-        await serve_https(config.address, config.port, own.current, issuer.answer, task_status=task_status)
+        await serve_https(
+            config.address, config.port, own.current, issuer.answer, max_body_bytes=MAX_BODY_BYTES, task_status=task_status)
     finally:
         log.close()
 

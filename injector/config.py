@@ -1,11 +1,14 @@
 """What the injector is started with: `bartizan injector --config FILE`, JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
-from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import Name, Port, Value, path_of
+from sidecar.model.value import Name, Value, from_json
+
+from .settings import Bypass, Mark
+
+ListenPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]   # 0 takes a free one
 
 
 class InjectorConfig(Value, frozen=True):
@@ -28,16 +31,13 @@ class InjectorConfig(Value, frozen=True):
     stream_url: Name
     state_file: Name
     address: Name = "::"
-    webhook_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9443
-    stream_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9444
+    webhook_port: ListenPort = 9443
+    stream_port: ListenPort = 9444
     image: Name = "bartizan"
-    bypass: Literal["uid", "mark"] = "uid"
-    mark: Port = 1337
+    bypass: Bypass = "uid"
+    mark: Mark = 1337
 
 
 def parse_config(data: bytes) -> InjectorConfig:
     """The configuration that the JSON text holds, or ConfigError."""
-    try:
-        return msgspec.json.decode(data, type=InjectorConfig)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(*path_of(str(exc))) from exc
+    return from_json(data, InjectorConfig)

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sidecar.model.snapshot import Match, Name, Port, Value
+from sidecar.model.snapshot import Match
+from sidecar.model.value import Name, Port, Value
 
 API_VERSION = "bartizan.dev/v1alpha1"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sidecar.model.snapshot import path_of
+from sidecar.model.value import path_of
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from sidecar.model import ports
-from sidecar.model.address import canonical
+from sidecar.model.address import canonical, is_address
 from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT
 
 from .documents import (
@@ -143,14 +143,6 @@ def network_problems(path: str, text: str) -> Iterator[Complaint]:
             yield path, f"{text!r} has bits set behind its prefix; did you mean {ipaddress.ip_network(text, strict=False)}?"
         except ValueError:
             yield path, f"{text[:100]!r} is no range of addresses; write 203.0.113.0/24 or 2001:db8::/32"
-
-
-def is_address(text: str) -> bool:
-    try:
-        canonical(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_resolver(text: str) -> bool:

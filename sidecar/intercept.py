@@ -24,8 +24,8 @@ from typing import Literal, NamedTuple
 
 from .model import ports
 from .model.errors import MeshError
+from .model.ports import Family
 
-Family = Literal[4, 6]
 PREFIX = "bartizan: "  # in the comment: how we know our own rules from everybody else's
 
 # Why each rule is there: its comment, and its name in the sidecar's verdict.
@@ -35,7 +35,7 @@ DNS_REDIRECT = "DNS queries go to the guard"
 TCP_REDIRECT = "TCP connections go to the sidecar"
 SENDING_EXEMPTION = "the sidecar may send"
 SENDING_GUARD = "nobody but the sidecar sends"
-KERNEL_UDP_GUARD = "UDP of sockets of the kernel (AF_RXRPC) has no owner"
+KERNEL_UDP_GUARD = "UDP of the kernel's own sockets (AF_RXRPC) has no owner"
 LOCAL_GUARD = "what is for this pod stays in it, whatever interface a socket is bound to"
 
 

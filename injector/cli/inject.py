@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml  # noqa: TID251 -- the one writer of YAML
 
-from injector.cli.manifests import Manifest, manifests_in, read_documents
 from injector.cluster.objects import TEMPLATES, Object, Pod
 from injector.decide import Refuse, Skip, decide
 from injector.documents import INJECTION
@@ -22,7 +20,9 @@ from injector.settings import Settings
 from injector.validate import Invalid, Problem
 from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import path_of
+from sidecar.model.value import from_json
+
+from .manifests import Manifest, manifests_in, read_documents
 
 
 def main(argv: list[str]) -> int:
@@ -43,12 +43,11 @@ def main(argv: list[str]) -> int:
 def read_settings(path: str) -> Settings:
     """The settings in a file. Raises ConfigError."""
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Settings)
+        return from_json(Path(path).read_bytes(), Settings)
     except OSError as exc:
         raise ConfigError(path, f"cannot be read: {exc.strerror}") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        where, problem = path_of(str(exc))
-        raise ConfigError(f"{path}: {where}" if where else path, problem) from exc
+    except ConfigError as exc:
+        raise ConfigError(path, str(exc)) from exc
 
 
 def inject(manifest: Manifest, settings: Settings) -> dict[str, Any]:

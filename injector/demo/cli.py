@@ -157,7 +157,8 @@ class _Tour:
         print(f"bartizan: demo: {why}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        print(f"{self._counts[True]} passed, {self._counts[False]} failed", flush=True)
+        if any(self._counts.values()):
+            print(f"{self._counts[True]} passed, {self._counts[False]} failed", flush=True)
 
     def kept(self) -> None:
         print("The world goes on. Enter a pod: bartizan demo exec web -- curl -s http://orders/orders/1\n"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import trio
 
 from sidecar import intercept
-from sidecar.net.canary import CanaryArrivals, Facts, Family, probe
+from sidecar.model.ports import Family
+from sidecar.net.canary import CanaryArrivals, Facts, probe
 from sidecar.net.watched import Watched
 
 FAMILIES: tuple[Family, ...] = (4, 6)

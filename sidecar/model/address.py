@@ -4,10 +4,13 @@ IPv4 addresses mapped into IPv6 are unmapped at the door (`canonical`), so that 
 """
 
 import ipaddress
+import re
 from typing import NamedTuple
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})")
 
 
 class Address(NamedTuple):
@@ -27,6 +30,23 @@ def canonical(text: str) -> IpAddress:
     return mapped if mapped is not None else ip
 
 
+def is_address(text: str) -> bool:
+    try:
+        canonical(text)
+    except ValueError:
+        return False
+    return True
+
+
+def server_address(text: str) -> Address:
+    """`10.96.0.10`, `10.96.0.10:5353`, `fd00::a`, `[fd00::a]:5353`; port 53 where none is given. ValueError if it is none."""
+    match = _WITH_PORT.fullmatch(text)
+    host, port = (match[1] or match[2], int(match[3])) if match else (text, 53)
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is no port")
+    return Address(str(canonical(host)), port)
+
+
 # What an approved external name must not resolve to unless a policy says so: the node, the cluster, the cloud's metadata.
 # Enumerated, not `is_global`: that also refuses documentation ranges, which are nobody's secret.
 SPECIAL_RANGES: tuple[IpNetwork, ...] = tuple(
@@ -34,7 +54,9 @@ SPECIAL_RANGES: tuple[IpNetwork, ...] = tuple(
     for text in (
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
         "224.0.0.0/4", "240.0.0.0/4",
-        "::/128", "::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        "192.0.0.0/24", "168.63.129.16/32",     # hold what one cloud each asks its metadata of
+        "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16",     # hold IPv4 addresses, ::1 and :: besides
+        "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
     )
 )
 

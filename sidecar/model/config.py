@@ -9,7 +9,7 @@ import msgspec
 
 from . import ports
 from .errors import ConfigError
-from .snapshot import Port, Value, path_of
+from .value import Port, Value, from_json
 
 
 class IssuedIdentity(Value, frozen=True, tag="issuer", tag_field="source"):
@@ -102,10 +102,7 @@ class Config(Value, frozen=True):
 
 def parse_config(data: bytes) -> Config:
     """The configuration that the JSON text `data` holds, or ConfigError."""
-    try:
-        config = msgspec.json.decode(data, type=Config)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(*path_of(str(exc))) from exc
+    config = from_json(data, Config)
     if isinstance(config.snapshot, SnapshotStream) and config.identity is None:
         raise ConfigError("identity", "the snapshot stream needs an identity")
     if isinstance(config.snapshot, SnapshotStream) and not config.pod_uid:

@@ -1,26 +1,19 @@
 """The snapshot: everything one workload's sidecar needs to know about the mesh, in one immutable value.
 
 The compiler (`injector/compile`) writes it, the stream carries it as JSON, the sidecar takes it whole or not at all. It holds
-no Kubernetes object and no YAML. Names are those of the JSON form (camelCase there). Unknown fields are refused, so that two
-versions cannot silently disagree about a rule.
+no Kubernetes object and no YAML.
 """
 
 import hashlib
+import ipaddress
 from typing import Annotated, Literal
 
 import msgspec
 
 from . import identity
-from .address import canonical
+from .address import canonical, server_address
 from .errors import ConfigError
-
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
-
-
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """Base of all configuration structs."""
-
+from .value import Name, Port, Value, from_json
 
 # -- who this is
 
@@ -39,16 +32,19 @@ class Workload(Value, frozen=True):
 
 
 class PathMatch(Value, frozen=True):
-    """`Exact` compares whole paths; `PathPrefix` compares whole segments: /app matches /app and /app/x, not /apple."""
+    """`Exact` compares whole paths; `PathPrefix` compares whole segments: /app matches /app and /app/x, not /apple.
 
-    value: Annotated[str, msgspec.Meta(pattern="^/", max_length=1024)]
+    No segment is empty, as in every path that is let through: a prefix of slashes would mean everything.
+    """
+
+    value: Annotated[str, msgspec.Meta(pattern="^/([^/]+/)*[^/]*$", max_length=1024)]
     type: Literal["Exact", "PathPrefix"] = "PathPrefix"
 
 
 class HeaderMatch(Value, frozen=True):
     """The field's name in any case, its value exactly. A field that repeats never matches."""
 
-    name: Annotated[str, msgspec.Meta(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=256)]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?!\n)$", max_length=256)]
     value: Annotated[str, msgspec.Meta(max_length=4096)]
 
 
@@ -56,7 +52,7 @@ class Match(Value, frozen=True):
     """All that is given must hold."""
 
     path: PathMatch | None = None
-    method: Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z-]{0,31}$")] | None = None
+    method: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z-]{0,31}(?!\n)$")] | None = None
     headers: tuple[HeaderMatch, ...] = ()
 
 
@@ -97,7 +93,7 @@ class Inbound(Value, frozen=True):
     permissive_until: float | None = None
     routes: tuple[Route, ...] | None = None
     without_routes: Literal["mesh", "nothing"] = "mesh"
-    ports: dict[int, Literal["http", "opaque"]] = {}
+    ports: dict[int, Literal["http", "opaque"]] = {}  # noqa: RUF012 -- msgspec copies it for each value
 
 
 # -- what leaves
@@ -161,8 +157,9 @@ class EgressHost(Value, frozen=True):
         rule: which approval it rests on, for log and metric.
     """
 
-    host: Annotated[str, msgspec.Meta(pattern=r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-                                      max_length=253)]
+    host: Annotated[str, msgspec.Meta(
+        pattern=r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$", max_length=253
+    )]
     rule: Name
     plain_ports: tuple[Port, ...] = (80,)
     tls_ports: tuple[Port, ...] = (443,)
@@ -204,6 +201,7 @@ class Snapshot(Value, frozen=True):
 
 def _check(snapshot: Snapshot) -> None:
     """What types cannot say."""
+
     def address(where: str, text: str) -> None:
         try:
             if str(canonical(text)) != text:
@@ -212,8 +210,6 @@ def _check(snapshot: Snapshot) -> None:
             raise ConfigError(where, f"{text!r} is no IP address") from exc
 
     def network(where: str, text: str) -> None:
-        import ipaddress  # cold
-
         try:
             ipaddress.ip_network(text)
         except ValueError as exc:
@@ -245,22 +241,18 @@ def _check(snapshot: Snapshot) -> None:
             network(f"outbound.hosts[{i}].specialAddresses[{j}]", text)
     for i, item in enumerate(snapshot.outbound.ranges):
         network(f"outbound.ranges[{i}].cidr", item.cidr)
+    for i, text in enumerate(snapshot.outbound.resolvers):
+        try:
+            server_address(text)
+        except ValueError as exc:
+            raise ConfigError(f"outbound.resolvers[{i}]", f"{text!r} is no address with an optional port: {exc}") from exc
     for i, text in enumerate(snapshot.outbound.cluster_ranges):
         network(f"outbound.clusterRanges[{i}]", text)
 
 
-def path_of(message: str) -> tuple[str, str]:
-    """Split msgspec's `problem - at `$.a.b[0]`` into (a.b[0], problem)."""
-    problem, _, where = message.partition(" - at `$")
-    return where.rstrip("`").lstrip("."), problem
-
-
 def parse_snapshot(data: bytes) -> Snapshot:
     """The snapshot that the JSON text `data` holds: complete and valid, or ConfigError."""
-    try:
-        snapshot = msgspec.json.decode(data, type=Snapshot)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(*path_of(str(exc))) from exc
+    snapshot = from_json(data, Snapshot)
     _check(snapshot)
     return snapshot
 

@@ -16,19 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
 
 import trio
 
 from sidecar.model import ports
 from sidecar.model.address import Address
+from sidecar.model.ports import Family
 
-Family = Literal[4, 6]
 _MAGIC = b"bartizan canary "  # as a DNS message: a query count that no resolver sends
-_DOMAIN = {4: socket.AF_INET, 6: socket.AF_INET6}
-_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+_DOMAIN: dict[Family, int] = {4: socket.AF_INET, 6: socket.AF_INET6}
+_LOOPBACK: dict[Family, str] = {4: "127.0.0.1", 6: "::1"}
 _CONNECTED_TO = frozenset(Address(host, ports.CANARY_PORT) for host in ports.NAT_CANARY.values())
-_SO_MARK = 36
 # No address or no route on this way: then nothing of the application's can go it either.
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.ENODEV, errno.EACCES})
 
@@ -153,7 +151,7 @@ def _socket(family: Family, kind: socket.SocketKind, mark: int | None) -> socket
     try:
         sock.setblocking(False)
         if mark is not None:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
     except OSError:
         sock.close()
         raise

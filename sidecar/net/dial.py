@@ -9,38 +9,18 @@ from trio.lowlevel import notify_closing, wait_writable
 from sidecar.model.address import Address
 from sidecar.model.errors import ConnectFailed
 
-_SO_MARK = 36
-
-
-class OwnPorts:
-    """The local ports of connections that we opened and that are still being established.
-
-    Were the packet rule that exempts us lost, our own connection would come back to our outbound listener, and that would dial
-    again: the listener looks here first.
-    """
-
-    def __init__(self) -> None:
-        self._ports: set[int] = set()
-
-    def __contains__(self, port: int) -> bool:
-        return port in self._ports
-
-    def add(self, port: int) -> None:
-        self._ports.add(port)
-
-    def discard(self, port: int) -> None:
-        self._ports.discard(port)
-
 
 class Dialer:
     """
     Args:
         mark: SO_MARK for every own socket, where the exemption goes by mark; None: it goes by UID.
+        own_ports: local ports of connections that are still being established. Were the packet rule that exempts us lost, such a
+            connection would come back to our outbound listener, and that would dial again: the listener looks here first.
     """
 
     def __init__(self, mark: int | None = None) -> None:
         self._mark = mark
-        self.own_ports = OwnPorts()
+        self.own_ports: set[int] = set()
 
     async def connect(self, to: Address) -> socket.socket:
         """A connected non-blocking socket, or ConnectFailed. After cancellation nothing is left open. The caller sets the deadline."""
@@ -49,7 +29,7 @@ class Dialer:
         try:
             sock.setblocking(False)
             if self._mark is not None:
-                sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, self._mark)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             error = sock.connect_ex((to.host, to.port))
             if error == errno.EINPROGRESS:
                 own_port = sock.getsockname()[1]

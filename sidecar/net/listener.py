@@ -1,7 +1,7 @@
 """Listening sockets, the accept loop, and the one supervisor of connections.
 
-The supervisor is the only place that catches what it does not know: a bug in one connection ends that connection, is counted
-and printed, and the server lives on.
+The supervisor catches what it does not know, as only that of datagrams does besides (`datagram.py`): a bug in one connection ends
+that connection, is counted and printed, and the server lives on.
 """
 
 import errno
@@ -21,7 +21,6 @@ from .watched import Watched
 BACKLOG = 1024
 ACCEPT_AT_ONCE = 64     # then the connections already there get their turn
 OUT_OF_FILES_PAUSE_S = 0.1
-SO_MARK = 36
 
 ConnectionHandler = Callable[[socket.socket], Awaitable[None]]
 
@@ -37,7 +36,7 @@ def listen_tcp(host: str, port: int, mark: int | None = None) -> socket.socket:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if mark is not None:
-            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         if host == "::":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((host, port))

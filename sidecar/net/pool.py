@@ -5,6 +5,7 @@ keys never share one. The whole state is one table; every function that changes 
 has to close.
 """
 
+import socket
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ def is_quiet(connection: Http1Connection) -> bool:
     if sock.fileno() < 0:
         return False
     try:
-        sock.recv(1, 2)  # MSG_PEEK
+        sock.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return True
     except OSError:

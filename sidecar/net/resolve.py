@@ -1,7 +1,7 @@
 """Names to addresses, asked of the resolvers that the snapshot names and of nobody else.
 
 A pod's own resolv.conf, hosts file and search list belong to whoever wrote the pod. Answers are remembered with a floor and a
-ceiling to their time to live, absent ones briefly; names in flight are asked once.
+ceiling to their time to live, absent ones briefly.
 Trust: an answer must come from the address that was asked, with the question and the random ID of the query. RFC 1035, RFC 5452.
 """
 
@@ -16,7 +16,7 @@ import dns.rcode
 import dns.rdatatype
 import trio
 
-from sidecar.model.address import Address, canonical
+from sidecar.model.address import Address, canonical, server_address
 from sidecar.model.errors import ConnectFailed, NotResolved
 
 from .dial import Dialer
@@ -27,8 +27,6 @@ TTL_FLOOR_S = 5.0
 TTL_CEILING_S = 300.0
 NEGATIVE_S = 5.0
 MAX_NAMES = 4096
-
-_SO_MARK = 36
 
 
 class Known(NamedTuple):
@@ -73,14 +71,20 @@ class Resolver:
         if not found:
             raise NotResolved(failures[0])
         answers = [found[kind] for kind in ("A", "AAAA") if kind in found]
-        result = Known(tuple(text for answer in answers for text in answer.addresses), min(a.until for a in answers))
+        until = min(answer.until for answer in answers)
+        if failures:    # half an answer: ask for the other half soon
+            until = min(until, trio.current_time() + NEGATIVE_S)
+        result = Known(tuple(text for answer in answers for text in answer.addresses), until)
         while len(self._known) >= MAX_NAMES:
             del self._known[next(iter(self._known))]
         self._known[key] = result
         return result.addresses
 
     async def _ask(self, name: str, kind: str, resolvers: Sequence[str]) -> Known:
-        query = dns.message.make_query(name, kind)
+        try:
+            query = dns.message.make_query(name, kind)
+        except dns.exception.DNSException as exc:
+            raise NotResolved(f"{name} is no name that can be asked for: {exc}") from exc
         failure = ""
         for attempt in range(ATTEMPTS * len(resolvers)):
             server = server_address(resolvers[attempt % len(resolvers)])
@@ -98,7 +102,7 @@ class Resolver:
         """One query over UDP, over TCP if the answer was truncated. The caller sets the deadline."""
         with trio.socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             if self._mark is not None:
-                sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, self._mark)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             await sock.connect((server.host, server.port))
             await sock.send(query.to_wire())
             while True:
@@ -129,16 +133,6 @@ class Resolver:
         if not query.is_response(reply):
             raise ConnectFailed("the resolver answered another question")
         return reply
-
-
-def server_address(text: str) -> Address:
-    """`10.96.0.10`, `10.96.0.10:5353`, `fd00::a`, `[fd00::a]:5353`."""
-    host, colon, port = text.rpartition(":")
-    if text.startswith("[") and "]:" in text:
-        return Address(str(canonical(host.strip("[]"))), int(port))
-    if colon and ":" not in host:
-        return Address(str(canonical(host)), int(port))
-    return Address(str(canonical(text.strip("[]"))), 53)
 
 
 def _read(reply: dns.message.Message) -> Known:

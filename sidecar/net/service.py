@@ -4,31 +4,34 @@ Trust: requests are a stranger's until the handler has looked at `Call.peer` or 
 bodies are bounded, every wait has a deadline.
 """
 
+import re
 import socket
 from collections.abc import Callable, Sequence
 
 import trio
 from cryptography import x509
 
-from sidecar.model.address import Address, canonical
+from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.call import Answer, Call, Handler, Peer
 from sidecar.model.errors import BadResponse, ConnectFailed, DownstreamGone, NotVerified, PeerError, ProtocolViolation, TlsRejected
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.protocol import render
+from sidecar.protocol.authority import parse_authority
 
 from .deadline import Deadline
 from .dial import Dialer
 from .http1 import Http1Connection
 from .listener import Tally, listen_tcp, serve_listener
-from .socket_stream import SocketStream
-from .tls_context import Credentials, ServerCredentials, https_client, https_server
+from .socket_stream import SocketStream, linger
+from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
 from .verify import peer_of, verify_host
 
 HANDSHAKE_S = 10.0
 REQUEST_S = 15.0
 ANSWER_S = 60.0
-MAX_BODY_BYTES = 8 << 20
+MAX_ANSWER_BYTES = 8 << 20
+_TARGET = re.compile(r"/[!-~]*")
 
 
 async def serve_calls(
@@ -38,9 +41,13 @@ async def serve_calls(
     *,
     remote: str = "",
     peer: Peer | None = None,
-    max_body_bytes: int = MAX_BODY_BYTES,
+    max_body_bytes: int = 0,
 ) -> None:
-    """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection)."""
+    """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection).
+
+    Args:
+        max_body_bytes: of a request. Bodies are held whole before anybody has looked at the caller, so none is the default.
+    """
     connection = Http1Connection(stream, is_server=True)
     while True:
         deadline.downstream("request", REQUEST_S)
@@ -51,15 +58,16 @@ async def serve_calls(
             call = await _read_call(connection, request, remote, peer, max_body_bytes)
         except ProtocolViolation as exc:
             await _send_answer(connection, Answer(400, f"{exc.reason.token}: {exc}\n".encode(), "text/plain"), close=True)
-            return
+            break
         if call is None:
             await _send_answer(connection, Answer(413, b"body too large\n", "text/plain"), close=True)
-            return
+            break
         deadline.downstream("answer", ANSWER_S)
         answer = await handler(call)
         await _send_answer(connection, answer, close=request.is_last, has_body=request.method != b"HEAD")
         if request.is_last:
             return
+    await linger(stream)
 
 
 async def _read_call(
@@ -95,6 +103,7 @@ async def serve_https(
     handler: Handler,
     *,
     trust_domain: str = "",
+    max_body_bytes: int = 0,
     tally: Tally | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -103,23 +112,25 @@ async def serve_https(
     Args:
         credentials: asked for each connection, so that a renewed certificate counts at once.
         trust_domain: of the client's SVID, where the credentials demand one.
+        max_body_bytes: see `serve_calls`.
     """
     listener = listen_tcp(host, port)
-    current: list[tuple[ServerCredentials, object]] = []
+    built: tuple[ServerCredentials, Context] | None = None
 
     async def connection(sock: socket.socket) -> None:
-        now = credentials()
-        if not current or current[0][0] is not now:
-            current[:] = [(now, https_server(now))]
+        nonlocal built
+        current = credentials()
+        if built is None or built[0] is not current:
+            built = current, https_server(current)
         remote = str(canonical(sock.getpeername()[0]))
-        stream = TlsStream(current[0][1], sock, is_server=True)  # type: ignore[arg-type]
+        stream = TlsStream(built[1], sock, is_server=True)
         try:
             with Deadline() as deadline:
                 deadline.downstream("handshake", HANDSHAKE_S)
                 await stream.handshake(TlsRejected)
-                demanded = now.client_roots is not None
+                demanded = current.client_roots is not None
                 peer = peer_of(stream.connection, trust_domain, TlsRejected) if demanded else None
-                await serve_calls(stream, handler, deadline, remote=remote, peer=peer)
+                await serve_calls(stream, handler, deadline, remote=remote, peer=peer, max_body_bytes=max_body_bytes)
         except (PeerError, DownstreamGone):
             pass  # a client that goes away or talks nonsense is its own business
         finally:
@@ -160,7 +171,7 @@ async def call_https(
             error = exc
     else:
         raise error or ConnectFailed(f"no address for {host}")
-    stream = TlsStream(https_client(roots, credentials), sock, is_server=False, server_name=host)
+    stream = TlsStream(https_client(roots, credentials), sock, is_server=False, server_name=None if is_address(host) else host)
     try:
         await stream.handshake(NotVerified)
         verify_host(stream.connection, host)
@@ -189,24 +200,28 @@ async def _ask(
 ) -> Answer:
     connection = Http1Connection(stream, is_server=False)
     framing = Body(BodyKind.LENGTH, len(body)) if body else NO_BODY
-    head = RequestHead(method.encode(), target.encode(), host.encode(), None, headers, framing, True)
-    await connection.send(render.render_request(head, host.encode(), [(b"connection", b"close")]) + body)
+    authority = (f"[{host}]" if ":" in host else host).encode()
+    head = RequestHead(method.encode(), target.encode(), authority, None, headers, framing, True)
+    await connection.send(render.render_request(head, authority, [(b"connection", b"close")]) + body)
     response = await connection.read_response(method.encode())
     text = bytearray()
     while piece := await connection.read_body():
         text += piece
-        if len(text) > MAX_BODY_BYTES:
+        if len(text) > MAX_ANSWER_BYTES:
             raise BadResponse("the answer is too large")
     kind = next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"), "")
     return Answer(response.status, bytes(text), kind)
 
 
 def split_url(url: str) -> tuple[str, int, str]:
-    """(host, port, target) of an https URL; ValueError if it is none."""
-    scheme, separator, rest = url.partition("://")
+    """(host, port, target) of an https URL, an IPv6 host without its brackets; ValueError if it is none."""
+    scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
-    host, colon, port = authority.partition(":")
-    if scheme != "https" or not separator or not host or (colon and not port.isdecimal()):
+    target = slash + path or "/"
+    try:
+        host, port = parse_authority(authority.encode("ascii"))
+    except ValueError:
+        host, port = b"", None
+    if scheme != "https" or not host or _TARGET.fullmatch(target) is None:
         raise ValueError(f"{url!r} is not of the form https://host[:port][/path]")
-    return host, int(port) if colon else 443, slash + path or "/"
-
+    return host.decode("ascii").strip("[]"), port or 443, target

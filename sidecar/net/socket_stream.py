@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 RECEIVE_BYTES = 65536
+LAST_WORDS_S = 5.0
 
 
 class SocketStream(trio.abc.HalfCloseableStream):
@@ -27,6 +28,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to `max_bytes` bytes, b"" at the end. BrokenResourceError if the peer reset."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         while True:
             if self.sock.fileno() < 0:
                 raise trio.ClosedResourceError
@@ -56,9 +59,13 @@ class SocketStream(trio.abc.HalfCloseableStream):
             await wait_writable(self.sock)
 
     async def wait_send_all_might_not_block(self) -> None:
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
         await wait_writable(self.sock)
 
     async def send_eof(self) -> None:
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as exc:
@@ -84,6 +91,18 @@ def cut(stream: trio.abc.HalfCloseableStream) -> None:
     abort_stream = getattr(stream, "abort", None)
     if abort_stream is not None:
         abort_stream()
+
+
+async def linger(stream: trio.abc.HalfCloseableStream, discard_bytes: int = 1 << 20) -> None:
+    """Half-close and drain for a moment: closing with unread bytes would reset, and the reason would never arrive."""
+    with trio.move_on_after(LAST_WORDS_S):
+        try:
+            await stream.send_eof()
+            seen = 0
+            while seen < discard_bytes and (data := await stream.receive_some(RECEIVE_BYTES)):
+                seen += len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
 
 
 def abort(sock: socket.socket) -> None:

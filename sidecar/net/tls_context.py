@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 
-from sidecar.model.errors import ConfigError
+from sidecar.model.errors import ConfigError, TlsRejected
 from sidecar.model.identity import SpiffeId
 
 ALPN_HTTP1 = b"bartizan/h1"
 ALPN_TCP = b"bartizan/tcp"
 MESH_ALPN = (ALPN_HTTP1, ALPN_TCP)
 
+Context = SSL.Context
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 # TLS 1.2 suites with forward secrecy and AEAD only (RFC 9325 s4.2); 1.3 has no others.
@@ -60,7 +62,7 @@ class ServerCredentials:
     client_roots: Sequence[x509.Certificate] | None = None
 
 
-def _context(method: int, minimum: int) -> SSL.Context:
+def _context(method: int, minimum: int) -> Context:
     context = SSL.Context(method)
     context.set_min_proto_version(minimum)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
@@ -72,14 +74,14 @@ def _context(method: int, minimum: int) -> SSL.Context:
     return context
 
 
-def _identify(context: SSL.Context, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:
+def _identify(context: Context, chain: Sequence[x509.Certificate], key: PrivateKey) -> None:
     context.use_certificate(chain[0])
     for certificate in chain[1:]:
         context.add_extra_chain_cert(certificate)
     context.use_privatekey(key)
 
 
-def _trust(context: SSL.Context, roots: Sequence[x509.Certificate]) -> None:
+def _trust(context: Context, roots: Sequence[x509.Certificate]) -> None:
     store = context.get_cert_store()
     assert store is not None
     for root in roots:
@@ -91,7 +93,7 @@ def _accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_
     return bool(is_ok)
 
 
-def mesh_server(credentials: Credentials) -> SSL.Context:
+def mesh_server(credentials: Credentials) -> Context:
     context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_3_VERSION)
     _identify(context, credentials.chain, credentials.key)
     _trust(context, credentials.roots)
@@ -101,13 +103,13 @@ def mesh_server(credentials: Credentials) -> SSL.Context:
         for protocol in offered:
             if protocol in MESH_ALPN:
                 return protocol
-        raise ValueError("no mesh protocol offered")  # pyOpenSSL turns it into a failed handshake
+        raise TlsRejected("the client offers no protocol of the mesh")  # sends the alert, and leaves the handshake as it is
 
     context.set_alpn_select_callback(select)
     return context
 
 
-def mesh_client(credentials: Credentials, alpn: bytes) -> SSL.Context:
+def mesh_client(credentials: Credentials, alpn: bytes) -> Context:
     context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION)
     _identify(context, credentials.chain, credentials.key)
     _trust(context, credentials.roots)
@@ -116,7 +118,7 @@ def mesh_client(credentials: Credentials, alpn: bytes) -> SSL.Context:
     return context
 
 
-def https_server(credentials: ServerCredentials) -> SSL.Context:
+def https_server(credentials: ServerCredentials) -> Context:
     context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_2_VERSION)
     _identify(context, credentials.chain, credentials.key)
     if credentials.client_roots is not None:
@@ -125,7 +127,7 @@ def https_server(credentials: ServerCredentials) -> SSL.Context:
     return context
 
 
-def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | None = None) -> SSL.Context:
+def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | None = None) -> Context:
     context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION)
     _trust(context, roots)
     if credentials is not None:
@@ -135,7 +137,7 @@ def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | N
     return context
 
 
-def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None) -> SSL.Context:
+def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None) -> Context:
     """For external hosts.
 
     Args:
@@ -150,28 +152,36 @@ def origination(*, min_version: str, roots: str | None, chain: str | None, key: 
     if roots is None:
         context.set_default_verify_paths()
     else:
-        _trust(context, load_roots(roots.encode(), "roots"))
+        _trust(context, load_certificates(roots.encode(), "roots"))
     if chain is not None and key is not None:
+        where = "clientCertificate"
         try:
-            certificates = x509.load_pem_x509_certificates(chain.encode())
-            private = load_pem_private_key(key.encode(), None)
-            if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-                raise ValueError("the key is neither EC nor RSA")
-            _identify(context, certificates, private)
+            _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
             context.check_privatekey()
-        except (ValueError, TypeError, SSL.Error) as exc:
-            raise ConfigError("clientCertificate", f"the client certificate or its key is unusable: {exc}") from exc
+        except (ValueError, SSL.Error) as exc:
+            raise ConfigError(where, f"the client certificate and its key do not go together: {exc}") from exc
     context.set_verify(SSL.VERIFY_PEER, _accept)
     context.set_alpn_protos([b"http/1.1"])
     return context
 
 
-def load_roots(pem: bytes, where: str) -> list[x509.Certificate]:
-    """The certificates of a PEM bundle, or ConfigError."""
+def load_certificates(pem: bytes, where: str) -> list[x509.Certificate]:
+    """The certificates in a PEM text, one at least, or ConfigError."""
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError as exc:
-        raise ConfigError(where, "holds no PEM certificate") from exc
+    except (ValueError, x509.InvalidVersion) as exc:
+        raise ConfigError(where, f"holds no certificate in PEM, or one that cannot be read: {exc}") from exc
+
+
+def load_private_key(pem: bytes, where: str) -> PrivateKey:
+    """The EC or RSA key in a PEM text, or ConfigError, which tells nothing of the key."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise ConfigError(where, f"holds no usable private key: {exc}") from exc
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ConfigError(where, "the private key is neither EC nor RSA")
+    return key
 
 
 def material_digest(*parts: str | None) -> str:

@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 
-from OpenSSL import SSL  # noqa: TID251 -- a type only
-
-from .tls_context import ALPN_HTTP1, ALPN_TCP, Credentials, mesh_client, mesh_server
+from .tls_context import ALPN_HTTP1, ALPN_TCP, Context, Credentials, mesh_client, mesh_server
 
 
 @dataclass(frozen=True, eq=False)
 class MeshTls:
     credentials: Credentials
-    server: SSL.Context
-    client_http: SSL.Context
-    client_tcp: SSL.Context
+    server: Context
+    client_http: Context
+    client_tcp: Context
 
     @classmethod
     def of(cls, credentials: Credentials) -> "MeshTls":

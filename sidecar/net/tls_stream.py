@@ -46,6 +46,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         self._is_receiving = False
         self._is_sending = False
         self._is_broken = False
+        self._has_ended = False
         if is_server:
             self.connection.set_accept_state()
         else:
@@ -73,6 +74,8 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to `max_bytes` bytes; b"" only after the peer's close_notify. BrokenResourceError if it was cut off."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._is_receiving:
             raise trio.BusyResourceError("another task is receiving on this stream")
         self._is_receiving = True
@@ -129,6 +132,8 @@ class TlsStream(trio.abc.HalfCloseableStream):
             if not has_waited:
                 await checkpoint()
         except SSL.Error as exc:
+            if self.connection.get_shutdown() & SSL.SENT_SHUTDOWN:
+                raise trio.ClosedResourceError("send_eof has ended this direction") from exc
             self._is_broken = True
             raise trio.BrokenResourceError(_words(exc)) from exc
         finally:
@@ -154,21 +159,30 @@ class TlsStream(trio.abc.HalfCloseableStream):
         """close_notify: the end of our direction only (RFC 8446 s6.1)."""
         if self._is_sending:
             raise trio.BusyResourceError("another task is sending on this stream")
-        self._check_open()
-        self._notify_close()
-        await checkpoint()
-
-    def _notify_close(self) -> None:
+        self._is_sending = True
         try:
-            self.connection.shutdown()
-        except SSL.Error:
-            pass  # the peer is gone, or the socket full: then the peer sees a truncation, which is true
+            await checkpoint()
+            while not self._has_ended:
+                self._check_open()
+                try:
+                    self.connection.shutdown()
+                    self._has_ended = True      # once only: OpenSSL would take the next call as a wish to read the peer's
+                except SSL.WantWriteError:
+                    await wait_writable(self.sock)
+        except SSL.Error as exc:
+            self._is_broken = True
+            raise trio.BrokenResourceError(_words(exc)) from exc
+        finally:
+            self._is_sending = False
 
     def close(self) -> None:
         """close_notify if there is room for it, then close; any number of times. The peer's close_notify is not awaited."""
         if self.sock.fileno() >= 0:
-            if not self._is_broken:
-                self._notify_close()
+            if not (self._is_broken or self._has_ended):
+                try:
+                    self.connection.shutdown()
+                except SSL.Error:
+                    pass  # the peer is gone, or the socket full: then the peer sees a truncation, which is true
             notify_closing(self.sock)
             self.sock.close()
 

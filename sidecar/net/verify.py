@@ -16,6 +16,9 @@ from sidecar.model import identity
 from sidecar.model.call import Peer
 from sidecar.model.errors import NotVerified, ReasonedError
 
+# What `cryptography` raises for a certificate that it cannot read.
+_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
 
 def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:
     """What the X.509-SVID says. ValueError names the rule of the SVID profile that it breaks."""
@@ -25,6 +28,8 @@ def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound as exc:
         raise ValueError(f"no SVID: it has no {exc.oid._name}") from exc
+    except _UNREADABLE as exc:
+        raise ValueError(f"no SVID: its extensions cannot be read: {exc}") from exc
     # > a validator encountering an SVID containing more than one URI SAN MUST reject the SVID. We are stricter: no other names.
     names = list(san)
     if len(names) != 1 or not isinstance(names[0], x509.UniformResourceIdentifier):
@@ -52,12 +57,12 @@ def _peer(certificate: x509.Certificate, spiffe_id: identity.SpiffeId | None) ->
 
 def peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError]) -> Peer:
     """The verified mesh peer at the other end, or `failed`."""
-    certificate = connection.get_peer_certificate(as_cryptography=True)
-    if certificate is None:
-        raise failed("the peer presented no certificate")
     try:
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            raise failed("the peer presented no certificate")
         return read_svid(certificate, trust_domain)
-    except ValueError as exc:
+    except _UNREADABLE as exc:
         raise failed(str(exc)) from exc
 
 
@@ -79,8 +84,8 @@ def verify_host(connection: SSL.Connection, host: str) -> None:
             verify_ip_address(connection, host)
     except VerificationError as exc:
         raise NotVerified(f"the certificate is not for {host}; it names {_names(connection)}") from exc
-    except CertificateError as exc:
-        raise NotVerified(f"the certificate is unusable: {exc}") from exc
+    except (CertificateError, *_UNREADABLE) as exc:
+        raise NotVerified(f"the certificate is unusable for {host}: {exc}") from exc
 
 
 def _names(connection: SSL.Connection) -> str:

@@ -15,9 +15,8 @@ from dataclasses import replace
 from functools import partial
 
 import trio
-from OpenSSL import SSL  # noqa: TID251 -- a type only
 
-from sidecar.model.address import Address, canonical
+from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
 from sidecar.model.message import RequestHead, ResponseHead
@@ -26,7 +25,7 @@ from sidecar.model.snapshot import EgressHost, Origination
 from sidecar.net.deadline import Deadline
 from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import material_digest, origination
+from sidecar.net.tls_context import Context, material_digest, origination
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import verify_host
 from sidecar.net.watched import Watched
@@ -51,10 +50,10 @@ class Originator:
     def __init__(self, rules: Watched[Rules | None], resolver: Resolver) -> None:
         self._rules = rules
         self._resolver = resolver
-        self._contexts: dict[Origination, SSL.Context] = {}
+        self._contexts: dict[Origination, Context] = {}
         self._built_for: Rules | None = None
 
-    def context(self, settings: Origination) -> SSL.Context:
+    def context(self, settings: Origination) -> Context:
         """Unavailable, before anything is sent, if the material is missing or unusable."""
         if self._built_for is not self._rules.current:
             self._built_for = self._rules.current
@@ -131,11 +130,11 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
 
 
 async def _originate(
-    host: str, addresses: Sequence[str], settings: Origination, context: SSL.Context, runtime: Runtime, record: Record
+    host: str, addresses: Sequence[str], settings: Origination, context: Context, runtime: Runtime, record: Record
 ) -> TlsStream:
     """A TLS connection whose certificate is for `host`; verified before this returns, so before a byte is sent."""
     sock = await _dial(addresses, settings.port, runtime)
-    stream = TlsStream(context, sock, is_server=False, server_name=None if _is_address(host) else host)
+    stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
     try:
         await stream.handshake(NotVerified)
         verify_host(stream.connection, host)
@@ -144,14 +143,6 @@ async def _originate(
         raise
     record.tls = stream.connection.get_protocol_version_name()
     return stream
-
-
-def _is_address(host: str) -> bool:
-    try:
-        canonical(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 async def _dial(addresses: Sequence[str], port: int, runtime: Runtime) -> socket.socket:

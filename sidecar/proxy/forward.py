@@ -43,7 +43,7 @@ class Upstream:
         adapt: changes the response's head (a rewritten Location), or None.
         name: for the log.
         is_mesh: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
-        address: of the endpoint, if it was one of several to choose from.
+        endpoint: whose exchanges in flight are counted, for balancing.
     """
 
     key: Hashable
@@ -53,7 +53,7 @@ class Upstream:
     name: str
     adapt: Callable[[ResponseHead], ResponseHead] | None = None
     is_mesh: bool = False
-    address: Address | None = None
+    endpoint: Address | None = None
 
 
 class Exchange:
@@ -176,7 +176,7 @@ async def _final_head(exchange: Exchange, connection: Http1Connection, deadline:
         if response.status == 100 and exchange.request.expects_continue:
             deadline.downstream("request body", BODY_IDLE_S)
             await exchange.downstream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    raise BadResponse("more than eight interim responses")
+    raise BadResponse(f"more than {MAX_INTERIM} interim responses")
 
 
 def _reason_told(fields: Headers) -> Reason | None:

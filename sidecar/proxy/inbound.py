@@ -18,17 +18,17 @@ from sidecar.model import ports
 from sidecar.model.address import Address, canonical
 from sidecar.model.call import Handler, Peer
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.errors import MeshError, ReasonedError, TlsRejected
+from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.service import serve_calls
-from sidecar.net.socket_stream import SocketStream
+from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_context import ALPN_HTTP1, MESH_ALPN
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import peer_of
+from sidecar.net.verify import peer_of, read_svid
 from sidecar.policy.authorize import authorize
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello, read_client_hello
@@ -36,7 +36,7 @@ from sidecar.protocol.detect import Detected, detect
 from sidecar.telemetry.access_log import Record
 
 from .forward import CONNECT_S, Upstream
-from .http import Decision, linger, serve_http
+from .http import Decision, serve_http
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .tunnel import tunnel
@@ -65,9 +65,9 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
     rules = runtime.rules.current
     try:
         if rules is None:
-            raise _Refused(Reason.NO_SNAPSHOT)
+            raise Unavailable(Reason.NO_SNAPSHOT)
         if not _is_this_pod(to, rules):
-            raise _Refused(Reason.OWN_PORT, f"{to.host} is no address by which others know this pod")
+            raise Unavailable(Reason.OWN_PORT, f"{to.host} is no address by which others know this pod")
         with Deadline() as deadline:                                                            # 2
             deadline.downstream("first bytes", DETECT_S)
             hello = await peek(sock, _first_bytes)
@@ -80,12 +80,6 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         runtime.tell(record)
     except OSError:
         pass    # the peer reset before it had said anything
-
-
-class _Refused(ReasonedError):
-    def __init__(self, reason: Reason, detail: str = "") -> None:
-        self.reason = reason
-        super().__init__(detail)
 
 
 def _is_this_pod(to: Address, rules: Rules) -> bool:
@@ -108,7 +102,7 @@ def _first_bytes(data: bytes) -> ClientHello | Detected | None:
 async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime: Runtime) -> None:
     tls = runtime.valid_tls()
     if tls is None:
-        raise _Refused(Reason.NO_IDENTITY)
+        raise Unavailable(Reason.NO_IDENTITY)
     stream = TlsStream(tls.server, sock, is_server=True)
     try:
         with Deadline() as deadline:
@@ -125,7 +119,7 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
         if stream.connection.get_alpn_proto_negotiated() == ALPN_HTTP1:
             await _serve_requests(stream, to, peer, record, runtime)
         else:
-            await _serve_opaque(stream, to, peer, record, runtime)
+            await serve_opaque(stream, to, peer, record, runtime)
     finally:
         stream.close()
 
@@ -157,7 +151,7 @@ async def _serve_plaintext(
     elif is_http and rules.snapshot.inbound.ports.get(to.port) != "opaque":
         await _serve_requests(stream, to, None, record, runtime)
     else:
-        await _serve_opaque(stream, to, None, record, runtime)
+        await serve_opaque(stream, to, None, record, runtime)
 
 
 def _judge(peer: Peer | None, request: RequestHead | None, to: Address, runtime: Runtime) -> Permit | Denied:   # 4
@@ -183,22 +177,35 @@ async def _serve_requests(
         return Record(runtime.wall(), "inbound", dst=known.dst, source=known.source, security=known.security, tls=known.tls,
                       peer=known.peer)
 
-    async def connect() -> SocketStream:                                                        # 5
-        return SocketStream(await runtime.dialer.connect(to))
-
     async def decide(request: RequestHead, record: Record) -> Decision:
         record.request_id = request_id(request, is_trusted=peer is not None)
-        judged = _judge(peer, request, to, runtime)
-        if isinstance(judged, Denied):
-            return judged
-        host = request.host if request.port is None else request.host + b":%d" % request.port
-        headers = [*identity_headers(runtime, peer, known), (b"x-request-id", record.request_id.encode())]
-        return judged, Upstream(("app", to), connect, host, headers, f"app {to}")
+        return enter(request, to, peer, record, runtime)
 
     await serve_http(stream, runtime, decide, new_record)
 
 
-async def _serve_opaque(
+def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, runtime: Runtime) -> Decision:
+    """Whether one request may go to the application at `to`, and how it gets there."""
+    async def connect() -> SocketStream:                                                        # 5
+        return SocketStream(await runtime.dialer.connect(to))
+
+    judged = _judge(peer, request, to, runtime)
+    if isinstance(judged, Denied):
+        return judged
+    host = request.host if request.port is None else request.host + b":%d" % request.port
+    headers = [*identity_headers(runtime, peer, record.tls), (b"x-request-id", record.request_id.encode())]
+    return judged, Upstream(("app", to), connect, host, headers, f"app {to}")
+
+
+def ourselves(runtime: Runtime) -> Peer:
+    """This workload as its own caller: a Service may well choose the very pod that asks. Unavailable without a certificate."""
+    tls = runtime.valid_tls()
+    if tls is None:
+        raise Unavailable(Reason.NO_IDENTITY)
+    return read_svid(tls.credentials.chain[0], tls.credentials.trust_domain)
+
+
+async def serve_opaque(
     stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, record: Record, runtime: Runtime
 ) -> None:
     judged = _judge(peer, None, to, runtime)
@@ -226,7 +233,7 @@ async def _serve_opaque(
         runtime.tell(record)
 
 
-def identity_headers(runtime: Runtime, peer: Peer | None, known: Record) -> Headers:
+def identity_headers(runtime: Runtime, peer: Peer | None, tls: str) -> Headers:
     """What the application is told of its caller. The caller's own headers of these names are gone (`protocol/framing.py`)."""
     if peer is None:
         return [(b"x-forwarded-proto", b"http")]
@@ -235,7 +242,7 @@ def identity_headers(runtime: Runtime, peer: Peer | None, known: Record) -> Head
     return [
         (b"x-forwarded-client-cert", f"By={us};Hash={peer.fingerprint};URI={peer.identity}".encode()),
         (b"x-forwarded-proto", b"https"),
-        (b"x-bartizan-tls", known.tls.encode()),
+        (b"x-bartizan-tls", tls.encode() or b"none, in-process"),
     ]
 
 

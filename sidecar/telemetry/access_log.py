@@ -73,10 +73,25 @@ class AccessLog:
             self.dropped += 1
 
 
-def stdout_log() -> AccessLog:
+class _Lines:
+    """Whole lines into `descriptor`: of what a nearly full pipe took a part, the rest goes before the next line."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    def write(self, line: bytes) -> None:
+        if self._rest:
+            self._rest = self._rest[os.write(self._descriptor, self._rest):]
+        if self._rest:
+            raise BlockingIOError
+        self._rest = line[os.write(self._descriptor, line):]
+
+
+def stdout_log(descriptor: int = 1) -> AccessLog:
     """To the container's log. Only a pipe is made non-blocking: a terminal shares that setting with its shell."""
     import stat
 
-    if stat.S_ISFIFO(os.fstat(1).st_mode):
-        os.set_blocking(1, False)
-    return AccessLog(lambda line: os.write(1, line))
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.set_blocking(descriptor, False)
+    return AccessLog(_Lines(descriptor).write)

@@ -45,7 +45,7 @@ class Metrics:
                 named = name
                 lines += [f"# HELP {name} {HELP[name]}", f"# TYPE {name} {'gauge' if name in GAUGES else 'counter'}"]
             text = ",".join(f'{label}="{_escape(item)}"' for label, item in labels)
-            lines.append(f"{name}{{{text}}} {value:g}" if text else f"{name} {value:.10g}")
+            lines.append(f"{name}{{{text}}} {value:.15g}" if text else f"{name} {value:.15g}")  # .15g: counts stay whole numbers
         return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from injector.hints import explain, join, nearest
-from sidecar.model.snapshot import Value
+from sidecar.model.value import Value
 
 
 class Inner(Value, frozen=True):

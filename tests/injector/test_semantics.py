@@ -1,7 +1,7 @@
 import pytest
 
 from injector.documents import HostRequest, MeshPolicySpec, Mtls, RangeRequest, RouteRule
-from injector.semantics import egress_problems, host_problems, is_address, mesh_policy_problems, network_problems, route_problems
+from injector.semantics import egress_problems, host_problems, mesh_policy_problems, network_problems, route_problems
 from sidecar.model.snapshot import Match, PathMatch
 
 
@@ -50,8 +50,3 @@ def test_resolvers(text: str, is_good: bool) -> None:
 
 def test_strict_needs_no_date() -> None:
     assert list(mesh_policy_problems(MeshPolicySpec(mtls=Mtls("strict")))) == []
-
-
-def test_an_address_is_told_from_a_name() -> None:
-    assert is_address("::ffff:10.0.0.1")
-    assert not is_address("10.0.0")

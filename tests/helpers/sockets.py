@@ -1,0 +1,28 @@
+"""Connected pairs of real sockets, closed when the test leaves."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """(client, server), non-blocking, on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    client.setblocking(False)
+    server.setblocking(False)
+    return client, server
+
+
+@contextmanager
+def tcp() -> Iterator[tuple[socket.socket, socket.socket]]:
+    client, server = tcp_pair()
+    with client, server:
+        yield client, server
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    sock.close()

@@ -1,0 +1,239 @@
+"""TLS on real sockets with the real clock."""
+
+import socket
+
+import pytest
+import trio
+from OpenSSL import SSL
+from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
+
+from sidecar.model.errors import NotVerified, TlsRejected
+from sidecar.net.tls_context import ALPN_HTTP1, mesh_client, mesh_server
+from sidecar.net.tls_stream import TlsStream
+from tests.helpers import pki
+from tests.helpers.sockets import reset, tcp_pair
+from tests.helpers.tls import shake_hands, tls_pair
+
+ROOT = pki.authority("root")
+CLIENT = mesh_client(pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT), ALPN_HTTP1)
+SERVER = mesh_server(pki.credentials(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT, pki.ORDERS))
+
+
+async def connected(sockets: tuple[socket.socket, socket.socket] | None = None) -> tuple[TlsStream, TlsStream]:
+    client, server = tls_pair(CLIENT, SERVER, sockets=sockets)
+    assert await shake_hands(client, server) == (None, None)
+    return client, server
+
+
+async def clogged() -> tuple[TlsStream, TlsStream]:
+    """Both directions full. One byte at a time: a write that OpenSSL has begun may be repeated, never shortened."""
+    pair = await connected(socket.socketpair())
+    for stream in pair:
+        stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        with pytest.raises(SSL.WantWriteError):
+            while True:
+                stream.connection.send(b"x")
+    return pair
+
+
+async def test_it_keeps_the_promises_of_a_stream() -> None:
+    await check_half_closeable_stream(connected, clogged)
+
+
+async def test_a_megabyte_both_ways_at_once() -> None:
+    client, server = await connected()
+    text = bytes(range(256)) * 4096
+    got: dict[TlsStream, bytes] = {client: b"", server: b""}
+
+    async def send(stream: TlsStream) -> None:
+        await stream.send_all(text)
+        await stream.send_eof()
+
+    async def receive(stream: TlsStream) -> None:
+        while data := await stream.receive_some():
+            got[stream] += data
+
+    async with client, server, trio.open_nursery() as nursery:
+        for stream in (client, server):
+            nursery.start_soon(send, stream)
+            nursery.start_soon(receive, stream)
+    assert got == {client: text, server: text}
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 200_000])
+async def test_whatever_holds_the_bytes(kind: type, size: int) -> None:
+    client, server = await connected()
+    got = b""
+    async with client, server, trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_all, kind(b"x" * size))
+        while len(got) < size:
+            got += await server.receive_some(10_000)
+    assert got == b"x" * size
+
+
+async def test_close_notify_is_an_end() -> None:
+    client, server = await connected()
+    async with client, server:
+        await client.send_all(b"last words")
+        client.close()
+        assert await server.receive_some() == b"last words"
+        assert await server.receive_some() == b""
+        assert await server.receive_some() == b""
+
+
+async def test_one_direction_ends_and_the_other_goes_on() -> None:
+    client, server = await connected()
+    async with client, server:
+        await client.send_eof()
+        assert await server.receive_some() == b""
+        await server.send_all(b"answer")
+        assert await client.receive_some() == b"answer"
+
+
+async def test_a_cut_is_an_error_and_no_end() -> None:
+    client, server = await connected()
+    async with client, server:
+        await client.send_all(b"half of i")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert await server.receive_some() == b"half of i"
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError):
+                await server.receive_some()
+
+
+@pytest.mark.parametrize("end", [TlsStream.abort, lambda stream: reset(stream.sock)])
+async def test_a_reset_is_an_error(end: object) -> None:
+    client, server = await connected()
+    async with server:
+        end(client)  # type: ignore[operator]
+        with pytest.raises(trio.BrokenResourceError):
+            await server.receive_some()
+        with pytest.raises(trio.BrokenResourceError):
+            await server.send_all(b"x")
+
+
+async def test_bytes_that_are_no_record_are_an_error() -> None:
+    client, server = await connected()
+    async with client, server:
+        client.sock.send(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(trio.BrokenResourceError):
+            await server.receive_some()
+
+
+async def test_a_record_that_was_changed_on_the_way_is_an_error() -> None:
+    client, server = await connected()
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        async with client, server:
+            client.connection.send(b"pay 100")
+            record = bytearray(server.sock.recv(4096))
+            record[-1] ^= 1
+            client.sock.send(record)
+            with pytest.raises(trio.BrokenResourceError):
+                await server.receive_some()
+
+
+async def test_two_tasks_cannot_receive_at_once_nor_send_at_once() -> None:
+    client, server = await clogged()
+    async with client, server, trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_all, b"x")
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await client.send_all(b"x")
+        with pytest.raises(trio.BusyResourceError):
+            await client.send_eof()
+        nursery.cancel_scope.cancel()
+    client, server = await connected()
+    async with client, server, trio.open_nursery() as nursery:
+        nursery.start_soon(client.receive_some)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await client.receive_some()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_receive_loses_nothing() -> None:
+    client, server = await connected()
+    async with client, server:
+        with trio.move_on_after(0) as scope:
+            await server.receive_some()
+        assert scope.cancelled_caught
+        await client.send_all(b"all of it")
+        assert await server.receive_some() == b"all of it"
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\x00\x05hello", b"\x00" * 600, b""])
+async def test_a_handshake_with_something_else(first: bytes) -> None:
+    ours, theirs = tcp_pair()
+    with ours:
+        stream = TlsStream(SERVER, theirs, is_server=True)
+        ours.send(first)
+        ours.shutdown(socket.SHUT_WR)
+        with pytest.raises(TlsRejected):
+            await stream.handshake(TlsRejected)
+        stream.close()
+
+
+async def test_a_handshake_that_is_reset() -> None:
+    ours, theirs = tcp_pair()
+    stream = TlsStream(CLIENT, ours, is_server=False)
+    reset(theirs)
+    with pytest.raises(NotVerified, match="connection lost"):
+        await stream.handshake(NotVerified)
+    stream.close()
+
+
+async def test_a_handshake_that_is_cancelled_leaves_a_stream_to_close() -> None:
+    ours, theirs = tcp_pair()
+    with theirs:
+        stream = TlsStream(CLIENT, ours, is_server=False)
+        with trio.move_on_after(0.01) as scope:
+            await stream.handshake(NotVerified)
+        assert scope.cancelled_caught
+        stream.close()
+        stream.close()
+        assert ours.fileno() < 0
+
+
+@pytest.mark.parametrize("is_read_before", [False, True])
+async def test_a_write_that_was_cancelled_half_way_cannot_be_mistaken_for_a_whole_one(is_read_before: bool) -> None:
+    """Closing after it must not look like a quiet end, for the peer has half a message."""
+    client, server = await connected(socket.socketpair())
+    async with server:
+        with trio.move_on_after(0.01) as scope:
+            await client.send_all(b"y" * 10_000_000)
+        assert scope.cancelled_caught
+        if is_read_before:
+            with trio.move_on_after(0.05):
+                while await server.receive_some():
+                    pass
+        client.close()
+        with pytest.raises(trio.BrokenResourceError):
+            while await server.receive_some():
+                pass
+
+
+async def test_an_end_waits_for_room() -> None:
+    """Where the socket is just full, the end must not be lost: the peer would see a truncation, or wait for ever."""
+    client, server = await clogged()
+    await server.receive_some(1)
+    client.connection.send(b"x")    # completes the write that was begun; there is room for no other
+    got = b""
+    async with client, server, trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_eof)
+        await wait_all_tasks_blocked()
+        while data := await server.receive_some():
+            got += data
+    assert set(got) == {ord("x")}
+
+
+async def test_after_the_end_nothing_can_be_sent() -> None:
+    client, server = await connected()
+    async with client, server:
+        await client.send_eof()
+        with pytest.raises(trio.ClosedResourceError):
+            await client.send_all(b"x")
+        await client.send_eof()
+        await server.send_all(b"answer")
+        assert await client.receive_some() == b"answer"

@@ -1,0 +1,151 @@
+"""The judge of what leaves, as tables."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.model.address import Address, canonical
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.reason import Reason
+from sidecar.model.snapshot import EgressHost, EgressRange, Endpoint, Outbound, Service
+from sidecar.policy.egress import OutboundTable, ToHost
+
+ID = "spiffe://example.org/ns/shop/sa/orders"
+
+
+def hosts(*approvals: EgressHost) -> OutboundTable:
+    return OutboundTable(Outbound(hosts=approvals))
+
+
+# -- hosts
+
+
+@pytest.mark.parametrize(("approved", "host", "holds"), [
+    ("example.com", "example.com", True),
+    ("example.com", "www.example.com", False),
+    ("example.com", "example.com.evil.net", False),
+    ("example.com", "evilexample.com", False),
+    ("example.com", "example.co", False),
+    ("*.example.com", "www.example.com", True),
+    ("*.example.com", "a.b.example.com", True),
+    ("*.example.com", "example.com", False),
+    ("*.example.com", "evilexample.com", False),
+    ("*.example.com", "example.com.evil.net", False),
+    ("*.example.com", "*.example.com", True),   # no host that is ever asked for: the framing refuses it
+    ("192.0.2.1", "192.0.2.1", True),
+    ("192.0.2.1", "192.0.2.10", False),
+])
+def test_names(approved: str, host: str, holds: bool) -> None:
+    assert (hosts(EgressHost(approved, "r")).named(host) is not None) is holds
+
+
+def test_the_exact_name_before_the_wildcard_and_the_narrow_wildcard_before_the_wide() -> None:
+    approvals = [EgressHost(host, host) for host in ("*.com", "*.example.com", "api.example.com", "*.api.example.com")]
+    for order in (approvals, approvals[::-1]):
+        table = hosts(*order)
+        for host, expected in [("api.example.com", "api.example.com"), ("www.example.com", "*.example.com"),
+                               ("v1.api.example.com", "*.api.example.com"), ("example.com", "*.com")]:
+            found = table.named(host)
+            assert found is not None
+            assert found.rule == expected
+
+
+@given(st.from_regex(r"\A[a-z]{1,3}(\.[a-z]{1,3}){0,4}\Z"), st.from_regex(r"\A[a-z]{1,3}(\.[a-z]{1,3}){0,2}\Z"))
+def test_a_wildcard_stands_for_whole_labels(host: str, domain: str) -> None:
+    """It holds exactly for the names that have the domain's labels at their end and at least one before."""
+    labels, wanted = host.split("."), domain.split(".")
+    expected = len(labels) > len(wanted) and labels[-len(wanted):] == wanted
+    assert (hosts(EgressHost("*." + domain, "r")).named(host) is not None) is expected
+
+
+@pytest.mark.parametrize(("port", "is_tls", "holds"), [
+    (80, False, True), (8080, False, True), (443, True, True),
+    (443, False, False), (80, True, False), (8080, True, False), (22, True, False), (22, False, False),
+])
+def test_ports_are_approved_for_one_protocol_each(port: int, is_tls: bool, holds: bool) -> None:
+    approval = EgressHost("example.com", "partners", plain_ports=(80, 8080), tls_ports=(443,))
+    judged = hosts(approval).host("example.com", port, is_tls=is_tls)
+    if holds:
+        assert judged == ToHost(Permit("partners"), approval)
+    else:
+        assert isinstance(judged, Denied)
+        assert (judged.reason, judged.rule) == (Reason.HOST_NOT_APPROVED, "partners")
+
+
+def test_what_nobody_approved() -> None:
+    judged = hosts().host("evil.net", 443, is_tls=True)
+    assert isinstance(judged, Denied)
+    assert (judged.reason, judged.rule) == (Reason.HOST_NOT_APPROVED, "")
+    assert "evil.net" in judged.detail
+
+
+# -- where an approved name may lead
+
+
+@pytest.mark.parametrize(("special", "address", "may"), [
+    ((), "203.0.113.1", True),
+    ((), "2001:db8::1", True),
+    ((), "169.254.169.254", False),
+    ((), "127.0.0.1", False),
+    ((), "::ffff:127.0.0.1", False),
+    ((), "10.1.2.3", False),
+    ((), "fd00::1", False),
+    ((), "198.51.100.1", False),                # the cluster's
+    ((), "2001:db8:c::1", False),               # the cluster's
+    (("10.0.0.0/8",), "10.1.2.3", True),
+    (("10.0.0.0/8",), "169.254.169.254", False),
+    (("10.1.0.0/16",), "10.2.0.1", False),
+    (("198.51.100.0/24",), "198.51.100.1", True),
+    (("fd00::/8",), "fd00::1", True),
+    (("::/0",), "10.1.2.3", False),
+    (("0.0.0.0/0",), "fd00::1", False),
+])
+def test_may_resolve_to(special: tuple[str, ...], address: str, may: bool) -> None:
+    approval = EgressHost("example.com", "r", special_addresses=special)
+    table = OutboundTable(Outbound(hosts=(approval,), cluster_ranges=("198.51.100.0/24", "2001:db8:c::/48")))
+    assert table.may_resolve_to(approval, canonical(address)) is may
+
+
+# -- ranges
+
+
+@pytest.mark.parametrize(("host", "port", "rule"), [
+    ("203.0.113.0", 5432, "db"), ("203.0.113.255", 5433, "db"), ("203.0.113.7", 443, None), ("203.0.114.0", 5432, None),
+    ("192.0.2.9", 1, "any"), ("192.0.2.9", 65535, "any"), ("192.0.2.8", 80, None),
+    ("2001:db8::7", 5432, "six"), ("2001:db8:1::", 5432, None), ("::ffff:203.0.113.7", 5432, "db"),
+])
+def test_ranges(host: str, port: int, rule: str | None) -> None:
+    table = OutboundTable(Outbound(ranges=(
+        EgressRange("203.0.113.0/24", "db", (5432, 5433)), EgressRange("192.0.2.9/32", "any"), EgressRange("2001:db8::/48", "six"),
+    )))
+    assert table.range(Address(host, port)) == (Permit(rule) if rule else None)
+
+
+def test_all_of_ipv4_is_nothing_of_ipv6() -> None:
+    assert OutboundTable(Outbound(ranges=(EgressRange("0.0.0.0/0", "r"),))).range(Address("2001:db8::1", 80)) is None
+
+
+# -- the mesh
+
+
+def test_a_vip_means_the_service_and_a_pods_address_that_pod() -> None:
+    one, other = Endpoint("10.1.0.6", 8080, ID), Endpoint("10.1.0.7", 8080, ID)
+    service = Service("orders.shop", 80, ("10.96.0.9", "fd00::9"), endpoints=(one, other))
+    table = OutboundTable(Outbound(services=(service,)))
+    for vip in service.addresses:
+        found = table.service(Address(vip, 80))
+        assert found is not None
+        assert (found.endpoints, found.permit) == ((one, other), Permit("service/orders.shop"))
+    pod = table.service(Address("10.1.0.7", 8080))
+    assert pod is not None
+    assert pod.endpoints == (other,)
+    for nothing in (Address("10.96.0.9", 8080), Address("10.1.0.6", 80), Address("10.1.0.8", 8080)):
+        assert table.service(nothing) is None
+
+
+def test_a_service_without_endpoints_is_of_the_mesh_all_the_same() -> None:
+    """Else its address would fall through to the ranges, in plaintext."""
+    table = OutboundTable(Outbound(services=(Service("orders.shop", 80, ("10.96.0.9",)),)))
+    found = table.service(Address("10.96.0.9", 80))
+    assert found is not None
+    assert found.endpoints == ()

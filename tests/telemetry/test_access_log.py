@@ -1,0 +1,77 @@
+import fcntl
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.model.reason import Reason
+from sidecar.telemetry.access_log import AccessLog, Record, stdout_log
+
+F_SETPIPE_SZ = 1031
+
+
+def test_a_record_says_what_happened_and_leaves_out_what_did_not() -> None:
+    lines: list[bytes] = []
+    record = Record(1.5, "inbound", path="/a", status=403)
+    record.refuse(Reason.NO_ROUTE, "why")
+    AccessLog(lines.append).add(record)
+    assert json.loads(lines[0]) == {
+        "time": 1.5, "direction": "inbound", "path": "/a", "status": 403, "code": "BZ0101", "reason": "no-route", "detail": "why",
+    }
+
+
+@given(st.text(), st.text())
+def test_one_record_is_one_line(path: str, detail: str) -> None:
+    """Whatever a peer chose: one line, and it reads back as it was."""
+    lines: list[bytes] = []
+    log = AccessLog(lines.append)
+    log.add(Record(0, "inbound", path=path, detail=detail))
+    assert len(lines) == 1
+    assert lines[0].count(b"\n") == 1
+    assert lines[0].endswith(b"}\n")
+    found = json.loads(lines[0])
+    assert (found.get("path", ""), found.get("detail", "")) == (path, detail)
+
+
+def test_off() -> None:
+    log = AccessLog(None)
+    log.add(Record(0, "inbound"))
+    assert log.dropped == 0
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(), BrokenPipeError(), OSError(28, "No space left on device")])
+def test_a_reader_that_fails_costs_counted_lines_only(error: OSError) -> None:
+    def write(line: bytes) -> None:
+        raise error
+
+    log = AccessLog(write)
+    log.add(Record(0, "inbound"))
+    log.add(Record(0, "inbound"))
+    assert log.dropped == 2
+
+
+def test_a_full_pipe_gets_whole_lines() -> None:
+    """A line may be longer than the pipe has room for: what comes out are whole lines all the same, the others are counted."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, F_SETPIPE_SZ, 8192)
+    log = stdout_log(writer)
+    got = b""
+    with open(reader, "rb", buffering=0) as pipe, open(writer, "wb"):
+        for number in range(40):
+            log.add(Record(number, "inbound", path="/" + "a" * 5000))
+            if number % 3 == 2:
+                got += pipe.read(5000)
+        os.set_blocking(reader, False)
+        while data := pipe.read(65536):
+            got += data
+        log.add(Record(40, "inbound"))
+        got += pipe.read(65536)
+    *lines, rest = got.split(b"\n")
+    numbers = [json.loads(line)["time"] for line in lines]
+    assert rest == b""
+    assert numbers == sorted(numbers)
+    assert numbers[-1] == 40
+    assert len(numbers) + log.dropped == 41
+    assert log.dropped > 0
