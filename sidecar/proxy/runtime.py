@@ -51,18 +51,6 @@ class Runtime:
             self.metrics.count("bartizan_connections_total", labels)
         self.log.add(record)
 
-    def depart(self, endpoint: Address | None) -> None:
-        """An exchange, or a connection, sets out for `endpoint`."""
-        if endpoint is not None:
-            self.in_flight[endpoint] += 1
-
-    def arrive(self, endpoint: Address | None) -> None:
-        """It has ended. Endpoints come and go, so none is remembered that has nothing in flight."""
-        if endpoint is not None:
-            self.in_flight[endpoint] -= 1
-            if not self.in_flight[endpoint]:
-                del self.in_flight[endpoint]
-
     def valid_tls(self) -> MeshTls | None:
         """Our credentials, unless their time is over: then everything that needs them fails closed."""
         tls = self.tls.current

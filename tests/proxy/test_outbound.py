@@ -19,7 +19,7 @@ from tests.helpers.exchange import GET, OK
 from tests.helpers.leave import pod
 from tests.helpers.mesh import echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
 from tests.helpers.pki import ORDERS, WEB
-from tests.helpers.runtime import Bench, Redirected, Serve, rules
+from tests.helpers.runtime import POD, Bench, Redirected, Serve, rules
 
 VIP = Address("10.96.7.1", 80)
 ENDPOINT = Address("10.1.0.7", 8080)
@@ -35,6 +35,7 @@ def mesh(*endpoints: Endpoint, ranges: tuple[EgressRange, ...] = ()) -> Rules:
 
 
 ONE = Endpoint(ENDPOINT.host, ENDPOINT.port, ORDERS)
+RANGE = EgressRange("203.0.113.0/24", "far-db", (5432,))
 
 
 def sidecar(
@@ -296,10 +297,53 @@ async def test_opaque_bytes_are_cut_when_the_endpoint_is_withdrawn(
     assert trio.current_time() == 0
 
 
+@pytest.mark.parametrize("to", [DB, FAR])
+async def test_relays_end_when_the_way_out_is_whole_no_more(to: Address, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE, ranges=(RANGE,)))
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
+    web.bench.dialer.servers[FAR] = echo
+    app = web.dial(to)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    web.bench.runtime.is_outbound_open.set(False)
+    assert await is_gone(app)
+    assert trio.current_time() <= 5
+
+
+# -- this very pod
+
+
+OURSELVES = Endpoint(POD, 8080, WEB)
+
+
+async def test_a_service_may_choose_the_pod_that_asks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """In-process, judged like everybody: a connection from here to here would pass no packet rule."""
+    web, seen = pod(nursery, mesh(OURSELVES)), []
+    web.bench.dialer.servers[Address(POD, 8080)] = http_app(seen, OK)
+    app = web.dial(VIP)
+    assert await ask(app) == OK
+    assert f"By={WEB};".encode() in seen[0]
+    assert f"URI={WEB}".encode() in seen[0]
+    snapshot = web.bench.runtime.rules.current.snapshot     # type: ignore[union-attr]
+    web.bench.runtime.rules.set(rules(Inbound(routes=()), snapshot.outbound))
+    assert b"BZ0101 no-route" in await ask(app)
+    web.bench.wall += 1800
+    assert b"BZ0503 no-identity" in await ask(app)
+    assert len(seen) == 1
+
+
+async def test_opaque_bytes_to_this_very_pod(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(OURSELVES))
+    web.bench.dialer.servers[Address(POD, 8080)] = echo
+    app = web.dial(DB)
+    await app.send_all(b"ping")
+    assert await read_until(app, b"ping") == b"ping"
+    web.bench.runtime.rules.set(rules(Inbound(routes=()), web.bench.runtime.rules.current.snapshot.outbound))  # type: ignore[union-attr]
+    assert await is_gone(app)
+    assert trio.current_time() == 0
+
+
 # -- ranges
-
-
-RANGE = EgressRange("203.0.113.0/24", "far-db", (5432,))
 
 
 async def test_an_approved_range_is_relayed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
