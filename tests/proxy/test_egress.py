@@ -169,6 +169,7 @@ async def test_mutual_tls(nursery: trio.Nursery, autojump_clock: MockClock) -> N
     web.bench.runtime.rules.set(approved(client_certificate=ClientCertificate("stripe-client", other.chain_pem, other.key_pem)))
     assert await ask(app) == OK
     assert connections[1].connection.get_peer_certificate(as_cryptography=True) == other.certificate
+    assert len(web.originator._contexts) == 1       # the old key is not even kept
     # Taken away, the host answers 503 though a good connection is still in the pool.
     web.bench.runtime.rules.set(approved(client_certificate=ClientCertificate("stripe-client")))
     refused = await ask(app)

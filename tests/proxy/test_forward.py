@@ -487,6 +487,16 @@ async def test_what_must_not_be_repeated_is_not(
     assert len(down.server.made) == 1
 
 
+async def test_what_is_not_here_whole_is_not_begun_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    down = downstream(nursery)
+    (await idle_connection(down)).abort()
+    await down.ask(post(4, b"ab").replace(b"POST", b"PUT"))
+    await wait_all_tasks_blocked()
+    await down.ask(b"cd")
+    assert (await down.client.read_until()).startswith(b"HTTP/1.1 502 ")
+    assert len(down.server.made) == 1
+
+
 async def test_a_new_connection_that_is_reset_is_no_race(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = downstream(nursery)
     await down.ask(GET)
