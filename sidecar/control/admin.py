@@ -5,18 +5,28 @@ It shows what the sidecar believes, and no key: GET /snapshot, /certificates, /s
 
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.model.call import Answer, Call
-from sidecar.model.snapshot import render_snapshot
+from sidecar.model.snapshot import Snapshot, render_snapshot
 from sidecar.net.deadline import Deadline
 from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
-from sidecar.net.watched import Watched
-from sidecar.policy.rules import Rules
+from sidecar.net.watched import Current, Watched
+
+
+class InForce(Protocol):
+    """What is shown of the rules in force. They are `policy/rules.py`'s, which is not this floor's to know."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    @property
+    def digest(self) -> str: ...
 
 
 class Admin:
@@ -28,7 +38,7 @@ class Admin:
 
     def __init__(
         self,
-        rules: Watched[Rules | None],
+        rules: Current[InForce | None],
         tls: Watched[MeshTls | None],
         obstacles: Callable[[], list[str]],
         rotate: Callable[[], None] | None,
