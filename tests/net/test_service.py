@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from sidecar.model.call import Answer, Call
+from sidecar.model.call import Answer, Call, Handler
 from sidecar.model.errors import (
     BadResponse,
     ConfigError,
@@ -221,7 +221,7 @@ async def test_nobody_there_and_the_next_address_is_tried() -> None:
 # -- without TLS, over memory
 
 
-async def conversation(*said: bytes, handler: service.Handler | None = None, max_body_bytes: int = 100) -> bytes:
+async def conversation(*said: bytes, handler: Handler | None = None, max_body_bytes: int = 100) -> bytes:
     """What the server answers to what a client says before it closes its side."""
     ours, theirs = memory_stream_pair()
 
@@ -294,7 +294,7 @@ async def test_an_endpoint_that_expects_no_body_holds_none(framing: bytes) -> No
     await ours.send_eof()
     with Deadline() as deadline:
         await serve_calls(theirs, handler, deadline)
-    assert statuses(await ours.receive_some()) == [b"413"]
+    assert statuses(bytes(await ours.receive_some())) == [b"413"]
     assert bodies == []
 
 
