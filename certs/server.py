@@ -22,7 +22,7 @@ from sidecar.net.tls_context import ServerCredentials
 from . import files
 from .authenticate import JwksFileAttestor
 from .ca import DAY_S
-from .issuer import Issuer
+from .issuer import MAX_BODY_BYTES, Issuer
 from .log import Log, LogError
 from .profile import MAX_SVID_S, MIN_S, issue_https
 
@@ -109,7 +109,8 @@ async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = tri
     try:
         own = OwnCertificate(authorities, config.names, log, wall_clock)
         issuer = Issuer(authorities, attestor, log, config.lifetime_s, wall_clock)
-        await serve_https(config.address, config.port, own.current, issuer.answer, task_status=task_status)
+        await serve_https(
+            config.address, config.port, own.current, issuer.answer, max_body_bytes=MAX_BODY_BYTES, task_status=task_status)
     finally:
         log.close()
 

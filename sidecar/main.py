@@ -230,7 +230,7 @@ def read_config(name: str) -> Config:
         if text is None:
             raise ConfigError("--config", f"the environment variable {name[4:]} is not set")
         return parse_config(text.encode())
-    return parse_config(read_file(name, "--config"))
+    return parse_config(read_file(name, ""))
 
 
 def main(argv: list[str]) -> int:

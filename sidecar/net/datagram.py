@@ -33,7 +33,6 @@ async def serve_datagrams(sock: socket.socket, answer: Answerer, is_canary: Call
 
     async def respond(data: bytes, peer: tuple[str, int]) -> None:
         nonlocal busy
-        busy += 1
         try:
             reply = await answer(data)
             if reply is not None:
@@ -56,6 +55,7 @@ async def serve_datagrams(sock: socket.socket, answer: Answerer, is_canary: Call
                 except OSError:
                     continue    # an earlier answer was refused
                 if not is_canary(data) and busy < AT_ONCE:
+                    busy += 1
                     nursery.start_soon(respond, data, peer)
     finally:
         notify_closing(sock)

@@ -1,7 +1,7 @@
 """Names to addresses, asked of the resolvers that the snapshot names and of nobody else.
 
 A pod's own resolv.conf, hosts file and search list belong to whoever wrote the pod. Answers are remembered with a floor and a
-ceiling to their time to live, absent ones briefly; names in flight are asked once.
+ceiling to their time to live, absent ones briefly.
 Trust: an answer must come from the address that was asked, with the question and the random ID of the query. RFC 1035, RFC 5452.
 """
 
@@ -71,14 +71,20 @@ class Resolver:
         if not found:
             raise NotResolved(failures[0])
         answers = [found[kind] for kind in ("A", "AAAA") if kind in found]
-        result = Known(tuple(text for answer in answers for text in answer.addresses), min(a.until for a in answers))
+        until = min(answer.until for answer in answers)
+        if failures:    # half an answer: ask for the other half soon
+            until = min(until, trio.current_time() + NEGATIVE_S)
+        result = Known(tuple(text for answer in answers for text in answer.addresses), until)
         while len(self._known) >= MAX_NAMES:
             del self._known[next(iter(self._known))]
         self._known[key] = result
         return result.addresses
 
     async def _ask(self, name: str, kind: str, resolvers: Sequence[str]) -> Known:
-        query = dns.message.make_query(name, kind)
+        try:
+            query = dns.message.make_query(name, kind)
+        except dns.exception.DNSException as exc:
+            raise NotResolved(f"{name} is no name that can be asked for: {exc}") from exc
         failure = ""
         for attempt in range(ATTEMPTS * len(resolvers)):
             server = server_address(resolvers[attempt % len(resolvers)])

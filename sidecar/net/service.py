@@ -28,7 +28,7 @@ from .verify import peer_of, verify_host
 HANDSHAKE_S = 10.0
 REQUEST_S = 15.0
 ANSWER_S = 60.0
-MAX_BODY_BYTES = 8 << 20
+MAX_ANSWER_BYTES = 8 << 20
 
 
 async def serve_calls(
@@ -38,9 +38,13 @@ async def serve_calls(
     *,
     remote: str = "",
     peer: Peer | None = None,
-    max_body_bytes: int = MAX_BODY_BYTES,
+    max_body_bytes: int = 0,
 ) -> None:
-    """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection)."""
+    """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection).
+
+    Args:
+        max_body_bytes: of a request. Bodies are held whole before anybody has looked at the caller, so none is the default.
+    """
     connection = Http1Connection(stream, is_server=True)
     while True:
         deadline.downstream("request", REQUEST_S)
@@ -95,6 +99,7 @@ async def serve_https(
     handler: Handler,
     *,
     trust_domain: str = "",
+    max_body_bytes: int = 0,
     tally: Tally | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -103,6 +108,7 @@ async def serve_https(
     Args:
         credentials: asked for each connection, so that a renewed certificate counts at once.
         trust_domain: of the client's SVID, where the credentials demand one.
+        max_body_bytes: see `serve_calls`.
     """
     listener = listen_tcp(host, port)
     built: tuple[ServerCredentials, Context] | None = None
@@ -120,7 +126,7 @@ async def serve_https(
                 await stream.handshake(TlsRejected)
                 demanded = current.client_roots is not None
                 peer = peer_of(stream.connection, trust_domain, TlsRejected) if demanded else None
-                await serve_calls(stream, handler, deadline, remote=remote, peer=peer)
+                await serve_calls(stream, handler, deadline, remote=remote, peer=peer, max_body_bytes=max_body_bytes)
         except (PeerError, DownstreamGone):
             pass  # a client that goes away or talks nonsense is its own business
         finally:
@@ -196,7 +202,7 @@ async def _ask(
     text = bytearray()
     while piece := await connection.read_body():
         text += piece
-        if len(text) > MAX_BODY_BYTES:
+        if len(text) > MAX_ANSWER_BYTES:
             raise BadResponse("the answer is too large")
     kind = next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"), "")
     return Answer(response.status, bytes(text), kind)

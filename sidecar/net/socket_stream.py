@@ -27,6 +27,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to `max_bytes` bytes, b"" at the end. BrokenResourceError if the peer reset."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         while True:
             if self.sock.fileno() < 0:
                 raise trio.ClosedResourceError
@@ -56,9 +58,13 @@ class SocketStream(trio.abc.HalfCloseableStream):
             await wait_writable(self.sock)
 
     async def wait_send_all_might_not_block(self) -> None:
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
         await wait_writable(self.sock)
 
     async def send_eof(self) -> None:
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as exc:

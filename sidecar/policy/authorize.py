@@ -40,9 +40,18 @@ class RouteTable:
         self._entries = sorted(entries, key=lambda entry: _rank(*entry), reverse=True)
 
     def find(self, port: int, request: RequestHead | None) -> Route | None:
-        """The route that decides. `request` None: a TCP connection, which only a route without matches can mean."""
+        """The route that decides.
+
+        Args:
+            request: None for a TCP connection. It could carry any request, so that only a route without matches can decide it,
+                and only if no more specific one would decide some request otherwise.
+        """
         for route, match in self._entries:
-            if route.port in (None, port) and (_holds(match, request) if request is not None else match is EVERYTHING):
+            if route.port not in (None, port):
+                continue
+            if request is None:
+                return route if match is EVERYTHING else None
+            if _holds(match, request):
                 return route
         return None
 

@@ -18,6 +18,7 @@ import dns.rdatatype
 import trio
 
 from sidecar.model.address import server_address
+from sidecar.model.errors import ConnectFailed
 from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.watched import Watched
@@ -26,6 +27,8 @@ from sidecar.telemetry.metrics import Metrics
 
 ANSWER_S = 5.0
 IDLE_S = 30.0
+DATAGRAM_BYTES = 512, 1232     # without EDNS (RFC 1035 s4.2.1), and at most with it: what arrives unfragmented everywhere
+MESSAGE_BYTES = 65535           # over TCP
 ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME)
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 
@@ -42,8 +45,8 @@ class DnsGuard:
         self._resolver = resolver
         self._metrics = metrics
 
-    async def answer(self, data: bytes) -> bytes | None:
-        """The reply to one message; None (silence) for what is no question."""
+    async def answer(self, data: bytes, *, is_datagram: bool = True) -> bytes | None:
+        """The reply to one message, truncated (TC) if it is too large; None (silence) for what is no question."""
         try:
             query = dns.message.from_wire(data)
         except dns.exception.DNSException:
@@ -53,9 +56,11 @@ class DnsGuard:
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         reply = await self._reply(query, name, question.rdtype)
-        return reply.to_wire(max_size=query.payload if query.edns >= 0 else 512) if reply is not None else None
+        least, most = DATAGRAM_BYTES
+        wanted = query.payload if query.edns >= 0 else least
+        return reply.to_wire(max_size=min(max(wanted, least), most) if is_datagram else MESSAGE_BYTES, prefer_truncation=True)
 
-    async def _reply(self, query: dns.message.Message, name: str, kind: dns.rdatatype.RdataType) -> dns.message.Message | None:
+    async def _reply(self, query: dns.message.Message, name: str, kind: dns.rdatatype.RdataType) -> dns.message.Message:
         reply = dns.message.make_response(query, recursion_available=True)
         rules = self._rules.current
         is_ours = rules is not None and _is_below(name, rules.snapshot.outbound.cluster_domain)
@@ -73,7 +78,7 @@ class DnsGuard:
             with trio.move_on_after(ANSWER_S / 2):
                 try:
                     theirs = await self._resolver.exchange(ours, server_address(text))
-                except (OSError, dns.exception.DNSException):
+                except (OSError, dns.exception.DNSException, ConnectFailed, trio.BrokenResourceError):
                     continue
                 reply.set_rcode(theirs.rcode())
                 reply.answer = theirs.answer
@@ -95,7 +100,7 @@ class DnsGuard:
                     data += more
                 end = 2 + int.from_bytes(data[:2], "big")
                 question, data = data[2:end], data[end:]
-                reply = await self.answer(question)
+                reply = await self.answer(question, is_datagram=False)
                 if reply is None:
                     return
                 await stream.send_all(len(reply).to_bytes(2, "big") + reply)

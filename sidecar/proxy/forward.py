@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from sidecar.model.address import Address
 from sidecar.model.decision import Permit
 from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, UpstreamError
 from sidecar.model.message import Body, BodyKind, Headers, RequestHead, ResponseHead
@@ -41,7 +42,8 @@ class Upstream:
         headers: added to the request.
         adapt: changes the response's head (a rewritten Location), or None.
         name: for the log.
-        is_mesh_peer: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
+        is_mesh: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
+        endpoint: whose exchanges in flight are counted, for balancing.
     """
 
     key: Hashable
@@ -50,7 +52,8 @@ class Upstream:
     headers: Headers
     name: str
     adapt: Callable[[ResponseHead], ResponseHead] | None = None
-    is_mesh_peer: bool = False
+    is_mesh: bool = False
+    endpoint: Address | None = None
 
 
 class Exchange:
@@ -190,7 +193,7 @@ async def _answer(
     if upstream.adapt is not None:
         response = upstream.adapt(response)
     if ours := [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]:
-        if upstream.is_mesh_peer:
+        if upstream.is_mesh:
             exchange.reason = _reason_told(ours)
         else:
             response = replace(response, headers=[field for field in response.headers if field not in ours])

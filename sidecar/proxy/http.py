@@ -86,6 +86,8 @@ async def _serve_one(exchange: Exchange, record: Record, runtime: Runtime, decid
             return await _refuse(exchange, record, decision, deadline)
         permit, upstream = decision
         record.rule, record.upstream = permit.rule, upstream.name
+        if upstream.endpoint is not None:
+            runtime.in_flight[upstream.endpoint] += 1
         try:
             goes_on = await forward(exchange, permit, upstream, runtime.pool, deadline)
             if exchange.reason is not None:
@@ -95,6 +97,9 @@ async def _serve_one(exchange: Exchange, record: Record, runtime: Runtime, decid
             if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
                 raise
             return await _refuse(exchange, record, Denied(exc.reason, permit.rule, exc.detail), deadline)
+        finally:
+            if upstream.endpoint is not None:
+                runtime.leave(upstream.endpoint)
     finally:
         record.status, record.received, record.sent = exchange.status, exchange.received, exchange.sent
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)

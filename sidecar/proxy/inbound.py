@@ -1,6 +1,6 @@
 """What enters the pod, step by step. Nothing is forwarded without a Permit, and only the judge makes one.
 
-    1  where was it going?      the kernel's word; never one of our own ports, never a connection that was not redirected
+    1  where was it going?      the kernel's word: to this pod, never to one of our own ports, never without the redirect
     2  what does it speak?      mesh mTLS by ALPN; else plaintext, refused in strict mode before a byte of it is taken
     3  who is it?               handshake, chain, exactly one SPIFFE ID
     4  may it?                  per request (HTTP/1.1), per connection and again at each change (TCP)
@@ -18,7 +18,7 @@ from sidecar.model import ports
 from sidecar.model.address import Address, canonical
 from sidecar.model.call import Handler, Peer
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.errors import MeshError, ReasonedError, TlsRejected
+from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
@@ -28,7 +28,7 @@ from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, MESH_ALPN
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import peer_of
+from sidecar.net.verify import peer_of, read_svid
 from sidecar.policy.authorize import authorize
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello, read_client_hello
@@ -58,14 +58,16 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         with Deadline() as deadline:
             await serve_calls(SocketStream(sock), own_endpoints[to.port], deadline, remote=source)
         return
-    if to is None or to.port in ports.OWN:
+    if to is None or to.port in ports.OWN or to.port == sock.getsockname()[1]:
         record.refuse(Reason.OWN_PORT)
         runtime.tell(record)
         return
     rules = runtime.rules.current
     try:
         if rules is None:
-            raise _Refused(Reason.NO_SNAPSHOT)
+            raise Unavailable(Reason.NO_SNAPSHOT)
+        if not _is_this_pod(to, rules):
+            raise Unavailable(Reason.OWN_PORT, f"{to.host} is no address by which others know this pod")
         with Deadline() as deadline:                                                            # 2
             deadline.downstream("first bytes", DETECT_S)
             hello = await peek(sock, _first_bytes)
@@ -80,10 +82,10 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         pass    # the peer reset before it had said anything
 
 
-class _Refused(ReasonedError):
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        super().__init__()
+def _is_this_pod(to: Address, rules: Rules) -> bool:
+    """Listeners on the loopback are private, and we are nobody's router: a packet for others that is sent our way ends here."""
+    addresses = rules.snapshot.workload.addresses
+    return not canonical(to.host).is_loopback and (not addresses or to.host in addresses)
 
 
 def _first_bytes(data: bytes) -> ClientHello | Detected | None:
@@ -100,7 +102,7 @@ def _first_bytes(data: bytes) -> ClientHello | Detected | None:
 async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime: Runtime) -> None:
     tls = runtime.valid_tls()
     if tls is None:
-        raise _Refused(Reason.NO_IDENTITY)
+        raise Unavailable(Reason.NO_IDENTITY)
     stream = TlsStream(tls.server, sock, is_server=True)
     try:
         with Deadline() as deadline:
@@ -117,7 +119,7 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
         if stream.connection.get_alpn_proto_negotiated() == ALPN_HTTP1:
             await _serve_requests(stream, to, peer, record, runtime)
         else:
-            await _serve_opaque(stream, to, peer, record, runtime)
+            await serve_opaque(stream, to, peer, record, runtime)
     finally:
         stream.close()
 
@@ -149,7 +151,7 @@ async def _serve_plaintext(
     elif is_http and rules.snapshot.inbound.ports.get(to.port) != "opaque":
         await _serve_requests(stream, to, None, record, runtime)
     else:
-        await _serve_opaque(stream, to, None, record, runtime)
+        await serve_opaque(stream, to, None, record, runtime)
 
 
 def _judge(peer: Peer | None, request: RequestHead | None, to: Address, runtime: Runtime) -> Permit | Denied:   # 4
@@ -158,10 +160,14 @@ def _judge(peer: Peer | None, request: RequestHead | None, to: Address, runtime:
         return Denied(Reason.NO_SNAPSHOT)
     if peer is not None and peer.not_after <= runtime.wall():
         return Denied(Reason.PEER_NOT_VERIFIED, detail="the peer's certificate has ended since it connected")
-    return authorize(
+    inbound = rules.snapshot.inbound
+    judged = authorize(
         peer.identity if peer else None, request, to.port,
-        inbound=rules.snapshot.inbound, table=rules.routes, trust_domain=rules.trust_domain, now=runtime.wall(),
+        inbound=inbound, table=rules.routes, trust_domain=rules.trust_domain, now=runtime.wall(),
     )
+    if isinstance(judged, Permit) and request is None and inbound.ports.get(to.port) == "http":
+        return Denied(Reason.NOT_HTTP, judged.rule)
+    return judged
 
 
 async def _serve_requests(
@@ -171,22 +177,35 @@ async def _serve_requests(
         return Record(runtime.wall(), "inbound", dst=known.dst, source=known.source, security=known.security, tls=known.tls,
                       peer=known.peer)
 
-    async def connect() -> SocketStream:                                                        # 5
-        return SocketStream(await runtime.dialer.connect(to))
-
     async def decide(request: RequestHead, record: Record) -> Decision:
         record.request_id = request_id(request, is_trusted=peer is not None)
-        judged = _judge(peer, request, to, runtime)
-        if isinstance(judged, Denied):
-            return judged
-        host = request.host if request.port is None else request.host + b":%d" % request.port
-        headers = [*identity_headers(runtime, peer, known), (b"x-request-id", record.request_id.encode())]
-        return judged, Upstream(("app", to), connect, host, headers, f"app {to}")
+        return enter(request, to, peer, record, runtime)
 
     await serve_http(stream, runtime, decide, new_record)
 
 
-async def _serve_opaque(
+def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, runtime: Runtime) -> Decision:
+    """Whether one request may go to the application at `to`, and how it gets there."""
+    async def connect() -> SocketStream:                                                        # 5
+        return SocketStream(await runtime.dialer.connect(to))
+
+    judged = _judge(peer, request, to, runtime)
+    if isinstance(judged, Denied):
+        return judged
+    host = request.host if request.port is None else request.host + b":%d" % request.port
+    headers = [*identity_headers(runtime, peer, record.tls), (b"x-request-id", record.request_id.encode())]
+    return judged, Upstream(("app", to), connect, host, headers, f"app {to}")
+
+
+def ourselves(runtime: Runtime) -> Peer:
+    """This workload as its own caller: a Service may well choose the very pod that asks. Unavailable without a certificate."""
+    tls = runtime.valid_tls()
+    if tls is None:
+        raise Unavailable(Reason.NO_IDENTITY)
+    return read_svid(tls.credentials.chain[0], tls.credentials.trust_domain)
+
+
+async def serve_opaque(
     stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, record: Record, runtime: Runtime
 ) -> None:
     judged = _judge(peer, None, to, runtime)
@@ -214,7 +233,7 @@ async def _serve_opaque(
         runtime.tell(record)
 
 
-def identity_headers(runtime: Runtime, peer: Peer | None, known: Record) -> Headers:
+def identity_headers(runtime: Runtime, peer: Peer | None, tls: str) -> Headers:
     """What the application is told of its caller. The caller's own headers of these names are gone (`protocol/framing.py`)."""
     if peer is None:
         return [(b"x-forwarded-proto", b"http")]
@@ -223,7 +242,7 @@ def identity_headers(runtime: Runtime, peer: Peer | None, known: Record) -> Head
     return [
         (b"x-forwarded-client-cert", f"By={us};Hash={peer.fingerprint};URI={peer.identity}".encode()),
         (b"x-forwarded-proto", b"https"),
-        (b"x-bartizan-tls", known.tls.encode()),
+        (b"x-bartizan-tls", tls.encode() or b"none, in-process"),
     ]
 
 

@@ -39,7 +39,7 @@ from . import egress
 from .dns_guard import DnsGuard
 from .forward import CONNECT_S, Upstream
 from .http import Decision, linger, serve_http
-from .inbound import request_id
+from .inbound import enter, ourselves, request_id, serve_opaque
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .tunnel import tunnel
@@ -78,7 +78,7 @@ async def serve_outbound(
                 await _serve_mesh_opaque(sock, to, mesh, runtime, record)
         elif (permit := rules.outbound.range(to)) is not None:                                  # 4
             record.security = "passthrough"
-            await egress.relay(sock, (to,), permit, record, runtime, partial(_is_in_range, to=to))
+            await egress.relay(sock, (to,), permit, record, runtime, partial(_is_in_range, to=to, runtime=runtime))
         else:                                                                                   # 5
             await _serve_named(sock, to, runtime, originator, record)
     except ReasonedError as exc:
@@ -87,8 +87,8 @@ async def serve_outbound(
         pass    # the application reset before it had said anything
 
 
-def _is_in_range(rules: Rules | None, to: Address) -> bool:
-    return rules is not None and rules.outbound.range(to) is not None
+def _is_in_range(rules: Rules | None, to: Address, runtime: Runtime) -> bool:
+    return runtime.is_outbound_open.current and rules is not None and rules.outbound.range(to) is not None
 
 
 async def _serve_named(
@@ -161,7 +161,9 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
     async def decide(request: RequestHead, record: Record) -> Decision:
         record.request_id = request_id(request, is_trusted=True)
         rules = runtime.rules.current
-        mesh = rules.outbound.service(to) if rules else None
+        if rules is None:
+            return Denied(Reason.NO_SNAPSHOT)
+        mesh = rules.outbound.service(to)
         if not runtime.is_outbound_open.current:
             return Denied(Reason.REDIRECT_LOST)
         if mesh is None:
@@ -170,13 +172,16 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
         if endpoint is None:
             return Denied(Reason.NO_ENDPOINT, mesh.permit.rule)
         record.peer = endpoint.identity
+        at = Address(endpoint.address, endpoint.port)
+        if endpoint.address in rules.snapshot.workload.addresses:
+            record.security = "in-process"
+            return enter(request, at, ourselves(runtime), record, runtime)
         host = request.host if request.port is None else request.host + b":%d" % request.port
-        tls = runtime.tls.current
-        key = ("mesh", endpoint.identity, endpoint.address, endpoint.port, id(tls))
+        key = ("mesh", endpoint.identity, at, runtime.tls.current)
         headers = [(b"x-request-id", record.request_id.encode())]
-        name = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
+        name = f"{mesh.service.name} {at}"
         connect = partial(connect_mesh, endpoint, runtime, is_http=True)
-        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh_peer=True)
+        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh=True, endpoint=at)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
@@ -187,20 +192,28 @@ async def _serve_mesh_opaque(sock: socket.socket, to: Address, mesh: ToService, 
     if endpoint is None:
         raise Unavailable(Reason.NO_ENDPOINT, mesh.service.name)
     record.peer = endpoint.identity
+    at = Address(endpoint.address, endpoint.port)
+    known = runtime.rules.current
+    if known is not None and endpoint.address in known.snapshot.workload.addresses:
+        record.security = "in-process"
+        await serve_opaque(SocketStream(sock), at, ourselves(runtime), record, runtime)
+        return
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
         upstream = await connect_mesh(endpoint, runtime, is_http=False)
-    record.upstream = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
+    record.upstream = f"{mesh.service.name} {at}"
     record.tls = upstream.connection.get_protocol_version_name()
     started = trio.current_time()
 
     def is_permitted(rules: Rules | None) -> bool:
         now = rules.outbound.service(to) if rules else None
-        return now is not None and endpoint in now.endpoints
+        return runtime.is_outbound_open.current and now is not None and endpoint in now.endpoints
 
+    runtime.in_flight[at] += 1
     try:
         await tunnel(SocketStream(sock), upstream, mesh.permit, record, runtime.rules, is_permitted)
     finally:
+        runtime.leave(at)
         upstream.close()
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
         runtime.tell(record)

@@ -36,6 +36,12 @@ class Runtime:
     pool: Pool = field(default_factory=Pool)
     in_flight: Counter[Address] = field(default_factory=Counter)
 
+    def leave(self, endpoint: Address) -> None:
+        """One exchange fewer; an endpoint without any is forgotten, since endpoints come and go."""
+        self.in_flight[endpoint] -= 1
+        if not self.in_flight[endpoint]:
+            del self.in_flight[endpoint]
+
     def tell(self, record: Record) -> None:
         """Write one exchange or connection down, and count it."""
         labels = (("code", record.code), ("direction", record.direction), ("rule", record.rule), ("security", record.security))

@@ -36,9 +36,9 @@ class Server:
         return await self._take.receive()
 
     def upstream(
-        self, key: Hashable = "server", *, is_mesh_peer: bool = False, adapt: Callable[[ResponseHead], ResponseHead] | None = None
+        self, key: Hashable = "server", *, is_mesh: bool = False, adapt: Callable[[ResponseHead], ResponseHead] | None = None
     ) -> Upstream:
-        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", adapt, is_mesh_peer)
+        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", adapt, is_mesh)
 
 
 @dataclass
@@ -65,7 +65,7 @@ def downstream(
     decide: Callable[[RequestHead, Record], Awaitable[Decision]] | Denied | None = None,
     room: int = ROOM_BYTES,
     upstream_room: int = ROOM_BYTES,
-    is_mesh_peer: bool = False,
+    is_mesh: bool = False,
     known: Bench | None = None,
 ) -> Downstream:
     """Begin to serve one connection.
@@ -80,7 +80,7 @@ def downstream(
     async def judge(request: RequestHead, record: Record) -> Decision:
         if isinstance(decide, Denied):
             return decide
-        return await decide(request, record) if decide else (PERMIT, server.upstream(is_mesh_peer=is_mesh_peer))
+        return await decide(request, record) if decide else (PERMIT, server.upstream(is_mesh=is_mesh))
 
     async def serve() -> None:
         with made.scope:

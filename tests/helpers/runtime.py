@@ -14,6 +14,7 @@ from sidecar.model.address import Address
 from sidecar.model.errors import ConnectFailed
 from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
 from sidecar.net.dial import Dialer
+from sidecar.net.pool import close_all
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
@@ -64,11 +65,25 @@ async def _play(serve: Serve, sock: socket.socket) -> None:
         await serve(sock)
 
 
+async def _at_the_end(close: Callable[[], object]) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        close()
+
+
 def socket_pair() -> tuple[socket.socket, socket.socket]:
     """Unix sockets: what one end sends the other has at once, so that the virtual clock never jumps over it."""
     one, other = socket.socketpair()
     one.setblocking(False)
     other.setblocking(False)
+    return one, other
+
+
+def kept_pair(nursery: trio.Nursery) -> tuple[socket.socket, socket.socket]:
+    """The first is closed with the nursery, if not before."""
+    one, other = socket_pair()
+    nursery.start_soon(_at_the_end, one.close)
     return one, other
 
 
@@ -125,4 +140,5 @@ def bench(nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None
         ),
         dialer, lines,
     )
+    nursery.start_soon(_at_the_end, lambda: close_all(made.runtime.pool.empty()))
     return made

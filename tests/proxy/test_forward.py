@@ -692,7 +692,7 @@ REFUSED = b"HTTP/1.1 403 No\r\nx-bartizan-reason: %b\r\nX-Bartizan-Rule: theirs\
 
 
 async def test_a_mesh_peer_says_why_it_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    down = downstream(nursery, is_mesh_peer=True)
+    down = downstream(nursery, is_mesh=True)
     await down.ask(GET)
     up = await down.server.accept()
     await up.read_until()
@@ -722,7 +722,7 @@ async def test_a_reason_that_is_none_of_ours_is_not_written_down(
     said: bytes, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Codes are labels of metrics: a peer must not be able to make up new ones."""
-    down = downstream(nursery, is_mesh_peer=True)
+    down = downstream(nursery, is_mesh=True)
     await down.ask(GET)
     up = await down.server.accept()
     await up.read_until()

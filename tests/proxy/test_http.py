@@ -255,23 +255,22 @@ async def test_an_error_before_the_answer_leaves_the_connection(nursery: trio.Nu
     assert (await down.client.read_until(b"HTTP/1.1 200 OK\r\n")).endswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_a_bug_ends_the_connection_and_is_not_swallowed(autojump_clock: MockClock) -> None:
+async def test_a_bug_ends_the_connection_and_is_not_swallowed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async def decide(request: RequestHead, record: Record) -> Decision:
         raise RuntimeError("a bug")
 
     client, ours = stream_pair()
-    async with trio.open_nursery() as nursery:
-        known = bench(nursery)
-        await client.send_all(GET)
-        with pytest.raises(RuntimeError):
-            await serve_http(ours, known.runtime, decide, lambda: Record(NOW, "outbound"))
+    known = bench(nursery)
+    await client.send_all(GET)
+    with pytest.raises(RuntimeError):
+        await serve_http(ours, known.runtime, decide, lambda: Record(NOW, "outbound"))
     assert len(known.lines) == 1    # what was asked stands in the log all the same
 
 
 # -- a cut is a cut on every kind of stream
 
 
-async def test_plaintext_is_cut_with_a_reset() -> None:
+async def test_plaintext_is_cut_with_a_reset(nursery: trio.Nursery) -> None:
     """An HTTP/1.0 client takes the connection's end for the body's: there only a reset says that something is missing."""
     with trio.fail_after(5), socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
@@ -285,15 +284,14 @@ async def test_plaintext_is_cut_with_a_reset() -> None:
             return PERMIT, Upstream("up", connect, b"up", [], "up")
 
         with client, server:
-            async with trio.open_nursery() as nursery:
-                known = bench(nursery)
-                nursery.start_soon(serve_http, SocketStream(server), known.runtime, decide, lambda: Record(NOW, "outbound"))
-                stream = SocketStream(client)
-                await stream.send_all(GET.replace(b"1.1", b"1.0"))
-                await up.read_until()
-                await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
-                while not (await stream.receive_some()).endswith(b"abc"):
-                    pass
-                up.close()
-                with pytest.raises(trio.BrokenResourceError):
-                    await stream.receive_some()
+            known = bench(nursery)
+            nursery.start_soon(serve_http, SocketStream(server), known.runtime, decide, lambda: Record(NOW, "outbound"))
+            stream = SocketStream(client)
+            await stream.send_all(GET.replace(b"1.1", b"1.0"))
+            await up.read_until()
+            await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+            while not (await stream.receive_some()).endswith(b"abc"):
+                pass
+            up.close()
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()

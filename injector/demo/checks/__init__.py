@@ -42,7 +42,7 @@ async def run_checks(world: World, tell: Callable[[Result], None]) -> list[Resul
     results: list[Result] = []
 
     async def run(check: Check) -> None:
-        result = await _run_one(world, check)
+        result = await run_check(world, check)
         results.append(result)
         tell(result)
 
@@ -54,7 +54,7 @@ async def run_checks(world: World, tell: Callable[[Result], None]) -> list[Resul
     return results
 
 
-async def _run_one(world: World, check: Check) -> Result:
+async def run_check(world: World, check: Check) -> Result:
     try:
         with trio.fail_after(CHECK_WITHIN_S):
             return Result(check.name, True, await check.run(world))

@@ -99,9 +99,9 @@ async def host_header(world: World) -> str:
     for address in HOSTS[COLLECTOR].addresses.both():
         began = time.time()
         answer = await world.ask("web", "http", "GET", f"http://{API}/bound", "--to", at(address, 80))
+        await expect_nothing_at(world, COLLECTOR, began)
         expect_status(answer, 200)
         expect(json.loads(answer["body"])["host"] == API, f"the answer came from {json.loads(answer['body'])['host']}")
-        await expect_nothing_at(world, COLLECTOR, began)
         seen.append(at(address, 80))
     return f"asked of {' and '.join(seen)}, answered by {API}; the address dialled saw nothing"
 
@@ -111,9 +111,9 @@ async def server_name(world: World) -> str:
     for address in HOSTS[COLLECTOR].addresses.both():
         began = time.time()
         answer = await world.ask("web", "http", "GET", f"https://{API}/bound", "--to", at(address, 443))
+        await expect_nothing_at(world, COLLECTOR, began)
         expect_status(answer, 200)
         expect(answer["certificate"] == [API], f"the certificate shown was for {answer['certificate']}")
-        await expect_nothing_at(world, COLLECTOR, began)
         seen.append(at(address, 443))
     return f"asked of {' and '.join(seen)}, answered by {API} with its own certificate; the address dialled saw nothing"
 
@@ -156,9 +156,9 @@ async def unguarded_dns(world: World) -> str:
     began, seen = time.time(), []
     for address in HOSTS[COLLECTOR].addresses.both():
         answer = await world.ask("web", "dns", address, "53", "--send", "exfiltrated.collector.example", "--timeout", "2")
+        await expect_nothing_at(world, COLLECTOR, began)
         expect(answer["received"].endswith(" 0 answers"), f"{at(address, 53)}: {answer['received'] or answer['error']}")
         seen.append(f"{at(address, 53)}: {answer['received']}")
-    await expect_nothing_at(world, COLLECTOR, began)
     return f"answered by the guard ({'; '.join(seen)}); nothing arrived"
 
 

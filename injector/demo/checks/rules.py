@@ -32,21 +32,18 @@ async def every_rule(world: World) -> str:
     rules = {pod: await _rules(world, pod) for pod in pods}     # alike but for the sidecar's UID
     count = len(rules[pods[0]])
     expect(count >= 2, "no rule of ours was found in the pod")
-    seen: list[str] = []
-    missed: list[str] = []
 
     async def work(pod: str, share: list[tuple[str, Line]]) -> None:
         for tool, line in share:
             trouble = await _delete_one(world, pod, tool, line)
-            (missed if trouble else seen).append(f"{_words(tool, line)}{trouble}")
+            expect(not trouble, f"{_words(tool, line)}{trouble}")   # the first ends it: a rule that nobody misses takes its time
 
     async with trio.open_nursery() as nursery:
         for number, pod in enumerate(pods):
             nursery.start_soon(work, pod, rules[pod][number::len(pods)])
-    expect(not missed, f"{len(missed)} of {count} rules: {'; '.join(missed)}")
     for pod in pods:
         await world.kubelet.remove(pod)
-    return f"{len(seen)} rules, IPv4 and IPv6; each time the pod turned not ready and an approved host was out of reach"
+    return f"{count} rules, IPv4 and IPv6; each time the pod turned not ready and an approved host was out of reach"
 
 
 async def _rules(world: World, pod: str) -> list[tuple[str, Line]]:

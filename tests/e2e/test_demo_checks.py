@@ -1,0 +1,86 @@
+"""Each check of the demo can fail: in the same world, its safeguard switched off, it says what it must not see."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from injector.demo.checks import BESIDE, CHECKS
+from injector.demo.errors import DemoError
+from injector.demo.modes import detect, search_path
+
+pytestmark = pytest.mark.netns
+ROOT = Path(__file__).parents[2]
+
+# (sabotage of tests/helpers/sabotage.py, check, what it says). Neighbours share a sabotage: it is brought about once.
+SHOWN = (
+    ("unmeshed", "web reaches orders over mTLS, and the application is told both identities", "told that None calls"),
+    ("unmeshed", "an identity that a client makes up does not reach the application", "sa/admin"),
+    ("unmeshed", "the same holds over IPv6", "not told the caller's identity"),
+    ("unmeshed", "the bridge carries none of the bytes that were sent", "frames on the bridge hold what was sent"),
+    ("unmeshed", "an approved host is reached over TLS that the sidecar originates and verifies", "spoken to over None"),
+    ("unmeshed", "an approved Host header towards another address leads to the approved host", "collector.example got"),
+    ("unmeshed", "an approved TLS name towards another address leads to the approved host", "collector.example got"),
+    ("unmeshed", "an address without a name is refused, IPv4 and IPv6", "collector.example got"),
+    ("unmeshed", "UDP 443 and other UDP are refused, IPv4 and IPv6", "collector.example got"),
+    ("unmeshed", "a DNS query to anybody's server goes to the guard, IPv4 and IPv6", "collector.example got"),
+    ("any_method", "a method that no rule allows is refused with code and rule", "got 200"),
+    ("any_path", "a path that no rule allows is refused with code and rule", "got 200"),
+    ("thief_allowed", "the right network with the wrong identity is refused", "got 200"),
+    ("permissive", "plaintext from a pod without sidecar is refused", "reached the application"),
+    ("port_served", "another pod cannot use the sidecar's own ports", ":15000"),
+    ("private_folder_shared", "neither the application nor another pod reaches the admin", "admin.sock"),
+    ("no_way_out_over_ipv6", "control: what a pod without sidecar sends does arrive outside", "7 of 14 arrived"),
+    ("another_client", "a host that demands a client certificate is shown the right one", "'shop-other'"),
+    ("right_certificate", "an approved name with a wrong certificate gets no byte of the request", "got 200"),
+    ("secret_created", "a missing client secret closes the host, and nothing is sent", "got 200"),
+    ("approved", "an unapproved host is refused, logged, and sees nothing", "name of an unapproved host was answered"),
+    ("another_probe", "each packet rule that is deleted turns the pod not ready and closes what leaves it", "the pod stayed ready"),
+    ("control_plane_mute", "an annotation changed while traffic runs is effective within 2 s, and no request fails", "no 200 within"),
+    ("control_plane_mute", "certificates change while 50 requests a second run, and none fails", "have no new certificate"),
+)
+
+
+class Sabotaged:
+    """The world in its own process and namespaces."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, sabotage: str, check: str) -> dict[str, Any]:
+        """The result of a check under a sabotage."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps({"sabotage": sabotage, "check": check}), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        assert line, f"the world has ended under {sabotage}"
+        return dict(json.loads(line))
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Sabotaged]:
+    try:
+        mode = detect(os.geteuid() == 0)
+    except DemoError as exc:
+        pytest.skip(str(exc))
+    with subprocess.Popen(["unshare", *mode.unshare, sys.executable, "-m", "tests.helpers.sabotage", mode.name],
+                          cwd=ROOT, env={**os.environ, "PATH": search_path()},
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Sabotaged(process)
+        process.kill()   # the world goes with the first process of its namespaces
+
+
+def test_each_check_is_shown_to_fail() -> None:
+    assert {check.name for check in (*CHECKS, *BESIDE)} == {check for _, check, _ in SHOWN}
+
+
+@pytest.mark.parametrize(("sabotage", "check", "says"), SHOWN, ids=[f"{sabotage}: {check}" for sabotage, check, _ in SHOWN])
+def test_without_its_safeguard_a_check_fails(world: Sabotaged, sabotage: str, check: str, says: str) -> None:
+    result = world.ask(sabotage, check)
+    assert not result["passed"]
+    assert says in result["detail"]

@@ -1,0 +1,332 @@
+"""The demo's world with one safeguard switched off at a time. What is changed is the world, as somebody could who may: stored
+objects, the patch on its way back from the webhook, packet rules, a server outside. None of our programs is another.
+
+Run within namespaces of its own: `python -m tests.helpers.sabotage MODE`. Each line of standard input, `{"check", "sabotage"}`,
+is answered by a line of JSON, the check's result. A sabotage stands until another is asked for.
+"""
+
+import base64
+import copy
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+import yaml
+
+from injector.demo import settings
+from injector.demo.apiserver import Webhook
+from injector.demo.checks import BESIDE, CHECKS, run_check
+from injector.demo.checks.change import ROUTES
+from injector.demo.checks.leaving import UNAPPROVED, WRONG
+from injector.demo.modes import BY_NAME, search_path
+from injector.demo.network import NODE, command, in_netns
+from injector.demo.outside import HOSTS
+from injector.demo.world import World, world
+
+Object = dict[str, Any]
+Edit = Callable[[list[Object]], list[Object]]   # of a JSON patch
+
+ROOT = Path(__file__).parents[2]
+EFFECTIVE_WITHIN_S = 15.0
+EGRESS = "bartizan.dev/egress"
+TOOLS = ("iptables", "ip6tables")
+
+
+# -- stored objects
+
+
+async def _snapshot(world: World, pod: str) -> bytes:
+    return await world.admin(pod, "GET", "/snapshot")
+
+
+@asynccontextmanager
+async def stored(world: World, pod: str, *items: Object) -> AsyncIterator[None]:
+    """Objects as nobody asked admission for them; then again what was there. Each time until the sidecar of `pod` has heard of it."""
+    keys = [(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in items]
+    old = [world.api.get(*key) for key in keys]
+    before = await _snapshot(world, pod)
+    for item in items:
+        world.api.store(item)
+    with trio.fail_after(EFFECTIVE_WITHIN_S):
+        while await _snapshot(world, pod) == before:
+            pass
+    yield
+    for key, item in zip(keys, old, strict=True):
+        if item is None:
+            world.api.delete(*key)
+        else:
+            world.api.store(item)
+    with trio.fail_after(EFFECTIVE_WITHIN_S):
+        while await _snapshot(world, pod) != before:
+            pass
+
+
+def _found(world: World, kind: str, namespace: str, name: str) -> Object:
+    found = world.api.get(kind, namespace, name)
+    assert found is not None
+    return copy.deepcopy(found)
+
+
+def _annotated(world: World, name: str, annotation: str, change: Callable[[list[Object]], None]) -> Object:
+    """A Deployment with its template's annotation, changed, on itself, where it is read live."""
+    deployment = _found(world, "Deployment", "shop", name)
+    rules = yaml.safe_load(deployment["spec"]["template"]["metadata"]["annotations"][annotation])
+    change(rules)
+    deployment["metadata"].setdefault("annotations", {})[annotation] = json.dumps(rules)
+    return deployment
+
+
+@asynccontextmanager
+async def any_method(world: World) -> AsyncIterator[None]:
+    async with stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["matches"][0].pop("method"))):
+        yield
+
+
+@asynccontextmanager
+async def any_path(world: World) -> AsyncIterator[None]:
+    async with stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["matches"][0].pop("path"))):
+        yield
+
+
+@asynccontextmanager
+async def thief_allowed(world: World) -> AsyncIterator[None]:
+    added = {"serviceAccount": "thief"}
+    async with stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["allow"].append(added))):
+        yield
+
+
+@asynccontextmanager
+async def permissive(world: World) -> AsyncIterator[None]:
+    policy = _found(world, "MeshPolicy", "", "default")
+    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    policy["spec"]["mtls"] = {"mode": "permissive", "until": tomorrow.isoformat()}
+    async with stored(world, "orders", policy):
+        yield
+
+
+@asynccontextmanager
+async def approved(world: World) -> AsyncIterator[None]:
+    """The host that must not be reached is asked for and approved."""
+    policy = _found(world, "EgressPolicy", "", "partners")
+    policy["spec"]["hosts"].append({"host": UNAPPROVED, "caBundle": world.papers.roots})
+    asked = _annotated(world, "web", EGRESS, lambda rules: rules.append({"host": UNAPPROVED}))
+    async with stored(world, "web", policy, asked):
+        yield
+
+
+def _secret(world: World, name: str, subject: str) -> Object:
+    certificate, key = world.papers.issue(subject, is_client=True)
+    return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": name, "namespace": "shop"},
+            "data": {"tls.crt": base64.b64encode(certificate.encode()).decode(), "tls.key": base64.b64encode(key.encode()).decode()}}
+
+
+@asynccontextmanager
+async def another_client(world: World) -> AsyncIterator[None]:
+    async with stored(world, "web", _secret(world, "mutual-client", "shop-other")):
+        yield
+
+
+@asynccontextmanager
+async def secret_created(world: World) -> AsyncIterator[None]:
+    async with stored(world, "web", _secret(world, "not-created", "shop-web")):
+        yield
+
+
+# -- patches
+
+
+@dataclass(frozen=True)
+class Tampered(Webhook):
+    """The webhook, whose patches for the pods of some workloads are changed on their way back.
+
+    Args:
+        edits: by workload.
+    """
+
+    edits: Mapping[str, Edit]
+
+    async def review(self, request: Object) -> Object:
+        response = await super().review(request)
+        edit = self.edits.get(request["object"]["metadata"].get("generateName", "").rstrip("-"))
+        if edit is None or request["kind"]["kind"] != "Pod":
+            return response
+        patch = edit(json.loads(base64.b64decode(response["patch"])))
+        return {**response, "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
+
+
+@asynccontextmanager
+async def _tampered(world: World, edits: Mapping[str, Edit]) -> AsyncIterator[None]:
+    genuine = world.webhook
+    world.webhook = Tampered(genuine.address, genuine.name, genuine.path, genuine.tls, edits)
+    try:
+        yield
+    finally:
+        world.webhook = genuine
+
+
+async def _replace(world: World, name: str) -> None:
+    """The workload again, from its admission on."""
+    deployment, pod = _found(world, "Deployment", "shop", name), world.kubelet.pod(name).name
+    await world.kubelet.remove(pod)
+    world.api.delete("Pod", "shop", pod)
+    world.api.delete("Deployment", "shop", name)
+    await world.deploy(deployment)
+
+
+@asynccontextmanager
+async def _redeployed(world: World, edits: Mapping[str, Edit]) -> AsyncIterator[None]:
+    async def redeploy() -> None:
+        async with trio.open_nursery() as nursery:
+            for name in edits:
+                nursery.start_soon(_replace, world, name)
+
+    async with _tampered(world, edits):
+        await redeploy()
+    yield
+    await redeploy()
+    await world.settle()
+
+
+@asynccontextmanager
+async def unmeshed(world: World) -> AsyncIterator[None]:
+    """web and orders run without what admission puts into them; in web stands what a kube-proxy would put there."""
+    async with _redeployed(world, {"web": lambda patch: [], "orders": lambda patch: []}):
+        service = _found(world, "Service", "shop", "orders")
+        for tool, vip, pod in zip(TOOLS, service["spec"]["clusterIPs"], world.kubelet.pod("orders").addresses.both(), strict=True):
+            to = f"[{pod}]:8080" if ":" in pod else f"{pod}:8080"
+            await world.netns("web", tool, "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", vip, "--dport", "80",
+                              "-j", "DNAT", "--to-destination", to)
+        yield
+
+
+@asynccontextmanager
+async def private_folder_shared(world: World) -> AsyncIterator[None]:
+    mount = {"op": "add", "path": "/spec/containers/0/volumeMounts",
+             "value": [{"name": "bartizan-private", "mountPath": "/run/bartizan/private"}]}
+    async with _redeployed(world, {"web": lambda patch: [*patch, mount]}):
+        yield
+
+
+@asynccontextmanager
+async def another_probe(world: World) -> AsyncIterator[None]:
+    """The kubelet asks the pods that are made from now on whether the sidecar lives, not whether it is ready."""
+    probe = {"op": "replace", "path": "/spec/initContainers/1/readinessProbe/httpGet/path", "value": "/healthz/live"}
+    async with _tampered(world, {"spare": lambda patch: [*patch, probe]}):
+        yield
+
+
+# -- wires
+
+
+@asynccontextmanager
+async def no_way_out_over_ipv6(world: World) -> AsyncIterator[None]:
+    await world.netns("legacy", "ip", "-6", "route", "del", "default")
+    yield
+    await world.netns("legacy", "ip", "-6", "route", "add", "default", "via", NODE[1])
+
+
+@asynccontextmanager
+async def port_served(world: World) -> AsyncIterator[None]:
+    """A port of the kind that the sidecar must not have leads to the application."""
+    rule = ("PREROUTING", "-p", "tcp", "--dport", "15000", "-j", "REDIRECT", "--to-ports", "8080")
+    await world.netns("orders", "iptables", "-t", "nat", "-I", *rule)
+    yield
+    await world.netns("orders", "iptables", "-t", "nat", "-D", *rule)
+
+
+@asynccontextmanager
+async def control_plane_mute(world: World) -> AsyncIterator[None]:
+    """Nothing that issuer and injector send reaches a sidecar. Afterwards the Deployments are what they were."""
+    before = [_found(world, "Deployment", "shop", name) for name in ("web", "orders")]
+    rule = ("OUTPUT", "-o", "mesh0", "-p", "tcp", "-m", "multiport", "--sports",
+            f"{settings.ISSUER_PORT},{settings.STREAM_PORT}", "-j", "DROP")
+    for tool in TOOLS:
+        await command([tool, "-A", *rule])
+    yield
+    for tool in TOOLS:
+        await command([tool, "-D", *rule])
+    for item in before:
+        world.api.store(item)
+
+
+HONEST = """
+import dataclasses, sys, threading
+from pathlib import Path
+from injector.demo.outside import HOSTS, Evidence, TcpServer, tls_context
+name, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+host = dataclasses.replace(HOSTS[name], certificate=name)
+for address in host.addresses.both():
+    server = TcpServer(host, address, port, tls_context(host, folder), Evidence(folder / "evidence.jsonl"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+
+@asynccontextmanager
+async def right_certificate(world: World) -> AsyncIterator[None]:
+    """Behind the address of the host with the wrong certificate answers one with the right one."""
+    (settings.OUTSIDE / f"{WRONG}.pem").write_text("".join(world.papers.issue(WRONG)))
+    process = await trio.lowlevel.open_process(
+        in_netns("outside", [sys.executable, "-c", HONEST, WRONG, str(settings.OUTSIDE), "9443"]), stdout=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.receive_some() == b"ready\n"
+        for action in ("-A", "-D"):
+            for tool, address in zip(TOOLS, HOSTS[WRONG].addresses.both(), strict=True):
+                to = f"[{address}]:9443" if ":" in address else f"{address}:9443"
+                await command(in_netns("outside", [tool, "-t", "nat", action, "PREROUTING", "-p", "tcp", "-d", address,
+                                                   "--dport", "443", "-j", "DNAT", "--to-destination", to]))
+            if action == "-A":
+                yield
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+SABOTAGES = {sabotage.__name__: sabotage for sabotage in (
+    any_method, any_path, thief_allowed, permissive, approved, another_client, secret_created, unmeshed, private_folder_shared,
+    another_probe, no_way_out_over_ipv6, port_served, control_plane_mute, right_certificate,
+)}
+
+
+# -- what is asked for
+
+
+async def _lines() -> AsyncIterator[bytes]:
+    async with trio.lowlevel.FdStream(os.dup(0)) as stream:
+        held = b""
+        async for data in stream:
+            *whole, held = (held + data).split(b"\n")
+            for line in whole:
+                yield line
+
+
+async def serve(mode: str) -> None:
+    checks, current = {check.name: check for check in (*CHECKS, *BESIDE)}, ""
+    async with world(BY_NAME[mode], lambda text: None) as made, AsyncExitStack() as stack:
+        async for line in _lines():
+            task = json.loads(line)
+            if task["sabotage"] != current:
+                await stack.aclose()
+                current = task["sabotage"]
+                await stack.enter_async_context(SABOTAGES[current](made))
+            result = await run_check(made, checks[task["check"]])
+            print(json.dumps(result.to_json()), flush=True)
+
+
+if __name__ == "__main__":
+    os.environ["PATH"] = search_path()
+    os.umask(0o022)
+    os.chdir("/")   # as in injector/demo/inner.py
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run"], check=True)
+    trio.run(serve, sys.argv[1])

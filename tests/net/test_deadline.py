@@ -1,0 +1,61 @@
+"""Whom a deadline blames. Nothing here touches a socket: the clock is virtual and the times are exact."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from sidecar.model.errors import DownstreamTimedOut, TimedOut
+from sidecar.net.deadline import Deadline
+
+
+@pytest.mark.parametrize(("phase", "blamed"), [(Deadline.upstream, TimedOut), (Deadline.downstream, DownstreamTimedOut)])
+async def test_the_phase_is_to_blame(
+    phase: Callable[[Deadline, str, float], None], blamed: type[Exception], autojump_clock: MockClock
+) -> None:
+    started = trio.current_time()
+    with pytest.raises(blamed, match="response"), Deadline() as deadline:
+        deadline.downstream("request", 1)
+        await trio.sleep(0.5)
+        phase(deadline, "response", 2)
+        await trio.sleep(10)
+    assert trio.current_time() == started + 2.5
+
+
+async def test_in_time(autojump_clock: MockClock) -> None:
+    with Deadline() as deadline:
+        deadline.upstream("connect", 1)
+        await trio.sleep(0.9)
+
+
+async def test_lifted(autojump_clock: MockClock) -> None:
+    with Deadline() as deadline:
+        deadline.upstream("connect", 1)
+        deadline.lift()
+        await trio.sleep(1000)
+
+
+async def test_no_phase_no_end(autojump_clock: MockClock) -> None:
+    with Deadline():
+        await trio.sleep(1000)
+
+
+async def test_another_error_passes_as_it_is(autojump_clock: MockClock) -> None:
+    with pytest.raises(KeyError), Deadline() as deadline:
+        deadline.upstream("connect", 1)
+        raise KeyError
+
+
+async def test_a_cancellation_from_outside_is_not_ours(autojump_clock: MockClock) -> None:
+    with trio.move_on_after(1) as outer:
+        with Deadline() as deadline:
+            deadline.upstream("connect", 5)
+            await trio.sleep(10)
+    assert outer.cancelled_caught
+
+
+async def test_time_that_ran_out_without_a_wait_counts_for_nothing(autojump_clock: MockClock) -> None:
+    """What was done is done: only a wait can be too long."""
+    with Deadline() as deadline:
+        deadline.upstream("connect", 0)

@@ -1,0 +1,240 @@
+"""The resolver against a real name server on loopback."""
+
+import dns.flags
+import dns.message
+import dns.rrset
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sidecar.model.address import Address
+from sidecar.model.errors import NotResolved
+from sidecar.net import resolve
+from sidecar.net.resolve import Resolver
+from tests.helpers.dns_server import DnsServer, Script, records, serving
+
+NAME = "api.example.com"
+FOUR, SIX = f"{NAME} 60 A 192.0.2.1", f"{NAME} 60 AAAA 2001:db8::1"
+BOTH = [f"A {NAME}", f"AAAA {NAME}"]
+
+
+async def ask(script: Script, name: str = NAME, tcp_script: Script | None = None) -> tuple[tuple[str, ...], DnsServer]:
+    async with serving(script, tcp_script) as server:
+        try:
+            return await Resolver().resolve(name, [server.address]), server
+        except NotResolved as exc:
+            failure = exc
+    raise failure
+
+
+def altered(change: str, value: object) -> Script:
+    """First a forged answer to the query, then the true one."""
+
+    def script(query: dns.message.Message) -> list[bytes]:
+        (true,) = records(FOUR)(query)
+        forged = dns.message.from_wire(records(f"{NAME} 60 A 198.51.100.66")(query)[0])
+        if change == "id":
+            forged.id ^= 1
+        elif change == "question":
+            forged = dns.message.make_response(dns.message.make_query("evil.example", query.question[0].rdtype))
+            forged.id = query.id
+        elif change == "no answer":
+            forged.flags &= ~dns.flags.QR
+        return [value if isinstance(value, bytes) else forged.to_wire(), true]
+
+    return script
+
+
+async def test_both_families() -> None:
+    addresses, server = await ask(records(FOUR, f"{NAME} 60 A 192.0.2.2", SIX))
+    assert addresses == ("192.0.2.1", "192.0.2.2", "2001:db8::1")
+    assert sorted(server.asked) == BOTH
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("192.0.2.7", "192.0.2.7"), ("[2001:db8::7]", "2001:db8::7"), ("2001:DB8::7", "2001:db8::7"), ("::ffff:192.0.2.7", "192.0.2.7"),
+])
+async def test_an_address_is_asked_of_nobody(name: str, expected: str) -> None:
+    addresses, server = await ask(records(FOUR), name)
+    assert (addresses, server.asked) == ((expected,), [])
+
+
+async def test_aliases_are_followed_within_the_answer() -> None:
+    addresses, _ = await ask(records(f"{NAME} 60 CNAME cdn.example.net", "cdn.example.net 60 A 192.0.2.3"))
+    assert addresses == ("192.0.2.3",)
+
+
+async def test_records_of_other_names_count_for_nothing() -> None:
+    addresses, _ = await ask(records("evil.example 60 A 198.51.100.66"))
+    assert addresses == ()
+
+
+async def test_an_alias_that_bites_its_tail() -> None:
+    with pytest.raises(NotResolved):
+        await ask(records(f"{NAME} 60 CNAME a.example", f"a.example 60 CNAME {NAME}"))
+
+
+async def test_a_mapped_address_is_the_plain_one() -> None:
+    addresses, _ = await ask(records(f"{NAME} 60 AAAA ::ffff:127.0.0.1"))
+    assert addresses == ("127.0.0.1",)
+
+
+@pytest.mark.parametrize("code", ["NOERROR", "NXDOMAIN"])
+async def test_no_address(code: str) -> None:
+    addresses, _ = await ask(records(code=code))
+    assert addresses == ()
+
+
+@pytest.mark.parametrize("code", ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"])
+async def test_a_resolver_that_fails(code: str) -> None:
+    with pytest.raises(NotResolved, match=code):
+        await ask(records(code=code))
+
+
+@pytest.mark.parametrize(("change", "value"), [
+    ("id", None), ("question", None), ("no answer", None), ("garbage", b"\x00" * 5), ("garbage", b"\xff" * 40), ("garbage", b""),
+])
+async def test_what_is_no_answer_is_ignored(change: str, value: object) -> None:
+    addresses, server = await ask(altered(change, value))
+    assert addresses == ("192.0.2.1",)
+    assert sorted(server.asked) == BOTH
+
+
+async def test_an_answer_from_elsewhere_is_ignored() -> None:
+    """Right ID, right question, wrong sender: the socket hears only whom it asked."""
+    query = dns.message.make_query(NAME, "A")
+    with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as asked, trio.socket.socket(type=trio.socket.SOCK_DGRAM) as attacker:
+        await asked.bind(("127.0.0.1", 0))
+        await attacker.bind(("127.0.0.1", 0))
+
+        async def both_answer() -> None:
+            _, peer = await asked.recvfrom(4096)
+            await attacker.sendto(records(f"{NAME} 60 A 198.51.100.66")(query)[0], peer)
+            await asked.sendto(records(FOUR)(query)[0], peer)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(both_answer)
+            reply = await Resolver().exchange(query, Address("127.0.0.1", asked.getsockname()[1]))
+    assert [str(item) for rrset in reply.answer for item in rrset] == ["192.0.2.1"]
+
+
+async def test_a_truncated_answer_is_asked_for_over_tcp() -> None:
+    many = [f"{NAME} 60 A 192.0.2.{i}" for i in range(100)]
+    addresses, server = await ask(records(FOUR, truncated=True), tcp_script=records(*many))
+    assert addresses == tuple(f"192.0.2.{i}" for i in range(100))
+    assert sorted(server.asked) == [*BOTH, f"tcp A {NAME}", f"tcp AAAA {NAME}"]
+
+
+@pytest.mark.parametrize("tcp_script", [
+    lambda query: [],
+    lambda query: [b"\x00" * 40],
+    altered("id", None),
+    altered("question", None),
+])
+async def test_nonsense_over_tcp_is_no_answer(tcp_script: Script) -> None:
+    with pytest.raises(NotResolved):
+        await ask(records(FOUR, truncated=True), tcp_script=tcp_script)
+
+
+async def test_the_next_resolver_is_asked_where_one_refuses() -> None:
+    async with serving(records(code="REFUSED")) as bad, serving(records(FOUR)) as good:
+        assert await Resolver().resolve(NAME, [bad.address, good.address]) == ("192.0.2.1",)
+        assert sorted(bad.asked) == sorted(good.asked) == BOTH
+
+
+async def test_nobody_there() -> None:
+    with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock:
+        await sock.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{sock.getsockname()[1]}"
+    with pytest.raises(NotResolved, match="refused"):
+        await Resolver().resolve(NAME, [address])
+
+
+async def test_nobody_to_ask() -> None:
+    with pytest.raises(NotResolved, match="names no resolver"):
+        await Resolver().resolve(NAME, [])
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".example.com", "a..b", "a." * 130 + "com"])
+async def test_a_name_that_cannot_be_asked_for(name: str) -> None:
+    with pytest.raises(NotResolved):
+        await ask(records(FOUR), name)
+
+
+# -- what is remembered
+
+
+async def asked_again(script: Script, after_s: float, clock: MockClock, again: Script | None = None) -> tuple[list[str], tuple[str, ...]]:
+    """What goes out for the second of two questions, `after_s` seconds after the first; and its answer."""
+    async with serving(script) as server:
+        resolver = Resolver()
+        await resolver.resolve(NAME, [server.address])
+        server.asked.clear()
+        server.script = again or script
+        clock.jump(after_s)
+        answer = await resolver.resolve(NAME, [server.address])
+        return sorted(server.asked), answer
+
+
+@pytest.mark.parametrize(("script", "until_s"), [
+    (records(f"{NAME} 60 A 192.0.2.1", f"{NAME} 60 AAAA 2001:db8::1"), 60),
+    (records(f"{NAME} 60 A 192.0.2.1", f"{NAME} 20 AAAA 2001:db8::1"), 20),
+    (records(f"{NAME} 10 CNAME a.example", "a.example 60 A 192.0.2.1", "a.example 60 AAAA 2001:db8::1"), 10),
+    (records(f"{NAME} 0 A 192.0.2.1", f"{NAME} 0 AAAA 2001:db8::1"), resolve.TTL_FLOOR_S),
+    (records(f"{NAME} 99999 A 192.0.2.1", f"{NAME} 99999 AAAA 2001:db8::1"), resolve.TTL_CEILING_S),
+    (records(code="NXDOMAIN"), resolve.NEGATIVE_S),
+])
+async def test_how_long(script: Script, until_s: float, mock_clock: MockClock) -> None:
+    mock_clock.rate = 1
+    assert (await asked_again(script, until_s - 1, mock_clock))[0] == []
+    assert (await asked_again(script, until_s + 0.1, mock_clock))[0] == BOTH
+
+
+async def test_half_an_answer_is_remembered_briefly(mock_clock: MockClock) -> None:
+    """One family failed: it is asked for again soon, not when the other's time is over."""
+    mock_clock.rate = 1
+
+    def half(query: dns.message.Message) -> list[bytes]:
+        return records(f"{NAME} 300 AAAA 2001:db8::1", code="SERVFAIL" if query.question[0].rdtype.name == "A" else "NOERROR")(query)
+
+    asked, answer = await asked_again(half, resolve.NEGATIVE_S + 0.1, mock_clock, records(FOUR, SIX))
+    assert asked == BOTH
+    assert answer == ("192.0.2.1", "2001:db8::1")
+
+
+async def test_other_resolvers_other_answers() -> None:
+    async with serving(records(FOUR)) as one, serving(records(f"{NAME} 60 A 192.0.2.9")) as other:
+        resolver = Resolver()
+        assert await resolver.resolve(NAME, [one.address]) == ("192.0.2.1",)
+        assert await resolver.resolve(NAME, [other.address]) == ("192.0.2.9",)
+
+
+async def test_the_memory_is_bounded() -> None:
+    async with serving(records(code="NXDOMAIN")) as server:
+        resolver = Resolver()
+        for number in range(resolve.MAX_NAMES + 1):
+            await resolver.resolve(f"n{number}.example", [server.address])
+        server.asked.clear()
+        for kept in (1, resolve.MAX_NAMES):
+            await resolver.resolve(f"n{kept}.example", [server.address])
+        assert server.asked == []
+        await resolver.resolve("n0.example", [server.address])
+        assert sorted(server.asked) == ["A n0.example", "AAAA n0.example"]
+
+
+async def test_who_does_not_answer_gives_way_to_the_next(mock_clock: MockClock) -> None:
+    async with serving(lambda query: []) as silent, serving(records(FOUR)) as other, trio.open_nursery() as nursery:
+
+        async def ask_both() -> None:
+            assert await Resolver().resolve(NAME, [silent.address, other.address]) == ("192.0.2.1",)
+            assert trio.current_time() == started + resolve.ATTEMPT_S
+            with pytest.raises(NotResolved, match="did not answer"):
+                await Resolver().resolve(NAME, [silent.address])
+            assert trio.current_time() == started + (1 + resolve.ATTEMPTS) * resolve.ATTEMPT_S
+
+        started = trio.current_time()
+        nursery.start_soon(ask_both)
+        for _ in range(1 + resolve.ATTEMPTS):
+            await wait_all_tasks_blocked()
+            mock_clock.jump(resolve.ATTEMPT_S)
+    assert len(silent.asked) == 2 * (1 + resolve.ATTEMPTS)

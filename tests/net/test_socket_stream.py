@@ -1,0 +1,127 @@
+"""The stream that skips trio's ceremony: what it keeps of a stream's promises, and what it leaves to its one user a direction."""
+
+import socket
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from sidecar.net.socket_stream import SocketStream, abort
+from tests.helpers.sockets import reset, tcp, tcp_pair
+
+
+def pair() -> tuple[SocketStream, SocketStream]:
+    ours, theirs = tcp_pair()
+    return SocketStream(ours), SocketStream(theirs)
+
+
+async def test_a_megabyte_and_the_end() -> None:
+    one, other = pair()
+    text, got = bytes(range(256)) * 4096, b""
+    async with one, other, trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            await one.send_all(text)
+            await one.send_eof()
+
+        nursery.start_soon(send)
+        while data := await other.receive_some(50_000):
+            assert len(data) <= 50_000
+            got += data
+        await other.send_all(b"answer")
+        assert await one.receive_some() == b"answer"
+    assert got == text
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_whatever_holds_the_bytes(kind: type) -> None:
+    one, other = pair()
+    async with one, other:
+        await one.send_all(kind(b"abc"))
+        await one.send_all(kind(b""))
+        assert await other.receive_some() == b"abc"
+
+
+@pytest.mark.parametrize("end", [reset, abort])
+async def test_a_reset_is_an_error(end: object) -> None:
+    ours, theirs = tcp_pair()
+    async with SocketStream(ours) as stream:
+        end(theirs)  # type: ignore[operator]
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.send_all(b"x")
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.send_eof()
+
+
+async def test_a_closed_one_says_so_and_closes_again() -> None:
+    one, other = pair()
+    async with other:
+        one.close()
+        one.close()
+        await one.aclose()
+        abort(one.sock)
+        for use in (one.receive_some(), one.send_all(b"x"), one.send_eof(), one.wait_send_all_might_not_block()):
+            with pytest.raises(trio.ClosedResourceError):
+                await use
+        assert await other.receive_some() == b""
+
+
+async def test_closing_wakes_who_waits() -> None:
+    one, other = pair()
+    async with other, trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await one.receive_some()
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        one.close()
+
+
+async def test_a_cancelled_receive_loses_nothing() -> None:
+    one, other = pair()
+    async with one, other:
+        with trio.move_on_after(0) as scope:
+            await other.receive_some()
+        assert scope.cancelled_caught
+        await one.send_all(b"all of it")
+        assert await other.receive_some() == b"all of it"
+
+
+async def test_a_reader_that_is_slow_holds_the_writer() -> None:
+    one, other = pair()
+    sent = 0
+    async with one, other:
+        with trio.move_on_after(0.05) as scope:
+            while True:
+                await one.send_all(b"x" * 65536)
+                sent += 65536
+        assert scope.cancelled_caught
+        assert sent < 64 << 20
+
+
+async def test_a_size_of_none_is_no_size() -> None:
+    one, other = pair()
+    async with one, other:
+        for size in (0, -1):
+            with pytest.raises(ValueError, match="max_bytes"):
+                await one.receive_some(size)
+
+
+async def test_unix_sockets_too() -> None:
+    ours, theirs = socket.socketpair()
+    async with SocketStream(ours) as one, SocketStream(theirs) as other:
+        await one.send_all(b"x")
+        assert await other.receive_some() == b"x"
+        abort(ours)
+        assert await other.receive_some() == b""
+
+
+async def test_small_writes_leave_at_once() -> None:
+    with tcp() as (ours, theirs):
+        SocketStream(theirs)
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

@@ -1,0 +1,378 @@
+"""What enters a pod: real TLS on Unix sockets, under the virtual clock."""
+
+import re
+
+import pytest
+import trio
+from OpenSSL import SSL
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sidecar.model import ports
+from sidecar.model.address import Address
+from sidecar.model.call import Answer, Call
+from sidecar.model.errors import NotVerified
+from sidecar.model.reason import Reason
+from sidecar.model.snapshot import Allow, Inbound, Match, PathMatch, Route
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_context import ALPN_HTTP1, https_client, mesh_client
+from sidecar.net.tls_stream import TlsStream
+from sidecar.policy.rules import Rules
+from tests.helpers import pki
+from tests.helpers.exchange import GET, OK
+from tests.helpers.mesh import APP, arrive, call, echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
+from tests.helpers.pki import ORDERS, WEB
+from tests.helpers.runtime import CLIENT, POD, Bench, bench, rules
+
+BY_WEB = (Allow("web", "shop"),)
+PERMISSIVE = Inbound(mode="permissive", permissive_until=4e9)
+ADMIN_FIRST = Inbound(routes=(
+    Route("admin", (Allow("root", "ops"),), matches=(Match(PathMatch("/admin")),)),
+    Route("all", BY_WEB),
+))
+
+
+def of(inbound: Inbound) -> Rules:
+    return rules(inbound, identity=ORDERS)
+
+
+# -- identity
+
+
+async def test_the_application_learns_who_calls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known, seen = meshed(nursery), []
+    known.dialer.servers[APP] = http_app(seen, OK)
+    stream = await call(arrive(nursery, known))
+    await stream.send_all(b"GET /a HTTP/1.1\r\nhost: orders.shop:8080\r\nx-request-id: abc-1\r\n\r\n")
+    assert await read_until(stream, b"ok") == OK
+    fingerprint = tls_of(WEB).credentials.chain[0].fingerprint(pki.hashes.SHA256()).hex()
+    assert seen[0].decode().split("\r\n") == [
+        "GET /a HTTP/1.1", "host: orders.shop:8080",
+        f"x-forwarded-client-cert: By={ORDERS};Hash={fingerprint};URI={WEB}", "x-forwarded-proto: https",
+        "x-bartizan-tls: TLSv1.3", "x-request-id: abc-1",
+    ]
+    stream.close()
+    await wait_all_tasks_blocked()
+    (line,) = known.lines
+    told = [line[name] for name in ("security", "tls", "peer", "source", "dst", "rule", "status", "request_id")]
+    assert told == ["mtls", "TLSv1.3", WEB, CLIENT, str(APP), "without-routes", 200, "abc-1"]
+
+
+SPOOFED = [
+    "x-forwarded-client-cert", "X-Forwarded-Client-Cert", "X-FORWARDED-CLIENT-CERT", "x-forwarded-Client-cert",
+    "x_forwarded_client_cert", "x-forwarded_client-cert", "X_Forwarded-Client_Cert", "x-forwarded-client-cert ",
+    " x-forwarded-client-cert", "x-forwarded-client-cert\t", "x-forwarded-client-cert\x00", "x-forwarded-client-cert\x0b",
+    "x-forwarded-client-cert\x85", "x-forwarded-client-cert\r\n ", "\u017f-forwarded-client-cert", "x\u2010forwarded-client-cert",
+    "x-forwarded-for", "X-Forwarded-Proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-user", "x-forwarded-email",
+    "x-forwarded-groups", "x-forwarded-server", "x-forwarded-prefix", "x_forwarded_for", "forwarded", "Forwarded", "x-real-ip",
+    "X_Real_IP", "client-cert", "Client-Cert-Chain", "l5d-client-id", "L5D-remote-ip", "x-envoy-external-address",
+    "X-Envoy-Peer-Metadata", "x-envoy-original-path", "x-bartizan-tls", "X-BARTIZAN-PEER", "x_bartizan_tls",
+]
+
+
+@pytest.mark.parametrize("name", SPOOFED)
+async def test_a_spoofed_identity_never_arrives(name: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """In any spelling, twice, and nominated by Connection: refused, or gone; where the request arrives, exactly ours does."""
+    assert len(SPOOFED) == 40
+    seen: list[bytes] = []
+    for text in (f"{name}: EVIL", f"{name}: EVIL\r\n{name}: EVIL", f"{name}: EVIL\r\nconnection: {name}",
+                 f"transfer-encoding: chunked\r\n\r\n0\r\n{name}: EVIL"):
+        known = meshed(nursery)
+        known.dialer.servers[APP] = http_app(seen, OK)
+        stream = await call(arrive(nursery, known))
+        seen.clear()
+        await stream.send_all(f"POST / HTTP/1.1\r\nhost: a\r\n{text}\r\n\r\n".encode("utf-8", "surrogateescape"))
+        answer = await stream.receive_some()
+        if answer.startswith(b"HTTP/1.1 400 "):
+            assert seen == []
+        else:
+            assert answer == OK
+            assert not any(b"EVIL" in head for head in seen)
+            assert seen[0].lower().count(b"x-forwarded-client-cert: by=") == 1
+            assert len(re.findall(rb"(?i)\n(?:x-forwarded-|x-bartizan-)", seen[0])) == 3
+        stream.close()
+
+
+async def test_an_application_cannot_speak_as_its_sidecar(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    known.dialer.servers[APP] = http_app([], b"HTTP/1.1 403 No\r\nx-bartizan-reason: BZ0102 a\r\ncontent-length: 0\r\n\r\n")
+    stream = await call(arrive(nursery, known))
+    await stream.send_all(GET)
+    assert b"bartizan" not in await read_until(stream, b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("given", [b"a" * 65, b"a b", b"x\xff", b"a\r\nx-request-id: b"])
+async def test_a_request_id_that_is_not_plain_is_replaced(given: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known, seen = meshed(nursery), []
+    known.dialer.servers[APP] = http_app(seen, OK)
+    stream = await call(arrive(nursery, known))
+    await stream.send_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-request-id: %b\r\n\r\n" % given)
+    await read_until(stream, b"ok")
+    assert re.search(rb"\nx-request-id: [0-9a-f]{32}$", seen[0])
+    assert seen[0].count(b"x-request-id") == 1
+
+
+# -- who is nobody
+
+
+@pytest.mark.parametrize(("authority", "identity"), [
+    ("stranger", WEB), ("root", "spiffe://other.example/ns/shop/sa/web"),
+])
+async def test_a_certificate_that_proves_nothing_here(
+    authority: str, identity: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    known = meshed(nursery)
+    sock = arrive(nursery, known)
+    tls = pki.credentials(pki.issue(root(authority), pki.uri(identity)), root(), WEB)
+    stream = TlsStream(mesh_client(tls, ALPN_HTTP1), sock, is_server=False)
+    await stream.handshake(NotVerified)     # TLS 1.3: the client learns of it only later
+    with pytest.raises(trio.BrokenResourceError, match="unknown ca" if authority == "stranger" else None):
+        await stream.receive_some()
+    stream.close()
+    await wait_all_tasks_blocked()
+    assert known.codes == [Reason.PEER_NOT_VERIFIED.code]
+    assert known.dialer.dialled == []
+
+
+async def test_plaintext_is_refused_with_a_reason(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(GET)
+    answer = (await read_rest(stream)).decode()
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert "x-bartizan-reason: BZ0103 plaintext-refused" in answer
+    assert known.dialer.dialled == []
+    stream.close()
+    await wait_all_tasks_blocked()
+    assert (known.codes, known.lines[0]["status"], known.lines[0]["security"]) == (["BZ0103"], 403, "plaintext")
+
+
+@pytest.mark.parametrize("said", [b"\x00\x01binary", b"EHLO there\r\n\x00", b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00"])
+async def test_other_plaintext_is_closed(said: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(said)
+    assert await is_gone(stream)
+    assert known.codes == ["BZ0103"]
+    assert known.dialer.dialled == []
+
+
+async def test_tls_that_is_not_the_meshs(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    stream = TlsStream(https_client([root().certificate]), arrive(nursery, known), is_server=False, server_name="orders.shop")
+    with pytest.raises(NotVerified):
+        await stream.handshake(NotVerified)
+    await wait_all_tasks_blocked()
+    assert known.codes == ["BZ0103"]
+    assert known.dialer.dialled == []
+
+
+async def test_permissive_lets_plaintext_in_until_its_date(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known, seen = meshed(nursery), []
+    known.runtime.rules.set(of(Inbound(mode="permissive", permissive_until=known.wall + 60)))
+    known.dialer.servers[APP] = http_app(seen, OK)
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(GET[:-2] + b"x-forwarded-client-cert: EVIL\r\nx-request-id: theirs\r\n\r\n")
+    assert await read_until(stream, b"ok") == OK
+    assert b"EVIL" not in seen[0]
+    assert b"\r\nx-forwarded-proto: http\r\n" in seen[0]
+    assert b"theirs" not in seen[0]
+    known.wall += 60
+    await stream.send_all(GET)      # the same connection, one second too late
+    assert b"BZ0104 permissive-ended" in await stream.receive_some()
+    assert len(seen) == 1
+    stream.close()
+    await wait_all_tasks_blocked()
+    assert [(line["security"], line.get("code", "")) for line in known.lines] == [("plaintext", ""), ("plaintext", "BZ0104")]
+
+
+# -- where to
+
+
+@pytest.mark.parametrize("to", [
+    None, *(Address(POD, port) for port in sorted(ports.OWN)), Address("127.0.0.1", 8080), Address("10.1.0.99", 8080),
+    Address("169.254.169.254", 80),
+])
+async def test_only_the_applications_ports_are_reached(
+    to: Address | None, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Never our own ports, never the loopback, never somebody else's address: the sidecar is nobody's relay."""
+    known = meshed(nursery, of(PERMISSIVE))
+    stream = SocketStream(arrive(nursery, known, to))
+    assert await is_gone(stream, GET)
+    assert known.dialer.dialled == []
+    assert known.codes == [Reason.OWN_PORT.code]
+
+
+async def test_a_listener_elsewhere_knows_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whatever port it was told to use: a connection that was not redirected would come back to it for ever."""
+    known = meshed(nursery, of(PERMISSIVE))
+    arrive(nursery, known, Address(POD, 25006), port=25006)
+    await wait_all_tasks_blocked()
+    assert known.codes == [Reason.OWN_PORT.code]
+
+
+async def test_health_is_answered_here(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async def health(request: Call) -> Answer:
+        return Answer(200, f"{request.path} {request.remote}".encode())
+
+    known = meshed(nursery)
+    stream = SocketStream(arrive(nursery, known, Address(POD, ports.HEALTH), {ports.HEALTH: health}))
+    await stream.send_all(b"GET /healthz/ready HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert (await read_until(stream, b"/healthz/ready " + CLIENT.encode())).startswith(b"HTTP/1.1 200 ")
+    assert known.lines == []
+
+
+async def test_an_application_that_is_not_there(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    stream = await call(arrive(nursery, known))
+    await stream.send_all(GET)
+    assert b"BZ0401 connect-failed" in await stream.receive_some()
+    await stream.send_all(GET)      # the connection to the caller is sound
+    assert b"BZ0401 connect-failed" in await stream.receive_some()
+
+
+# -- may it?
+
+
+async def test_each_request_is_judged_by_the_rules_of_its_moment(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known, seen = meshed(nursery, of(ADMIN_FIRST)), []
+    known.dialer.servers[APP] = http_app(seen, OK)
+    stream = await call(arrive(nursery, known))
+
+    async def ask(path: bytes) -> bytes:
+        await stream.send_all(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path)
+        return await stream.receive_some()
+
+    assert await ask(b"/x") == OK
+    assert b"x-bartizan-reason: BZ0102 identity-not-allowed\r\nx-bartizan-rule: admin\r\n" in await ask(b"/admin/x")
+    assert await ask(b"/x") == OK
+    known.runtime.rules.set(of(Inbound(routes=())))
+    assert b"BZ0101 no-route" in await ask(b"/x")
+    known.runtime.rules.set(of(Inbound(without_routes="nothing")))
+    assert b"BZ0101 no-route" in await ask(b"/x")
+    assert len(seen) == 2
+
+
+async def test_a_peer_whose_certificate_has_ended_meanwhile(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    known.dialer.servers[APP] = http_app([], OK)
+    stream = await call(arrive(nursery, known))
+    await stream.send_all(GET)
+    await read_until(stream, b"ok")
+    known.wall = tls_of(WEB).credentials.not_after
+    await stream.send_all(GET)
+    assert b"BZ0501 peer-not-verified" in await read_rest(stream)
+
+
+async def opaque(nursery: trio.Nursery, known: Bench) -> TlsStream:
+    return await call(arrive(nursery, known), is_http=False)
+
+
+async def test_opaque_bytes_and_half_close(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, of(Inbound(routes=(Route("db", BY_WEB),))))
+    known.dialer.servers[APP] = echo
+    stream = await opaque(nursery, known)
+    await stream.send_all(b"ping")
+    assert await read_until(stream, b"ping") == b"ping"
+    await stream.send_eof()
+    assert await read_rest(stream) == b""
+    stream.close()
+    await wait_all_tasks_blocked()
+    (line,) = known.lines
+    assert (line["rule"], line["peer"], line["received"], line["sent"]) == ("db", WEB, 4, 4)
+
+
+async def test_opaque_bytes_are_cut_when_the_leave_is_withdrawn(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, of(Inbound(routes=(Route("db", BY_WEB),))))
+    known.dialer.servers[APP] = echo
+    stream = await opaque(nursery, known)
+    await stream.send_all(b"ping")
+    await read_until(stream, b"ping")
+    known.runtime.rules.set(of(Inbound(routes=(Route("db", ()),))))
+    with pytest.raises(trio.BrokenResourceError):
+        await stream.receive_some()
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize(("inbound", "code"), [
+    (Inbound(routes=(Route("db", (Allow("other", "shop"),)),)), "BZ0102"),
+    (Inbound(routes=(Route("only-http", BY_WEB, matches=(Match(PathMatch("/")),)),)), "BZ0101"),
+    (ADMIN_FIRST, "BZ0101"),
+    (Inbound(ports={8080: "http"}), "BZ0310"),
+    (Inbound(without_routes="nothing"), "BZ0101"),
+])
+async def test_bytes_that_nobody_reads_pass_no_rule_about_requests(
+    inbound: Inbound, code: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Else who may call `/` of a port could call `/admin`, too, by not saying that it speaks HTTP."""
+    known = meshed(nursery, of(inbound))
+    known.dialer.servers[APP] = echo
+    stream = await opaque(nursery, known)
+    await stream.send_all(b"GET /admin HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert await is_gone(stream)
+    assert known.dialer.dialled == []
+    assert known.codes == [code]
+
+
+async def test_plaintext_that_does_not_look_like_http_neither(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, of(Inbound(mode="permissive", permissive_until=4e9, routes=ADMIN_FIRST.routes)))
+    known.dialer.servers[APP] = echo
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(b"GET\t/admin HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert await is_gone(stream)
+    assert known.dialer.dialled == []
+
+
+# -- our own state
+
+
+async def test_without_a_snapshot_nothing_enters(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = bench(nursery, None, tls_of(ORDERS))
+    stream = SocketStream(arrive(nursery, known))
+    assert await is_gone(stream, GET)
+    assert known.codes == [Reason.NO_SNAPSHOT.code]
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+async def test_without_a_certificate_nobody_is_let_in(is_ended: bool, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    if is_ended:
+        known.wall += 1800
+    else:
+        known.runtime.tls.set(None)
+    with pytest.raises(NotVerified):
+        await call(arrive(nursery, known))
+    assert known.codes == [Reason.NO_IDENTITY.code]
+
+
+# -- times
+
+
+async def test_who_says_nothing_is_gone_after_ten_seconds(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    sock = arrive(nursery, known)
+    assert await SocketStream(sock).receive_some() == b""
+    assert trio.current_time() == 10
+    assert known.codes == [Reason.TIMED_OUT_DOWNSTREAM.code]
+
+
+async def test_a_stalled_handshake_is_gone_after_ten_seconds(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    sock = arrive(nursery, known)
+    stream = TlsStream(tls_of(WEB).client_http, sock, is_server=False)
+    with pytest.raises(SSL.WantReadError):
+        stream.connection.do_handshake()    # the hello, and not a byte more
+    await trio.sleep(9.9)
+    assert known.lines == []
+    await trio.sleep(0.2)
+    assert known.codes == [Reason.TIMED_OUT_DOWNSTREAM.code]
+    sock.close()
+
+
+async def test_a_peer_that_resets_before_it_speaks_is_nobodys_bug(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    arrive(nursery, known).close()
+    await wait_all_tasks_blocked()
+    assert known.dialer.dialled == []
+
+
