@@ -97,8 +97,8 @@ async def serve(config: InjectorConfig) -> None:
         nursery.start_soon(capture.run)
         nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_credentials)
         webhook_port = await nursery.start(partial(
-            serve_https, config.address, config.webhook_port, lambda: credentials[0], webhook.answer, max_body_bytes=MAX_BODY_BYTES,
-            tally=tally))
+            serve_https, config.address, config.webhook_port, lambda: credentials[0], webhook.answer,
+            max_body_bytes=MAX_BODY_BYTES, tally=tally))
         stream_port = await nursery.start(partial(
             serve_https, config.address, config.stream_port, lambda: credentials[1], stream.answer,
             trust_domain=config.trust_domain, tally=tally))

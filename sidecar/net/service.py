@@ -4,23 +4,25 @@ Trust: requests are a stranger's until the handler has looked at `Call.peer` or 
 bodies are bounded, every wait has a deadline.
 """
 
+import re
 import socket
 from collections.abc import Callable, Sequence
 
 import trio
 from cryptography import x509
 
-from sidecar.model.address import Address, canonical
+from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.call import Answer, Call, Handler, Peer
 from sidecar.model.errors import BadResponse, ConnectFailed, DownstreamGone, NotVerified, PeerError, ProtocolViolation, TlsRejected
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.protocol import render
+from sidecar.protocol.authority import parse_authority
 
 from .deadline import Deadline
 from .dial import Dialer
 from .http1 import Http1Connection
 from .listener import Tally, listen_tcp, serve_listener
-from .socket_stream import SocketStream
+from .socket_stream import SocketStream, linger
 from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
 from .verify import peer_of, verify_host
@@ -29,6 +31,7 @@ HANDSHAKE_S = 10.0
 REQUEST_S = 15.0
 ANSWER_S = 60.0
 MAX_ANSWER_BYTES = 8 << 20
+_TARGET = re.compile(r"/[!-~]*")
 
 
 async def serve_calls(
@@ -55,15 +58,16 @@ async def serve_calls(
             call = await _read_call(connection, request, remote, peer, max_body_bytes)
         except ProtocolViolation as exc:
             await _send_answer(connection, Answer(400, f"{exc.reason.token}: {exc}\n".encode(), "text/plain"), close=True)
-            return
+            break
         if call is None:
             await _send_answer(connection, Answer(413, b"body too large\n", "text/plain"), close=True)
-            return
+            break
         deadline.downstream("answer", ANSWER_S)
         answer = await handler(call)
         await _send_answer(connection, answer, close=request.is_last, has_body=request.method != b"HEAD")
         if request.is_last:
             return
+    await linger(stream)
 
 
 async def _read_call(
@@ -167,7 +171,7 @@ async def call_https(
             error = exc
     else:
         raise error or ConnectFailed(f"no address for {host}")
-    stream = TlsStream(https_client(roots, credentials), sock, is_server=False, server_name=host)
+    stream = TlsStream(https_client(roots, credentials), sock, is_server=False, server_name=None if is_address(host) else host)
     try:
         await stream.handshake(NotVerified)
         verify_host(stream.connection, host)
@@ -196,8 +200,9 @@ async def _ask(
 ) -> Answer:
     connection = Http1Connection(stream, is_server=False)
     framing = Body(BodyKind.LENGTH, len(body)) if body else NO_BODY
-    head = RequestHead(method.encode(), target.encode(), host.encode(), None, headers, framing, True)
-    await connection.send(render.render_request(head, host.encode(), [(b"connection", b"close")]) + body)
+    authority = (f"[{host}]" if ":" in host else host).encode()
+    head = RequestHead(method.encode(), target.encode(), authority, None, headers, framing, True)
+    await connection.send(render.render_request(head, authority, [(b"connection", b"close")]) + body)
     response = await connection.read_response(method.encode())
     text = bytearray()
     while piece := await connection.read_body():
@@ -209,11 +214,14 @@ async def _ask(
 
 
 def split_url(url: str) -> tuple[str, int, str]:
-    """(host, port, target) of an https URL; ValueError if it is none."""
-    scheme, separator, rest = url.partition("://")
+    """(host, port, target) of an https URL, an IPv6 host without its brackets; ValueError if it is none."""
+    scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
-    host, colon, port = authority.partition(":")
-    if scheme != "https" or not separator or not host or (colon and not port.isdecimal()):
+    target = slash + path or "/"
+    try:
+        host, port = parse_authority(authority.encode("ascii"))
+    except ValueError:
+        host, port = b"", None
+    if scheme != "https" or not host or _TARGET.fullmatch(target) is None:
         raise ValueError(f"{url!r} is not of the form https://host[:port][/path]")
-    return host, int(port) if colon else 443, slash + path or "/"
-
+    return host.decode("ascii").strip("[]"), port or 443, target

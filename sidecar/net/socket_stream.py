@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 RECEIVE_BYTES = 65536
+LAST_WORDS_S = 5.0
 
 
 class SocketStream(trio.abc.HalfCloseableStream):
@@ -90,6 +91,18 @@ def cut(stream: trio.abc.HalfCloseableStream) -> None:
     abort_stream = getattr(stream, "abort", None)
     if abort_stream is not None:
         abort_stream()
+
+
+async def linger(stream: trio.abc.HalfCloseableStream, discard_bytes: int = 1 << 20) -> None:
+    """Half-close and drain for a moment: closing with unread bytes would reset, and the reason would never arrive."""
+    with trio.move_on_after(LAST_WORDS_S):
+        try:
+            await stream.send_eof()
+            seen = 0
+            while seen < discard_bytes and (data := await stream.receive_some(RECEIVE_BYTES)):
+                seen += len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
 
 
 def abort(sock: socket.socket) -> None:

@@ -16,8 +16,8 @@ from sidecar.model import identity
 from sidecar.model.call import Peer
 from sidecar.model.errors import NotVerified, ReasonedError
 
-# What `cryptography` raises for extensions that it cannot read.
-_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+# What `cryptography` raises for a certificate that it cannot read.
+_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:
@@ -57,12 +57,12 @@ def _peer(certificate: x509.Certificate, spiffe_id: identity.SpiffeId | None) ->
 
 def peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError]) -> Peer:
     """The verified mesh peer at the other end, or `failed`."""
-    certificate = connection.get_peer_certificate(as_cryptography=True)
-    if certificate is None:
-        raise failed("the peer presented no certificate")
     try:
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            raise failed("the peer presented no certificate")
         return read_svid(certificate, trust_domain)
-    except ValueError as exc:
+    except _UNREADABLE as exc:
         raise failed(str(exc)) from exc
 
 

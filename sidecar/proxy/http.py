@@ -13,7 +13,7 @@ from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
 from sidecar.model.message import RequestHead
 from sidecar.net.deadline import Deadline
 from sidecar.net.http1 import Http1Connection
-from sidecar.net.socket_stream import cut
+from sidecar.net.socket_stream import LAST_WORDS_S, cut, linger
 from sidecar.telemetry.access_log import Record
 
 from .forward import BODY_IDLE_S, Exchange, Upstream, forward
@@ -23,7 +23,6 @@ from .runtime import Runtime
 REQUEST_HEAD_S = 15.0   # from its first byte
 KEEP_ALIVE_S = 75.0
 DECISION_S = 10.0
-LAST_WORDS_S = 5.0
 DISCARD_BYTES = 65536   # a short body is read to its end so that the connection can go on after a refusal
 
 Decision = tuple[Permit, Upstream] | Denied
@@ -144,15 +143,3 @@ async def _last_words(
                 await linger(down.stream)
             except MeshError:
                 pass    # nobody is left to hear it
-
-
-async def linger(stream: trio.abc.HalfCloseableStream) -> None:
-    """Half-close and drain for a moment: closing with unread bytes would reset, and the reason would never arrive."""
-    with trio.move_on_after(LAST_WORDS_S):
-        try:
-            await stream.send_eof()
-            seen = 0
-            while seen < 16 * DISCARD_BYTES and (data := await stream.receive_some(DISCARD_BYTES)):
-                seen += len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass

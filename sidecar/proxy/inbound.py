@@ -25,7 +25,7 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.service import serve_calls
-from sidecar.net.socket_stream import SocketStream
+from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_context import ALPN_HTTP1, MESH_ALPN
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import peer_of, read_svid
@@ -36,7 +36,7 @@ from sidecar.protocol.detect import Detected, detect
 from sidecar.telemetry.access_log import Record
 
 from .forward import CONNECT_S, Upstream
-from .http import Decision, linger, serve_http
+from .http import Decision, serve_http
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .tunnel import tunnel

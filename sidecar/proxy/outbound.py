@@ -25,7 +25,7 @@ from sidecar.net.canary import CanaryArrivals
 from sidecar.net.deadline import Deadline
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
-from sidecar.net.socket_stream import SocketStream
+from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import peer_of
 from sidecar.policy.balance import choose
@@ -38,7 +38,7 @@ from sidecar.telemetry.access_log import Record
 from . import egress
 from .dns_guard import DnsGuard
 from .forward import CONNECT_S, Upstream
-from .http import Decision, linger, serve_http
+from .http import Decision, serve_http
 from .inbound import enter, ourselves, request_id, serve_opaque
 from .respond import TABLE, explain
 from .runtime import Runtime

@@ -15,7 +15,7 @@ from sidecar.net.listener import Tally
 async def asking(answer: Answerer, tally: Tally) -> AsyncIterator[trio.socket.SocketType]:
     sock = bind_udp("127.0.0.1", 0)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_datagrams, sock, answer, tally)
+        nursery.start_soon(serve_datagrams, sock, answer, lambda data: data == b"canary", tally)
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             await client.connect(sock.getsockname())
             yield client
@@ -48,7 +48,7 @@ async def test_silence_errors_and_bugs_leave_the_others_their_answers(capsys: py
 
     tally = Tally()
     async with asking(answer, tally) as client:
-        for data in (b"silence", b"error", b"bug", b"", b"last"):
+        for data in (b"canary", b"silence", b"error", b"bug", b"", b"last"):
             await client.send(data)
         assert await client.recv(10) == b""
         assert await client.recv(10) == b"last"

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from sidecar.net.socket_stream import SocketStream, abort
+from sidecar.net.socket_stream import LAST_WORDS_S, SocketStream, abort, linger
 from tests.helpers.sockets import reset, tcp, tcp_pair
 
 
@@ -125,3 +125,32 @@ async def test_small_writes_leave_at_once() -> None:
         SocketStream(theirs)
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
         assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+async def test_last_words_arrive_although_much_is_unread() -> None:
+    """Closing with unread bytes sends a reset, which overtakes what was said."""
+    one, other = pair()
+    async with one, other, trio.open_nursery() as nursery:
+
+        async def refuse() -> None:
+            await other.send_all(b"too large")
+            await linger(other)
+            other.close()
+
+        nursery.start_soon(refuse)
+        await one.send_all(b"x" * 500_000)
+        await one.send_eof()
+        assert await one.receive_some() == b"too large"
+        assert await one.receive_some() == b""
+
+
+async def test_lingering_ends(autojump_clock: MockClock) -> None:
+    ours, theirs = memory_stream_pair()
+    started = trio.current_time()
+    await linger(theirs)
+    assert trio.current_time() == started + LAST_WORDS_S
+    await ours.send_all(b"x" * 200_000)
+    await linger(theirs, 100_000)
+    assert trio.current_time() == started + LAST_WORDS_S
+    await ours.aclose()
+    await linger(theirs)
