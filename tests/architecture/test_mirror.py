@@ -7,7 +7,7 @@ import pytest
 from .sources import ROOT, files, tree
 
 VALUES = "values without behaviour: whatever judges or fills them is tested"
-RUNS = "a process: the demo runs it, and every run of the demo is a test of it"
+RUNS = "a part of a running process: each run of the demo is a test of it"
 UNTESTED: dict[str, str] = {
     "sidecar/__main__.py": "one call",
     "sidecar/main.py": RUNS,
