@@ -1,0 +1,71 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from sidecar.model.errors import ConfigError
+from sidecar.net.files import LOOK_EVERY_S, follow_files, read_file
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    with pytest.raises(ConfigError, match=r"snapshot\.path: cannot read .*snapshot\.json: No such file"):
+        read_file(str(path), "snapshot.path")
+    path.write_bytes(b"{}")
+    assert read_file(str(path), "snapshot.path") == b"{}"
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, path)
+
+
+@pytest.mark.parametrize("change", [
+    lambda path: _write(path, "two"),
+    lambda path: path.write_text("longer"),
+    lambda path: path.unlink(),
+])
+async def test_each_change_is_taken_once(change: Callable[[Path], None], tmp_path: Path, autojump_clock: MockClock) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("one")
+    taken: list[float] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow_files, (str(one), str(other)), lambda: taken.append(trio.current_time()))
+        began = trio.current_time()
+        await trio.sleep(1.5 * LOOK_EVERY_S)
+        assert taken == []
+        change(one)
+        await trio.sleep(2 * LOOK_EVERY_S)
+        assert taken == [pytest.approx(began + 2 * LOOK_EVERY_S)]
+        other.write_text("it is there now")
+        await trio.sleep(2 * LOOK_EVERY_S)
+        assert len(taken) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_cannot_be_taken_is_reported_once_and_followed_on(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "snapshot.json"
+    taken: list[str] = []
+
+    def take() -> None:
+        text = path.read_text()
+        if text == "half":
+            raise ConfigError("snapshot", "half written")
+        taken.append(text)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow_files, (str(path),), take)
+        await trio.testing.wait_all_tasks_blocked()
+        _write(path, "half")
+        await trio.sleep(4 * LOOK_EVERY_S)
+        assert capsys.readouterr().err == "bartizan: kept the previous version: snapshot: half written\n"
+        _write(path, "whole")
+        await trio.sleep(2 * LOOK_EVERY_S)
+        nursery.cancel_scope.cancel()
+    assert taken == ["whole"]
