@@ -1,6 +1,7 @@
 """What enters the pod, step by step. Nothing is forwarded without a Permit, and only the judge makes one.
 
-    1  where was it going?      the kernel's word; never one of our own ports, never a connection that was not redirected
+    1  where was it going?      the kernel's word; to the pod's own address (the redirect takes also what a neighbour routes through
+                                the pod), never to one of our own ports, never a connection that was not redirected
     2  what does it speak?      mesh mTLS by ALPN; else plaintext, refused in strict mode before a byte of it is taken
     3  who is it?               handshake, chain, exactly one SPIFFE ID
     4  may it?                  per request (HTTP/1.1), per connection and again at each change (TCP)
@@ -18,7 +19,7 @@ from sidecar.model import ports
 from sidecar.model.address import Address, canonical
 from sidecar.model.call import Handler, Peer
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.errors import MeshError, ReasonedError, TlsRejected
+from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
@@ -65,7 +66,9 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
     rules = runtime.rules.current
     try:
         if rules is None:
-            raise _Refused(Reason.NO_SNAPSHOT)
+            raise Unavailable(Reason.NO_SNAPSHOT)
+        if to.host not in rules.snapshot.workload.addresses:
+            raise Unavailable(Reason.OWN_PORT, f"{to.host} is no address of this pod")
         with Deadline() as deadline:                                                            # 2
             deadline.downstream("first bytes", DETECT_S)
             hello = await peek(sock, _first_bytes)
@@ -78,12 +81,6 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         runtime.tell(record)
     except OSError:
         pass    # the peer reset before it had said anything
-
-
-class _Refused(ReasonedError):
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        super().__init__()
 
 
 def _first_bytes(data: bytes) -> ClientHello | Detected | None:
@@ -100,7 +97,7 @@ def _first_bytes(data: bytes) -> ClientHello | Detected | None:
 async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime: Runtime) -> None:
     tls = runtime.valid_tls()
     if tls is None:
-        raise _Refused(Reason.NO_IDENTITY)
+        raise Unavailable(Reason.NO_IDENTITY)
     stream = TlsStream(tls.server, sock, is_server=True)
     try:
         with Deadline() as deadline:
