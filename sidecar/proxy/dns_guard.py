@@ -64,7 +64,9 @@ class DnsGuard:
         reply = dns.message.make_response(query, recursion_available=True)
         rules = self._rules.current
         is_ours = rules is not None and _is_below(name, rules.snapshot.outbound.cluster_domain)
-        if rules is None or not self._is_open.current or not (is_ours or rules.outbound.named(name) is not None):
+        is_known = is_ours or (rules is not None and rules.outbound.named(name) is not None)
+        # A name that needs escaping is not what its text looks like: `x\.store.example` is below example, not below store.example.
+        if rules is None or not self._is_open.current or not is_known or "\\" in name:
             self._metrics.count("bartizan_dns_queries_total", (("decision", "refused"),))
             reply.set_rcode(dns.rcode.NXDOMAIN)
             if query.edns >= 0:

@@ -57,7 +57,7 @@ async def serve_outbound(
     if to is not None and arrivals.tcp(to, peer[1]):
         return
     record = Record(runtime.wall(), "outbound", dst=str(to or ""))
-    if to is None or to.port in ports.OWN or peer[1] in runtime.dialer.own_ports:
+    if to is None or to.port in (*ports.OWN, sock.getsockname()[1]) or peer[1] in runtime.dialer.own_ports:
         record.refuse(Reason.OWN_PORT)
         runtime.tell(record)
         return

@@ -82,7 +82,7 @@ def explain(reason: Reason, rule: str, detail: str, *, close: bool, has_body: bo
         (b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()),
     ]
     if rule:
-        headers.append((b"x-bartizan-rule", rule.encode("ascii", "backslashreplace")))
+        headers.append((b"x-bartizan-rule", rule.encode("unicode_escape")))
     body = Body(BodyKind.LENGTH, len(text)) if has_body else NO_BODY
     status = TABLE[reason].status
     head = ResponseHead(status, HTTPStatus(status).phrase.encode(), headers, body, len(text), close)

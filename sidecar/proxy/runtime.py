@@ -55,5 +55,3 @@ class Runtime:
         """Our credentials, unless their time is over: then everything that needs them fails closed."""
         tls = self.tls.current
         return tls if tls is not None and tls.credentials.not_after > self.wall() else None
-
-

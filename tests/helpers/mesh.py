@@ -90,7 +90,8 @@ async def read_rest(stream: trio.abc.ReceiveStream) -> bytes:
 async def is_gone(stream: trio.abc.HalfCloseableStream, last: bytes = b"") -> bool:
     """Whether nothing but the end, or a reset, comes; however much of `last` can still be sent."""
     try:
-        await stream.send_all(last)
+        if last:
+            await stream.send_all(last)
         return await read_rest(stream) == b""
     except trio.BrokenResourceError:
         return True

@@ -30,8 +30,10 @@ CLIENT = "10.1.0.9"     # who connects to it
 Serve = Callable[[socket.socket], Awaitable[object]]
 
 
-def rules(inbound: Inbound = Inbound(), outbound: Outbound = Outbound(), identity: str = WEB) -> Rules:  # noqa: B008 -- frozen
-    return Rules.of(Snapshot(Workload(identity, "shop", addresses=(POD,)), inbound=inbound, outbound=outbound), "digest")
+def rules(
+    inbound: Inbound = Inbound(), outbound: Outbound = Outbound(), identity: str = WEB, address: str = POD  # noqa: B008 -- frozen
+) -> Rules:
+    return Rules.of(Snapshot(Workload(identity, "shop", addresses=(address,)), inbound=inbound, outbound=outbound), "digest")
 
 
 class FakeDialer(Dialer):

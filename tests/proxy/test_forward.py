@@ -224,7 +224,8 @@ async def test_an_http10_client_gets_neither_chunks_nor_keep_alive(
     (b"HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 700\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 700\r\n\r\n"),
     (b"HEAD", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"),
     (b"GET", b"HTTP/1.1 204 None\r\n\r\n", b"HTTP/1.1 204 None\r\n\r\n"),
-    (b"GET", b"HTTP/1.1 304 Same\r\netag: a\r\ncontent-length: 9\r\n\r\n", b"HTTP/1.1 304 Same\r\netag: a\r\ncontent-length: 9\r\n\r\n"),
+    (b"GET", b"HTTP/1.1 304 Same\r\netag: a\r\ncontent-length: 9\r\n\r\n",
+     b"HTTP/1.1 304 Same\r\netag: a\r\ncontent-length: 9\r\n\r\n"),
 ])
 async def test_answers_without_a_body(
     ask: bytes, answer: bytes, expected: bytes, nursery: trio.Nursery, autojump_clock: MockClock

@@ -1,31 +1,227 @@
-import pytest
+"""The table of our own answers, and each reason given once by the recipe whose word it is."""
 
-from sidecar.model.reason import Reason
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sidecar.model import errors, ports
+from sidecar.model.address import Address
+from sidecar.model.reason import BY_CODE, Reason
+from sidecar.model.snapshot import Allow, ClientCertificate, Inbound, Outbound, Route, Service
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_context import ALPN_HTTP1, mesh_client
+from sidecar.net.tls_stream import TlsStream
+from sidecar.policy.rules import Rules
 from sidecar.protocol.head import read_response
 from sidecar.proxy.respond import TABLE, explain
+from tests.helpers import pki
+from tests.helpers.exchange import GET, post
+from tests.helpers.leave import https, partner, pod
+from tests.helpers.mesh import APP, arrive, call, echo, http_app, meshed, read_rest, root
+from tests.helpers.pki import ORDERS, WEB
+from tests.helpers.runtime import POD, Bench, Serve, rules
+from tests.proxy.test_egress import DIALLED, HOST, SERVER, approved
+from tests.proxy.test_outbound import ENDPOINT, ONE, VIP, mesh, sidecar
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_every_refusal_explains_itself(reason: Reason) -> None:
-    answer = explain(reason, "orders-read", "in detail", close=True)
-    head, length = read_response(answer, b"GET") or pytest.fail("no whole head")
-    assert (head.status, head.is_last) == (TABLE[reason].status, True)
-    assert (b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()) in head.headers
-    assert (b"x-bartizan-rule", b"orders-read") in head.headers
-    body = answer[length:].decode()
-    assert len(answer) - length == head.body.length
-    for text in (reason.cause, reason.cure, "in detail", "nearest rule: orders-read"):
-        assert text in body
+def test_the_table_has_a_row_for_each_reason() -> None:
+    assert set(TABLE) == set(Reason)
+    for row in TABLE.values():
+        assert row.status in set(HTTPStatus)
+        assert 1 <= row.grpc <= 16
 
 
-def test_to_head_only_the_head_is_sent() -> None:
-    answer = explain(Reason.NO_ROUTE, "", "", close=False, has_body=False)
-    head, length = read_response(answer, b"HEAD") or pytest.fail("no whole head")
-    assert (length, head.is_last) == (len(answer), False)
-    assert [name for name, _ in head.headers] == [b"content-type", b"x-bartizan-reason"]
+def _leaves(kind: type[Exception]) -> list[type[Exception]]:
+    below = kind.__subclasses__()
+    return [leaf for sub in below for leaf in _leaves(sub)] if below else [kind]
 
 
-def test_a_rule_of_any_name_fits_into_a_header() -> None:
-    answer = explain(Reason.NOT_ALLOWED, "b\u00fccher", "\ud800", close=False)
-    head, _ = read_response(answer, b"GET") or pytest.fail("no whole head")
-    assert (b"x-bartizan-rule", b"b\\xfccher") in head.headers
+def test_each_error_with_a_reason_of_its_own_has_a_row() -> None:
+    named = [leaf.reason for leaf in _leaves(errors.ReasonedError) if hasattr(leaf, "reason")]      # type: ignore[attr-defined]
+    assert len(named) >= 10
+    assert all(reason in TABLE for reason in named)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_explanation_is_one_response(reason: Reason) -> None:
+    data = explain(reason, "a rule \u2603\r\nx: y", "a detail \ud800\r\n", close=TABLE[reason].closes)
+    found = read_response(data, b"GET")
+    assert found is not None
+    head, length = found
+    assert head.status == TABLE[reason].status
+    assert head.is_last is TABLE[reason].closes
+    assert len(data) - length == head.body.length
+    fields = dict(head.headers)
+    assert fields[b"x-bartizan-reason"] == f"{reason.code} {reason.token}".encode()
+    assert set(fields) == {b"content-type", b"x-bartizan-reason", b"x-bartizan-rule"}
+    for text in (reason.code, reason.cause, reason.cure, "nearest rule"):
+        assert text.encode() in data[length:]
+
+
+def test_for_head_the_length_is_said_and_the_body_is_not() -> None:
+    whole, bare = (explain(Reason.NO_ROUTE, "", "", close=False, has_body=has_body) for has_body in (True, False))
+    found = read_response(bare, b"HEAD")
+    assert found is not None
+    assert found[1] == len(bare)
+    assert found[0].content_length == len(whole) - len(bare)
+
+
+# -- each reason, given by a recipe
+
+Give = Callable[[trio.Nursery], Awaitable[tuple[Bench, bytes]]]
+
+
+def entering(inbound: Inbound = Inbound(), text: bytes = GET, *, wall: float = 0, known: bool = True) -> Give:  # noqa: B008
+    """By mesh mTLS, from WEB; `wall` is how far the clock jumps before the request."""
+    async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+        bench = meshed(nursery, rules(inbound, identity=ORDERS))
+        stream = await call(arrive(nursery, bench))
+        if not known:
+            bench.runtime.rules.set(None)
+        bench.wall += wall
+        await stream.send_all(text)
+        answer = await stream.receive_some()
+        stream.close()
+        return bench, answer
+
+    return give
+
+
+def plain(inbound: Inbound, text: bytes = GET, *, to: Address = APP) -> Give:
+    async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+        bench = meshed(nursery, rules(inbound, identity=ORDERS))
+        stream = SocketStream(arrive(nursery, bench, to))
+        try:
+            await stream.send_all(text)
+            answer = await read_rest(stream)
+        except trio.BrokenResourceError:
+            answer = b""
+        stream.close()
+        return bench, answer
+
+    return give
+
+
+async def opaque_bytes(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+    bench = meshed(nursery, rules(Inbound(ports={APP.port: "http"}), identity=ORDERS))
+    bench.dialer.servers[APP] = echo
+    stream = await call(arrive(nursery, bench), is_http=False)
+    await wait_all_tasks_blocked()
+    stream.close()
+    return bench, b""
+
+
+async def wrong_certificate(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+    bench = meshed(nursery, rules(identity=ORDERS))
+    stranger = pki.credentials(pki.issue(root("stranger"), pki.uri(WEB)), root())
+    client = TlsStream(mesh_client(stranger, ALPN_HTTP1), arrive(nursery, bench), is_server=False)
+    await client.handshake(errors.NotVerified)
+    await wait_all_tasks_blocked()
+    client.close()
+    return bench, b""
+
+
+def leaving(
+    known: Rules | None = None, *, to: Address = DIALLED, host: str = HOST, found: str = SERVER.host,
+    names: tuple[str, ...] = (HOST,), is_open: bool = True, serve: Serve | None = None, has_certificate: bool = True,
+) -> Give:
+    async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+        web = pod(nursery, known or approved())
+        if found:
+            web.resolver.names[HOST] = (found,)
+        web.bench.dialer.servers[SERVER] = serve or https(partner(*names), http_app([], b"SSH-2.0\r\n\r\n"))
+        web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], b""), identity=WEB)[1]
+        web.bench.runtime.is_outbound_open.set(is_open)
+        if not has_certificate:
+            web.bench.runtime.tls.set(None)
+        app = web.dial(to)
+        await app.send_all(f"GET / HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+        answer = await app.receive_some()
+        app.close()
+        return web.bench, answer
+
+    return give
+
+
+async def no_name_at_all(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+    web = pod(nursery, approved())
+    app = web.dial(DIALLED)
+    await app.send_all(b"\x00\x01")
+    await wait_all_tasks_blocked()
+    app.close()
+    return web.bench, b""
+
+
+async def hung_up(sock: object) -> None:
+    pass
+
+
+async def silent(sock: object) -> None:
+    await trio.sleep_forever()
+
+
+def head(text: bytes) -> Give:
+    return entering(text=text)
+
+
+GIVEN: dict[Reason, Give] = {
+    Reason.NO_ROUTE: entering(Inbound(routes=())),
+    Reason.NOT_ALLOWED: entering(Inbound(routes=(Route("r", (Allow("other", "shop"),)),))),
+    Reason.PLAINTEXT: plain(Inbound()),
+    Reason.PERMISSIVE_ENDED: plain(Inbound(mode="permissive", permissive_until=1.0)),
+    Reason.OWN_PORT: plain(Inbound(), to=Address(POD, ports.OUTBOUND)),
+    Reason.HOST_NOT_APPROVED: leaving(host="evil.example"),
+    Reason.ADDRESS_NOT_APPROVED: no_name_at_all,
+    Reason.CLIENT_CERTIFICATE_MISSING: leaving(approved(client_certificate=ClientCertificate("s"))),
+    Reason.SPECIAL_ADDRESS: leaving(found="169.254.169.254"),
+    Reason.ROOTS_UNUSABLE: leaving(approved(roots="no PEM")),
+    Reason.SERVER_NOT_VERIFIED: leaving(names=("other.example",)),
+    Reason.REDIRECT_LOST: leaving(is_open=False),
+    Reason.MISDIRECTED: leaving(host=f"{HOST}:8080"),
+    Reason.BAD_HEAD: head(b"GET / HTTP/1.1\nhost: a\n\n"),
+    Reason.BAD_FRAMING: head(post(1, b"a", b"content-length: 2")),
+    Reason.BAD_HOST: head(b"GET / HTTP/1.1\r\n\r\n"),
+    Reason.BAD_TARGET: head(b"GET /../x HTTP/1.1\r\nhost: a\r\n\r\n"),
+    Reason.METHOD: head(b"TRACE / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    Reason.HEAD_TOO_LARGE: head(b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 70_000),
+    Reason.VERSION: head(b"GET / HTTP/1.2\r\nhost: a\r\n\r\n"),
+    Reason.EXPECTATION: head(post(1, b"", b"expect: tea")),
+    Reason.TARGET_TOO_LONG: head(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nhost: a\r\n\r\n"),
+    Reason.NOT_HTTP: opaque_bytes,
+    Reason.TIMED_OUT_DOWNSTREAM: head(GET[:-2]),
+    Reason.CONNECT_FAILED: entering(),
+    Reason.TIMED_OUT: leaving(serve=silent),
+    Reason.RESET: leaving(serve=https(partner(HOST), hung_up)),
+    Reason.NO_ENDPOINT: leaving(rules(outbound=Outbound(services=(Service("orders.shop", 80, (VIP.host,)),))), to=VIP),
+    Reason.BAD_RESPONSE: leaving(),
+    Reason.NAME_NOT_RESOLVED: leaving(found=""),
+    Reason.PEER_NOT_VERIFIED: wrong_certificate,
+    Reason.WRONG_IDENTITY: leaving(mesh(ONE), to=VIP),
+    Reason.NO_IDENTITY: leaving(mesh(ONE), to=VIP, has_certificate=False),
+    Reason.NO_SNAPSHOT: entering(known=False),
+}
+WITHOUT_WORDS = {       # nothing is said to a peer that does not speak HTTP, or that is nobody
+    Reason.OWN_PORT, Reason.ADDRESS_NOT_APPROVED, Reason.NOT_HTTP, Reason.PEER_NOT_VERIFIED,
+}
+
+
+def test_each_reason_has_its_code_and_its_recipe() -> None:
+    assert set(GIVEN) == set(Reason)
+    assert len(BY_CODE) == len(Reason)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+async def test_each_reason_is_given(reason: Reason, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    bench, answer = await GIVEN[reason](nursery)
+    await wait_all_tasks_blocked()
+    assert bench.codes == [reason.code]
+    if reason in WITHOUT_WORDS:
+        assert answer == b""
+    else:
+        assert answer.startswith(b"HTTP/1.1 %d " % TABLE[reason].status)
+        assert f"\r\nx-bartizan-reason: {reason.code} {reason.token}\r\n".encode() in answer
+        assert bench.lines[0]["status"] == TABLE[reason].status
+    assert f'code="{reason.code}"' in bench.runtime.metrics.render({})

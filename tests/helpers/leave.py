@@ -1,0 +1,133 @@
+"""An application behind the outbound recipe, the names that its sidecar's resolvers know, and servers that speak TLS."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import dns.message
+import trio
+
+from sidecar.model import ports
+from sidecar.model.address import Address
+from sidecar.model.errors import NotResolved, TlsRejected
+from sidecar.net.canary import CanaryArrivals
+from sidecar.net.resolve import Resolver
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_context import https_server
+from sidecar.net.tls_stream import TlsStream
+from sidecar.policy.rules import Rules
+from sidecar.proxy.dns_guard import DnsGuard
+from sidecar.proxy.egress import Originator
+from sidecar.proxy.outbound import serve_outbound
+from tests.helpers import pki
+from tests.helpers.mesh import meshed, root
+from tests.helpers.pki import WEB
+from tests.helpers.runtime import Bench, Redirected, Serve, kept_pair
+
+
+class FakeResolver(Resolver):
+    """
+    Args:
+        names: what is known; () has no address.
+        replies: to queries that are asked on, by server; where there is none, nobody answers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[str, tuple[str, ...]] = {}
+        self.replies: dict[Address, dns.message.Message | Exception] = {}
+        self.asked: list[str] = []
+
+    async def resolve(self, name: str, resolvers: Sequence[str]) -> tuple[str, ...]:
+        self.asked.append(name)
+        await trio.lowlevel.checkpoint()
+        if name not in self.names:
+            raise NotResolved(f"{name}: nobody knows")
+        return self.names[name]
+
+    async def exchange(self, query: dns.message.Message, server: Address) -> dns.message.Message:
+        self.asked.append(f"{query.question[0].name} {server}")
+        if server not in self.replies:
+            await trio.sleep_forever()
+        reply = self.replies[server]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+@dataclass
+class Pod:
+    """The bench of the sidecar through which its application goes out."""
+
+    bench: Bench
+    nursery: trio.Nursery
+    resolver: FakeResolver = field(default_factory=FakeResolver)
+    arrivals: CanaryArrivals = field(default_factory=CanaryArrivals)
+
+    def __post_init__(self) -> None:
+        runtime = self.bench.runtime
+        self.originator = Originator(runtime.rules, self.resolver)
+        self.guard = DnsGuard(runtime.rules, runtime.is_outbound_open, self.resolver, runtime.metrics)
+
+    def dial(self, to: Address | None, port: int = ports.OUTBOUND) -> SocketStream:
+        """The application's end of a connection that it opened to `to`."""
+        ours, theirs = kept_pair(self.nursery)
+
+        async def serve() -> None:
+            with Redirected(theirs, to, "127.0.0.1", port=port) as sock:
+                await serve_outbound(sock, self.bench.runtime, self.originator, self.guard, self.arrivals)
+
+        self.nursery.start_soon(serve)
+        return SocketStream(ours)
+
+
+def pod(nursery: trio.Nursery, known: Rules | None, identity: str = WEB) -> Pod:
+    made = Pod(meshed(nursery, known, identity), nursery)
+    made.bench.runtime.rules.set(known)
+    return made
+
+
+def https(
+    holder: pki.Holder, serve: Serve, *, client_root: pki.Holder | None = None, seen: list[TlsStream] | None = None
+) -> Serve:
+    """A server that speaks TLS before it serves with `serve`, which gets the plaintext end of a relay.
+
+    Args:
+        seen: gets each connection whose handshake succeeded.
+    """
+    context = https_server(pki.server_credentials(holder, client_root))
+
+    async def terminate(sock: socket.socket) -> None:
+        stream = TlsStream(context, sock, is_server=True)
+        try:
+            await stream.handshake(TlsRejected)
+        except TlsRejected:
+            return
+        if seen is not None:
+            seen.append(stream)
+        async with trio.open_nursery() as nursery:
+            ours, theirs = kept_pair(nursery)
+            inner = SocketStream(ours)
+
+            async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
+                try:
+                    while data := await source.receive_some():
+                        await sink.send_all(data)
+                    await sink.send_eof()
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    nursery.cancel_scope.cancel()
+
+            async def play() -> None:
+                with theirs:
+                    await serve(theirs)
+
+            nursery.start_soon(pump, stream, inner)
+            nursery.start_soon(pump, inner, stream)
+            nursery.start_soon(play)
+
+    return terminate
+
+
+def partner(*names: str, authority: str = "public") -> pki.Holder:
+    """A web server's certificate."""
+    return pki.issue(root(authority), *(pki.host(name) for name in names))

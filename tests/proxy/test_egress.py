@@ -1,0 +1,455 @@
+"""External hosts: which name decides, where the bytes go, and that nothing is sent to anybody who has not proved it."""
+
+import re
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sidecar.model.address import Address
+from sidecar.model.errors import NotVerified
+from sidecar.model.message import NO_BODY, ResponseHead
+from sidecar.model.snapshot import ClientCertificate, EgressHost, Origination, Outbound
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_context import https_client
+from sidecar.net.tls_stream import TlsStream
+from sidecar.net.verify import verify_host
+from sidecar.policy.rules import Rules
+from sidecar.proxy.egress import _stay_plain
+from tests.helpers import pki
+from tests.helpers.exchange import GET, OK
+from tests.helpers.leave import Pod, https, partner, pod
+from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root
+from tests.helpers.runtime import rules
+
+HOST = "api.partner.example"
+SERVER = Address("203.0.113.80", 443)
+EVIL = Address("198.51.100.66", 443)
+DIALLED = Address("203.0.113.1", 80)      # what the application dialled; decides nothing
+ROOTS = pki.pem([root("public").certificate])
+
+
+def approved(*more: EgressHost, host: str = HOST, **changed: Any) -> Rules:
+    of_tls = {"roots": ROOTS} | {name: changed.pop(name) for name in list(changed) if name in Origination.__struct_fields__}
+    tls = Origination(**of_tls)
+    hosts = (EgressHost(host, "partners/api", tls=tls, **changed), *more)
+    return rules(outbound=Outbound(hosts=hosts, resolvers=("10.96.0.10",), cluster_ranges=("192.0.2.0/24",)))
+
+
+def outside(nursery: trio.Nursery, known: Rules | None = None, *, seen: list[bytes] | None = None, **server: Any) -> Pod:
+    """A pod to which the host is approved, and the host itself."""
+    web = pod(nursery, known or approved())
+    web.resolver.names[HOST] = (SERVER.host,)
+    holder = server.pop("holder", None) or partner(HOST)
+    web.bench.dialer.servers[SERVER] = https(holder, http_app([] if seen is None else seen, server.pop("answer", OK)), **server)
+    return web
+
+
+async def ask(app: SocketStream, host: str = HOST, path: str = "/a", *fields: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", f"host: {host}", *fields]
+    await app.send_all(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+    return await app.receive_some()
+
+
+# -- origination
+
+
+async def test_plain_http_becomes_verified_tls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    seen: list[bytes] = []
+    connections: list[TlsStream] = []
+    web = pod(nursery, approved())
+    web.resolver.names[HOST] = (SERVER.host,)
+    web.bench.dialer.servers[SERVER] = https(partner(HOST), http_app(seen, OK), seen=connections)
+    app = web.dial(DIALLED)
+    for _ in range(2):
+        fields = ("x-request-id: internal", "x-forwarded-for: 10.1.0.5", "cookie: a=b")
+        assert await ask(app, HOST.upper() + ".", "/a?b=c", *fields) == OK
+    assert seen == [f"GET /a?b=c HTTP/1.1\r\nhost: {HOST}\r\ncookie: a=b".encode()] * 2
+    assert len(connections) == 1
+    assert connections[0].connection.get_servername() == HOST.encode()
+    assert connections[0].connection.get_alpn_proto_negotiated() == b""
+    assert web.bench.dialer.dialled == [SERVER]     # our resolution, not the application's address
+    app.close()
+    await wait_all_tasks_blocked()
+    line = web.bench.lines[0]
+    told = [line[name] for name in ("security", "tls", "host", "rule", "status", "dst", "dst_mismatch")]
+    assert told == ["tls", "TLSv1.3", HOST, "partners/api", 200, str(DIALLED), True]
+
+
+async def test_the_address_is_no_mismatch_if_it_is_the_same(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    app = web.dial(Address(SERVER.host, 80))
+    assert await ask(app) == OK
+    await wait_all_tasks_blocked()
+    assert "dst_mismatch" not in web.bench.lines[0]
+
+
+@pytest.mark.parametrize("holder", [
+    partner("other.example"), partner("example"), partner("*.example"), partner(SERVER.host), partner(HOST, authority="stranger"),
+    pki.issue(root("public"), subject=HOST), pki.issue(root("public"), pki.host(HOST), ends=-pki.HOUR / 2),
+    pki.issue(root("public"), pki.host(HOST), purposes=[pki.CLIENT]), pki.issue(None, pki.host(HOST)),
+], ids=["name", "parent", "wildcard-two-labels", "address", "authority", "cn-only", "expired", "purpose", "self-signed"])
+async def test_who_does_not_prove_the_name_gets_nothing(
+    holder: pki.Holder, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    seen: list[bytes] = []
+    web = outside(nursery, holder=holder, seen=seen)
+    app = web.dial(DIALLED)
+    assert b"BZ0206 server-not-verified" in await ask(app, HOST, "/a", "authorization: secret")
+    assert seen == []
+    assert len(web.bench.runtime.pool) == 0
+    assert b"BZ0206 server-not-verified" in await ask(app)      # the application's connection is sound
+
+
+async def test_never_plaintext_instead(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, heard = outside(nursery), []
+
+    async def plain(sock: socket.socket) -> None:
+        stream = SocketStream(sock)
+        heard.append(await stream.receive_some())
+        await stream.send_all(OK)
+
+    web.bench.dialer.servers[SERVER] = plain
+    assert b"BZ0206" in await ask(web.dial(DIALLED), HOST, "/secret")
+    assert len(heard) == 1
+    assert heard[0][:2] == b"\x16\x03"
+    assert b"secret" not in heard[0]
+
+
+async def test_the_floor_of_tls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    def old(version: int) -> Any:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_max_proto_version(version)
+        holder = partner(HOST)
+        context.use_certificate(holder.certificate)
+        context.use_privatekey(holder.key)
+
+        async def serve(sock: socket.socket) -> None:
+            stream = TlsStream(context, sock, is_server=True)
+            try:
+                await stream.handshake(NotVerified)
+                await read_until(stream, b"\r\n\r\n")
+                await stream.send_all(OK)
+            except NotVerified:
+                pass
+            finally:
+                stream.close()
+
+        return serve
+
+    for floor, version, is_taken in (("1.2", SSL.TLS1_2_VERSION, True), ("1.3", SSL.TLS1_2_VERSION, False),
+                                     ("1.2", SSL.TLS1_1_VERSION, False)):
+        web = outside(nursery, approved(min_version=floor))
+        web.bench.dialer.servers[SERVER] = old(version)
+        answer = await ask(web.dial(DIALLED))
+        assert (answer == OK) is is_taken
+        assert is_taken or b"BZ0206" in answer
+
+
+CLIENT = pki.issue(root("clients"), subject="shop", purposes=[pki.CLIENT])
+
+
+async def test_mutual_tls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    connections: list[TlsStream] = []
+    certificate = ClientCertificate("stripe-client", CLIENT.chain_pem, CLIENT.key_pem)
+    web = outside(nursery, approved(client_certificate=certificate), client_root=root("clients"), seen=None)
+    web.bench.dialer.servers[SERVER] = https(
+        partner(HOST), http_app([], OK), client_root=root("clients"), seen=connections)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    shown = connections[0].connection.get_peer_certificate(as_cryptography=True)
+    assert shown == CLIENT.certificate
+    # Replaced material is used from the next request on, and connections made with the old one are not.
+    other = pki.issue(root("clients"), subject="shop2", purposes=[pki.CLIENT])
+    web.bench.runtime.rules.set(approved(client_certificate=ClientCertificate("stripe-client", other.chain_pem, other.key_pem)))
+    assert await ask(app) == OK
+    assert connections[1].connection.get_peer_certificate(as_cryptography=True) == other.certificate
+    # Taken away, the host answers 503 though a good connection is still in the pool.
+    web.bench.runtime.rules.set(approved(client_certificate=ClientCertificate("stripe-client")))
+    refused = await ask(app)
+    assert b" 503 " in refused
+    assert b"BZ0203 client-certificate-missing" in refused
+    assert b"stripe-client" in refused
+    assert CLIENT.certificate.public_bytes(Encoding.PEM) not in refused
+
+
+async def test_the_server_demands_a_certificate_that_is_not_ours(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery, client_root=root("clients"))
+    answer = await ask(web.dial(DIALLED))
+    assert b" 502 " in answer or b" 503 " in answer
+    assert b"x-bartizan-reason: BZ0403" in answer or b"x-bartizan-reason: BZ0206" in answer
+
+
+@pytest.mark.parametrize(("changed", "code"), [
+    ({"client_certificate": ClientCertificate("s", CLIENT.chain_pem, None)}, "BZ0203"),
+    ({"client_certificate": ClientCertificate("s", None, CLIENT.key_pem)}, "BZ0203"),
+    ({"client_certificate": ClientCertificate("s", "no PEM", CLIENT.key_pem)}, "BZ0203"),
+    ({"client_certificate": ClientCertificate("s", CLIENT.chain_pem, "no PEM")}, "BZ0203"),
+    ({"client_certificate": ClientCertificate("s", CLIENT.chain_pem, partner(HOST).key_pem)}, "BZ0203"),
+    ({"client_certificate": ClientCertificate("s", CLIENT.chain_pem, "\ud800")}, "BZ0203"),
+    ({"roots": "no PEM"}, "BZ0205"), ({"roots": ""}, "BZ0205"),
+    ({"roots": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "BZ0205"),
+])
+async def test_material_that_is_unusable_sends_nothing(
+    changed: dict[str, Any], code: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery, approved(**changed))
+    answer = await ask(web.dial(DIALLED))
+    assert b" 503 " in answer
+    assert code.encode() in answer
+    assert b"PRIVATE KEY" not in answer
+    assert web.bench.dialer.dialled == []
+
+
+# -- which name, and where it leads
+
+
+@pytest.mark.parametrize("host", [
+    "evil.example", f"x.{HOST}", "partner.example", f"{HOST}.evil.example", f"{HOST}:8080", f"evil.example#{HOST}",
+    f"{HOST}%00.evil", f"{HOST}@evil.example", "0177.0.0.1", "2130706433", "127.1", "[::ffff:203.0.113.80]", "203.0.113.80",
+    "xn--api-partner.example",
+    f"{HOST}..", f" {HOST} x", f"{HOST},evil.example", f"{HOST}\tevil",
+])
+async def test_no_other_name_gets_out(host: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    answer = await ask(web.dial(DIALLED), host)
+    assert re.match(rb"HTTP/1\.1 (400|403|421) ", answer), answer
+    assert web.bench.dialer.dialled == web.resolver.asked == []
+
+
+async def test_a_request_that_names_two_hosts(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    for text in (f"GET http://evil.example/ HTTP/1.1\r\nhost: {HOST}", f"GET / HTTP/1.1\r\nhost: {HOST}\r\nhost: evil.example"):
+        app = web.dial(DIALLED)
+        await app.send_all(text.encode() + b"\r\n\r\n")
+        assert (await app.receive_some()).startswith(b"HTTP/1.1 400 ")
+    assert web.bench.dialer.dialled == []
+
+
+async def test_each_request_is_judged_by_its_own_name(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    assert b"BZ0201 host-not-approved" in await ask(app, "evil.example")
+    assert await ask(app) == OK
+    web.bench.runtime.is_outbound_open.set(False)
+    assert b"BZ0207" in await ask(app)
+    assert await read_rest(app) == b""
+    web.bench.runtime.is_outbound_open.set(True)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    web.bench.runtime.rules.set(rules())        # withdrawn: the pooled connection is of no use to anybody
+    assert b"BZ0201" in await ask(app)
+
+
+async def test_two_names_of_one_server_share_no_connection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    second = EgressHost("b.partner.example", "partners/b", tls=Origination(roots=ROOTS))
+    web = outside(nursery, approved(second), holder=partner(HOST, "b.partner.example"))
+    web.resolver.names["b.partner.example"] = (SERVER.host,)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    assert await ask(app, "b.partner.example") == OK
+    assert web.bench.dialer.dialled == [SERVER, SERVER]
+
+
+@pytest.mark.parametrize(("port", "is_approved"), [(80, True), (8080, True), (443, False), (22, False), (25, False)])
+async def test_only_on_the_ports_that_were_approved(
+    port: int, is_approved: bool, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery, approved(plain_ports=(80, 8080)))
+    answer = await ask(web.dial(Address("203.0.113.1", port)))
+    assert (answer == OK) is is_approved
+    assert is_approved or b"BZ0201" in answer
+
+
+async def test_a_port_in_host_that_is_not_the_connections(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    app = web.dial(DIALLED)
+    assert await ask(app, f"{HOST}:80") == OK
+    assert b"BZ0208 misdirected" in await ask(app, f"{HOST}:8080")
+    assert await read_rest(app) == b""
+
+
+@pytest.mark.parametrize("address", [
+    "127.0.0.1", "::1", "0.0.0.0", "169.254.169.254", "fe80::1", "fd00:ec2::254", "100.64.0.1", "10.0.0.1", "172.16.0.1",
+    "192.168.1.1", "224.0.0.1", "192.0.2.9", "64:ff9b::a9fe:a9fe",
+])
+async def test_an_approved_name_leads_to_no_special_address(
+    address: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery)
+    web.resolver.names[HOST] = (address,)
+    app = web.dial(DIALLED)
+    assert b"BZ0204 special-address" in await ask(app)
+    assert web.bench.dialer.dialled == []
+    web.resolver.names[HOST] = (address, SERVER.host)       # among others it is left out
+    assert await ask(app) == OK
+    assert web.bench.dialer.dialled == [SERVER]
+
+
+async def test_a_special_address_that_the_approval_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery, approved(special_addresses=("10.0.0.0/24",)))
+    web.resolver.names[HOST] = ("10.0.0.7",)
+    web.bench.dialer.servers[Address("10.0.0.7", 443)] = web.bench.dialer.servers[SERVER]
+    assert await ask(web.dial(DIALLED)) == OK
+
+
+async def test_rebinding_moves_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What was checked is what is dialled: the name is resolved once for a request, and each request anew."""
+    web = outside(nursery)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    web.resolver.names[HOST] = ("169.254.169.254",)
+    assert b"BZ0204" in await ask(app)      # though a connection to the good address is in the pool
+    assert web.resolver.asked == [HOST, HOST]
+
+
+async def test_a_name_that_leads_nowhere(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    app = web.dial(DIALLED)
+    for found in ((), None):
+        web.resolver.names.pop(HOST)
+        if found is not None:
+            web.resolver.names[HOST] = found
+        assert b"BZ0406 name-not-resolved" in await ask(app)
+        web.resolver.names[HOST] = (SERVER.host,)
+
+
+async def test_the_next_address_is_tried(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    silent = Address("203.0.113.82", 443)
+    web.bench.dialer.silent.add(silent)
+    web.resolver.names[HOST] = ("203.0.113.81", silent.host, SERVER.host)
+    assert await ask(web.dial(DIALLED)) == OK
+    assert trio.current_time() == 5
+    assert web.bench.dialer.dialled == [Address("203.0.113.81", 443), silent, SERVER]
+
+
+async def test_no_address_answers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    web.resolver.names[HOST] = ("203.0.113.81", "203.0.113.82")
+    answer = await ask(web.dial(DIALLED))
+    assert b"BZ0401 connect-failed" in answer
+    assert b"203.0.113.81" in answer
+    assert b"203.0.113.82" in answer
+
+
+async def test_an_external_host_cannot_speak_as_a_sidecar(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery, answer=b"HTTP/1.1 403 No\r\nx-bartizan-reason: BZ0102 x\r\ncontent-length: 0\r\n\r\n")
+    assert await ask(web.dial(DIALLED)) == b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"
+
+
+# -- what is rewritten
+
+
+@pytest.mark.parametrize(("port", "tls_port", "given", "kept"), [
+    (80, 443, b"https://a.test/x", b"http://a.test/x"),
+    (80, 443, b"HTTPS://A.test", b"http://a.test"),
+    (80, 443, b"https://a.test?q", b"http://a.test?q"),
+    (8080, 8443, b"https://a.test:8443/x", b"http://a.test:8080/x"),
+    (80, 443, b"https://a.test.evil/x", b"https://a.test.evil/x"),
+    (80, 443, b"https://a.test:8443/x", b"https://a.test:8443/x"),
+    (80, 443, b"https://b.test/x", b"https://b.test/x"),
+    (80, 443, b"/x", b"/x"),
+])
+def test_location_stays_on_the_originated_path(port: int, tls_port: int, given: bytes, kept: bytes) -> None:
+    head = ResponseHead(302, b"", [(b"Location", given), (b"x-other", given)], NO_BODY, 0, False)
+    found = _stay_plain(head, host=b"a.test", port=port, tls_port=tls_port)
+    assert found == replace(head, headers=[(b"Location", kept), (b"x-other", given)])
+
+
+@pytest.mark.parametrize(("given", "kept"), [
+    (b"a=b; Secure; HttpOnly", b"a=b; HttpOnly"), (b"a=b;secure", b"a=b"), (b"a=secure; Path=/", b"a=secure; Path=/"),
+    (b"a=b", b"a=b"),
+])
+def test_cookies_reach_the_application(given: bytes, kept: bytes) -> None:
+    head = ResponseHead(200, b"", [(b"Set-Cookie", given)], NO_BODY, 0, False)
+    assert _stay_plain(head, host=b"a.test", port=80, tls_port=443).headers == [(b"Set-Cookie", kept)]
+
+
+async def test_another_tls_port_is_named_to_the_host(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    seen: list[bytes] = []
+    web = outside(nursery, approved(port=8443))
+    web.bench.dialer.servers[Address(SERVER.host, 8443)] = https(partner(HOST), http_app(seen, OK))
+    assert await ask(web.dial(DIALLED)) == OK
+    assert f"\r\nhost: {HOST}:8443".encode() in seen[0]
+
+
+# -- the application's own TLS
+
+
+async def own_tls(app: SocketStream, name: str | None = HOST) -> TlsStream:
+    """The application's TLS, end to end."""
+    stream = TlsStream(https_client([root("public").certificate]), app.sock, is_server=False, server_name=name)
+    await stream.handshake(NotVerified)
+    return stream
+
+
+async def test_tls_passes_through_to_our_resolution_of_its_name(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    web.bench.dialer.servers[SERVER] = https(partner(HOST), echo)
+    stream = await own_tls(web.dial(EVIL))      # the approved name, the attacker's address
+    verify_host(stream.connection, HOST)
+    await stream.send_all(b"ping")
+    assert await read_until(stream, b"ping") == b"ping"
+    assert web.bench.dialer.dialled == [SERVER]
+    web.bench.runtime.rules.set(rules())        # and it is cut when the approval is withdrawn
+    with pytest.raises(trio.BrokenResourceError):
+        await stream.receive_some()
+    (line,) = web.bench.lines
+    told = [line[name] for name in ("security", "host", "rule", "dst_mismatch", "detail")]
+    assert told == ["passthrough", HOST, "partners/api", True, "no longer permitted"]
+
+
+@pytest.mark.parametrize(("name", "port", "code"), [
+    ("evil.example", 443, "BZ0201"), (HOST, 8443, "BZ0201"), (HOST, 80, "BZ0201"), (None, 443, "BZ0202"),
+])
+async def test_tls_that_is_not_approved(
+    name: str | None, port: int, code: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery)
+    with pytest.raises(NotVerified):
+        await own_tls(web.dial(Address(SERVER.host, port)), name)
+    await wait_all_tasks_blocked()
+    assert web.bench.codes == [code]
+    assert web.bench.dialer.dialled == []
+
+
+@pytest.mark.parametrize(("found", "code"), [(("169.254.169.254",), "BZ0204"), ((), "BZ0406"), (("203.0.113.99",), "BZ0401")])
+async def test_tls_whose_name_leads_nowhere(
+    found: tuple[str, ...], code: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery)
+    web.resolver.names[HOST] = found
+    with pytest.raises(NotVerified):
+        await own_tls(web.dial(EVIL))
+    await wait_all_tasks_blocked()
+    assert web.bench.codes == [code]
+
+
+async def test_a_hello_that_two_readers_could_understand_differently(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    client = SSL.Connection(https_client([root("public").certificate]))
+    client.set_tlsext_host_name(HOST.encode())
+    client.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        client.do_handshake()
+    hello = client.bio_read(65536)
+    upper = hello.replace(HOST.encode(), b"api.partner\x00example")
+    app = web.dial(EVIL)
+    assert await is_gone(app, upper)
+    assert web.bench.codes == ["BZ0202"]
+    assert web.bench.dialer.dialled == []
+
+
+async def test_connect_is_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery)
+    app = web.dial(DIALLED)
+    await app.send_all(f"CONNECT {HOST}:443 HTTP/1.1\r\nhost: {HOST}:443\r\n\r\n".encode() + GET)
+    assert (await read_rest(app)).startswith(b"HTTP/1.1 405 ")
+    assert web.bench.dialer.dialled == []

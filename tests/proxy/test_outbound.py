@@ -1,0 +1,446 @@
+"""What leaves a pod for the mesh, for an address range, or for nowhere: two recipes face to face, under the virtual clock."""
+
+import socket
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sidecar.model import ports
+from sidecar.model.address import Address
+from sidecar.model.reason import Reason
+from sidecar.model.snapshot import Allow, EgressRange, Endpoint, Inbound, Match, Outbound, PathMatch, Route, Service
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_mesh import MeshTls
+from sidecar.policy.rules import Rules
+from sidecar.proxy.inbound import serve_inbound
+from tests.helpers import pki
+from tests.helpers.exchange import GET, OK
+from tests.helpers.leave import pod
+from tests.helpers.mesh import echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
+from tests.helpers.pki import ORDERS, WEB
+from tests.helpers.runtime import POD, Bench, Redirected, Serve, rules
+
+VIP = Address("10.96.7.1", 80)
+ENDPOINT = Address("10.1.0.7", 8080)
+DB = Address("10.96.7.2", 5432)
+FAR = Address("203.0.113.7", 5432)
+
+
+def mesh(*endpoints: Endpoint, ranges: tuple[EgressRange, ...] = ()) -> Rules:
+    return rules(outbound=Outbound(services=(
+        Service("orders.shop", 80, (VIP.host,), "http", endpoints),
+        Service("db.shop", DB.port, (DB.host,), "opaque", endpoints),
+    ), ranges=ranges))
+
+
+ONE = Endpoint(ENDPOINT.host, ENDPOINT.port, ORDERS)
+RANGE = EgressRange("203.0.113.0/24", "far-db", (5432,))
+
+
+def sidecar(
+    nursery: trio.Nursery, app: Serve, inbound: Inbound = Inbound(), identity: str = ORDERS, at: Address = ENDPOINT  # noqa: B008
+) -> tuple[Bench, Serve]:
+    """The destination's sidecar before its application: its bench, and what plays it."""
+    known = meshed(nursery, rules(inbound, identity=identity, address=at.host), identity)
+    known.dialer.servers[at] = app
+
+    async def serve(sock: socket.socket) -> None:
+        with Redirected(sock, at) as arrived:
+            await serve_inbound(arrived, known.runtime, {})
+
+    return known, serve
+
+
+async def ask(app: SocketStream, path: bytes = b"/") -> bytes:
+    await app.send_all(b"GET %b HTTP/1.1\r\nhost: orders.shop\r\nx-request-id: id-1\r\n\r\n" % path)
+    return await app.receive_some()
+
+
+# -- the mesh
+
+
+async def test_from_application_to_application(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, seen = pod(nursery, mesh(ONE)), []
+    orders, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app(seen, OK))
+    app = web.dial(VIP)
+    for _ in range(3):
+        assert await ask(app) == OK
+    assert web.bench.dialer.dialled == [ENDPOINT]       # one connection
+    assert b"\r\nhost: orders.shop\r\n" in seen[0]
+    assert f"By={ORDERS};".encode() in seen[0]
+    assert f"URI={WEB}".encode() in seen[0]
+    app.close()
+    await wait_all_tasks_blocked()
+    ours, theirs = web.bench.lines[0], orders.lines[0]
+    assert (ours["security"], ours["peer"], ours["rule"]) == ("mtls", ORDERS, "service/orders.shop")
+    assert (theirs["security"], theirs["peer"]) == ("mtls", WEB)
+    assert ours["request_id"] == theirs["request_id"] == "id-1"
+
+
+async def test_the_caller_hears_why_the_other_side_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, only = pod(nursery, mesh(ONE)), Route("only-post", (Allow("web", "shop"),), matches=(Match(PathMatch("/"), "POST"),))
+    other = Route("not-you", (Allow("other", "shop"),), matches=(Match(PathMatch("/secret")),))
+    orders, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK), Inbound(routes=(only, other)))
+    app = web.dial(VIP)
+    assert b"\r\nx-bartizan-reason: BZ0101 no-route\r\n" in await ask(app)
+    refused = await ask(app, b"/secret")
+    assert b"\r\nx-bartizan-reason: BZ0102 identity-not-allowed\r\nx-bartizan-rule: not-you\r\n" in refused
+    app.close()
+    await wait_all_tasks_blocked()
+    assert web.bench.codes == orders.codes == ["BZ0101", "BZ0102"]
+
+
+async def test_an_endpoint_that_is_somebody_else(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A stale endpoint or an impostor: its certificate is good, its identity is not the one."""
+    web, seen = pod(nursery, mesh(ONE)), []
+    thief, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app(seen, OK), identity=WEB)
+    app = web.dial(VIP)
+    assert b"BZ0502 wrong-identity" in await ask(app)
+    assert seen == []
+    app.close()
+    await wait_all_tasks_blocked()
+    assert thief.lines == []        # not a byte of the request
+    assert len(web.bench.runtime.pool) == 0
+
+
+async def test_an_endpoint_without_a_sidecar_never_gets_plaintext(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, heard = pod(nursery, mesh(ONE)), []
+
+    async def bare(sock: socket.socket) -> None:
+        stream = SocketStream(sock)
+        heard.append(await stream.receive_some())
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    web.bench.dialer.servers[ENDPOINT] = bare
+    app = web.dial(VIP)
+    assert b"BZ0206" in await ask(app)
+    assert heard[0].startswith(b"\x16\x03")
+    assert b"GET" not in heard[0]
+
+
+async def test_an_endpoint_that_is_not_the_meshs(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Right identity, right roots, but no protocol of the mesh was agreed on: nothing is said."""
+    from OpenSSL import SSL
+
+    from sidecar.model.errors import TlsRejected
+    from sidecar.net.tls_stream import TlsStream
+
+    web, heard = pod(nursery, mesh(ONE)), []
+    credentials = tls_of(ORDERS).credentials
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(credentials.chain[0])
+    context.use_privatekey(credentials.key)
+
+    async def other(sock: socket.socket) -> None:
+        stream = TlsStream(context, sock, is_server=True)
+        await stream.handshake(TlsRejected)
+        heard.append(await read_rest(stream))
+        stream.close()
+
+    web.bench.dialer.servers[ENDPOINT] = other
+    app = web.dial(VIP)
+    assert b"BZ0206" in await ask(app)
+    await wait_all_tasks_blocked()
+    assert heard == [b""]
+
+
+async def test_an_endpoint_that_is_silent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+
+    async def silent(sock: socket.socket) -> None:
+        await trio.sleep_forever()
+
+    web.bench.dialer.servers[ENDPOINT] = silent     # connected, and never a handshake
+    app = web.dial(VIP)
+    assert b" 504 " in await ask(app)
+    assert trio.current_time() == 10
+
+
+async def test_new_credentials_mean_new_connections(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK))
+    app = web.dial(VIP)
+    assert await ask(app) == OK
+    web.bench.runtime.tls.set(MeshTls.of(pki.credentials(pki.issue(root(), pki.uri(WEB)), root())))
+    assert await ask(app) == OK
+    assert web.bench.dialer.dialled == [ENDPOINT, ENDPOINT]
+    (old, new) = web.bench.runtime.pool._idle
+    assert old != new
+    assert any(isinstance(part, MeshTls) for part in new)   # itself, not its address, which the next one may be given
+
+
+@pytest.mark.parametrize("known", [mesh(), mesh(Endpoint(ENDPOINT.host, ENDPOINT.port, ORDERS))])
+async def test_no_endpoint(known: Rules, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, known)
+    app = web.dial(VIP)
+    assert (b"BZ0401" if known.outbound.service(VIP).endpoints else b"BZ0404") in await ask(app)   # type: ignore[union-attr]
+
+
+async def test_each_request_is_judged_by_the_rules_of_its_moment(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK))
+    app = web.dial(VIP)
+    assert await ask(app) == OK
+    web.bench.runtime.rules.set(mesh())
+    assert b"BZ0404 no-endpoint" in await ask(app)
+    web.bench.runtime.rules.set(mesh(ONE))
+    assert await ask(app) == OK
+    web.bench.runtime.is_outbound_open.set(False)
+    refused = await ask(app)
+    assert b" 503 " in refused
+    assert b"BZ0207 redirect-lost" in refused
+    assert await read_rest(app) == b""
+    app = web.dial(VIP)
+    web.bench.runtime.is_outbound_open.set(True)
+    assert await ask(app) == OK
+    web.bench.runtime.rules.set(rules())
+    assert b"BZ0202" in await ask(app)
+
+
+async def test_a_certificate_that_has_ended_is_not_shown(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK))
+    web.bench.wall += 1800
+    app = web.dial(VIP)
+    assert b"BZ0503 no-identity" in await ask(app)
+    assert web.bench.dialer.dialled == []
+
+
+async def test_requests_spread_over_the_endpoints(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Of two drawn at random the one with fewer exchanges in flight: one that hangs gets no more."""
+    addresses = [Address(f"10.1.0.{i}", 8080) for i in (7, 8)]
+    web = pod(nursery, mesh(*(Endpoint(address.host, 8080, ORDERS) for address in addresses)))
+    hung: list[Address] = []
+
+    def play(address: Address) -> Serve:
+        async def app(sock: socket.socket) -> None:
+            if not hung or address in hung:
+                hung.append(address)
+                await trio.sleep_forever()
+            await http_app([], OK)(sock)
+
+        return sidecar(nursery, app, at=address)[1]
+
+    for address in addresses:
+        web.bench.dialer.servers[address] = play(address)
+    await web.dial(VIP).send_all(GET)
+    await wait_all_tasks_blocked()
+    for _ in range(10):
+        app = web.dial(VIP)
+        assert await ask(app) == OK
+        app.close()
+    assert len(hung) == 1
+    await trio.sleep(61)
+    assert sum(web.bench.runtime.in_flight.values()) == 0
+
+
+# -- opaque
+
+
+async def test_opaque_bytes_through_the_mesh(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+    orders, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
+    app = web.dial(DB)
+    await app.send_all(b"ping")
+    assert await read_until(app, b"ping") == b"ping"
+    await app.send_eof()
+    assert await read_rest(app) == b""
+    await wait_all_tasks_blocked()
+    assert [(line["security"], line["peer"], line["sent"]) for line in (*web.bench.lines, *orders.lines)] == [
+        ("mtls", ORDERS, 4), ("mtls", WEB, 4),
+    ]
+
+
+async def test_a_server_may_speak_first_on_an_opaque_port(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+
+    async def greet(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(b"220 hello")
+        await trio.sleep_forever()
+
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, greet)
+    assert await read_until(web.dial(DB), b"hello") == b"220 hello"
+
+
+@pytest.mark.parametrize(("endpoints", "identity", "code"), [
+    ((), ORDERS, "BZ0404"), ((ONE,), WEB, "BZ0502"), ((ONE,), "", "BZ0401"),
+])
+async def test_opaque_bytes_that_cannot_go(
+    endpoints: tuple[Endpoint, ...], identity: str, code: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = pod(nursery, mesh(*endpoints))
+    if identity:
+        _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo, identity=identity)
+    app = web.dial(DB)
+    await app.send_all(b"\x00secret")
+    app.sock.shutdown(socket.SHUT_WR)
+    assert await is_gone(app)
+    await wait_all_tasks_blocked()
+    assert web.bench.codes == [code]
+
+
+@pytest.mark.parametrize("change", [mesh(), rules(), mesh(Endpoint(ENDPOINT.host, ENDPOINT.port, WEB))])
+async def test_opaque_bytes_are_cut_when_the_endpoint_is_withdrawn(
+    change: Rules, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = pod(nursery, mesh(ONE))
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
+    app = web.dial(DB)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    web.bench.runtime.rules.set(mesh(ONE))      # an equal one cuts nothing
+    await app.send_all(b"pong")
+    await read_until(app, b"pong")
+    web.bench.runtime.rules.set(change)
+    assert await is_gone(app)
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("to", [DB, FAR])
+async def test_relays_end_when_the_way_out_is_whole_no_more(to: Address, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE, ranges=(RANGE,)))
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
+    web.bench.dialer.servers[FAR] = echo
+    app = web.dial(to)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    web.bench.runtime.is_outbound_open.set(False)
+    assert await is_gone(app)
+    assert trio.current_time() <= 5
+
+
+# -- this very pod
+
+
+OURSELVES = Endpoint(POD, 8080, WEB)
+
+
+async def test_a_service_may_choose_the_pod_that_asks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """In-process, judged like everybody: a connection from here to here would pass no packet rule."""
+    web, seen = pod(nursery, mesh(OURSELVES)), []
+    web.bench.dialer.servers[Address(POD, 8080)] = http_app(seen, OK)
+    app = web.dial(VIP)
+    assert await ask(app) == OK
+    assert f"By={WEB};".encode() in seen[0]
+    assert f"URI={WEB}".encode() in seen[0]
+    snapshot = web.bench.runtime.rules.current.snapshot     # type: ignore[union-attr]
+    web.bench.runtime.rules.set(rules(Inbound(routes=()), snapshot.outbound))
+    assert b"BZ0101 no-route" in await ask(app)
+    web.bench.wall += 1800
+    assert b"BZ0503 no-identity" in await ask(app)
+    assert len(seen) == 1
+
+
+async def test_opaque_bytes_to_this_very_pod(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(OURSELVES))
+    web.bench.dialer.servers[Address(POD, 8080)] = echo
+    app = web.dial(DB)
+    await app.send_all(b"ping")
+    assert await read_until(app, b"ping") == b"ping"
+    web.bench.runtime.rules.set(rules(Inbound(routes=()), web.bench.runtime.rules.current.snapshot.outbound))  # type: ignore[union-attr]
+    assert await is_gone(app)
+    assert trio.current_time() == 0
+
+
+# -- ranges
+
+
+async def test_an_approved_range_is_relayed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ranges=(RANGE,)))
+    web.bench.dialer.servers[FAR] = echo
+    app = web.dial(FAR)
+    await app.send_all(b"ping")
+    assert await read_until(app, b"ping") == b"ping"
+    web.bench.runtime.rules.set(mesh())
+    assert await is_gone(app)
+    (line,) = web.bench.lines
+    assert (line["security"], line["rule"], line["detail"]) == ("passthrough", "far-db", "no longer permitted")
+
+
+async def test_an_approved_range_where_nobody_is(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ranges=(RANGE,)))
+    app = web.dial(FAR)
+    await app.send_all(GET)     # HTTP hears why
+    assert b"BZ0401 connect-failed" in await app.receive_some()
+    silent = Address("203.0.113.9", 5432)
+    web.bench.dialer.silent.add(silent)
+    app = web.dial(silent)
+    await app.send_all(b"\x00\x00")
+    app.sock.shutdown(socket.SHUT_WR)
+    assert await is_gone(app)
+    assert trio.current_time() == 5
+
+
+# -- nowhere
+
+
+@pytest.mark.parametrize("to", [
+    Address("203.0.113.7", 5433), Address("203.0.114.7", 5432), Address("169.254.169.254", 80), Address("127.0.0.1", 5432),
+])
+async def test_bytes_without_a_name_go_nowhere(to: Address, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE, ranges=(RANGE,)))
+    app = web.dial(to)
+    assert await is_gone(app, b"\x00\x01\x02")
+    assert web.bench.codes == [Reason.ADDRESS_NOT_APPROVED.code]
+    assert web.bench.dialer.dialled == []
+
+
+async def test_a_protocol_in_which_the_server_speaks_first(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh())
+    app = web.dial(FAR)
+    assert await app.receive_some() == b""
+    assert trio.current_time() == 6     # five for a first byte, one more in case it was HTTP after all
+    assert web.bench.codes == [Reason.TIMED_OUT_DOWNSTREAM.code]
+
+
+@pytest.mark.parametrize("to", [None, *(Address("10.1.0.9", port) for port in sorted(ports.OWN)), Address("127.0.0.1", 25001)])
+async def test_the_listener_relays_to_no_listener(to: Address | None, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE, ranges=(EgressRange("0.0.0.0/0", "all"),)))
+    port = to.port if to is not None and to.port == 25001 else 15001
+    app = web.dial(to, port)
+    assert await is_gone(app)
+    assert web.bench.codes == [Reason.OWN_PORT.code]
+    assert web.bench.dialer.dialled == []
+
+
+async def test_our_own_connection_that_came_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The exemption is lost: what we dial ourselves comes to our listener, which would dial again."""
+    web = pod(nursery, mesh(ranges=(RANGE,)))
+    web.bench.runtime.dialer.own_ports.add(40000)
+    assert await is_gone(web.dial(FAR))
+    assert web.bench.codes == [Reason.OWN_PORT.code]
+
+
+async def test_a_canary_is_nobodys_traffic(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ranges=(EgressRange("0.0.0.0/0", "all"),)))
+    to = Address(ports.NAT_CANARY[4], ports.CANARY_PORT)
+    with web.arrivals.expect(Address(to.host, 40000)) as arrived:
+        assert await is_gone(web.dial(to))
+        assert arrived.is_set()
+    assert web.bench.lines == []
+
+
+@pytest.mark.parametrize(("is_open", "known", "code"), [(False, mesh(ONE), "BZ0207"), (True, None, "BZ0601")])
+async def test_our_own_state(
+    is_open: bool, known: Rules | None, code: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = pod(nursery, known)
+    web.bench.runtime.is_outbound_open.set(is_open)
+    for to in (VIP, DB, FAR, Address("10.96.0.10", 53)):
+        app = web.dial(to)
+        await app.send_all(GET)
+        assert code.encode() in await app.receive_some()
+        app.close()
+        await wait_all_tasks_blocked()
+    assert web.bench.codes == [code] * 4
+    assert web.bench.dialer.dialled == []
+
+
+async def test_a_refusal_of_bytes_that_are_not_http_is_an_end(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+    web.bench.runtime.is_outbound_open.set(False)
+    app = web.dial(DB)
+    await app.send_all(b"\x00\x00")
+    assert await is_gone(app)
+    assert web.bench.codes == ["BZ0207"]
