@@ -46,9 +46,14 @@ def listen_tcp(host: str, port: int, mark: int | None = None) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        cure = "; another process has it: is a sidecar running already?" if exc.errno == errno.EADDRINUSE else ""
-        raise ConfigError("listen", f"cannot listen on {host} port {port}: {exc.strerror}{cure}") from exc
+        raise ConfigError("listen", f"cannot listen on {host} port {port}: {why_not(exc)}") from exc
     return sock
+
+
+def why_not(exc: OSError) -> str:
+    """Why a port cannot be had, and the cure where one is known."""
+    cure = "; another process has it: is a sidecar running already?" if exc.errno == errno.EADDRINUSE else ""
+    return f"{exc.strerror}{cure}"
 
 
 def listen_unix(path: str) -> socket.socket:
@@ -63,7 +68,7 @@ def listen_unix(path: str) -> socket.socket:
         sock.listen(16)
     except OSError as exc:
         sock.close()
-        raise ConfigError("adminSocket", f"cannot listen on {path}: {exc.strerror}") from exc
+        raise ConfigError("adminSocket", f"cannot listen on {path}: {exc.strerror}; its folder must exist and be ours") from exc
     finally:
         os.umask(old)
     return sock

@@ -9,6 +9,7 @@ from sidecar.model.snapshot import parse_snapshot
 
 from .sources import PACKAGES, ROOT, sources
 
+FILES = [source.name for source in sources(*PACKAGES)]
 README = (ROOT / "README.md").read_text()
 # Names with a folder, relative to the root or to one of the packages.
 PATH = re.compile(r"`?((?:[a-z0-9_]+/)+[a-z0-9_]+\.(?:py|md|json|yaml))`?")
@@ -16,9 +17,6 @@ PATH = re.compile(r"`?((?:[a-z0-9_]+/)+[a-z0-9_]+\.(?:py|md|json|yaml))`?")
 
 def is_there(path: str) -> bool:
     return any((base / path).exists() for base in (ROOT, ROOT / "sidecar", ROOT / "injector", ROOT / "certs"))
-
-
-FILES = [source.name for source in sources(*PACKAGES)]
 
 
 @pytest.mark.parametrize("file", ["README.md", *FILES])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .sources import PACKAGES, ROOT, sources
+from .sources import PACKAGES, ROOT, Source, sources
 
 VALUES = "values without behaviour: whatever judges or fills them is tested"
 RUNS = "a part of a running process: each run of the demo is a test of it"
@@ -31,7 +31,6 @@ UNTESTED: dict[str, str] = {
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail" for name in ("change", "check", "leaving", "mesh")},
 }
 
-
 # Tests of something that no one source file holds.
 OF_THE_WHOLE = ("tests/architecture/", "tests/e2e/")
 
@@ -44,8 +43,12 @@ def mirror(source: str) -> str:
     return str("tests" / path.with_name(f"test_{path.stem}.py"))
 
 
-# Not a package that is nothing but its docstring.
-SOURCES = [source.name for source in sources(*PACKAGES) if len(source.tree.body) > 1]
+def has_code(source: Source) -> bool:
+    """Not so a package that is nothing but its docstring."""
+    return len(source.tree.body) > 1
+
+
+SOURCES = [source.name for source in sources(*PACKAGES) if has_code(source)]
 
 
 @pytest.mark.parametrize("source", SOURCES)
