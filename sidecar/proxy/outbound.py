@@ -172,7 +172,7 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
         record.peer = endpoint.identity
         host = request.host if request.port is None else request.host + b":%d" % request.port
         tls = runtime.tls.current
-        key = ("mesh", endpoint.identity, endpoint.address, endpoint.port, id(tls))
+        key = ("mesh", endpoint.identity, endpoint.address, endpoint.port, tls)     # itself: the id of a dead one is given again
         headers = [(b"x-request-id", record.request_id.encode())]
         name = f"{mesh.service.name} {Address(endpoint.address, endpoint.port)}"
         connect = partial(connect_mesh, endpoint, runtime, is_http=True)
