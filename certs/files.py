@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -92,7 +92,7 @@ def load(directory: Path) -> Authorities:
 def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
-    except ValueError as exc:
+    except (ValueError, x509.InvalidVersion) as exc:
         raise ConfigError("", f"{path} holds no certificate in PEM") from exc
     except OSError as exc:
         raise ConfigError("", f"{path}: {exc.strerror}; `bartizan certs init` makes an authority") from exc
@@ -153,7 +153,7 @@ def _load(path: Path) -> Authority:
                 raise ConfigError("", f"{path} is open to others; if nobody read it: chmod 600 {path}; otherwise init anew")
             pem = file.read()
         key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
         raise ConfigError("", f"{path} does not hold a private key without a password and its certificate, in PEM") from exc
     except OSError as exc:
         raise ConfigError("", f"{path}: {exc.strerror}; `bartizan certs init` makes an authority") from exc

@@ -21,11 +21,12 @@ from sidecar.net.tls_context import ServerCredentials
 
 from . import files
 from .authenticate import JwksFileAttestor
+from .ca import DAY_S
 from .issuer import MAX_BODY_BYTES, Issuer
 from .log import Log, LogError
 from .profile import MAX_SVID_S, MIN_S, issue_https
 
-OWN_LIFETIME_S = 86400
+OWN_LIFETIME_S = DAY_S
 RETRY_S = 60
 
 

@@ -1,10 +1,12 @@
 """The control plane: admission, compiler, snapshot stream, and the operator's commands.
 
     documents  validate  semantics  hints  yaml_text  json_text     users' words: annotations and policies, refused with line and cure
-    decide  containers  patch  json_patch  review                   admission, pure: an AdmissionReview in, an answer out
+    settings  decide  containers  patch  json_patch  review         admission, pure: an AdmissionReview in, an answer out
     cluster/                                                        what the cluster holds, as one immutable value; its sources
-    compile/                                                        that value -> one snapshot a workload
-    cli/                                                            the operator's verbs
+    compile/                                                        that value -> the snapshot of one pod
+    config  server  stream  capture                                 the process: webhook, snapshots, and which pods are captured
+    cli/  findings                                                  the operator's verbs, and the codes of what `analyze` finds
+    demo/                                                           pods of the real webhook's making, run on one machine
 
-It stands on `sidecar.model`; the sidecar knows nothing of it. YAML is read here and nowhere else.
+It stands on the sidecar's lower floors; the sidecar knows nothing of it. YAML is read here and nowhere else.
 """

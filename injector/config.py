@@ -1,10 +1,14 @@
 """What the injector is started with: `bartizan injector --config FILE`, JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
-from sidecar.model.value import Name, Port, Value, from_json
+from sidecar.model.value import Name, Value, from_json
+
+from .settings import Bypass, Mark
+
+ListenPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]   # 0 takes a free one
 
 
 class InjectorConfig(Value, frozen=True):
@@ -27,11 +31,11 @@ class InjectorConfig(Value, frozen=True):
     stream_url: Name
     state_file: Name
     address: Name = "::"
-    webhook_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9443
-    stream_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9444
+    webhook_port: ListenPort = 9443
+    stream_port: ListenPort = 9444
     image: Name = "bartizan"
-    bypass: Literal["uid", "mark"] = "uid"
-    mark: Port = 1337
+    bypass: Bypass = "uid"
+    mark: Mark = 1337
 
 
 def parse_config(data: bytes) -> InjectorConfig:

@@ -5,7 +5,6 @@ fresh rendering.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -145,7 +144,7 @@ def probes_of(container: Mapping[str, Any]) -> dict[str, Probe]:
         value = variable.get("value")
         if variable.get("name") == "BARTIZAN_CONFIG" and isinstance(value, str):
             try:
-                return msgspec.json.decode(re.sub(r"\$\$", "$", value), type=Config).probes
+                return msgspec.json.decode(value.replace("$$", "$"), type=Config).probes
             except msgspec.DecodeError:
                 return {}
     return {}

@@ -8,21 +8,18 @@ Both look at the same immutable state of the cluster; a change replaces it whole
 
 import argparse
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import trio
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sidecar.control.config_file import follow_files, read_file
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
+from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally
 from sidecar.net.service import serve_https
-from sidecar.net.tls_context import ServerCredentials, load_roots
+from sidecar.net.tls_context import ServerCredentials, load_certificates, load_private_key
 from sidecar.net.watched import Watched
 
 from .capture import CaptureWatch
@@ -36,17 +33,14 @@ from .settings import Settings
 from .stream import Stream
 
 
-def load_papers(config: InjectorConfig, *, with_clients: bool) -> ServerCredentials:
-    """The injector's own certificate and key, or ConfigError naming the file."""
-    chain = load_roots(read_file(config.chain_file, "chainFile"), "chainFile")
-    try:
-        key = load_pem_private_key(read_file(config.key_file, "keyFile"), None)
-    except (ValueError, TypeError) as exc:
-        raise ConfigError("keyFile", f"holds no usable private key: {exc}") from exc
-    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) or key.public_key() != chain[0].public_key():
+def load_credentials(config: InjectorConfig) -> tuple[ServerCredentials, ServerCredentials]:
+    """(the webhook's, the stream's, which demands a client certificate): one certificate and key, or ConfigError naming the file."""
+    chain = load_certificates(read_file(config.chain_file, "chainFile"), "chainFile")
+    key = load_private_key(read_file(config.key_file, "keyFile"), "keyFile")
+    if key.public_key() != chain[0].public_key():
         raise ConfigError("keyFile", "the key does not belong to the certificate in chainFile")
-    roots = load_roots(read_file(config.roots_file, "rootsFile"), "rootsFile") if with_clients else None
-    return ServerCredentials(chain, key, roots)
+    roots = load_certificates(read_file(config.roots_file, "rootsFile"), "rootsFile")
+    return ServerCredentials(chain, key), ServerCredentials(chain, key, roots)
 
 
 class Webhook:
@@ -77,11 +71,11 @@ async def serve(config: InjectorConfig) -> None:
     directory = Directory(Path(config.directory))
     cluster = Watched(directory.read())
     last_good = LastGood.load(Path(config.state_file))
-    papers = {True: load_papers(config, with_clients=True), False: load_papers(config, with_clients=False)}
+    credentials = load_credentials(config)
 
-    def take_papers() -> None:
-        new = {kind: load_papers(config, with_clients=kind) for kind in (True, False)}
-        papers.update(new)
+    def take_credentials() -> None:
+        nonlocal credentials
+        credentials = load_credentials(config)
 
     def compile_pod(now: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
         compiled = compile_workload(now, uid, config.trust_domain, last_good)
@@ -101,20 +95,24 @@ async def serve(config: InjectorConfig) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
         nursery.start_soon(capture.run)
-        nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_papers)
-        current: Callable[[], ServerCredentials] = partial(papers.__getitem__, False)
-        await nursery.start(partial(
-            serve_https, config.address, config.webhook_port, current, webhook.answer, max_body_bytes=MAX_BODY_BYTES, tally=tally))
-        current = partial(papers.__getitem__, True)
-        await nursery.start(partial(
-            serve_https, config.address, config.stream_port, current, stream.answer,
+        nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_credentials)
+        webhook_port = await nursery.start(partial(
+            serve_https, config.address, config.webhook_port, lambda: credentials[0], webhook.answer,
+            max_body_bytes=MAX_BODY_BYTES, tally=tally))
+        stream_port = await nursery.start(partial(
+            serve_https, config.address, config.stream_port, lambda: credentials[1], stream.answer,
             trust_domain=config.trust_domain, tally=tally))
-        print(f"bartizan: injector ready: webhook {config.webhook_port}, stream {config.stream_port}", file=sys.stderr, flush=True)
+        print(f"bartizan: injector ready: webhook {webhook_port}, stream {stream_port}", file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bartizan injector", description="Run the admission webhook and the snapshot stream.")
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration")
     args = parser.parse_args(argv)
-    trio.run(serve, parse_config(read_file(args.config, "--config")))
+    text = read_file(args.config, "--config")
+    try:
+        config = parse_config(text)
+    except ConfigError as exc:
+        raise ConfigError("", f"{args.config}: {exc}") from exc
+    trio.run(serve, config)
     return 0

@@ -6,6 +6,9 @@ import msgspec
 
 from sidecar.model.value import Name, Value
 
+Bypass = Literal["uid", "mark"]
+Mark = Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)]
+
 
 def _resources() -> dict[str, dict[str, str]]:
     return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
@@ -24,11 +27,11 @@ class Settings(Value, frozen=True):
     """
 
     image: Name = "bartizan"
-    issuer_url: str = "https://bartizan-issuer.bartizan-system:8443"
-    stream_url: str = "https://bartizan-injector.bartizan-system:8444"
+    issuer_url: str = "https://bartizan-issuer.bartizan-system.svc:8443"
+    stream_url: str = "https://bartizan-injector.bartizan-system.svc:9444"
     roots: str = ""
-    bypass: Literal["uid", "mark"] = "uid"
-    mark: Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)] = 1337
+    bypass: Bypass = "uid"
+    mark: Mark = 1337
     net_raw: bool = False
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     resources: dict[str, dict[str, str]] = msgspec.field(default_factory=_resources)

@@ -16,7 +16,6 @@ import trio
 
 from .control.admin import Admin
 from .control.agent import Agent
-from .control.config_file import follow_files, read_file
 from .control.file_identity import load_credentials
 from .control.health import Health, metrics_handler
 from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
@@ -24,11 +23,12 @@ from .control.snapshot_stream import run_snapshot_stream
 from .model import ports
 from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config
 from .model.errors import ConfigError
-from .model.snapshot import digest, parse_snapshot
+from .model.snapshot import Snapshot, digest, parse_snapshot
 from .net.canary import CanaryArrivals
 from .net.clock import wall_clock
 from .net.datagram import bind_udp, serve_datagrams
 from .net.dial import Dialer
+from .net.files import follow_files, read_file
 from .net.listener import Tally, has_ipv6, listen_tcp, listen_unix, serve_listener
 from .net.pool import close_all
 from .net.resolve import Resolver
@@ -85,7 +85,7 @@ class Sidecar:
         self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
         self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
         self.admin_listener = listen_unix(config.admin_socket)
-        self.admin = Admin(self.runtime.rules, self.runtime.tls, self.obstacles, self.agent.rotate if self.agent else None)
+        self.admin = Admin(self.taken, self.runtime.tls, self.obstacles, self.agent.rotate if self.agent else None)
 
     # -- what is true now
 
@@ -110,6 +110,11 @@ class Sidecar:
         rules = self.runtime.rules.current
         addresses = rules.snapshot.workload.addresses if rules else ()
         return addresses[0] if addresses else None
+
+    def taken(self) -> tuple[Snapshot, str] | None:
+        """The snapshot in force and its digest."""
+        rules = self.runtime.rules.current
+        return (rules.snapshot, rules.digest) if rules else None
 
     def gauges(self) -> dict[str, float]:
         tls = self.runtime.tls.current

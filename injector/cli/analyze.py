@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from injector import documents
-from injector.cli.manifests import Manifest, manifests_in, read_documents
 from injector.cluster import Cluster
 from injector.cluster.objects import TEMPLATES, Object, Pod
 from injector.compile.egress import Asker
@@ -22,6 +21,8 @@ from injector.settings import Settings
 from injector.validate import Invalid, Problem, annotation_problems, name_problems, read_policy
 from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
+
+from .manifests import Manifest, manifests_in, read_documents
 
 EXIT_FINDINGS = 79
 

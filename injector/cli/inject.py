@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml  # noqa: TID251 -- the one writer of YAML
 
-from injector.cli.manifests import Manifest, manifests_in, read_documents
 from injector.cluster.objects import TEMPLATES, Object, Pod
 from injector.decide import Refuse, Skip, decide
 from injector.documents import INJECTION
@@ -22,6 +21,8 @@ from injector.validate import Invalid, Problem
 from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
 from sidecar.model.value import from_json
+
+from .manifests import Manifest, manifests_in, read_documents
 
 
 def main(argv: list[str]) -> int:

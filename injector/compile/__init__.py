@@ -1,4 +1,4 @@
-"""Cluster objects to one snapshot a workload. Pure but for the memory of last good entries that it is handed."""
+"""Cluster objects to the snapshot of one pod. Pure but for the memory of last good entries that it is handed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import msgspec
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Pod, objects
-from injector.documents import EGRESS, PORTS, ROUTES, EgressRequest, HostRequest, RangeRequest, RouteRule
+from injector.documents import EGRESS, PORTS, ROUTES, EgressRequest, HostRequest, Protocol, RangeRequest, RouteRule
 from injector.validate import Reading, read_egress, read_ports, read_routes
 from sidecar.model import identity
 from sidecar.model.snapshot import Allow, Inbound, Outbound, Route, Snapshot, Workload
@@ -16,7 +16,7 @@ from sidecar.model.snapshot import Allow, Inbound, Outbound, Route, Snapshot, Wo
 from .egress import Asker, compile_egress, unapproved
 from .last_good import LastGood
 from .mesh import MeshSettings, mesh_settings
-from .services import OPAQUE_PORTS, Protocol, compile_services, effective_annotations
+from .services import OPAQUE_PORTS, compile_services, effective_annotations
 
 T = TypeVar("T")
 

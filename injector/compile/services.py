@@ -5,11 +5,11 @@ our sidecar. Everything else (ExternalName, Services without selector, externalI
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Object, Pod, addresses, at, is_port, objects, text, texts
-from injector.documents import PORTS
+from injector.documents import PORTS, Protocol
 from injector.validate import read_ports
 from sidecar.model import identity
 from sidecar.model.snapshot import Endpoint, Service
@@ -17,8 +17,6 @@ from sidecar.model.snapshot import Endpoint, Service
 # Protocols in which the server speaks first, or that are never HTTP: SMTP, submission, MySQL, Galera, PostgreSQL, Redis,
 # Elasticsearch's transport, memcached, MongoDB. The same list as other meshes use, and MongoDB.
 OPAQUE_PORTS = frozenset({25, 587, 3306, 4444, 5432, 6379, 9300, 11211, 27017})
-
-Protocol = Literal["http", "opaque"]
 
 
 def compile_services(cluster: Cluster, trust_domain: str) -> tuple[Service, ...]:

@@ -5,7 +5,6 @@ It shows what the sidecar believes, and no key: GET /snapshot, /certificates, /s
 
 import socket
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,34 +15,25 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
-from sidecar.net.watched import Current, Watched
-
-
-class InForce(Protocol):
-    """What is shown of the rules in force. They are `policy/rules.py`'s, which is not this floor's to know."""
-
-    @property
-    def snapshot(self) -> Snapshot: ...
-
-    @property
-    def digest(self) -> str: ...
+from sidecar.net.watched import Watched
 
 
 class Admin:
     """
     Args:
+        taken: the snapshot in force and its digest; None before the first.
         obstacles: what stands against readiness.
         rotate: asks for a new certificate now; None where certificates come from files.
     """
 
     def __init__(
         self,
-        rules: Current[InForce | None],
+        taken: Callable[[], tuple[Snapshot, str] | None],
         tls: Watched[MeshTls | None],
         obstacles: Callable[[], list[str]],
         rotate: Callable[[], None] | None,
     ) -> None:
-        self._rules = rules
+        self._taken = taken
         self._tls = tls
         self._obstacles = obstacles
         self._rotate = rotate
@@ -55,16 +45,16 @@ class Admin:
     async def _handle(self, call: Call) -> Answer:
         match call.method, call.path:
             case "GET", "/snapshot":
-                rules = self._rules.current
-                return Answer(200, _without_keys(render_snapshot(rules.snapshot))) if rules else Answer(404, b'{"error": "none yet"}')
+                taken = self._taken()
+                return Answer(200, _without_keys(render_snapshot(taken[0]))) if taken else Answer(404, b'{"error": "none yet"}')
             case "GET", "/certificates":
                 tls = self._tls.current
                 chain = tls.credentials.chain if tls else ()
                 return Answer(200, b"".join(item.public_bytes(Encoding.PEM) for item in chain), "application/x-pem-file")
             case "GET", "/status":
-                rules, tls = self._rules.current, self._tls.current
+                taken, tls = self._taken(), self._tls.current
                 status = {
-                    "snapshot": rules.digest if rules else None,
+                    "snapshot": taken[1] if taken else None,
                     "identity": tls.credentials.identity if tls else None,
                     "notAfter": tls.credentials.not_after if tls else None,
                     "serial": f"{tls.credentials.chain[0].serial_number:x}" if tls else None,

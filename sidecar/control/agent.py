@@ -18,12 +18,12 @@ from sidecar.model.config import IssuedIdentity
 from sidecar.model.errors import ConnectFailed, MeshError
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
+from sidecar.net.files import read_file
 from sidecar.net.service import call_https, control_addresses
-from sidecar.net.tls_context import Credentials, load_roots
+from sidecar.net.tls_context import Credentials, load_certificates
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 
-from .config_file import read_file
 from .file_identity import assemble
 
 ATTEMPT_S = 15.0
@@ -40,10 +40,7 @@ class Issued(msgspec.Struct, rename="camel"):
 
 
 class Agent:
-    """
-    Args:
-        rotations: raise it to ask for a new certificate now.
-    """
+    """Keeps `tls` supplied, as long as `run` runs."""
 
     def __init__(
         self, config: IssuedIdentity, tls: Watched[MeshTls | None], dialer: Dialer, wall: WallClock, rng: random.Random
@@ -53,16 +50,17 @@ class Agent:
         self._dialer = dialer
         self._wall = wall
         self._rng = rng
-        self.rotations = Watched(0)
+        self._rotations = Watched(0)
 
     def rotate(self) -> None:
-        self.rotations.set(self.rotations.current + 1)
+        """Ask for a new certificate now."""
+        self._rotations.set(self._rotations.current + 1)
 
     async def run(self) -> None:
         """For ever: get a certificate, wait for half its life, get the next."""
         pause = RETRY_FIRST_S
         while True:
-            asked = self.rotations.current
+            asked = self._rotations.current
             try:
                 with trio.fail_after(ATTEMPT_S):
                     credentials = await self._obtain()
@@ -76,14 +74,14 @@ class Agent:
             self._tls.set(MeshTls.of(credentials))
             life = credentials.not_after - self._wall()
             with trio.move_on_after(max(1.0, life * self._rng.uniform(0.45, 0.55))):
-                await self.rotations.wait_change(asked)
+                await self._rotations.wait_change(asked)
 
     async def _obtain(self) -> Credentials:
         token = read_file(self._config.token_file, "identity.tokenFile").strip()
         tls = self._tls.current
         # The roots at injection start the trust; later ones came over it.
         roots = tls.credentials.roots if tls else tuple(
-            load_roots(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
+            load_certificates(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
         )
         key = ec.generate_private_key(ec.SECP256R1())
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
@@ -99,5 +97,5 @@ class Agent:
             issued = msgspec.json.decode(answer.body, type=Issued)
         except msgspec.DecodeError as exc:
             raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
-        chain = tuple(load_roots("".join(issued.chain).encode(), "chain"))
-        return assemble(chain, key, tuple(load_roots(issued.roots.encode(), "roots")), "chain")
+        chain = tuple(load_certificates("".join(issued.chain).encode(), "chain"))
+        return assemble(chain, key, tuple(load_certificates(issued.roots.encode(), "roots")), "chain")

@@ -2,25 +2,20 @@
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sidecar.model import identity
 from sidecar.model.config import FileIdentity
 from sidecar.model.errors import ConfigError
-from sidecar.net.tls_context import Credentials, load_roots
+from sidecar.net.files import read_file
+from sidecar.net.tls_context import Credentials, load_certificates, load_private_key
 from sidecar.net.verify import read_svid
-
-from .config_file import read_file
 
 
 def load_credentials(files: FileIdentity) -> Credentials:
     """ConfigError names the file that is wrong and how."""
-    chain = tuple(load_roots(read_file(files.chain_file, "identity.chainFile"), "identity.chainFile"))
-    roots = tuple(load_roots(read_file(files.roots_file, "identity.rootsFile"), "identity.rootsFile"))
-    try:
-        key = load_pem_private_key(read_file(files.key_file, "identity.keyFile"), None)
-    except (ValueError, TypeError) as exc:
-        raise ConfigError("identity.keyFile", f"holds no usable private key: {exc}") from exc
+    chain = tuple(load_certificates(read_file(files.chain_file, "identity.chainFile"), "identity.chainFile"))
+    roots = tuple(load_certificates(read_file(files.roots_file, "identity.rootsFile"), "identity.rootsFile"))
+    key = load_private_key(read_file(files.key_file, "identity.keyFile"), "identity.keyFile")
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError("identity.keyFile", "the key is not ECDSA; SVIDs here are ECDSA P-256")
     return assemble(chain, key, roots, "identity.chainFile")
@@ -29,6 +24,7 @@ def load_credentials(files: FileIdentity) -> Credentials:
 def assemble(
     chain: tuple[x509.Certificate, ...], key: ec.EllipticCurvePrivateKey, roots: tuple[x509.Certificate, ...], where: str
 ) -> Credentials:
+    """The credentials that these parts make together, or ConfigError at `where`."""
     leaf = chain[0]
     if leaf.public_key() != key.public_key():
         raise ConfigError(where, "the leaf certificate is not for this key")

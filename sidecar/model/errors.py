@@ -2,12 +2,13 @@
 
     MeshError
       ConfigError          whoever wrote the document
-      PeerError            the downstream: ProtocolViolation, TlsRejected
+      PeerError            the downstream: ProtocolViolation, TlsRejected, DownstreamTimedOut, DownstreamGone
       UpstreamError        the upstream: ConnectFailed, TimedOut, Reset, NoEndpoint, BadResponse, NotResolved,
                            NotVerified, WrongIdentity
       Unavailable          this sidecar cannot do it now: no identity, no snapshot, secret missing
 
-`proxy/respond.py` alone maps them to a status. Every class but ConfigError knows its `reason`.
+`proxy/respond.py` alone maps them to a status. Those below ReasonedError (all but ConfigError) know their `reason`. What only one
+command or server raises (InterceptionFailed, Refused, Invalid, ...) stands beside it, below MeshError.
 """
 
 from .reason import Reason

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import trio
 
-from sidecar.model.errors import DownstreamTimedOut, MeshError, TimedOut
+from sidecar.model.errors import DownstreamTimedOut, TimedOut
 
 
 class Deadline:
@@ -38,9 +38,6 @@ class Deadline:
         """No deadline until the next phase (a relay that has its own idle rule)."""
         self._scope.deadline = float("inf")
 
-    def error(self) -> MeshError:
-        return (TimedOut if self._is_upstream else DownstreamTimedOut)(self._phase)
-
     def __enter__(self) -> "Deadline":
         self._scope.__enter__()
         return self
@@ -50,5 +47,5 @@ class Deadline:
     ) -> bool:
         swallowed = bool(self._scope.__exit__(kind, exc, traceback))
         if self._scope.cancelled_caught:
-            raise self.error()
+            raise (TimedOut if self._is_upstream else DownstreamTimedOut)(self._phase)
         return swallowed

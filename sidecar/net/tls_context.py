@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
@@ -151,28 +152,36 @@ def origination(*, min_version: str, roots: str | None, chain: str | None, key: 
     if roots is None:
         context.set_default_verify_paths()
     else:
-        _trust(context, load_roots(roots.encode(), "roots"))
+        _trust(context, load_certificates(roots.encode(), "roots"))
     if chain is not None and key is not None:
+        where = "clientCertificate"
         try:
-            certificates = load_roots(chain.encode(), "clientCertificate")
-            private = load_pem_private_key(key.encode(), None)
-            if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-                raise ValueError("the key is neither EC nor RSA")
-            _identify(context, certificates, private)
+            _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
             context.check_privatekey()
-        except (ValueError, TypeError, SSL.Error) as exc:
-            raise ConfigError("clientCertificate", f"the client certificate or its key is unusable: {exc}") from exc
+        except (ValueError, SSL.Error) as exc:
+            raise ConfigError(where, f"the client certificate and its key do not go together: {exc}") from exc
     context.set_verify(SSL.VERIFY_PEER, _accept)
     context.set_alpn_protos([b"http/1.1"])
     return context
 
 
-def load_roots(pem: bytes, where: str) -> list[x509.Certificate]:
-    """The certificates of a PEM bundle, or ConfigError."""
+def load_certificates(pem: bytes, where: str) -> list[x509.Certificate]:
+    """The certificates in a PEM text, one at least, or ConfigError."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except (ValueError, x509.InvalidVersion) as exc:
-        raise ConfigError(where, "holds no PEM certificate") from exc
+        raise ConfigError(where, f"holds no certificate in PEM, or one that cannot be read: {exc}") from exc
+
+
+def load_private_key(pem: bytes, where: str) -> PrivateKey:
+    """The EC or RSA key in a PEM text, or ConfigError, which tells nothing of the key."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise ConfigError(where, f"holds no usable private key: {exc}") from exc
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ConfigError(where, "the private key is neither EC nor RSA")
+    return key
 
 
 def material_digest(*parts: str | None) -> str:

@@ -176,7 +176,7 @@ async def _final_head(exchange: Exchange, connection: Http1Connection, deadline:
         if response.status == 100 and exchange.request.expects_continue:
             deadline.downstream("request body", BODY_IDLE_S)
             await exchange.downstream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    raise BadResponse("more than eight interim responses")
+    raise BadResponse(f"more than {MAX_INTERIM} interim responses")
 
 
 def _reason_told(fields: Headers) -> Reason | None:

@@ -1,5 +1,6 @@
 """Who gets through a handshake, asked of real ones: the certificates are wrong in one way each, on either side."""
 
+import base64
 import ssl
 import tempfile
 from datetime import timedelta
@@ -7,7 +8,8 @@ from datetime import timedelta
 import pytest
 import trio
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 
 from sidecar.model.errors import ConfigError, NotVerified, ReasonedError, TlsRejected
@@ -17,7 +19,7 @@ from sidecar.net.tls_context import (
     Credentials,
     https_client,
     https_server,
-    load_roots,
+    load_certificates,
     material_digest,
     mesh_client,
     mesh_server,
@@ -268,17 +270,34 @@ async def test_no_suite_without_forward_secrecy_or_aead(suite: bytes) -> None:
     assert isinstance(said, NotVerified)
 
 
-# A certificate whose version is 6; what is signed is not asked.
-DER = ROOT.certificate.public_bytes(Encoding.DER)
-OF_NO_VERSION = ssl.DER_cert_to_PEM_cert(DER.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105")))
+def pem_of(kind: str, der: bytes) -> str:
+    return f"-----BEGIN {kind}-----\n{base64.encodebytes(der).decode()}-----END {kind}-----\n"
+
+
+def of_version_8(certificate: x509.Certificate) -> str:
+    der = certificate.public_bytes(Encoding.DER)
+    version, other = bytes.fromhex("a003020102"), bytes.fromhex("a003020107")
+    assert version in der
+    return pem_of("CERTIFICATE", der.replace(version, other, 1))
+
+
+def on_an_unknown_curve() -> str:
+    der = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    p256, unknown = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f")
+    assert p256 in der
+    return pem_of("PRIVATE KEY", der.replace(p256, unknown))
+
+
+ON_AN_UNKNOWN_CURVE = on_an_unknown_curve()
 
 
 @pytest.mark.parametrize(("changed", "where"), [
     ({"roots": ""}, "roots"),
     ({"roots": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "roots"),
-    ({"roots": OF_NO_VERSION}, "roots"),
-    ({"chain": OF_NO_VERSION}, "clientCertificate"),
+    ({"roots": of_version_8(ROOT.certificate)}, "roots"),
     ({"chain": ""}, "clientCertificate"),
+    ({"chain": of_version_8(ROOT.certificate)}, "clientCertificate"),
+    ({"key": ON_AN_UNKNOWN_CURVE}, "clientCertificate"),
     ({"chain": "no PEM"}, "clientCertificate"),
     ({"key": ""}, "clientCertificate"),
     ({"key": WEBSITE.key_pem}, "clientCertificate"),
@@ -291,8 +310,8 @@ def test_unusable_material_is_named(changed: dict[str, str], where: str) -> None
     assert "PRIVATE" not in str(caught.value)
 
 
-def test_load_roots() -> None:
-    assert load_roots(pki.pem([ROOT.certificate, OTHER_ROOT.certificate]).encode(), "roots") == [
+def test_load_certificates() -> None:
+    assert load_certificates(pki.pem([ROOT.certificate, OTHER_ROOT.certificate]).encode(), "roots") == [
         ROOT.certificate, OTHER_ROOT.certificate,
     ]
 

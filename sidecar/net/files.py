@@ -1,4 +1,4 @@
-"""Snapshot, certificate and key from files, read again when they change: the sidecar alone, without a control plane.
+"""Files that are read again when they change: certificates and keys, and the snapshot of a sidecar without a control plane.
 
 A file that cannot be taken leaves what was taken before in force, and is reported once for each change. Replacing by rename (as
 the kubelet and every careful writer do) is atomic; a half-written file fails to parse and is tried again at the next look.
