@@ -35,8 +35,6 @@ BELOW = {
 }
 LIBRARY = {"model", "policy", "protocol", "net"}    # what certs and injector stand on
 BESIDES = {
-    # It follows its own files as the sidecar follows its: one way to take a document whole or not at all.
-    "injector/server.py": {"control.config_file"},
     # It shows which packet rule answers which attempt.
     "injector/demo/*": {"intercept"},
 }
