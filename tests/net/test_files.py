@@ -1,96 +1,71 @@
-"""Files that change. No socket here, so the clock is virtual; whoever writes does it as careless and as careful writers do."""
-
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from sidecar.model.errors import ConfigError
 from sidecar.net.files import LOOK_EVERY_S, follow_files, read_file
 
 
-@asynccontextmanager
-async def following(take: Callable[[], None], *paths: Path) -> AsyncIterator[None]:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    with pytest.raises(ConfigError, match=r"snapshot\.path: cannot read .*snapshot\.json: No such file"):
+        read_file(str(path), "snapshot.path")
+    path.write_bytes(b"{}")
+    assert read_file(str(path), "snapshot.path") == b"{}"
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, path)
+
+
+@pytest.mark.parametrize("change", [
+    lambda path: _write(path, "two"),
+    lambda path: path.write_text("longer"),
+    lambda path: path.unlink(),
+])
+async def test_each_change_is_taken_once(change: Callable[[Path], None], tmp_path: Path, autojump_clock: MockClock) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("one")
+    taken: list[float] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow_files, tuple(map(str, paths)), take)
-        await wait_all_tasks_blocked()
-        yield
+        nursery.start_soon(follow_files, (str(one), str(other)), lambda: taken.append(trio.current_time()))
+        began = trio.current_time()
+        await trio.sleep(1.5 * LOOK_EVERY_S)
+        assert taken == []
+        change(one)
+        await trio.sleep(2 * LOOK_EVERY_S)
+        assert taken == [pytest.approx(began + 2 * LOOK_EVERY_S)]
+        other.write_text("it is there now")
+        await trio.sleep(2 * LOOK_EVERY_S)
+        assert len(taken) == 2
         nursery.cancel_scope.cancel()
 
 
-async def look() -> None:
-    await trio.sleep(LOOK_EVERY_S + 0.01)
-
-
-async def test_each_change_is_taken_once(tmp_path: Path, autojump_clock: MockClock) -> None:
-    path, taken = tmp_path / "snapshot.json", []
-    path.write_text("1")
-    async with following(lambda: taken.append(path.read_text()), path):
-        await look()
-        assert taken == []
-        path.write_text("22")
-        await look()
-        await look()
-        assert taken == ["22"]
-        (tmp_path / "new").write_text("33")
-        os.rename(tmp_path / "new", path)
-        await look()
-        assert taken == ["22", "33"]
-
-
-async def test_one_that_appears_late(tmp_path: Path, autojump_clock: MockClock) -> None:
-    path, taken = tmp_path / "later", []
-    async with following(lambda: taken.append(path.read_text()), path):
-        await look()
-        path.write_text("here")
-        await look()
-    assert taken == ["here"]
-
-
-async def test_a_change_of_any_of_them(tmp_path: Path, autojump_clock: MockClock) -> None:
-    chain, key = tmp_path / "chain", tmp_path / "key"
-    taken = []
-    async with following(lambda: taken.append(1), chain, key):
-        key.write_text("k")
-        await look()
-        chain.write_text("c")
-        await look()
-    assert taken == [1, 1]
-
-
-async def test_what_cannot_be_taken_is_said_once_and_tried_again_when_it_changes(
+async def test_what_cannot_be_taken_is_reported_once_and_followed_on(
     tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, taken = tmp_path / "snapshot.json", []
+    path = tmp_path / "snapshot.json"
+    taken: list[str] = []
 
     def take() -> None:
         text = path.read_text()
-        if not text.endswith("}"):
-            raise ConfigError("snapshot", "is cut short")
+        if text == "half":
+            raise ConfigError("snapshot", "half written")
         taken.append(text)
 
-    async with following(take, path):
-        path.write_text('{"half')
-        await look()
-        await look()
-        assert taken == []
-        assert capsys.readouterr().err == "bartizan: kept the previous version: snapshot: is cut short\n"
-        path.write_text('{"half": 1}')
-        await look()
-        path.unlink()
-        path.write_text("")
-        await look()
-    assert taken == ['{"half": 1}']
-
-
-def test_reading(tmp_path: Path) -> None:
-    (tmp_path / "token").write_bytes(b"\xff\x00")
-    assert read_file(str(tmp_path / "token"), "identity.tokenFile") == b"\xff\x00"
-    for name in ("none", "."):
-        with pytest.raises(ConfigError, match="cannot read") as caught:
-            read_file(str(tmp_path / name), "identity.tokenFile")
-        assert caught.value.where == "identity.tokenFile"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow_files, (str(path),), take)
+        await trio.testing.wait_all_tasks_blocked()
+        _write(path, "half")
+        await trio.sleep(4 * LOOK_EVERY_S)
+        assert capsys.readouterr().err == "bartizan: kept the previous version: snapshot: half written\n"
+        _write(path, "whole")
+        await trio.sleep(2 * LOOK_EVERY_S)
+        nursery.cancel_scope.cancel()
+    assert taken == ["whole"]
