@@ -46,15 +46,14 @@ async def run_snapshot_stream(
                     dialer, await control_addresses(url), url, "GET",
                     roots=current.credentials.roots, credentials=current.credentials,
                 )
-            if answer.status == 304:
-                continue
-            if answer.status != 200:
+            if answer.status not in (200, 304):
                 raise ConnectFailed(f"answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
-            seen = digest(answer.body)
-            take(answer.body)
             pause = RETRY_FIRST_S
-            if config.keep_file is not None:
-                keep(config.keep_file, answer.body)
+            if answer.status == 200:
+                seen = digest(answer.body)
+                take(answer.body)
+                if config.keep_file is not None:
+                    keep(config.keep_file, answer.body)
         except ConfigError as exc:
             print(f"bartizan: kept the previous snapshot: {exc}", file=sys.stderr, flush=True)
         except (MeshError, trio.TooSlowError, OSError) as exc:
@@ -62,6 +61,8 @@ async def run_snapshot_stream(
             print(f"bartizan: no snapshot from {config.url}: {why}", file=sys.stderr, flush=True)
             await trio.sleep(pause)
             pause = min(2 * pause, RETRY_MOST_S)
+            continue
+        await trio.sleep(RETRY_FIRST_S)     # a flurry of changes is taken together, and whatever is wrong there is no flood
 
 
 def _take_kept(path: str | None, take: Callable[[bytes], None]) -> str:

@@ -11,11 +11,6 @@ RUNS = "a part of a running process: each run of the demo is a test of it"
 UNTESTED: dict[str, str] = {
     "sidecar/__main__.py": "one call",
     "sidecar/main.py": RUNS,
-    "sidecar/control/admin.py": RUNS,
-    "sidecar/control/agent.py": RUNS,
-    "sidecar/control/file_identity.py": RUNS,
-    "sidecar/control/health.py": RUNS,
-    "sidecar/control/snapshot_stream.py": RUNS,
     "sidecar/model/call.py": VALUES,
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,

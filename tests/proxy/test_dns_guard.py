@@ -198,7 +198,9 @@ async def test_whatever_may_come_it_is_no_bug(nursery: trio.Nursery, autojump_cl
 MANY = [f"203.0.113.{i}" for i in range(1, 101)]
 
 
-@pytest.mark.parametrize(("edns", "payload", "limit"), [(False, 0, 512), (0, 512, 512), (0, 1232, 1232), (0, 65535, 1232), (0, 16, 512)])
+@pytest.mark.parametrize(("edns", "payload", "limit"), [
+    (False, 0, 512), (0, 512, 512), (0, 1232, 1232), (0, 65535, 1232), (0, 16, 512),
+])
 async def test_an_answer_that_is_too_long_for_udp(
     edns: int | bool, payload: int, limit: int, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

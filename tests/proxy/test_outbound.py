@@ -298,7 +298,9 @@ async def test_opaque_bytes_are_cut_when_the_endpoint_is_withdrawn(
 
 
 @pytest.mark.parametrize("to", [DB, FAR])
-async def test_relays_end_when_the_way_out_is_whole_no_more(to: Address, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_relays_end_when_the_way_out_is_whole_no_more(
+    to: Address, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     web = pod(nursery, mesh(ONE, ranges=(RANGE,)))
     _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
     web.bench.dialer.servers[FAR] = echo
@@ -318,14 +320,14 @@ OURSELVES = Endpoint(POD, 8080, WEB)
 
 async def test_a_service_may_choose_the_pod_that_asks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """In-process, judged like everybody: a connection from here to here would pass no packet rule."""
-    web, seen = pod(nursery, mesh(OURSELVES)), []
+    known, seen = mesh(OURSELVES), []
+    web = pod(nursery, known)
     web.bench.dialer.servers[Address(POD, 8080)] = http_app(seen, OK)
     app = web.dial(VIP)
     assert await ask(app) == OK
     assert f"By={WEB};".encode() in seen[0]
     assert f"URI={WEB}".encode() in seen[0]
-    snapshot = web.bench.runtime.rules.current.snapshot     # type: ignore[union-attr]
-    web.bench.runtime.rules.set(rules(Inbound(routes=()), snapshot.outbound))
+    web.bench.runtime.rules.set(rules(Inbound(routes=()), known.snapshot.outbound))
     assert b"BZ0101 no-route" in await ask(app)
     web.bench.wall += 1800
     assert b"BZ0503 no-identity" in await ask(app)
@@ -333,12 +335,13 @@ async def test_a_service_may_choose_the_pod_that_asks(nursery: trio.Nursery, aut
 
 
 async def test_opaque_bytes_to_this_very_pod(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    web = pod(nursery, mesh(OURSELVES))
+    known = mesh(OURSELVES)
+    web = pod(nursery, known)
     web.bench.dialer.servers[Address(POD, 8080)] = echo
     app = web.dial(DB)
     await app.send_all(b"ping")
     assert await read_until(app, b"ping") == b"ping"
-    web.bench.runtime.rules.set(rules(Inbound(routes=()), web.bench.runtime.rules.current.snapshot.outbound))  # type: ignore[union-attr]
+    web.bench.runtime.rules.set(rules(Inbound(routes=()), known.snapshot.outbound))
     assert await is_gone(app)
     assert trio.current_time() == 0
 
