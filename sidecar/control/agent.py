@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.model.config import IssuedIdentity
-from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
+from sidecar.model.errors import ConnectFailed, MeshError
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import read_file
-from sidecar.net.service import call_https, split_url
+from sidecar.net.service import call_https, control_addresses
 from sidecar.net.tls_context import Credentials, load_certificates
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
@@ -99,16 +99,3 @@ class Agent:
             raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
         chain = tuple(load_certificates("".join(issued.chain).encode(), "chain"))
         return assemble(chain, key, tuple(load_certificates(issued.roots.encode(), "roots")), "chain")
-
-
-async def control_addresses(url: str) -> list[str]:
-    """Where issuer and injector are. By the pod's own resolver: their certificates, not their addresses, are what counts."""
-    try:
-        host, port, _ = split_url(url)
-    except ValueError as exc:
-        raise ConfigError("url", str(exc)) from exc
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
-    except OSError as exc:
-        raise ConnectFailed(f"{host}: {exc.strerror}") from exc
-    return list(dict.fromkeys(str(item[4][0]) for item in found))

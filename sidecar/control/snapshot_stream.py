@@ -15,11 +15,9 @@ from sidecar.model.config import SnapshotStream
 from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
 from sidecar.model.snapshot import digest
 from sidecar.net.dial import Dialer
-from sidecar.net.service import call_https
+from sidecar.net.service import call_https, control_addresses
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
-
-from .agent import control_addresses
 
 ANSWER_S = 45.0     # the injector answers 304 after 30 s without news
 RETRY_FIRST_S = 0.2

@@ -62,4 +62,4 @@ SPECIAL_RANGES: tuple[IpNetwork, ...] = tuple(
 
 
 def is_special(ip: IpAddress) -> bool:
-    return any(ip.version == network.version and ip in network for network in SPECIAL_RANGES)
+    return any(ip in network for network in SPECIAL_RANGES)

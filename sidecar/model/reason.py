@@ -43,8 +43,8 @@ class Reason(Enum):
     )
     OWN_PORT = (
         "BZ0105", "own-port",
-        "The connection's original destination is one of the sidecar's own ports, or it was not redirected at all.",
-        "Call the application's port. Nobody but the kernel's redirect connects to the sidecar's ports.",
+        "The connection's original destination is one of the sidecar's own ports or no address of the pod, or it was not redirected.",
+        "Call the application's port at an address in the pod's status. Nobody but the kernel's redirect connects to the sidecar's ports.",
     )
     # -- what leaves a pod
     HOST_NOT_APPROVED = (

@@ -8,7 +8,7 @@ from trio.lowlevel import notify_closing, wait_readable
 
 from sidecar.model.errors import ConfigError, MeshError
 
-from .listener import Tally
+from .listener import Tally, why_not
 
 MAX_DATAGRAM_BYTES = 4096
 AT_ONCE = 256   # questions being answered; beyond it datagrams are dropped, as UDP may
@@ -23,7 +23,7 @@ def bind_udp(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as exc:
         sock.close()
-        raise ConfigError("listen.dns", f"cannot bind UDP {host} port {port}: {exc.strerror}") from exc
+        raise ConfigError("listen.dns", f"cannot bind UDP {host} port {port}: {why_not(exc)}") from exc
     return sock
 
 

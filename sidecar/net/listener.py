@@ -6,9 +6,11 @@ that connection, is counted and printed, and the server lives on.
 
 import errno
 import os
+import resource
 import socket
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -21,6 +23,7 @@ from .watched import Watched
 BACKLOG = 1024
 ACCEPT_AT_ONCE = 64     # then the connections already there get their turn
 OUT_OF_FILES_PAUSE_S = 0.1
+MOST_FILES = 65536      # a connection costs some 5 KB from its first byte
 
 ConnectionHandler = Callable[[socket.socket], Awaitable[None]]
 
@@ -43,9 +46,14 @@ def listen_tcp(host: str, port: int, mark: int | None = None) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        cure = "; another process has it: is a sidecar running already?" if exc.errno == errno.EADDRINUSE else ""
-        raise ConfigError("listen", f"cannot listen on {host} port {port}: {exc.strerror}{cure}") from exc
+        raise ConfigError("listen", f"cannot listen on {host} port {port}: {why_not(exc)}") from exc
     return sock
+
+
+def why_not(exc: OSError) -> str:
+    """Why a port cannot be had, and the cure where one is known."""
+    cure = "; another process has it: is a sidecar running already?" if exc.errno == errno.EADDRINUSE else ""
+    return f"{exc.strerror}{cure}"
 
 
 def listen_unix(path: str) -> socket.socket:
@@ -60,7 +68,7 @@ def listen_unix(path: str) -> socket.socket:
         sock.listen(16)
     except OSError as exc:
         sock.close()
-        raise ConfigError("adminSocket", f"cannot listen on {path}: {exc.strerror}") from exc
+        raise ConfigError("adminSocket", f"cannot listen on {path}: {exc.strerror}; its folder must exist and be ours") from exc
     finally:
         os.umask(old)
     return sock
@@ -83,26 +91,65 @@ class Tally:
         traceback.print_exception(exc, file=sys.stderr)
 
 
-async def serve_listener(listener: socket.socket, handler: ConnectionHandler, tally: Tally) -> None:
+def room_for_connections() -> int:
+    """How many connections one listener may hold; raises the soft limit of descriptors to what is allowed.
+
+    A connection and its upstream take two: a quarter of the limit leaves half of it for whatever else this process has to open
+    (its own dialling, name resolution, the test of the packet rules) while strangers hold as many as they can.
+    """
+    soft, hard = (MOST_FILES if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    files = min(hard, MOST_FILES)
+    if soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return files // 4
+
+
+async def serve_listener(listener: socket.socket, handler: ConnectionHandler, tally: Tally, most: int | None = None) -> None:
     """Accept for ever; each connection gets a task, and its socket is closed when the task ends, however it ends.
 
     Cancelling ends the accepting and every connection.
+
+    Args:
+        most: connections at a time, `room_for_connections` if not given; the next ones wait in the kernel's queue. One address
+            holds half of them at most, and is shut out beyond: what the others ask must not wait for a stranger's silence.
     """
+    most = room_for_connections() if most is None else most
+    room = trio.Semaphore(most)
+    held: Counter[str] = Counter()
+
+    async def supervised(sock: socket.socket, source: str) -> None:
+        try:
+            await _supervise(sock, handler, tally)
+        finally:
+            held[source] -= 1
+            if not held[source]:
+                del held[source]
+            room.release()
+
     try:
         async with trio.open_nursery() as connections:
             while True:
                 await wait_readable(listener)
                 for _ in range(ACCEPT_AT_ONCE):
+                    await room.acquire()
                     try:
-                        sock, _ = listener.accept()
+                        sock, peer = listener.accept()
                     except BlockingIOError:
+                        room.release()
                         break
                     except OSError as exc:
+                        room.release()
                         if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                             await trio.sleep(OUT_OF_FILES_PAUSE_S)
                         break
+                    source = peer[0] if peer else ""
+                    if held[source] >= most / 2:
+                        room.release()
+                        sock.close()
+                        continue
+                    held[source] += 1
                     sock.setblocking(False)
-                    connections.start_soon(_supervise, sock, handler, tally)
+                    connections.start_soon(supervised, sock, source)
     finally:
         listener.close()
 

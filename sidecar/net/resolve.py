@@ -1,7 +1,8 @@
 """Names to addresses, asked of the resolvers that the snapshot names and of nobody else.
 
 A pod's own resolv.conf, hosts file and search list belong to whoever wrote the pod. Answers are remembered with a floor and a
-ceiling to their time to live, absent ones briefly.
+ceiling to their time to live, absent ones briefly. dnspython costs a pod 2.4 MB and 20 ms; it is loaded at the start all the same,
+since nearly every application asks within its first second and would wait for it.
 Trust: an answer must come from the address that was asked, with the question and the random ID of the query. RFC 1035, RFC 5452.
 """
 

@@ -13,7 +13,16 @@ from cryptography import x509
 
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.call import Answer, Call, Handler, Peer
-from sidecar.model.errors import BadResponse, ConnectFailed, DownstreamGone, NotVerified, PeerError, ProtocolViolation, TlsRejected
+from sidecar.model.errors import (
+    BadResponse,
+    ConfigError,
+    ConnectFailed,
+    DownstreamGone,
+    NotVerified,
+    PeerError,
+    ProtocolViolation,
+    TlsRejected,
+)
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.protocol import render
 from sidecar.protocol.authority import parse_authority
@@ -178,6 +187,19 @@ async def call_https(
         return await _ask(stream, method, host, target, headers or [], body)
     finally:
         stream.close()
+
+
+async def control_addresses(url: str) -> list[str]:
+    """Where issuer and injector are. By the pod's own resolver: their certificates, not their addresses, are what counts."""
+    try:
+        host, port, _ = split_url(url)
+    except ValueError as exc:
+        raise ConfigError("url", str(exc)) from exc
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    except OSError as exc:
+        raise ConnectFailed(f"{host}: {exc.strerror}") from exc
+    return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 
 async def call_unix(path: str, method: str, target: str, body: bytes = b"") -> Answer:

@@ -79,19 +79,19 @@ class OutboundTable:
         exact = self._exact.get(host)
         if exact is not None:
             return exact
-        return next((approval for approval in self._wild if host.endswith(approval.host[1:]) and host != approval.host[2:]), None)
+        return next((approval for approval in self._wild if host.endswith(approval.host[1:])), None)
 
     def range(self, to: Address) -> Permit | None:
         """Leave to relay TCP to an address."""
         ip = canonical(to.host)
         for network, item in self._ranges:
-            if network.version == ip.version and ip in network and (not item.ports or to.port in item.ports):
+            if ip in network and (not item.ports or to.port in item.ports):
                 return Permit(item.rule)
         return None
 
     def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:
         """Whether an approved name may lead to `ip`: nothing special, nothing of the cluster, unless the approval names it."""
-        if not is_special(ip) and not any(ip.version == net.version and ip in net for net in self._cluster):
+        if not is_special(ip) and not any(ip in net for net in self._cluster):
             return True
         named = (ipaddress.ip_network(text) for text in approval.special_addresses)
-        return any(ip.version == network.version and ip in network for network in named)
+        return any(ip in network for network in named)

@@ -7,6 +7,9 @@ certificate must be for. The address that the application dialled decides nothin
     TLS          judged by SNI; passed through as it is to the address that *we* resolved
 
 If anything is missing (Secret, roots, name, verification) the answer is a refusal that says so. Never plaintext instead.
+
+Trust: the application chooses the name, and nothing else. Name and port have passed `policy/egress.py`; the host at the other end is
+believed nothing before its certificate is verified, and its answer is judged like every upstream's.
 """
 
 import socket

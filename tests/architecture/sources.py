@@ -1,40 +1,44 @@
-"""Our sources as syntax trees: what the tests of the architecture ask."""
+"""The sources as trees: who imports what, who calls what. Nothing is imported to find out."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("sidecar", "certs", "injector")
-
-
-def files() -> list[str]:
-    """Every source file, by its path from the root."""
-    return sorted(str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("sidecar", "injector", "certs")
 
 
-def tree(file: str) -> ast.Module:
-    return ast.parse((ROOT / file).read_text())
+class Source(NamedTuple):
+    """One file, named from the root: `sidecar/net/dial.py`."""
+
+    name: str
+    tree: ast.Module
+
+    @property
+    def module(self) -> str:
+        return ".".join(Path(self.name).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(file: str) -> Iterator[str]:
-    """The modules that a file imports, by full name, also within functions; of `from a import b` both `a` and `a.b`."""
-    package = Path(file).parent.parts
-    for node in ast.walk(tree(file)):
+def sources(*folders: str) -> list[Source]:
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [Source(str(path.relative_to(ROOT)), ast.parse(path.read_text(), str(path))) for path in paths]
+
+
+def imports(source: Source) -> set[str]:
+    """The modules, and names in modules, that the file imports anywhere in it: `sidecar.net.dial`, `sidecar.net.dial.Dialer`."""
+    found: set[str] = set()
+    package = source.module if source.name.endswith("__init__.py") else source.module.rpartition(".")[0]
+    for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = (*package[:len(package) - node.level + 1], *([node.module] if node.module else [])) if node.level else (node.module,)
-            name = ".".join(filter(None, base))
-            yield name
-            yield from (f"{name}.{alias.name}" for alias in node.names)
+            base = package.split(".")[:len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return found
 
 
-def calls(file: str) -> Iterator[str]:
-    """What a file calls by a plain name or as an attribute: `Permit`, `socket`."""
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Name):
-                yield node.func.id
-            elif isinstance(node.func, ast.Attribute):
-                yield node.func.attr
+def calls(source: Source) -> Iterator[str]:
+    """The names of what the file calls: `Permit`, `socket.socket`, `self.pool.take_nowait`."""
+    return (ast.unparse(node.func) for node in ast.walk(source.tree) if isinstance(node, ast.Call))

@@ -99,11 +99,3 @@ def test_a_changed_byte(position, change):
     except BadRequest:
         return
     assert found == KEY.public_key()
-
-
-def test_a_version_that_does_not_exist_is_refused():
-    version = bytes.fromhex("020100")
-    der = der_of(GOOD)
-    assert der.index(version) == 5
-    with pytest.raises(BadRequest, match="PKCS #10"):
-        public_key_of(pem_of(der.replace(version, bytes.fromhex("020101"), 1)), ())

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from certs.ca import HTTPS_DOMAINS
-from injector.config import InjectorConfig
+from injector.config import parse_config
 from injector.settings import Settings
 from sidecar.net.service import split_url
 
@@ -25,5 +25,6 @@ def test_the_issuer_can_certify_the_control_planes_names(url: str) -> None:
 
 
 def test_sidecars_ask_where_the_injector_listens() -> None:
-    config = InjectorConfig(*["x"] * 8)
+    text = dict.fromkeys(("directory", "trustDomain", "rootsFile", "chainFile", "keyFile", "issuerUrl", "streamUrl", "stateFile"), "x")
+    config = parse_config(msgspec.json.encode(text))
     assert split_url(Settings().stream_url)[1] == config.stream_port

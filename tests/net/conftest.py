@@ -25,6 +25,7 @@ def _in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[No
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        is_ours = isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent
-        if is_ours and iscoroutinefunction(item.obj) and not {"autojump_clock", "mock_clock"} & set(item.fixturenames):
+        if not isinstance(item, pytest.Function) or item.path.parent != Path(__file__).parent or not iscoroutinefunction(item.obj):
+            continue
+        if not {"autojump_clock", "mock_clock"} & set(item.fixturenames):
             item.obj = _in_time(item.obj)

@@ -95,5 +95,5 @@ async def test_an_asker_that_is_gone_ends_nothing() -> None:
 def test_a_port_in_use_is_named() -> None:
     with bind_udp("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}"):
+        with pytest.raises(ConfigError, match=f"port {port}: .*is a sidecar running already"):
             bind_udp("127.0.0.1", port)

@@ -1,6 +1,9 @@
 import os
+import resource
 import socket
 import stat
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from trio.lowlevel import wait_readable
 from trio.testing import wait_all_tasks_blocked
 
 from sidecar.model.errors import ConfigError, DownstreamGone
-from sidecar.net.listener import ConnectionHandler, Tally, has_ipv6, listen_tcp, listen_unix, serve_listener
+from sidecar.net.listener import ConnectionHandler, Tally, has_ipv6, listen_tcp, listen_unix, room_for_connections, serve_listener
 
 
 async def talk(handler: ConnectionHandler, tally: Tally, times: int) -> list[bytes]:
@@ -134,3 +137,58 @@ def test_a_unix_socket_is_private_and_replaces_a_stale_one(tmp_path: Path) -> No
 def test_no_place_for_a_unix_socket(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot listen on .*: No such file"):
         listen_unix(str(tmp_path / "nowhere" / "admin"))
+
+
+# -- more connections than there is room for
+
+
+@asynccontextmanager
+async def held(most: int, sources: Sequence[str]) -> AsyncIterator[tuple[list[str], list[socket.socket], trio.Event]]:
+    """One connection from each of `sources`, in order: (whose is served so far, the clients, what ends all that are served)."""
+    served: list[str] = []
+    leave = trio.Event()
+
+    async def hold(sock: socket.socket) -> None:
+        served.append(sock.getpeername()[0])
+        await leave.wait()
+
+    listener = listen_tcp("127.0.0.1", 0)
+    clients: list[socket.socket] = []
+    try:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve_listener, listener, hold, Tally(), most)
+                for source in sources:
+                    clients.append(socket.create_connection(listener.getsockname(), source_address=(source, 0)))
+                    await wait_all_tasks_blocked(0.02)
+                yield served, clients, leave
+                nursery.cancel_scope.cancel()
+    finally:
+        for client in clients:
+            client.close()
+
+
+async def test_connections_beyond_the_room_wait_their_turn() -> None:
+    async with held(2, ("127.0.0.1", "127.0.0.2", "127.0.0.3")) as (served, _, leave):
+        assert served == ["127.0.0.1", "127.0.0.2"]
+        leave.set()
+        while len(served) < 3:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_one_address_holds_half_of_the_room_at_most() -> None:
+    async with held(4, ("127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.2")) as (served, clients, _):
+        assert served == ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
+        assert clients[2].recv(1) == b""
+
+
+def test_half_of_the_descriptors_stay_for_the_process_itself() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[0]), before[1]))
+        room = room_for_connections()
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert soft > 256       # raised: the default of many systems, 1024, is meant for programs that use select()
+        assert room * 4 <= soft
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -11,6 +11,10 @@ from tests.helpers.sockets import reset, tcp
 HELLO = b"\x16\x03\x01\x02\x00" + bytes(512)
 
 
+def never(data: bytes) -> bool | None:
+    return None
+
+
 def low_water(sock: socket.socket) -> int:
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
 
@@ -65,7 +69,7 @@ async def test_the_end_is_no_answer(first: bytes) -> None:
         ours.send(first)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ours_ends, ours)
-            assert await peek(theirs, lambda data: None) is None
+            assert await peek(theirs, never) is None
         assert low_water(theirs) == 1
 
 
@@ -78,7 +82,7 @@ async def test_64_kib_without_an_answer_are_none() -> None:
     with tcp() as (ours, theirs):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(SocketStream(ours).send_all, bytes(PEEK_BYTES + 1))
-            assert await peek(theirs, lambda data: None) is None
+            assert await peek(theirs, never) is None
         assert low_water(theirs) == 1
 
 
@@ -86,14 +90,14 @@ async def test_a_reset_is_an_error() -> None:
     with tcp() as (ours, theirs):
         reset(ours)
         with pytest.raises(OSError, match="reset"):
-            await peek(theirs, lambda data: None)
+            await peek(theirs, never)
 
 
 async def test_a_reset_after_some_bytes_is_no_answer() -> None:
     with tcp() as (ours, theirs):
         ours.send(b"\x16\x03")
         reset(ours)
-        assert await peek(theirs, lambda data: None) is None
+        assert await peek(theirs, never) is None
 
 
 async def test_what_the_judge_raises_leaves_the_socket_as_it_was() -> None:

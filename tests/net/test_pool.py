@@ -95,7 +95,7 @@ async def test_what_ended_or_speaks_unasked_is_no_use(pairs: Make) -> None:
     end.close()
     reset(away)
     chat.send(b"HTTP/1.1 200 OK\r\n\r\n")
-    closed.stream.close()
+    close_all([closed])
     for one in (quiet, ended, gone, chatty, closed):
         pool.give_back("a", one)
     await trio.lowlevel.checkpoint()

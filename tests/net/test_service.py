@@ -14,9 +14,10 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from sidecar.model.call import Answer, Call
+from sidecar.model.call import Answer, Call, Handler
 from sidecar.model.errors import (
     BadResponse,
+    ConfigError,
     ConnectFailed,
     DownstreamGone,
     DownstreamTimedOut,
@@ -29,7 +30,7 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.dial import Dialer
 from sidecar.net.listener import Tally, listen_unix, serve_listener
 from sidecar.net.peek import peek
-from sidecar.net.service import call_https, call_unix, serve_calls, serve_https, split_url
+from sidecar.net.service import call_https, call_unix, control_addresses, serve_calls, serve_https, split_url
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Credentials, ServerCredentials
 from sidecar.protocol.client_hello import read_client_hello
@@ -220,7 +221,7 @@ async def test_nobody_there_and_the_next_address_is_tried() -> None:
 # -- without TLS, over memory
 
 
-async def conversation(*said: bytes, handler: service.Handler | None = None, max_body_bytes: int = 100) -> bytes:
+async def conversation(*said: bytes, handler: Handler | None = None, max_body_bytes: int = 100) -> bytes:
     """What the server answers to what a client says before it closes its side."""
     ours, theirs = memory_stream_pair()
 
@@ -293,7 +294,7 @@ async def test_an_endpoint_that_expects_no_body_holds_none(framing: bytes) -> No
     await ours.send_eof()
     with Deadline() as deadline:
         await serve_calls(theirs, handler, deadline)
-    assert statuses(await ours.receive_some()) == [b"413"]
+    assert statuses(bytes(await ours.receive_some())) == [b"413"]
     assert bodies == []
 
 
@@ -351,6 +352,14 @@ async def test_a_call_through_a_unix_socket(tmp_path: Path) -> None:
 
 
 # -- URLs
+
+
+async def test_where_an_endpoint_is() -> None:
+    assert await control_addresses("https://127.0.0.1:8443/v1") == ["127.0.0.1"]
+    assert await control_addresses("https://[::1]") == ["::1"]
+    assert "127.0.0.1" in await control_addresses("https://localhost")
+    with pytest.raises(ConfigError, match="not of the form"):
+        await control_addresses("http://127.0.0.1")
 
 
 @pytest.mark.parametrize(("url", "expected"), [

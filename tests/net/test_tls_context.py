@@ -125,9 +125,11 @@ async def test_the_clients_words_after_a_refusal() -> None:
 async def test_a_client_without_certificate() -> None:
     client = https_client([ROOT.certificate])
     client.set_alpn_protos([ALPN_HTTP1])
-    said = await meet(client, mesh_server(mesh(GOOD)))
-    assert isinstance(said[1], TlsRejected)
-    assert "certificate" in str(said[1])
+    ours, theirs = tls_pair(client, mesh_server(mesh(GOOD)))
+    async with ours, theirs:
+        _, said = await shake_hands(ours, theirs)
+    assert isinstance(said, TlsRejected)
+    assert "did not return a certificate" in str(said)
 
 
 @pytest.mark.parametrize("offered", [[b"h2"], [b"http/1.1"], [b"bartizan/h3", b"h2"], [b"BARTIZAN/H1"]])
@@ -157,11 +159,19 @@ def test_a_weak_key_is_not_even_loaded() -> None:
 # -- resumption, as another TLS implementation sees it
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_nothing_is_resumed(version: ssl.TLSVersion) -> None:
-    server = https_server(pki.server_credentials(pki.issue(ROOT, pki.host("localhost")), ROOT))
+LOCALHOST = pki.issue(ROOT, pki.host("localhost"))
+
+
+@pytest.mark.parametrize(("server", "version"), [
+    (https_server(pki.server_credentials(LOCALHOST)), ssl.TLSVersion.TLSv1_2),
+    (https_server(pki.server_credentials(LOCALHOST)), ssl.TLSVersion.TLSv1_3),
+    (https_server(pki.server_credentials(LOCALHOST, ROOT)), ssl.TLSVersion.TLSv1_3),
+    (mesh_server(mesh(LOCALHOST)), ssl.TLSVersion.TLSv1_3),
+])
+async def test_nothing_is_resumed(server: SSL.Context, version: ssl.TLSVersion) -> None:
     client = ssl.create_default_context(cadata=pki.pem([ROOT.certificate]))
     client.minimum_version = client.maximum_version = version
+    client.set_alpn_protocols([ALPN_HTTP1.decode()])
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(GOOD.chain_pem + GOOD.key_pem)
         file.flush()

@@ -1,0 +1,61 @@
+"""Every source file has its test file, in the same place; what has none says why."""
+
+from pathlib import Path
+
+import pytest
+
+from .sources import PACKAGES, ROOT, Source, sources
+
+VALUES = "values without behaviour: whatever judges or fills them is tested"
+RUNS = "a part of a running process: each run of the demo is a test of it"
+UNTESTED: dict[str, str] = {
+    "sidecar/__main__.py": "one call",
+    "sidecar/main.py": RUNS,
+    "sidecar/model/call.py": VALUES,
+    "sidecar/model/decision.py": VALUES,
+    "injector/capture.py": RUNS,
+    "injector/cli/main.py": RUNS,
+    "injector/config.py": VALUES,
+    "injector/documents.py": VALUES,
+    "injector/server.py": RUNS,
+    "injector/stream.py": RUNS,
+    "injector/demo/capture.py": RUNS,
+    "injector/demo/network.py": RUNS,
+    "injector/demo/outside.py": RUNS,
+    "injector/demo/runtime.py": RUNS,
+    **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail" for name in ("change", "check", "leaving", "mesh")},
+}
+
+# Tests of something that no one source file holds.
+OF_THE_WHOLE = ("tests/architecture/", "tests/e2e/")
+
+
+def mirror(source: str) -> str:
+    """`sidecar/net/pool.py` -> `tests/net/test_pool.py`; `certs/ca.py` -> `tests/certs/test_ca.py`; a package by its own name."""
+    path = Path(source.removeprefix("sidecar/"))
+    if path.name == "__init__.py":
+        path = path.parent / path.parent.name
+    return str("tests" / path.with_name(f"test_{path.stem}.py"))
+
+
+def has_code(source: Source) -> bool:
+    """Not so a package that is nothing but its docstring."""
+    return len(source.tree.body) > 1
+
+
+SOURCES = [source.name for source in sources(*PACKAGES) if has_code(source)]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_has_its_tests_or_a_reason(source: str) -> None:
+    assert (ROOT / mirror(source)).exists() != (source in UNTESTED), f"{mirror(source)}, or a reason among UNTESTED: just one"
+
+
+def test_reasons_are_given_for_sources_that_exist() -> None:
+    assert UNTESTED.keys() - set(SOURCES) == set()
+
+
+def test_every_test_has_its_source() -> None:
+    mirrored = {mirror(source) for source in SOURCES}
+    found = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {path for path in found - mirrored if not path.startswith(OF_THE_WHOLE)} == set()
