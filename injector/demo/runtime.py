@@ -75,7 +75,8 @@ class Running:
 
     async def execute(self, argv: list[str], stdin: bytes = b"") -> Done:
         """Run a command in the container, as its user, with its capabilities; ends with the caller's cancellation."""
-        done = await trio.run_process([*self.prefix, *argv], stdin=stdin, capture_stdout=True, capture_stderr=True, check=False)
+        done = await trio.run_process([*self.prefix, *argv], stdin=stdin, capture_stdout=True, capture_stderr=True, check=False,
+                                      deliver_cancel=_end_entered)
         return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -100,6 +101,16 @@ async def start(launch: Launch, netns: str, log: Path, has_uids: bool, system_mo
         await process.wait()
         raise DemoError(f"container {log.stem} could not be set up:\n{tail(log)}")
     return Running(launch, process, _only_child(process.pid) or process.pid, has_uids)
+
+
+async def _end_entered(process: trio.Process) -> None:
+    """End what `nsenter` has started, not `nsenter`: that reaps it. Left alone, it would outlive us, and as a zombie that nobody
+    reaps keep the container's PID namespace, and so the pod, from ever ending.
+    """
+    try:
+        os.kill(_only_child(process.pid) or process.pid, signal.SIGKILL)
+    except (ProcessLookupError, FileNotFoundError):
+        pass   # it has just ended by itself
 
 
 def _only_child(pid: int) -> int | None:

@@ -10,10 +10,11 @@ import copy
 import datetime
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from injector.demo import settings
 from injector.demo.apiserver import Webhook
 from injector.demo.checks import BESIDE, CHECKS, run_check
 from injector.demo.checks.change import ROUTES
+from injector.demo.checks.check import Check
 from injector.demo.checks.leaving import UNAPPROVED, WRONG
 from injector.demo.modes import BY_NAME, search_path
 from injector.demo.network import NODE, command, in_netns
@@ -32,12 +34,18 @@ from injector.demo.outside import HOSTS
 from injector.demo.world import World, world
 
 Object = dict[str, Any]
+Stands = AbstractAsyncContextManager[None]      # a sabotage, for as long as the block runs
 Edit = Callable[[list[Object]], list[Object]]   # of a JSON patch
 
 ROOT = Path(__file__).parents[2]
 EFFECTIVE_WITHIN_S = 15.0
+ANOTHER_UID = 49999   # admission gives none below 50000
 EGRESS = "bartizan.dev/egress"
 TOOLS = ("iptables", "ip6tables")
+
+
+def nothing(world: World) -> Stands:
+    return nullcontext()
 
 
 # -- stored objects
@@ -49,7 +57,7 @@ async def _snapshot(world: World, pod: str) -> bytes:
 
 @asynccontextmanager
 async def stored(world: World, pod: str, *items: Object) -> AsyncIterator[None]:
-    """Objects as nobody asked admission for them; then again what was there. Each time until the sidecar of `pod` has heard of it."""
+    """Store objects without asking admission, later again what was there; each time until the sidecar of `pod` knows."""
     keys = [(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in items]
     old = [world.api.get(*key) for key in keys]
     before = await _snapshot(world, pod)
@@ -59,11 +67,11 @@ async def stored(world: World, pod: str, *items: Object) -> AsyncIterator[None]:
         while await _snapshot(world, pod) == before:
             pass
     yield
-    for key, item in zip(keys, old, strict=True):
-        if item is None:
+    for key, former in zip(keys, old, strict=True):
+        if former is None:
             world.api.delete(*key)
         else:
-            world.api.store(item)
+            world.api.store(former)
     with trio.fail_after(EFFECTIVE_WITHIN_S):
         while await _snapshot(world, pod) != before:
             pass
@@ -84,60 +92,47 @@ def _annotated(world: World, name: str, annotation: str, change: Callable[[list[
     return deployment
 
 
-@asynccontextmanager
-async def any_method(world: World) -> AsyncIterator[None]:
-    async with stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["matches"][0].pop("method"))):
-        yield
+def any_method(world: World) -> Stands:
+    return stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["matches"][0].pop("method")))
 
 
-@asynccontextmanager
-async def any_path(world: World) -> AsyncIterator[None]:
-    async with stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["matches"][0].pop("path"))):
-        yield
+def any_path(world: World) -> Stands:
+    return stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["matches"][0].pop("path")))
 
 
-@asynccontextmanager
-async def thief_allowed(world: World) -> AsyncIterator[None]:
-    added = {"serviceAccount": "thief"}
-    async with stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["allow"].append(added))):
-        yield
+def thief_allowed(world: World) -> Stands:
+    thief = {"serviceAccount": "thief"}
+    return stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["allow"].append(thief)))
 
 
-@asynccontextmanager
-async def permissive(world: World) -> AsyncIterator[None]:
+def permissive(world: World) -> Stands:
     policy = _found(world, "MeshPolicy", "", "default")
     tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
     policy["spec"]["mtls"] = {"mode": "permissive", "until": tomorrow.isoformat()}
-    async with stored(world, "orders", policy):
-        yield
+    return stored(world, "orders", policy)
 
 
-@asynccontextmanager
-async def approved(world: World) -> AsyncIterator[None]:
+def approved(world: World) -> Stands:
     """The host that must not be reached is asked for and approved."""
     policy = _found(world, "EgressPolicy", "", "partners")
     policy["spec"]["hosts"].append({"host": UNAPPROVED, "caBundle": world.papers.roots})
     asked = _annotated(world, "web", EGRESS, lambda rules: rules.append({"host": UNAPPROVED}))
-    async with stored(world, "web", policy, asked):
-        yield
+    return stored(world, "web", policy, asked)
 
 
 def _secret(world: World, name: str, subject: str) -> Object:
     certificate, key = world.papers.issue(subject, is_client=True)
+    data = {"tls.crt": certificate, "tls.key": key}
     return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": name, "namespace": "shop"},
-            "data": {"tls.crt": base64.b64encode(certificate.encode()).decode(), "tls.key": base64.b64encode(key.encode()).decode()}}
+            "data": {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}}
 
 
-@asynccontextmanager
-async def another_client(world: World) -> AsyncIterator[None]:
-    async with stored(world, "web", _secret(world, "mutual-client", "shop-other")):
-        yield
+def another_client(world: World) -> Stands:
+    return stored(world, "web", _secret(world, "mutual-client", "shop-other"))
 
 
-@asynccontextmanager
-async def secret_created(world: World) -> AsyncIterator[None]:
-    async with stored(world, "web", _secret(world, "not-created", "shop-web")):
-        yield
+def secret_created(world: World) -> Stands:
+    return stored(world, "web", _secret(world, "not-created", "shop-web"))
 
 
 # -- patches
@@ -200,27 +195,32 @@ async def unmeshed(world: World) -> AsyncIterator[None]:
     """web and orders run without what admission puts into them; in web stands what a kube-proxy would put there."""
     async with _redeployed(world, {"web": lambda patch: [], "orders": lambda patch: []}):
         service = _found(world, "Service", "shop", "orders")
-        for tool, vip, pod in zip(TOOLS, service["spec"]["clusterIPs"], world.kubelet.pod("orders").addresses.both(), strict=True):
+        pods = world.kubelet.pod("orders").addresses.both()
+        for tool, vip, pod in zip(TOOLS, service["spec"]["clusterIPs"], pods, strict=True):
             to = f"[{pod}]:8080" if ":" in pod else f"{pod}:8080"
             await world.netns("web", tool, "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", vip, "--dport", "80",
                               "-j", "DNAT", "--to-destination", to)
         yield
 
 
-@asynccontextmanager
-async def private_folder_shared(world: World) -> AsyncIterator[None]:
+def private_folder_shared(world: World) -> Stands:
     mount = {"op": "add", "path": "/spec/containers/0/volumeMounts",
              "value": [{"name": "bartizan-private", "mountPath": "/run/bartizan/private"}]}
-    async with _redeployed(world, {"web": lambda patch: [*patch, mount]}):
-        yield
+    return _redeployed(world, {"web": lambda patch: [*patch, mount]})
 
 
-@asynccontextmanager
-async def another_probe(world: World) -> AsyncIterator[None]:
+def another_user(world: World) -> Stands:
+    """The sidecar of web runs as another user, and the packet rules exempt that one."""
+    of = "/spec/initContainers"
+    changes: list[Object] = [{"op": "replace", "path": f"{of}/0/args/2", "value": str(ANOTHER_UID)},
+                             {"op": "replace", "path": f"{of}/1/securityContext/runAsUser", "value": ANOTHER_UID}]
+    return _redeployed(world, {"web": lambda patch: [*patch, *changes]})
+
+
+def another_probe(world: World) -> Stands:
     """The kubelet asks the pods that are made from now on whether the sidecar lives, not whether it is ready."""
     probe = {"op": "replace", "path": "/spec/initContainers/1/readinessProbe/httpGet/path", "value": "/healthz/live"}
-    async with _tampered(world, {"spare": lambda patch: [*patch, probe]}):
-        yield
+    return _tampered(world, {"spare": lambda patch: [*patch, probe]})
 
 
 # -- wires
@@ -235,11 +235,14 @@ async def no_way_out_over_ipv6(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def port_served(world: World) -> AsyncIterator[None]:
-    """A port of the kind that the sidecar must not have leads to the application."""
-    rule = ("PREROUTING", "-p", "tcp", "--dport", "15000", "-j", "REDIRECT", "--to-ports", "8080")
-    await world.netns("orders", "iptables", "-t", "nat", "-I", *rule)
+    """A port that the sidecar must not have leads to somebody who answers."""
+    redirect = ("nat", "PREROUTING", "-p", "tcp", "--dport", "15000", "-j", "REDIRECT", "--to-ports", "8080")
+    let_answer = ("filter", "OUTPUT", "-p", "tcp", "--sport", "8080", "-j", "ACCEPT")
+    for table, *rule in (redirect, let_answer):
+        await world.netns("orders", "iptables", "-t", table, "-I", *rule)
     yield
-    await world.netns("orders", "iptables", "-t", "nat", "-D", *rule)
+    for table, *rule in (redirect, let_answer):
+        await world.netns("orders", "iptables", "-t", table, "-D", *rule)
 
 
 @asynccontextmanager
@@ -276,7 +279,8 @@ async def right_certificate(world: World) -> AsyncIterator[None]:
     """Behind the address of the host with the wrong certificate answers one with the right one."""
     (settings.OUTSIDE / f"{WRONG}.pem").write_text("".join(world.papers.issue(WRONG)))
     process = await trio.lowlevel.open_process(
-        in_netns("outside", [sys.executable, "-c", HONEST, WRONG, str(settings.OUTSIDE), "9443"]), stdout=subprocess.PIPE, cwd=ROOT)
+        in_netns("outside", [sys.executable, "-c", HONEST, WRONG, str(settings.OUTSIDE), "9443"]),
+        stdout=subprocess.PIPE, cwd=ROOT)
     assert process.stdout is not None
     try:
         assert await process.stdout.receive_some() == b"ready\n"
@@ -293,13 +297,23 @@ async def right_certificate(world: World) -> AsyncIterator[None]:
             await process.wait()
 
 
-SABOTAGES = {sabotage.__name__: sabotage for sabotage in (
-    any_method, any_path, thief_allowed, permissive, approved, another_client, secret_created, unmeshed, private_folder_shared,
-    another_probe, no_way_out_over_ipv6, port_served, control_plane_mute, right_certificate,
+SABOTAGES: dict[str, Callable[[World], Stands]] = {sabotage.__name__: sabotage for sabotage in (
+    nothing, any_method, any_path, thief_allowed, permissive, approved, another_client, secret_created, unmeshed, another_user,
+    private_folder_shared, another_probe, no_way_out_over_ipv6, port_served, control_plane_mute, right_certificate,
 )}
 
 
 # -- what is asked for
+
+
+async def users(world: World) -> str:
+    """Whom the rules of web exempt, and as whom its sidecar runs."""
+    exempt = sorted(set(re.findall(r"--uid-owner (\d+) ", await world.netns("web", "iptables-save"))))
+    done = await world.run("web", "stat", "-c", "%u", "/proc/1", container=settings.SIDECAR)
+    return f"{' '.join(exempt)} {done.out.decode().strip()}"
+
+
+USERS = Check("users", users)
 
 
 async def _lines() -> AsyncIterator[bytes]:
@@ -312,7 +326,7 @@ async def _lines() -> AsyncIterator[bytes]:
 
 
 async def serve(mode: str) -> None:
-    checks, current = {check.name: check for check in (*CHECKS, *BESIDE)}, ""
+    checks, current = {check.name: check for check in (*CHECKS, *BESIDE, USERS)}, ""
     async with world(BY_NAME[mode], lambda text: None) as made, AsyncExitStack() as stack:
         async for line in _lines():
             task = json.loads(line)
