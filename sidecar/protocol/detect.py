@@ -7,6 +7,8 @@ it is refused with a reason rather than relayed unread. Spec: RFC 8446 s5.1, RFC
 import re
 from enum import Enum
 
+from .client_hello import ClientHello, read_client_hello
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_LOOKAHEAD_BYTES = 8192 + 64     # the longest target that is taken, and what stands around it
 
@@ -40,3 +42,14 @@ def detect(data: bytes) -> Detected | None:
     if len(data) < MAX_LOOKAHEAD_BYTES and _BEGUN_LINE.fullmatch(data):
         return None
     return Detected.OTHER
+
+
+def recognise(data: bytes) -> ClientHello | Detected | None:
+    """A whole ClientHello where one begins, else the kind; None: more bytes are needed. A broken hello is nobody's TLS: OTHER."""
+    kind = detect(data)
+    if kind is not Detected.TLS:
+        return kind
+    try:
+        return read_client_hello(data)
+    except ValueError:
+        return Detected.OTHER

@@ -37,8 +37,8 @@ from sidecar.protocol.client_hello import ClientHello
 from sidecar.telemetry.access_log import Record
 
 from .forward import CONNECT_S, Upstream
+from .headers import request_id
 from .http import Decision, serve_http
-from .inbound import request_id
 from .runtime import Runtime
 from .tunnel import tunnel
 

@@ -9,7 +9,6 @@
 Trust: everything until step 3 is a stranger's bytes. Who is allowed what is decided in `policy/authorize.py` alone.
 """
 
-import os
 import socket
 
 import trio
@@ -19,7 +18,7 @@ from sidecar.model.address import Address, canonical
 from sidecar.model.call import Handler, Peer
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
-from sidecar.model.message import Headers, RequestHead
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.original_dst import original_dst
@@ -31,11 +30,12 @@ from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import peer_of, read_svid
 from sidecar.policy.authorize import authorize
 from sidecar.policy.rules import Rules
-from sidecar.protocol.client_hello import ClientHello, read_client_hello
-from sidecar.protocol.detect import Detected, detect
+from sidecar.protocol.client_hello import ClientHello
+from sidecar.protocol.detect import Detected, recognise
 from sidecar.telemetry.access_log import Record
 
 from .forward import CONNECT_S, Upstream
+from .headers import identity_headers, request_id
 from .http import Decision, serve_http
 from .respond import TABLE, explain
 from .runtime import Runtime
@@ -70,7 +70,7 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
             raise Unavailable(Reason.OWN_PORT, f"{to.host} is no address by which others know this pod")
         with Deadline() as deadline:                                                            # 2
             deadline.downstream("first bytes", DETECT_S)
-            hello = await peek(sock, _first_bytes)
+            hello = await peek(sock, recognise)
         if isinstance(hello, ClientHello) and set(hello.alpn) & set(MESH_ALPN):
             await _serve_mesh(sock, to, record, runtime)
         else:
@@ -86,17 +86,6 @@ def _is_this_pod(to: Address, rules: Rules) -> bool:
     """Listeners on the loopback are private, and we are nobody's router: a packet for others that is sent our way ends here."""
     addresses = rules.snapshot.workload.addresses
     return not canonical(to.host).is_loopback and (not addresses or to.host in addresses)
-
-
-def _first_bytes(data: bytes) -> ClientHello | Detected | None:
-    """What the connection speaks: a whole ClientHello, or the kind of plaintext; a broken hello is nobody's mTLS."""
-    kind = detect(data)
-    if kind is not Detected.TLS:
-        return kind
-    try:
-        return read_client_hello(data)
-    except ValueError:
-        return Detected.OTHER
 
 
 async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime: Runtime) -> None:
@@ -231,25 +220,3 @@ async def serve_opaque(
     finally:
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
         runtime.tell(record)
-
-
-def identity_headers(runtime: Runtime, peer: Peer | None, tls: str) -> Headers:
-    """What the application is told of its caller. The caller's own headers of these names are gone (`protocol/framing.py`)."""
-    if peer is None:
-        return [(b"x-forwarded-proto", b"http")]
-    rules = runtime.rules.current
-    us = rules.snapshot.workload.identity if rules else ""
-    return [
-        (b"x-forwarded-client-cert", f"By={us};Hash={peer.fingerprint};URI={peer.identity}".encode()),
-        (b"x-forwarded-proto", b"https"),
-        (b"x-bartizan-tls", tls.encode() or b"none, in-process"),
-    ]
-
-
-def request_id(request: RequestHead, *, is_trusted: bool) -> str:
-    """The caller's request ID if a sidecar vouches for it and it is plain, else a new one; taken out of the headers either way."""
-    given = [value for name, value in request.headers if name.lower() == b"x-request-id"]
-    request.headers[:] = [field for field in request.headers if field[0].lower() != b"x-request-id"]
-    if is_trusted and len(given) == 1 and len(given[0]) <= 64 and given[0].replace(b"-", b"").isalnum():
-        return given[0].decode("ascii")
-    return os.urandom(16).hex()

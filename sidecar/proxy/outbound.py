@@ -31,15 +31,16 @@ from sidecar.net.verify import peer_of
 from sidecar.policy.balance import choose
 from sidecar.policy.egress import ToService
 from sidecar.policy.rules import Rules
-from sidecar.protocol.client_hello import ClientHello, read_client_hello
-from sidecar.protocol.detect import Detected, detect
+from sidecar.protocol.client_hello import ClientHello
+from sidecar.protocol.detect import Detected, detect, recognise
 from sidecar.telemetry.access_log import Record
 
 from . import egress
 from .dns_guard import DnsGuard
 from .forward import CONNECT_S, Upstream
+from .headers import request_id
 from .http import Decision, serve_http
-from .inbound import enter, ourselves, request_id, serve_opaque
+from .inbound import enter, ourselves, serve_opaque
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .tunnel import tunnel
@@ -96,23 +97,13 @@ async def _serve_named(
 ) -> None:
     with Deadline() as deadline:
         deadline.downstream("first bytes", DETECT_S)
-        first = await peek(sock, _first_bytes)
+        first = await peek(sock, recognise)
     if isinstance(first, ClientHello):
         await egress.serve_tls(sock, to, first, originator, runtime, record)
     elif first is Detected.HTTP1:
         await egress.serve_plain(sock, to, originator, runtime, record)
     else:
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"{to} says neither Host nor SNI, and no approved range holds it")
-
-
-def _first_bytes(data: bytes) -> ClientHello | Detected | None:
-    kind = detect(data)
-    if kind is not Detected.TLS:
-        return kind
-    try:
-        return read_client_hello(data)
-    except ValueError:
-        return Detected.OTHER
 
 
 async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, record: Record, runtime: Runtime) -> None:
