@@ -366,7 +366,7 @@ def test_udp_of_the_kernels_own_sockets_stays(pod: Pod) -> None:
         pytest.skip(f"no vxlan in this kernel: {exc}")
     try:
         pod.space.run("ip addr add 10.77.0.1/24 dev tunnel")
-        pod.space.run("sysctl -qw net.ipv4.conf.tunnel.arp_notify=1")  # announces itself by ARP when it comes up
+        pod.space.set(ipv4__conf__tunnel__arp_notify="1")  # announces itself by ARP when it comes up
         assert tunnelled() == 0
         pod.delete(4, line)
         assert tunnelled() > 0

@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar, cast
 
 T = TypeVar("T")
@@ -79,6 +80,12 @@ class Namespace:
             done = subprocess.run(shlex.split(command), input=stdin, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
+
+    def set(self, **settings: str) -> None:
+        """Kernel settings below /proc/sys/net, `__` for `/`: a bare machine has no sysctl command."""
+        with self.entered():
+            for name, value in settings.items():
+                Path("/proc/sys/net", name.replace("__", "/")).write_text(value)
 
 
 def without_capabilities(function: Callable[[], T], uid: int) -> T:
@@ -208,12 +215,12 @@ def world() -> Iterator[World]:
         pod, node, far = (Namespace(stack) for _ in range(3))
         for space in (pod, node, far):
             # No duplicate address detection: an address that is still tentative cannot be used.
-            space.run("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 "
-                      "net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+            space.set(ipv6__conf__all__accept_dad="0", ipv6__conf__default__accept_dad="0")
+            space.set(ipv4__ip_forward="1", ipv6__conf__all__forwarding="1")
             space.run("ip link set lo up")
-        pod.run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")
-        pod.run("sysctl -qw net.ipv4.tcp_wmem='4096 8000000 8000000'")  # a socket holds much that is not yet sent
-        pod.run("sysctl -qw net.ipv4.ping_group_range='0 0'")  # as container runtimes set it: echo without a capability
+        pod.set(ipv4__ip_forward="0", ipv6__conf__all__forwarding="0")
+        pod.set(ipv4__tcp_wmem="4096 8000000 8000000")  # a socket holds much that is not yet sent
+        pod.set(ipv4__ping_group_range="0 0")  # as container runtimes set it: echo without a capability
         node.run(f"ip link add pod0 type veth peer name eth0 netns {pod.pid}")
         node.run(f"ip link add pod1 type veth peer name net1 netns {pod.pid}")
         node.run(f"ip link add far0 mtu 1300 type veth peer name eth0 mtu 1300 netns {far.pid}")
