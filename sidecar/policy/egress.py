@@ -10,7 +10,7 @@ Only here and in `policy/authorize.py` is a Permit made.
 import ipaddress
 from dataclasses import dataclass
 
-from sidecar.model.address import Address, IpAddress, canonical, is_special
+from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.reason import Reason
 from sidecar.model.snapshot import EgressHost, EgressRange, Endpoint, Outbound, Service
@@ -82,10 +82,12 @@ class OutboundTable:
         return next((approval for approval in self._wild if host.endswith(approval.host[1:])), None)
 
     def range(self, to: Address) -> Permit | None:
-        """Leave to relay TCP to an address."""
+        """Leave to relay TCP to an address. A special one, or one of the cluster, must be meant: 0.0.0.0/0 is not the metadata."""
         ip = canonical(to.host)
+        guarded = [special for special in (*SPECIAL_RANGES, *self._cluster) if ip in special]
         for network, item in self._ranges:
-            if ip in network and (not item.ports or to.port in item.ports):
+            is_meant = ip in network and all(network.subnet_of(special) for special in guarded)  # type: ignore[arg-type]
+            if is_meant and (not item.ports or to.port in item.ports):
                 return Permit(item.rule)
         return None
 

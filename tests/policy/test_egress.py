@@ -121,6 +121,24 @@ def test_ranges(host: str, port: int, rule: str | None) -> None:
     assert table.range(Address(host, port)) == (Permit(rule) if rule else None)
 
 
+@pytest.mark.parametrize(("cidr", "host", "is_allowed"), [
+    ("0.0.0.0/0", "203.0.113.7", True),
+    ("0.0.0.0/0", "169.254.169.254", False),
+    ("0.0.0.0/0", "10.1.2.3", False),
+    ("::/0", "fd00:ec2::254", False),
+    ("::/0", "2a00::1", True),
+    ("169.254.169.254/32", "169.254.169.254", True),
+    ("192.168.1.0/24", "192.168.1.9", True),
+    ("10.0.0.0/8", "10.1.2.3", True),
+    ("10.0.0.0/8", "10.244.0.5", False),     # of the cluster, which is narrower
+    ("10.244.0.0/24", "10.244.0.5", True),
+])
+def test_a_range_reaches_special_addresses_only_if_it_names_them(cidr: str, host: str, is_allowed: bool) -> None:
+    table = OutboundTable(Outbound(ranges=(EgressRange(cidr, "r"),), cluster_ranges=("10.244.0.0/16",)))
+    assert (table.range(Address(host, 443)) is not None) is is_allowed
+
+
+
 def test_all_of_ipv4_is_nothing_of_ipv6() -> None:
     assert OutboundTable(Outbound(ranges=(EgressRange("0.0.0.0/0", "r"),))).range(Address("2001:db8::1", 80)) is None
 
