@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sidecar.model.snapshot import Match
+from sidecar.model.route import Match
 from sidecar.model.value import Name, Port, Value
 
 API_VERSION = "bartizan.dev/v1alpha1"
@@ -24,7 +24,6 @@ INJECTION = "bartizan.dev/injection"
 ANNOTATIONS = (ROUTES, EGRESS, PORTS, STATUS, ROOTS)
 LABELS = (INJECTION,)
 
-Protocol = Literal["http", "opaque"]
 TlsVersion = Literal["1.2", "1.3"]
 
 # -- bartizan.dev/routes

@@ -12,9 +12,10 @@ from typing import Generic, TypeVar
 import msgspec
 
 from sidecar.model.errors import MeshError
+from sidecar.model.service import Protocol
 
 from . import documents, semantics
-from .documents import EgressPolicySpec, EgressRequest, HostRequest, MeshPolicySpec, Protocol, RangeRequest, RouteRule
+from .documents import EgressPolicySpec, EgressRequest, HostRequest, MeshPolicySpec, RangeRequest, RouteRule
 from .hints import explain, join, nearest
 from .yaml_text import Document, YamlError, read_yaml
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from injector.documents import EgressPolicy, HostRequest, MeshPolicy, Protocol, RangeRequest, RouteRule
+from injector.documents import EgressPolicy, HostRequest, MeshPolicy, RangeRequest, RouteRule
 from sidecar.model.config import Config
+from sidecar.model.service import Protocol
 from sidecar.model.snapshot import Snapshot
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -8,10 +8,12 @@ import msgspec
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Pod, objects
-from injector.documents import EGRESS, PORTS, ROUTES, EgressRequest, HostRequest, Protocol, RangeRequest, RouteRule
+from injector.documents import EGRESS, PORTS, ROUTES, EgressRequest, HostRequest, RangeRequest, RouteRule
 from injector.validate import Reading, read_egress, read_ports, read_routes
 from sidecar.model import identity
-from sidecar.model.snapshot import Allow, Inbound, Outbound, Route, Snapshot, Workload
+from sidecar.model.route import Caller, Route
+from sidecar.model.service import Protocol
+from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
 
 from .egress import Asker, compile_egress, unapproved
 from .last_good import LastGood
@@ -93,7 +95,7 @@ def _inbound(
         mode=mesh.mtls.mode,
         permissive_until=mesh.mtls.until.timestamp() if mesh.mtls.until else None,
         routes=None if routes is None else tuple(
-            Route(rule.name, tuple(Allow(one.service_account, one.namespace or pod.namespace) for one in rule.allow),
+            Route(rule.name, tuple(Caller(one.service_account, one.namespace or pod.namespace) for one in rule.allow),
                   rule.port, rule.matches)
             for rule in routes.values()
         ),

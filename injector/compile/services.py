@@ -9,10 +9,10 @@ from typing import Any
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Object, Pod, addresses, at, is_port, objects, text, texts
-from injector.documents import PORTS, Protocol
+from injector.documents import PORTS
 from injector.validate import read_ports
 from sidecar.model import identity
-from sidecar.model.snapshot import Endpoint, Service
+from sidecar.model.service import Endpoint, Protocol, Service
 
 # Protocols in which the server speaks first, or that are never HTTP: SMTP, submission, MySQL, Galera, PostgreSQL, Redis,
 # Elasticsearch's transport, memcached, MongoDB. The same list as other meshes use, and MongoDB.

@@ -6,6 +6,7 @@ no Kubernetes object and no YAML.
 
 import hashlib
 import ipaddress
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,7 +14,11 @@ import msgspec
 from . import identity
 from .address import canonical, server_address
 from .errors import ConfigError
+from .route import Route
+from .service import Protocol, Service
 from .value import Name, Port, Value, from_json
+
+_PATH = re.compile(r"/([^/]+/)*[^/]*")
 
 # -- who this is
 
@@ -26,56 +31,17 @@ class Workload(Value, frozen=True):
     pod: str = ""                       # name, for logs
     addresses: tuple[str, ...] = ()     # its own
     uncaptured: tuple[str, ...] = ()    # those at which the injector could pass the sidecar by: a packet rule is lost
+    zone: str = ""                      # of its node, where known
 
 
 # -- what enters
 
 
-class PathMatch(Value, frozen=True):
-    """`Exact` compares whole paths; `PathPrefix` compares whole segments: /app matches /app and /app/x, not /apple.
+class TokenIssuer(Value, frozen=True):
+    """Whose bearer tokens routes may ask for, and the keys that verify them: the text of a JWKS (RFC 7517)."""
 
-    No segment is empty, as in every path that is let through: a prefix of slashes would mean everything.
-    """
-
-    value: Annotated[str, msgspec.Meta(pattern="^/([^/]+/)*[^/]*$", max_length=1024)]
-    type: Literal["Exact", "PathPrefix"] = "PathPrefix"
-
-
-class HeaderMatch(Value, frozen=True):
-    """The field's name in any case, its value exactly. A field that repeats never matches."""
-
-    name: Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?!\n)$", max_length=256)]
-    value: Annotated[str, msgspec.Meta(max_length=4096)]
-
-
-class Match(Value, frozen=True):
-    """All that is given must hold."""
-
-    path: PathMatch | None = None
-    method: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z-]{0,31}(?!\n)$")] | None = None
-    headers: tuple[HeaderMatch, ...] = ()
-
-
-class Allow(Value, frozen=True):
-    """A caller: its service account, in `namespace`. `*` stands for any one whole name. The trust domain is always ours."""
-
-    service_account: Name
-    namespace: Name
-
-
-class Route(Value, frozen=True):
-    """One inbound rule.
-
-    Args:
-        port: the application's port that it is about; None: every port.
-        matches: alternatives; empty: every request, and every TCP connection.
-        allow: the callers; empty: nobody.
-    """
-
-    name: Name
-    allow: tuple[Allow, ...]
-    port: Port | None = None
-    matches: tuple[Match, ...] = ()
+    issuer: Name
+    keys: str
 
 
 class Inbound(Value, frozen=True):
@@ -87,40 +53,18 @@ class Inbound(Value, frozen=True):
         routes: None means the workload declared none; then `without_routes` decides.
         without_routes: `mesh` lets any verified mesh identity in, `nothing` nobody.
         ports: protocol by application port; a port that is not listed is `http` if the caller's sidecar says so, else opaque.
+        issuers: of the tokens that routes ask for.
     """
 
     mode: Literal["strict", "permissive"] = "strict"
     permissive_until: float | None = None
     routes: tuple[Route, ...] | None = None
     without_routes: Literal["mesh", "nothing"] = "mesh"
-    ports: dict[int, Literal["http", "opaque"]] = {}  # noqa: RUF012 -- msgspec copies it for each value
+    ports: dict[int, Protocol] = {}  # noqa: RUF012 -- msgspec copies it for each value
+    issuers: tuple[TokenIssuer, ...] = ()
 
 
 # -- what leaves
-
-
-class Endpoint(Value, frozen=True):
-    """One pod behind a Service: its address, the application's port there, the SPIFFE ID that it must prove."""
-
-    address: str
-    port: Port
-    identity: str
-
-
-class Service(Value, frozen=True):
-    """One port of one Service in the mesh.
-
-    Args:
-        name: `orders.shop`, for logs.
-        addresses: its cluster IPs; empty for a headless Service, whose endpoints are dialled themselves.
-        protocol: `http` balances requests, `opaque` balances connections and is never peeked at.
-    """
-
-    name: Name
-    port: Port
-    addresses: tuple[str, ...] = ()
-    protocol: Literal["http", "opaque"] = "http"
-    endpoints: tuple[Endpoint, ...] = ()
 
 
 class ClientCertificate(Value, frozen=True):
@@ -193,8 +137,14 @@ class Outbound(Value, frozen=True):
 
 
 class Snapshot(Value, frozen=True):
+    """
+    Args:
+        accept_http10: of the application and of callers; else HTTP/1.0 is refused.
+    """
+
     workload: Workload
     version: Literal[1] = 1
+    accept_http10: bool = False
     inbound: Inbound = Inbound()
     outbound: Outbound = Outbound()
 
@@ -226,6 +176,11 @@ def _check(snapshot: Snapshot) -> None:
         address(f"workload.addresses[{i}]", text)
     if snapshot.inbound.mode == "permissive" and snapshot.inbound.permissive_until is None:
         raise ConfigError("inbound.permissiveUntil", "permissive needs the date at which it ends")
+    for i, route in enumerate(snapshot.inbound.routes or ()):
+        for j, match in enumerate(route.matches):
+            if match.path is not None and match.path.type != "RegularExpression" and not _PATH.fullmatch(match.path.value):
+                where = f"inbound.routes[{i}].matches[{j}].path.value"
+                raise ConfigError(where, f"{match.path.value!r} is no path; it begins with a slash and no segment is empty")
     names = [route.name for route in snapshot.inbound.routes or ()]
     for i, name in enumerate(names):
         if name in names[:i]:

@@ -14,7 +14,8 @@ from sidecar.model.decision import Denied, Permit
 from sidecar.model.identity import SpiffeId
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import Allow, Inbound, Match, PathMatch, Route
+from sidecar.model.route import Caller, Match, PathMatch, Route
+from sidecar.model.snapshot import Inbound
 
 EVERYTHING = Match()
 
@@ -79,7 +80,7 @@ def _value(headers: Headers, name: str) -> bytes | None:
     return found[0] if len(found) == 1 else None
 
 
-def is_allowed(peer: SpiffeId, allow: Iterable[Allow], trust_domain: str) -> bool:
+def is_allowed(peer: SpiffeId, allow: Iterable[Caller], trust_domain: str) -> bool:
     domain, namespace, account = identity.parts(peer)
     return domain == trust_domain and any(
         entry.namespace in ("*", namespace) and entry.service_account in ("*", account) for entry in allow

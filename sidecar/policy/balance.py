@@ -7,7 +7,7 @@ import random  # noqa: TID251 -- the type of the generator that is passed in
 from collections.abc import Mapping, Sequence
 
 from sidecar.model.address import Address
-from sidecar.model.snapshot import Endpoint
+from sidecar.model.service import Endpoint
 
 
 def choose(endpoints: Sequence[Endpoint], in_flight: Mapping[Address, int], rng: random.Random) -> Endpoint | None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import EgressHost, EgressRange, Endpoint, Outbound, Service
+from sidecar.model.service import Endpoint, Service
+from sidecar.model.snapshot import EgressHost, EgressRange, Outbound
 
 
 @dataclass(frozen=True, slots=True)

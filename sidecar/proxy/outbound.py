@@ -20,7 +20,7 @@ from sidecar.model.decision import Denied
 from sidecar.model.errors import NotVerified, ReasonedError, Unavailable, WrongIdentity
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import Endpoint
+from sidecar.model.service import Endpoint
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.deadline import Deadline
 from sidecar.net.original_dst import original_dst

@@ -12,6 +12,7 @@ UNTESTED: dict[str, str] = {
     "sidecar/__main__.py": "one call",
     "sidecar/main.py": RUNS,
     "sidecar/model/call.py": VALUES,
+    "sidecar/net/ends.py": "interfaces only",
     "sidecar/proxy/headers.py": "tests/proxy/test_inbound.py tries it with forty spoofed names, through the recipe",
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,

@@ -2,7 +2,7 @@ import pytest
 
 from injector.documents import HostRequest, MeshPolicySpec, Mtls, RangeRequest, RouteRule
 from injector.semantics import egress_problems, host_problems, mesh_policy_problems, network_problems, route_problems
-from sidecar.model.snapshot import Match, PathMatch
+from sidecar.model.route import Match, PathMatch
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,15 @@ from sidecar.model.decision import Denied, Permit
 from sidecar.model.identity import parse
 from sidecar.model.message import NO_BODY, Headers, RequestHead
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import Allow, HeaderMatch, Inbound, Match, PathMatch, Route
+from sidecar.model.route import Caller, HeaderMatch, Match, PathMatch, Route
+from sidecar.model.snapshot import Inbound
 from sidecar.policy.authorize import RouteTable, authorize, is_allowed, path_holds
 
 WEB = parse("spiffe://example.org/ns/shop/sa/web")
 THIEF = parse("spiffe://example.org/ns/shop/sa/thief")
 STRANGER = parse("spiffe://example.com/ns/shop/sa/web")
 NOW = 1_800_000_000.0
-ALLOW_WEB = (Allow("web", "shop"),)
+ALLOW_WEB = (Caller("web", "shop"),)
 
 
 def get(target: str = "/", method: str = "GET", headers: Headers | None = None) -> RequestHead:
@@ -67,7 +68,7 @@ def test_of_equals_the_first_in_the_document_decides() -> None:
 
 def test_the_most_specific_decides_alone() -> None:
     """Who is allowed by the wider rule is not let through by it where the narrower one refuses."""
-    wide, narrow = Route("wide", ALLOW_WEB), Route("narrow", (Allow("admin", "shop"),), matches=(prefix("/admin"),))
+    wide, narrow = Route("wide", ALLOW_WEB), Route("narrow", (Caller("admin", "shop"),), matches=(prefix("/admin"),))
     inbound = Inbound(routes=(wide, narrow))
     assert judge(inbound, get("/a")) == Permit("wide")
     assert judge(inbound, get("/admin/x")) == Denied(Reason.NOT_ALLOWED, "narrow")
@@ -152,27 +153,27 @@ def test_a_tcp_connection_is_meant_by_a_route_without_matches_only() -> None:
 
 @pytest.mark.parametrize(("allow", "holds"), [
     ((), False),
-    ((Allow("web", "shop"),), True),
-    ((Allow("*", "shop"),), True),
-    ((Allow("web", "*"),), True),
-    ((Allow("*", "*"),), True),
-    ((Allow("admin", "shop"), Allow("web", "shop")), True),
-    ((Allow("web", "other"),), False),
-    ((Allow("admin", "shop"),), False),
-    ((Allow("shop", "web"),), False),
-    ((Allow("admin", "*"), Allow("*", "other")), False),
-    ((Allow("w*", "shop"),), False),
-    ((Allow("we", "shop"),), False),
-    ((Allow("Web", "shop"),), False),
+    ((Caller("web", "shop"),), True),
+    ((Caller("*", "shop"),), True),
+    ((Caller("web", "*"),), True),
+    ((Caller("*", "*"),), True),
+    ((Caller("admin", "shop"), Caller("web", "shop")), True),
+    ((Caller("web", "other"),), False),
+    ((Caller("admin", "shop"),), False),
+    ((Caller("shop", "web"),), False),
+    ((Caller("admin", "*"), Caller("*", "other")), False),
+    ((Caller("w*", "shop"),), False),
+    ((Caller("we", "shop"),), False),
+    ((Caller("Web", "shop"),), False),
 ])
-def test_allow(allow: tuple[Allow, ...], holds: bool) -> None:
+def test_allow(allow: tuple[Caller, ...], holds: bool) -> None:
     assert is_allowed(WEB, allow, "example.org") is holds
     expected = Permit("r") if holds else Denied(Reason.NOT_ALLOWED, "r")
     assert judge(Inbound(routes=(Route("r", allow),)), get()) == expected
 
 
 def test_another_trust_domain_is_nobody() -> None:
-    assert judge(Inbound(routes=(Route("r", (Allow("*", "*"),)),)), get(), peer=STRANGER) == Denied(Reason.NOT_ALLOWED, "r")
+    assert judge(Inbound(routes=(Route("r", (Caller("*", "*"),)),)), get(), peer=STRANGER) == Denied(Reason.NOT_ALLOWED, "r")
 
 
 def test_no_rule_is_a_refusal() -> None:
@@ -208,5 +209,5 @@ def test_permissive_asks_for_a_route_all_the_same() -> None:
 
 
 def test_strict_refuses_plaintext_whatever_the_date() -> None:
-    assert judge(Inbound("strict", NOW + 1, routes=(Route("r", (Allow("*", "*"),)),)), get(), peer=None) == Denied(Reason.PLAINTEXT)
+    assert judge(Inbound("strict", NOW + 1, routes=(Route("r", (Caller("*", "*"),)),)), get(), peer=None) == Denied(Reason.PLAINTEXT)
     assert judge(Inbound(), get(), peer=None) == Denied(Reason.PLAINTEXT)

@@ -2,7 +2,7 @@ import random
 from collections import Counter
 
 from sidecar.model.address import Address
-from sidecar.model.snapshot import Endpoint
+from sidecar.model.service import Endpoint
 from sidecar.policy.balance import choose
 
 ENDPOINTS = [Endpoint(f"10.1.0.{i}", 8080, "spiffe://example.org/ns/shop/sa/orders") for i in range(4)]

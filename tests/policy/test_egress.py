@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sidecar.model.address import Address, canonical
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import EgressHost, EgressRange, Endpoint, Outbound, Service
+from sidecar.model.service import Endpoint, Service
+from sidecar.model.snapshot import EgressHost, EgressRange, Outbound
 from sidecar.policy.egress import OutboundTable, ToHost
 
 ID = "spiffe://example.org/ns/shop/sa/orders"

@@ -1,6 +1,7 @@
 from sidecar.model.address import Address
 from sidecar.model.message import NO_BODY, RequestHead
-from sidecar.model.snapshot import Allow, EgressRange, Inbound, Outbound, Route, Snapshot, Workload
+from sidecar.model.route import Caller, Route
+from sidecar.model.snapshot import EgressRange, Inbound, Outbound, Snapshot, Workload
 from sidecar.policy.rules import Rules
 
 WORKLOAD = Workload("spiffe://example.org/ns/shop/sa/orders", "shop")
@@ -8,7 +9,7 @@ REQUEST = RequestHead(b"GET", b"/", b"orders", None, [], NO_BODY, False)
 
 
 def test_the_tables_are_the_snapshots() -> None:
-    route = Route("r", (Allow("web", "shop"),))
+    route = Route("r", (Caller("web", "shop"),))
     snapshot = Snapshot(WORKLOAD, inbound=Inbound(routes=(route,)), outbound=Outbound(ranges=(EgressRange("192.0.2.0/24", "db"),)))
     rules = Rules.of(snapshot, "abc")
     assert (rules.snapshot, rules.digest, rules.trust_domain) == (snapshot, "abc", "example.org")

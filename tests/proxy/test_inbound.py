@@ -12,7 +12,8 @@ from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import NotVerified
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import Allow, Inbound, Match, PathMatch, Route
+from sidecar.model.route import Caller, Match, PathMatch, Route
+from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, https_client, mesh_client
 from sidecar.net.tls_stream import TlsStream
@@ -23,10 +24,10 @@ from tests.helpers.mesh import APP, arrive, call, echo, http_app, is_gone, meshe
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, POD, Bench, bench, rules
 
-BY_WEB = (Allow("web", "shop"),)
+BY_WEB = (Caller("web", "shop"),)
 PERMISSIVE = Inbound(mode="permissive", permissive_until=4e9)
 ADMIN_FIRST = Inbound(routes=(
-    Route("admin", (Allow("root", "ops"),), matches=(Match(PathMatch("/admin")),)),
+    Route("admin", (Caller("root", "ops"),), matches=(Match(PathMatch("/admin")),)),
     Route("all", BY_WEB),
 ))
 
@@ -295,7 +296,7 @@ async def test_opaque_bytes_are_cut_when_the_leave_is_withdrawn(nursery: trio.Nu
 
 
 @pytest.mark.parametrize(("inbound", "code"), [
-    (Inbound(routes=(Route("db", (Allow("other", "shop"),)),)), "BZ0102"),
+    (Inbound(routes=(Route("db", (Caller("other", "shop"),)),)), "BZ0102"),
     (Inbound(routes=(Route("only-http", BY_WEB, matches=(Match(PathMatch("/")),)),)), "BZ0101"),
     (ADMIN_FIRST, "BZ0101"),
     (Inbound(ports={8080: "http"}), "BZ0310"),

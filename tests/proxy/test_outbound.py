@@ -9,7 +9,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import ports
 from sidecar.model.address import Address
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import Allow, EgressRange, Endpoint, Inbound, Match, Outbound, PathMatch, Route, Service
+from sidecar.model.route import Caller, Match, PathMatch, Route
+from sidecar.model.service import Endpoint, Service
+from sidecar.model.snapshot import EgressRange, Inbound, Outbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.policy.rules import Rules
@@ -79,8 +81,8 @@ async def test_from_application_to_application(nursery: trio.Nursery, autojump_c
 
 
 async def test_the_caller_hears_why_the_other_side_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    web, only = pod(nursery, mesh(ONE)), Route("only-post", (Allow("web", "shop"),), matches=(Match(PathMatch("/"), "POST"),))
-    other = Route("not-you", (Allow("other", "shop"),), matches=(Match(PathMatch("/secret")),))
+    web, only = pod(nursery, mesh(ONE)), Route("only-post", (Caller("web", "shop"),), matches=(Match(PathMatch("/"), "POST"),))
+    other = Route("not-you", (Caller("other", "shop"),), matches=(Match(PathMatch("/secret")),))
     orders, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK), Inbound(routes=(only, other)))
     app = web.dial(VIP)
     assert b"\r\nx-bartizan-reason: BZ0101 no-route\r\n" in await ask(app)

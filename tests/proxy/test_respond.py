@@ -10,7 +10,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.reason import BY_CODE, Reason
-from sidecar.model.snapshot import Allow, ClientCertificate, Inbound, Outbound, Route, Service
+from sidecar.model.route import Caller, Route
+from sidecar.model.service import Service
+from sidecar.model.snapshot import ClientCertificate, Inbound, Outbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, mesh_client
 from sidecar.net.tls_stream import TlsStream
@@ -169,7 +171,7 @@ def head(text: bytes) -> Give:
 
 GIVEN: dict[Reason, Give] = {
     Reason.NO_ROUTE: entering(Inbound(routes=())),
-    Reason.NOT_ALLOWED: entering(Inbound(routes=(Route("r", (Allow("other", "shop"),)),))),
+    Reason.NOT_ALLOWED: entering(Inbound(routes=(Route("r", (Caller("other", "shop"),)),))),
     Reason.PLAINTEXT: plain(Inbound()),
     Reason.PERMISSIVE_ENDED: plain(Inbound(mode="permissive", permissive_until=1.0)),
     Reason.OWN_PORT: plain(Inbound(), to=Address(POD, ports.OUTBOUND)),

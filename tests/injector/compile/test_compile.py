@@ -5,7 +5,8 @@ import pytest
 from injector.cluster import Cluster
 from injector.compile import Compiled, compile_workload
 from injector.compile.last_good import LastGood
-from sidecar.model.snapshot import Allow, parse_snapshot, render_snapshot
+from sidecar.model.route import Caller
+from sidecar.model.snapshot import parse_snapshot, render_snapshot
 from tests.injector.pods import ROUTES, egress_policy, mesh_policy, namespace
 
 
@@ -48,7 +49,7 @@ def test_a_pod_that_has_ended_gets_none(status: dict[str, Any]) -> None:
 def test_callers_without_a_namespace_are_of_the_pods_own() -> None:
     routes = _compile(_pod(routes=ROUTES)).snapshot.inbound.routes
     assert routes is not None
-    assert [(route.name, route.port, route.allow) for route in routes] == [("read", 8080, (Allow("web", "shop"),))]
+    assert [(route.name, route.port, route.allow) for route in routes] == [("read", 8080, (Caller("web", "shop"),))]
 
 
 def test_no_annotation_is_not_the_same_as_one_without_rules() -> None:

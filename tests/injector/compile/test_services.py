@@ -5,7 +5,7 @@ import pytest
 from injector.cluster import Cluster
 from injector.cluster.directory import derived_slices
 from injector.compile.services import compile_services
-from sidecar.model.snapshot import Endpoint, Service
+from sidecar.model.service import Endpoint, Service
 
 SIDECAR = {"name": "bartizan-sidecar"}
 
