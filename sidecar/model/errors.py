@@ -86,7 +86,16 @@ class TimedOut(UpstreamError):
 
 
 class Reset(UpstreamError):
+    """
+    Args:
+        is_unprocessed: the upstream said that it has not looked at the request (REFUSED_STREAM, GOAWAY): any may be sent again.
+    """
+
     reason = Reason.RESET
+
+    def __init__(self, detail: str = "", *, is_unprocessed: bool = False) -> None:
+        super().__init__(detail)
+        self.is_unprocessed = is_unprocessed
 
 
 class NoEndpoint(UpstreamError):

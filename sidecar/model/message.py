@@ -13,7 +13,7 @@ Headers = list[tuple[bytes, bytes]]
 class BodyKind(Enum):
     NONE = "none"
     LENGTH = "length"       # exactly `length` bytes
-    CHUNKED = "chunked"
+    CHUNKED = "chunked"     # ends by itself: chunked in HTTP/1.1, END_STREAM in HTTP/2
     UNTIL_CLOSE = "close"   # responses only
 
 
@@ -41,6 +41,8 @@ class RequestHead:
         is_last: the client will send no further request on this connection.
         expects_continue: the client waits for 100 before it sends the body.
         is_http10: it can be told neither chunks nor interim responses.
+        takes_trailers: `TE: trailers` was said.
+        upgrade: the one protocol that the client asks to change to, lower case; empty: none.
     """
 
     method: bytes
@@ -52,6 +54,15 @@ class RequestHead:
     is_last: bool
     expects_continue: bool = False
     is_http10: bool = False
+    takes_trailers: bool = False
+    upgrade: bytes = b""
+
+    @property
+    def is_grpc(self) -> bool:
+        """Refusals are told to it as a gRPC status."""
+        return any(
+            name.lower() == b"content-type" and value[:16].lower() == b"application/grpc" for name, value in self.headers
+        )
 
     @property
     def path(self) -> bytes:

@@ -44,7 +44,7 @@ _IDENTITY = frozenset({
     b"forwarded", b"x-real-ip", b"client-cert", b"client-cert-chain",   # the last two: RFC 9440
 })
 _OTHER_MESHES = (b"x-envoy-", b"l5d-")
-_IDENTITY_PREFIXES = (b"x-bartizan-", b"x-forwarded-", *_OTHER_MESHES)
+DROPPED_PREFIXES = (b"x-bartizan-", b"x-forwarded-", *_OTHER_MESHES)
 # > A sender MUST NOT send a connection option corresponding to a field intended for all recipients (RFC 9110 s7.6.1).
 # Nominating one of these would make us remove what the next hop decides by.
 _NOT_NOMINABLE = _IDENTITY | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
@@ -81,7 +81,7 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
     if method.upper() in (b"CONNECT", b"TRACE"):
         raise ProtocolViolation(Reason.METHOD, f"the method is {method.decode()}")
 
-    kept, special = _sort(fields, _JUDGED_IN_REQUESTS, _DROPPED_FROM_REQUESTS, _IDENTITY_PREFIXES)
+    kept, special = _sort(fields, _JUDGED_IN_REQUESTS, _DROPPED_FROM_REQUESTS, DROPPED_PREFIXES)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     body = NO_BODY
     if lengths or codings:
@@ -247,7 +247,7 @@ def _obey_connection(values: list[bytes], kept: Headers) -> tuple[Headers, bool]
     for option in options:
         if _TOKEN.fullmatch(option) is None:
             raise ValueError(f"Connection holds {option[:40]!r}, which is no token")
-        if option in _NOT_NOMINABLE or option.startswith(_IDENTITY_PREFIXES):
+        if option in _NOT_NOMINABLE or option.startswith(DROPPED_PREFIXES):
             raise ValueError(f"Connection nominates {option.decode()[:80]}, which is no hop-by-hop field")
     if not options <= _HARMLESS_OPTIONS:
         kept = [field for field in kept if field[0].lower() not in options]

@@ -1,0 +1,93 @@
+"""What a recipe decides about one request: a Plan to carry it out, a Reply of our own, or a Denied.
+
+The plan holds everything that differs between entering, mesh and egress, so that one loop (`http.py`) and one `forward` serve them.
+"""
+
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.message import Headers, RequestHead, ResponseHead
+from sidecar.model.service import Limits, Retries
+from sidecar.net.ends import Connection
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where one attempt goes.
+
+    Args:
+        key: what makes a pooled connection this one; see `net/pool.py`.
+        connect: makes a new connection, verified as far as it is to be.
+        host: what Host says there.
+        headers: added to the request.
+        name: for the log.
+        is_mesh: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
+        connect_s: time for it.
+        group: whose connections are counted together, against `limits`.
+        observe: told once for each attempt whether it succeeded: an answer below 500 did, a failed connection or reset did not.
+        leave: called once when the attempt is over, however it ended.
+    """
+
+    key: Hashable
+    connect: Callable[[], Awaitable[Connection]]
+    host: bytes
+    headers: Headers
+    name: str
+    is_mesh: bool = False
+    connect_s: float = 10.0
+    group: Hashable = None
+    limits: Limits | None = None
+    observe: Callable[[bool], None] | None = None
+    leave: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a permitted exchange is carried out.
+
+    Args:
+        choose: the upstream of the next attempt; raises UpstreamError or Unavailable if there is none. What it takes (a place at an
+            endpoint) is given back through `Upstream.leave`.
+        request: what is sent on, where that differs from what came: rewritten, header fields edited.
+        adapt: changes the response's head, or None.
+        request_s: for the whole exchange.
+        idle_s: without a byte of the body either way; None: what all have.
+        delay_s: wait so long first (an injected fault).
+        max_body_bytes: of the request.
+        upgrades: protocols that the connection may be upgraded to.
+        mirror: gets a copy.
+        done: called once when the exchange is over, however it ended.
+    """
+
+    permit: Permit
+    choose: Callable[[], Upstream]
+    request: RequestHead | None = None
+    adapt: Callable[[ResponseHead], ResponseHead] | None = None
+    request_s: float | None = None
+    idle_s: float | None = None
+    retries: Retries | None = None
+    delay_s: float = 0.0
+    max_body_bytes: int | None = None
+    upgrades: tuple[str, ...] = ()
+    mirror: Upstream | None = None
+    done: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of our own that a rule asks for: direct response, redirection, injected abort.
+
+    Args:
+        delay_s: wait so long first.
+        denied: the reason to write down, for an injected abort.
+    """
+
+    permit: Permit
+    response: ResponseHead
+    body: bytes = b""
+    delay_s: float = 0.0
+    denied: Denied | None = None
+
+
+Decision = Plan | Reply | Denied
