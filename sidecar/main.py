@@ -30,7 +30,6 @@ from .net.datagram import bind_udp, serve_datagrams
 from .net.dial import Dialer
 from .net.files import follow_files, read_file
 from .net.listener import Tally, has_ipv6, listen_tcp, listen_unix, serve_listener
-from .net.pool import close_all
 from .net.resolve import Resolver
 from .net.tls_mesh import MeshTls
 from .net.watched import Watched
@@ -156,6 +155,7 @@ class Sidecar:
             # The admin's connections are not traffic: they neither count nor are waited for.
             nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool)
             if self.config.interception.check_every_s:
                 nursery.start_soon(self._watch_interception)
             self._start_sources(nursery)
@@ -192,7 +192,7 @@ class Sidecar:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(BROOM_EVERY_S)
-            close_all(self.runtime.pool.expire())
+            self.runtime.pool.expire()
 
     async def drain(self) -> None:
         """Not ready from now on; returns when every connection has ended, or their time is over."""

@@ -17,10 +17,9 @@ from sidecar.model.errors import BadResponse, MeshError
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.net.deadline import Deadline
 from sidecar.net.dial import Dialer
-from sidecar.net.http1 import Http1Connection
+from sidecar.net.http1 import Http1Client
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.watched import Watched
-from sidecar.protocol.render import render_request
 from sidecar.telemetry.metrics import Metrics
 
 APP_PROBE_S = 10.0
@@ -74,10 +73,10 @@ class Health:
         return Answer(status, b"", "text/plain")
 
     async def _status(self, stream: SocketStream, to: Address, path: str) -> int:
-        connection = Http1Connection(stream, is_server=False)
+        connection = Http1Client(stream)
         head = RequestHead(b"GET", path.encode(), str(to).encode(), None, [(b"user-agent", b"bartizan-probe")], NO_BODY, True)
-        await connection.send(render_request(head, str(to).encode(), [(b"connection", b"close")]))
-        status = (await connection.read_response(b"GET")).status
+        await connection.send_request(head, str(to).encode(), [(b"connection", b"close")], b"", is_end=True)
+        status = (await connection.read_head()).status
         if status < 200:
             raise BadResponse("interim answer to a probe")
         return status

@@ -46,6 +46,11 @@ class Reason(Enum):
         "The connection's original destination is one of the sidecar's own ports or no address of the pod, or it was not redirected.",
         "Call the application's port at an address in the pod's status. Nobody but the kernel's redirect connects to the sidecar's ports.",
     )
+    BODY_TOO_LARGE = (
+        "BZ0108", "body-too-large",
+        "The body of the request is larger than the rule's `maxBody`.",
+        "Send less, or raise `maxBody` of that rule.",
+    )
     # -- what leaves a pod
     HOST_NOT_APPROVED = (
         "BZ0201", "host-not-approved",
@@ -173,6 +178,11 @@ class Reason(Enum):
         "BZ0406", "name-not-resolved",
         "The resolvers that the mesh trusts have no address for the name.",
         "See that the name exists and that the resolvers in the MeshPolicy answer.",
+    )
+    CIRCUIT_OPEN = (
+        "BZ0407", "circuit-open",
+        "This caller has as many connections, waiting or running requests to the Service as `limits` allows; no more are begun.",
+        "See why the Service is slow; add endpoints, or raise `limits` in its bartizan.dev/endpoints.",
     )
     # -- certificates and identities
     PEER_NOT_VERIFIED = (

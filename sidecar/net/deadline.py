@@ -17,22 +17,31 @@ class Deadline:
     Raises on leaving, if time ran out: `TimedOut` in a phase of the upstream's, `DownstreamTimedOut` in one of the downstream's.
     """
 
-    __slots__ = ("_is_upstream", "_phase", "_scope")
+    __slots__ = ("_cap", "_is_upstream", "_phase", "_scope")
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()
         self._phase = ""
         self._is_upstream = False
+        self._cap = float("inf")
+
+    def cap(self, seconds: float | None) -> None:
+        """From now on all phases together have `seconds`, which are the upstream's; None: no end to them."""
+        self._cap = float("inf") if seconds is None else trio.current_time() + seconds
 
     def downstream(self, phase: str, seconds: float) -> None:
         """From now on the downstream has `seconds` for `phase`."""
-        self._phase, self._is_upstream = phase, False
-        self._scope.deadline = trio.current_time() + seconds
+        self._begin(phase, trio.current_time() + seconds, is_upstream=False)
 
     def upstream(self, phase: str, seconds: float) -> None:
         """From now on the upstream has `seconds` for `phase`."""
-        self._phase, self._is_upstream = phase, True
-        self._scope.deadline = trio.current_time() + seconds
+        self._begin(phase, trio.current_time() + seconds, is_upstream=True)
+
+    def _begin(self, phase: str, at: float, *, is_upstream: bool) -> None:
+        if at > self._cap:
+            phase, at, is_upstream = "request", self._cap, True
+        self._phase, self._is_upstream = phase, is_upstream
+        self._scope.deadline = at
 
     def lift(self) -> None:
         """No deadline until the next phase (a relay that has its own idle rule)."""

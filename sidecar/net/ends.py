@@ -8,6 +8,7 @@ Bodies come and go piece by piece, so that a slow reader slows the sender down. 
 raises ProtocolViolation and DownstreamGone, AskingEnd BadResponse and Reset. The caller sets the deadlines.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from sidecar.model.message import Headers, RequestHead, ResponseHead
@@ -48,7 +49,9 @@ class ServingEnd(BodyReader, Protocol):
     async def send_interim(self, response: ResponseHead) -> None:
         """A 1xx head."""
 
-    async def send_head(self, response: ResponseHead, piece: bytes, *, is_end: bool, closes: bool = False) -> None:
+    async def send_head(
+        self, response: ResponseHead, piece: bytes, *, is_end: bool, closes: bool = False, trailers: Headers | None = None
+    ) -> None:
         """The response's head with the first piece of its body, in one write where that is possible.
 
         Args:
@@ -57,11 +60,14 @@ class ServingEnd(BodyReader, Protocol):
             closes: no other request is served on this connection.
         """
 
-    async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers = ...) -> None:
+    async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers | None = None) -> None:
         """The next piece of the body (perhaps none, at the end), and trailers behind the last one."""
 
     def cut(self) -> None:
         """End a response that was begun, or never will be, so that nobody takes it for complete."""
+
+    def finish(self) -> None:
+        """The recipe is done with the exchange, whose response is complete or cut; the request's body may be unread."""
 
 
 class AskingEnd(BodyReader, Protocol):
@@ -73,7 +79,7 @@ class AskingEnd(BodyReader, Protocol):
             extra: fields of our own, after the client's.
         """
 
-    async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers = ...) -> None: ...
+    async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers | None = None) -> None: ...
 
     async def read_head(self) -> ResponseHead:
         """The next response head, interim ones (1xx) included."""
@@ -83,9 +89,27 @@ class AskingEnd(BodyReader, Protocol):
 
 
 class Connection(Protocol):
+    """
+    Attributes:
+        released: called by each asking end when it is finished.
+    """
+
+    released: Callable[["Connection"], None] | None
+
     @property
     def room(self) -> int:
         """How many exchanges more it takes now; 0 if it is spent."""
+
+    @property
+    def is_idle(self) -> bool:
+        """No exchange is on."""
+
+    @property
+    def is_spent(self) -> bool:
+        """No exchange is on, and none can be."""
+
+    def retire(self) -> None:
+        """Take no exchange any more."""
 
     def is_quiet(self) -> bool:
         """Whether an idle one is still good: neither ended nor saying what nobody asked for."""
@@ -93,4 +117,5 @@ class Connection(Protocol):
     def open(self) -> AskingEnd:
         """A new exchange; `room` is one less until its end is finished."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """At once; exchanges that are on break off."""

@@ -1,91 +1,135 @@
-"""Idle upstream connections, kept for the next exchange with the very same party.
+"""Upstream connections, kept for the next exchange with the very same party.
 
 The key says everything that makes a connection this one and no other (identity, address, TLS settings, client certificate): two
-keys never share one. The whole state is one table; every function that changes it is synchronous and returns what the caller
-has to close.
+keys never share one. The whole state is two tables; every function that changes them is synchronous.
+
+A connection stands in its key's list while it has room: an HTTP/1.1 connection between exchanges, an HTTP/2 connection nearly
+always. Whatever is spent is closed here, by nobody else.
 """
 
-import socket
+from collections import Counter
 from collections.abc import Hashable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import trio
 
-from .http1 import Http1Connection
+from .ends import AskingEnd, Connection
 
 IDLE_S = 55.0       # below the 60 s after which common servers close
 IDLE_PER_KEY = 64
 
 
-class Idle(NamedTuple):
-    connection: Http1Connection
-    until: float
+@dataclass(slots=True)
+class _Place:
+    """Where a connection belongs. `expires_at` counts while it is idle."""
+
+    key: Hashable
+    group: Hashable
+    is_kept: bool = False
+    expires_at: float = 0.0
 
 
 class Pool:
-    """Idle connections by key, the most recently used last."""
+    """Connections with room by key, the most recently used last.
+
+    Attributes:
+        opened: connections by group, those that are still being made included.
+        pending: exchanges that wait for a connection, by group.
+        connecting: by key, where others wait for a connection that all will share.
+    """
 
     def __init__(self) -> None:
-        self._idle: dict[Hashable, list[Idle]] = {}
+        self._kept: dict[Hashable, list[Connection]] = {}
+        self._places: dict[Connection, _Place] = {}
+        self.opened: Counter[Hashable] = Counter()
+        self.pending: Counter[Hashable] = Counter()
+        self.connecting: dict[Hashable, trio.Event] = {}
+        self._is_closed = False
 
-    def take_nowait(self, key: Hashable) -> tuple[Http1Connection | None, list[Http1Connection]]:
-        """(a connection to use or None, connections to close): one that has ended, or has something to say unasked, is no use."""
-        kept = self._idle.get(key)
-        stale: list[Http1Connection] = []
+    def take_nowait(self, key: Hashable) -> AskingEnd | None:
+        """A new exchange on a connection that is there; an idle one that has ended, or says something unasked, is no use."""
+        kept = self._kept.get(key)
         while kept:
-            connection, until = kept.pop()
-            if until > trio.current_time() and is_quiet(connection):
-                return connection, stale
-            stale.append(connection)
-        self._idle.pop(key, None)
-        return None, stale
+            connection = kept[-1]
+            place = self._places[connection]
+            is_good = connection.room and (
+                not connection.is_idle or (place.expires_at > trio.current_time() and connection.is_quiet())
+            )
+            if is_good:
+                end = connection.open()
+                if not connection.room:
+                    kept.pop()
+                    place.is_kept = False
+                return end
+            kept.pop()
+            place.is_kept = False
+            self._drop(connection)
+        self._kept.pop(key, None)
+        return None
 
-    def give_back(self, key: Hashable, connection: Http1Connection) -> list[Http1Connection]:
-        """Keep `connection`, whose last exchange is complete; returns what to close instead."""
-        kept = self._idle.setdefault(key, [])
-        kept.append(Idle(connection, trio.current_time() + IDLE_S))
-        return [kept.pop(0).connection] if len(kept) > IDLE_PER_KEY else []
+    def add(self, key: Hashable, group: Hashable, connection: Connection) -> AskingEnd:
+        """The first exchange on a new connection, which `opened` counts already."""
+        self._places[connection] = _Place(key, group)
+        connection.released = self._release
+        end = connection.open()
+        if connection.room:
+            self._keep(connection)
+        return end
 
-    def expire(self) -> list[Http1Connection]:
-        """Connections whose time is over."""
+    def forget(self, group: Hashable) -> None:
+        """A connection that `opened` counted is none."""
+        self.opened[group] -= 1
+        if not self.opened[group]:
+            del self.opened[group]
+
+    def _release(self, connection: Connection) -> None:
+        """One exchange of the connection's is over."""
+        if connection.room and not self._is_closed:
+            self._keep(connection)
+        else:
+            self._drop(connection)
+
+    def _keep(self, connection: Connection) -> None:
+        place = self._places[connection]
+        place.expires_at = trio.current_time() + IDLE_S
+        if place.is_kept:
+            return
+        place.is_kept = True
+        kept = self._kept.setdefault(place.key, [])
+        kept.append(connection)
+        if len(kept) > IDLE_PER_KEY:
+            oldest = kept.pop(0)
+            self._places[oldest].is_kept = False
+            self._drop(oldest)
+
+    def _drop(self, connection: Connection) -> None:
+        """Takes no exchange any more; closed as soon as the last one on it is over."""
+        connection.retire()
+        if connection.is_spent:
+            connection.close()
+            self.forget(self._places.pop(connection).group)
+
+    def expire(self) -> None:
+        """Close idle connections whose time is over, or that have ended."""
         now = trio.current_time()
-        over = []
-        for key, kept in list(self._idle.items()):
-            over += [idle.connection for idle in kept if idle.until <= now]
-            kept[:] = [idle for idle in kept if idle.until > now]
+        for key, kept in list(self._kept.items()):
+            for connection in list(kept):
+                place = self._places[connection]
+                if connection.is_idle and (place.expires_at <= now or not connection.is_quiet()):
+                    kept.remove(connection)
+                    place.is_kept = False
+                    self._drop(connection)
             if not kept:
-                del self._idle[key]
-        return over
+                del self._kept[key]
 
-    def empty(self) -> list[Http1Connection]:
-        """Every connection: what they rest on (certificate, policy) is no longer so."""
-        everything = [idle.connection for kept in self._idle.values() for idle in kept]
-        self._idle.clear()
-        return everything
+    def close(self) -> None:
+        """Keep none from now on; those with exchanges on end with these."""
+        self._is_closed = True
+        for connection in [one for kept in self._kept.values() for one in kept]:
+            self._places[connection].is_kept = False
+            self._drop(connection)
+        self._kept.clear()
 
     def __len__(self) -> int:
-        return sum(map(len, self._idle.values()))
-
-
-def is_quiet(connection: Http1Connection) -> bool:
-    """Nothing waits to be read: neither the end nor an answer to no question (response desynchronisation)."""
-    sock = getattr(connection.stream, "sock", None)
-    if sock is None:
-        return True
-    if sock.fileno() < 0:
-        return False
-    try:
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    # TLS 1.3 tickets may wait here unread; they are not an answer. We ask servers for none, so bytes are the end or an intrusion.
-    return False
-
-
-def close_all(connections: list[Http1Connection]) -> None:
-    for connection in connections:
-        close = getattr(connection.stream, "close", None)
-        if close is not None:
-            close()
+        """How many have room."""
+        return sum(map(len, self._kept.values()))

@@ -29,7 +29,7 @@ from sidecar.protocol.authority import parse_authority
 
 from .deadline import Deadline
 from .dial import Dialer
-from .http1 import Http1Connection
+from .http1 import CONTINUE, Http1Client, Http1Server
 from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream, linger
 from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
@@ -57,7 +57,7 @@ async def serve_calls(
     Args:
         max_body_bytes: of a request. Bodies are held whole before anybody has looked at the caller, so none is the default.
     """
-    connection = Http1Connection(stream, is_server=True)
+    connection = Http1Server(stream)
     while True:
         deadline.downstream("request", REQUEST_S)
         try:
@@ -80,12 +80,12 @@ async def serve_calls(
 
 
 async def _read_call(
-    connection: Http1Connection, request: RequestHead, remote: str, peer: Peer | None, max_body_bytes: int
+    connection: Http1Server, request: RequestHead, remote: str, peer: Peer | None, max_body_bytes: int
 ) -> Call | None:
     if request.body.length > max_body_bytes:
         return None
     if request.expects_continue:
-        await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await connection.send(CONTINUE)
     body = bytearray()
     while piece := await connection.read_body():
         body += piece
@@ -96,7 +96,7 @@ async def _read_call(
     return Call(request.method.decode("ascii"), path, query, headers, bytes(body), remote, peer)
 
 
-async def _send_answer(connection: Http1Connection, answer: Answer, *, close: bool, has_body: bool = True) -> None:
+async def _send_answer(connection: Http1Server, answer: Answer, *, close: bool, has_body: bool = True) -> None:
     headers: Headers = [(b"content-type", answer.content_type.encode())]
     headers += [(name.encode(), value.encode()) for name, value in answer.headers]
     body = Body(BodyKind.LENGTH, len(answer.body)) if answer.body else NO_BODY
@@ -220,12 +220,12 @@ async def call_unix(path: str, method: str, target: str, body: bytes = b"") -> A
 async def _ask(
     stream: trio.abc.HalfCloseableStream, method: str, host: str, target: str, headers: Headers, body: bytes
 ) -> Answer:
-    connection = Http1Connection(stream, is_server=False)
+    connection = Http1Client(stream)
     framing = Body(BodyKind.LENGTH, len(body)) if body else NO_BODY
     authority = (f"[{host}]" if ":" in host else host).encode()
     head = RequestHead(method.encode(), target.encode(), authority, None, headers, framing, True)
-    await connection.send(render.render_request(head, authority, [(b"connection", b"close")]) + body)
-    response = await connection.read_response(method.encode())
+    await connection.send_request(head, authority, [(b"connection", b"close")], body, is_end=True)
+    response = await connection.read_head()
     text = bytearray()
     while piece := await connection.read_body():
         text += piece

@@ -93,6 +93,30 @@ def cut(stream: trio.abc.HalfCloseableStream) -> None:
         abort_stream()
 
 
+def close_stream(stream: trio.abc.AsyncResource) -> None:
+    """Close `stream` at once, whichever of ours it is."""
+    close = getattr(stream, "close", None)
+    if close is not None:
+        close()
+
+
+def is_stream_quiet(stream: trio.abc.ReceiveStream) -> bool:
+    """Nothing waits to be read: neither the end nor an answer to no question (response desynchronisation)."""
+    sock = getattr(stream, "sock", None)
+    if sock is None:
+        return True
+    if sock.fileno() < 0:
+        return False
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    # TLS 1.3 tickets may wait here unread; they are not an answer. We ask servers for none, so bytes are the end or an intrusion.
+    return False
+
+
 async def linger(stream: trio.abc.HalfCloseableStream, discard_bytes: int = 1 << 20) -> None:
     """Half-close and drain for a moment: closing with unread bytes would reset, and the reason would never arrive."""
     with trio.move_on_after(LAST_WORDS_S):

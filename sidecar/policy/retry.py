@@ -54,8 +54,13 @@ def is_worth(retries: Retries, method: bytes, failure: UpstreamError | int, *, i
     """
     if is_body_seen:
         return False
-    on, is_harmless = _kind(failure)
-    return on in retries.on and (is_harmless or method.decode("latin-1") in retries.methods)
+    on, did_nothing = _kind(failure)
+    return on in retries.on and (did_nothing or method.decode("latin-1") in retries.methods)
+
+
+def is_harmless(failure: UpstreamError | int) -> bool:
+    """Whether the application surely did nothing."""
+    return _kind(failure)[1]
 
 
 def _kind(failure: UpstreamError | int) -> tuple[str, bool]:

@@ -1,12 +1,15 @@
 """The chunked coding: where a body without a length ends.
 
 Trust: what comes in is the other side's framing, the classic place to hide a second request; what leaves is payload, and the
-exact bytes behind it. Extensions and trailers are checked, bounded and dropped. Attacked by tests/protocol/test_chunked.py.
+exact bytes behind it. Extensions are checked, bounded and dropped; trailers checked and bounded. Attacked by
+tests/protocol/test_chunked.py.
 Spec: RFC 9112 s7.1. Stricter: no whitespace around size and extensions, size below 2**63, no bare line feed anywhere.
 """
 
 import re
 from enum import Enum
+
+from sidecar.model.message import Headers
 
 from .framing import TEXT, TOKEN
 
@@ -18,7 +21,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;%b(?:=(?:%b|%b))?)*+)" % (TOKEN, TOKEN, _QUOTED))
-_TRAILER_LINE = re.compile(rb"%b:%b" % (TOKEN, TEXT))
+_TRAILER_LINE = re.compile(rb"(%b):(%b)" % (TOKEN, TEXT))
 
 
 class _State(Enum):
@@ -33,9 +36,9 @@ _MAX_LINE = {_State.SIZE: MAX_LINE_BYTES, _State.DATA_END: 0}
 
 
 class ChunkDecoder:
-    """Payload out of chunks, however they are cut up. `leftover` is what followed the end, once `is_done`."""
+    """Payload out of chunks, however they are cut up. Once `is_done`: `trailers`, and `leftover`, what followed the end."""
 
-    __slots__ = ("_extensions_bytes", "_left", "_pending", "_state", "_trailers_bytes", "leftover")
+    __slots__ = ("_extensions_bytes", "_left", "_pending", "_state", "_trailers_bytes", "leftover", "trailers")
 
     def __init__(self) -> None:
         self._state = _State.SIZE
@@ -44,6 +47,7 @@ class ChunkDecoder:
         self._extensions_bytes = 0
         self._trailers_bytes = 0
         self.leftover = b""
+        self.trailers: Headers = []
 
     @property
     def is_done(self) -> bool:
@@ -96,13 +100,24 @@ class ChunkDecoder:
                 raise ValueError(f"more than {MAX_EXTENSIONS_BYTES} bytes of chunk extensions in one body")
             self._state = _State.DATA if self._left else _State.TRAILER
         elif line:
-            if _TRAILER_LINE.fullmatch(line) is None:
+            match = _TRAILER_LINE.fullmatch(line)
+            if match is None:
                 raise ValueError("a trailer is no header field")
+            self.trailers.append((match[1], match[2].strip(b" \t")))
             self._trailers_bytes += len(line) + 2
             if self._trailers_bytes > MAX_TRAILERS_BYTES:
                 raise ValueError(f"more than {MAX_TRAILERS_BYTES} bytes of trailers")
         else:
             self._state = _State.DONE
+
+
+def last_chunk(trailers: Headers) -> bytes:
+    """The end of the body, with `trailers`."""
+    if not trailers:
+        return LAST_CHUNK
+    text = b"".join(b"%b: %b\r\n" % field for field in trailers)
+    assert text.count(b"\n") == text.count(b"\r") == len(trailers), "a trailer breaks its line"
+    return b"0\r\n" + text + b"\r\n"
 
 
 def frame_chunk(data: bytes) -> bytes:

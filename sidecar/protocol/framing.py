@@ -50,8 +50,8 @@ DROPPED_PREFIXES = (b"x-bartizan-", b"x-forwarded-", *_OTHER_MESHES)
 _NOT_NOMINABLE = _IDENTITY | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
 
 # Judged and then said anew by `render.py`; all else goes on, save what is dropped.
-_JUDGED_IN_REQUESTS = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
-_JUDGED_IN_RESPONSES = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_JUDGED_IN_REQUESTS = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade"})
+_JUDGED_IN_RESPONSES = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 _DROPPED_FROM_REQUESTS = _HOP_BY_HOP | _IDENTITY
 
 
@@ -106,34 +106,48 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
         # > A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore it (RFC 9110 s10.1.1);
         # and who has no body does not wait.
         expects_continue = version == b"1.1" and body is not NO_BODY
-    return RequestHead(method, target, host, port, kept, body, is_last, expects_continue, version == b"1.0")
+    takes_trailers, upgrade = False, b""
+    if b"te" in special:
+        takes_trailers = b"trailers" in _options(special[b"te"])
+    if b"upgrade" in special and b"connection" in special and version == b"1.1" and method == b"GET" and body is NO_BODY:
+        # One protocol, named by the connection's own option; any other wish is dropped, as RFC 9110 s7.8 lets us.
+        named = special[b"upgrade"]
+        if len(named) == 1 and _TOKEN.fullmatch(named[0]) is not None and b"upgrade" in _options(special[b"connection"]):
+            upgrade = named[0].lower()
+    return RequestHead(
+        method, target, host, port, kept, body, is_last, expects_continue, version == b"1.0", takes_trailers, upgrade
+    )
 
 
-def judge_response(status: int, phrase: bytes, version: bytes, fields: Headers, request_method: bytes) -> ResponseHead:
-    """The response that these parts are, to a request with `request_method`. Raises: BadResponse."""
+def judge_response(
+    status: int, phrase: bytes, version: bytes, fields: Headers, request_method: bytes, upgrade: bytes = b""
+) -> ResponseHead:
+    """The response that these parts are, to a request with `request_method` and perhaps `upgrade`. Raises: BadResponse."""
     try:
         if _TEXT.fullmatch(phrase) is None:
             raise ValueError("control byte in the reason phrase")
         _check_fields(_TOKEN, fields)
     except ValueError as exc:
         raise BadResponse(str(exc)) from None
-    return decide_response(status, phrase, version, fields, request_method)
+    return decide_response(status, phrase, version, fields, request_method, upgrade)
 
 
-def decide_response(status: int, phrase: bytes, version: bytes, fields: Headers, request_method: bytes) -> ResponseHead:
+def decide_response(
+    status: int, phrase: bytes, version: bytes, fields: Headers, request_method: bytes, upgrade: bytes = b""
+) -> ResponseHead:
     """`judge_response` for a reader whose pattern has proved the grammar already."""
     if version not in (b"1.1", b"1.0"):
         raise BadResponse(f"the version is {version.decode('latin-1')[:10]}, neither 1.1 nor 1.0")
     if not 100 <= status <= 599:
         raise BadResponse(f"status {status} is outside 100..599")
-    if status == 101:
-        raise BadResponse("101 though no upgrade was asked for")
     if len(fields) > MAX_FIELDS:
         raise BadResponse(f"{len(fields)} header fields; {MAX_FIELDS} are allowed")
 
     # `x-bartizan-*` goes on: whether this server may say it, `proxy/forward.py` knows.
     kept, special = _sort(fields, _JUDGED_IN_RESPONSES, _HOP_BY_HOP, _OTHER_MESHES)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
+    if status == 101:
+        _check_upgrade(upgrade, special)
     try:
         length = _message_length(version, lengths, codings) if lengths or codings else None
         says_close = False
@@ -158,6 +172,21 @@ def decide_response(status: int, phrase: bytes, version: bytes, fields: Headers,
         body = Body(BodyKind.UNTIL_CLOSE)
     is_last = says_close or version == b"1.0" or body.kind is BodyKind.UNTIL_CLOSE
     return ResponseHead(status, phrase, kept, body, length, is_last)
+
+
+def _check_upgrade(upgrade: bytes, special: dict[bytes, list[bytes]]) -> None:
+    """> A server MUST NOT switch to a protocol that was not indicated by the client (RFC 9110 s7.8)."""
+    if not upgrade:
+        raise BadResponse("101 though no upgrade was asked for")
+    if [value.lower() for value in special.get(b"upgrade", ())] != [upgrade] or b"upgrade" not in _options(
+        special.get(b"connection", [])
+    ):
+        raise BadResponse(f"101 to another protocol than {upgrade.decode()}")
+
+
+def _options(values: list[bytes]) -> set[bytes]:
+    """The members of a list field, lower case, without parameters."""
+    return {part.partition(b";")[0].strip(b" \t").lower() for part in b",".join(values).split(b",")}
 
 
 def _check_fields(name_rule: re.Pattern[bytes], fields: Headers) -> None:

@@ -56,9 +56,11 @@ def read_request(buffer: bytes | bytearray) -> tuple[RequestHead, int] | None:
     return judge_request(*http1.parse_request(bytes(buffer[:end]))), end
 
 
-def read_response(buffer: bytes | bytearray, request_method: bytes) -> tuple[ResponseHead, int] | None:
+def read_response(buffer: bytes | bytearray, request_method: bytes, upgrade: bytes = b"") -> tuple[ResponseHead, int] | None:
     """The response head that `buffer` begins with, and its length in bytes; None while its end is not there.
 
+    Args:
+        upgrade: what the request asked to change to.
     Raises: BadResponse, when `read_request` would raise.
     """
     end = buffer.find(_END) + len(_END)
@@ -71,8 +73,8 @@ def read_response(buffer: bytes | bytearray, request_method: bytes) -> tuple[Res
     match = _RESPONSE.fullmatch(buffer, 0, end)
     if match is not None:
         status, phrase, block = match.groups()
-        return decide_response(int(status), phrase or b"", b"1.1", _FIELD.findall(block), request_method), end
-    return judge_response(*http1.parse_response(bytes(buffer[:end])), request_method), end
+        return decide_response(int(status), phrase or b"", b"1.1", _FIELD.findall(block), request_method, upgrade), end
+    return judge_response(*http1.parse_response(bytes(buffer[:end])), request_method, upgrade), end
 
 
 def _check_unfinished(buffer: bytes | bytearray, end: int) -> None:

@@ -18,6 +18,8 @@ def render_request(head: RequestHead, host: bytes, extra: Headers) -> bytes:
     Args:
         host: what Host says, with the port if it needs one.
         extra: fields of our own, after the client's.
+
+    `te` and `upgrade` are hop-by-hop: said anew where the request's value has them.
     """
     lines = [b"%b %b HTTP/1.1" % (head.method, head.target), b"host: " + host]
     lines += [b"%b: %b" % field for field in head.headers]
@@ -28,16 +30,23 @@ def render_request(head: RequestHead, host: bytes, extra: Headers) -> bytes:
         lines.append(b"content-length: 0")
     if head.expects_continue:
         lines.append(b"expect: 100-continue")
+    if head.upgrade:
+        lines += [b"upgrade: " + head.upgrade, b"connection: upgrade"]
+    elif head.takes_trailers:
+        lines += [b"te: trailers", b"connection: te"]
     return _joined(lines)
 
 
-def render_response(head: ResponseHead, extra: Headers, *, close: bool, chunk_until_close: bool) -> bytes:
+def render_response(
+    head: ResponseHead, extra: Headers, *, close: bool, chunk_until_close: bool, upgrade: bytes = b""
+) -> bytes:
     """The response head as HTTP/1.1.
 
     Args:
         extra: fields of our own, after the server's.
         close: say that this is the last response on the connection.
         chunk_until_close: announce a body that ends with the upstream's connection as chunked (the client speaks HTTP/1.1).
+        upgrade: the protocol that a 101 changes to.
     """
     kind = head.body.kind
     lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase)]
@@ -51,7 +60,9 @@ def render_response(head: ResponseHead, extra: Headers, *, close: bool, chunk_un
         lines.append(_framing(head.body))
     elif head.content_length is not None:
         lines.append(b"content-length: %d" % head.content_length)
-    if close:
+    if upgrade:
+        lines += [b"upgrade: " + upgrade, b"connection: upgrade"]
+    elif close:
         lines.append(b"connection: close")
     return _joined(lines)
 

@@ -26,6 +26,7 @@ from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.model.snapshot import EgressHost, Origination
 from sidecar.net.deadline import Deadline
+from sidecar.net.http1 import Http1Client
 from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, material_digest, origination
@@ -36,9 +37,9 @@ from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.telemetry.access_log import Record
 
-from .forward import CONNECT_S, Upstream
 from .headers import request_id
-from .http import Decision, serve_http
+from .http import serve_http
+from .plan import CONNECT_S, Decision, Plan, Upstream
 from .runtime import Runtime
 from .tunnel import tunnel
 
@@ -127,14 +128,15 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         name = f"{host}:{approval.tls.port}"
         authority = request.host if approval.tls.port == 443 else b"%b:%d" % (request.host, approval.tls.port)
         adapt = partial(_stay_plain, host=request.host, port=to.port, tls_port=approval.tls.port)
-        return permit, Upstream(key, connect, authority, [], name, adapt)
+        upstream = Upstream(key, connect, authority, [], name, group=("egress", host))
+        return Plan(permit, lambda: upstream, adapt=adapt)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
 
 async def _originate(
     host: str, addresses: Sequence[str], settings: Origination, context: Context, runtime: Runtime, record: Record
-) -> TlsStream:
+) -> Http1Client:
     """A TLS connection whose certificate is for `host`; verified before this returns, so before a byte is sent."""
     sock = await _dial(addresses, settings.port, runtime)
     stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
@@ -145,7 +147,7 @@ async def _originate(
         stream.close()
         raise
     record.tls = stream.connection.get_protocol_version_name()
-    return stream
+    return Http1Client(stream)
 
 
 async def _dial(addresses: Sequence[str], port: int, runtime: Runtime) -> socket.socket:

@@ -1,155 +1,163 @@
 """One permitted exchange: request up, response down, both streamed, each side held back by the other.
 
 An exchange whose request is complete when its head arrives needs no second task; a body still on its way gets one, since one
-task cannot wait on two descriptors. An upstream connection goes back to the pool only after a complete exchange with nothing
-left over; whatever is in doubt is closed. A response that was begun and cannot be completed ends with a cut connection, never
-with a quiet end. Spec: RFC 9112 s9.3, RFC 9110 s9.2.2.
+task cannot wait on two descriptors. An upstream connection takes another exchange only after a complete one with nothing left
+over; whatever is in doubt is closed. A response that was begun and cannot be completed ends with a cut, never with a quiet end.
+Attempts follow one another only while the client has seen nothing of an answer. Spec: RFC 9112 s9.3, RFC 9110 s9.2.2.
 """
 
-from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import trio
 
-from sidecar.model.address import Address
 from sidecar.model.decision import Permit
-from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, UpstreamError
-from sidecar.model.message import Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, TimedOut, UpstreamError
+from sidecar.model.message import BodyKind, Headers, ResponseHead
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Connection
-from sidecar.net.pool import Pool, close_all
-from sidecar.protocol.chunked import LAST_CHUNK, frame_chunk
-from sidecar.protocol.render import render_request, render_response
+from sidecar.net.ends import AskingEnd
+from sidecar.policy import retry
 
-CONNECT_S = 10.0
+from .exchange import Exchange
+from .lease import connect, lease
+from .mirror import Copy
+from .plan import Plan, Upstream
+from .runtime import Runtime
+from .upgrade import switch
+
 RESPONSE_HEAD_S = 60.0
 BODY_IDLE_S = 60.0
+STREAM_IDLE_S = 300.0   # an answer that comes in pieces may pause so long: events, gRPC streams
 MAX_INTERIM = 8
 OURS = b"x-bartizan-"
+# A body with a length is an upload, not a stream: after a grace it must keep up a rate, or one byte a minute would hold a connection.
+GRACE_S = 60.0
+LEAST_BYTES_PER_S = 500
 # > A proxy MUST NOT automatically retry non-idempotent requests (RFC 9110 s9.2.2).
 REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
-@dataclass(frozen=True)
-class Upstream:
-    """Where an exchange goes.
-
-    Args:
-        key: what makes a pooled connection this one; see `net/pool.py`.
-        connect: makes a new connection, verified as far as it is to be.
-        host: what Host says there.
-        headers: added to the request.
-        adapt: changes the response's head (a rewritten Location), or None.
-        name: for the log.
-        is_mesh: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
-        endpoint: whose exchanges in flight are counted, for balancing.
-    """
-
-    key: Hashable
-    connect: Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
-    host: bytes
-    headers: Headers
-    name: str
-    adapt: Callable[[ResponseHead], ResponseHead] | None = None
-    is_mesh: bool = False
-    endpoint: Address | None = None
-
-
-class Exchange:
-    """One request on its way: what has happened to it so far, for whoever has to tell or to answer."""
-
-    __slots__ = ("downstream", "has_answered", "reason", "received", "request", "says_close", "sent", "status")
-
-    def __init__(self, downstream: Http1Connection, request: RequestHead) -> None:
-        self.downstream = downstream
-        self.request = request
-        self.has_answered = False       # response bytes went out: no other answer is possible
-        self.says_close = False         # and they said that no other request is served here
-        self.status = 0
-        self.reason: Reason | None = None   # why the upstream's sidecar refused
-        self.received = 0
-        self.sent = 0
-
-
-async def forward(exchange: Exchange, permit: Permit, upstream: Upstream, pool: Pool, deadline: Deadline) -> bool:
-    """Carry the exchange out; True if the downstream connection can take another request.
+async def forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: Deadline) -> None:
+    """Carry the exchange out.
 
     Raises MeshError; then `exchange.has_answered` says whether a response can still be sent. After an error or cancellation the
-    upstream connection is closed, never pooled.
+    upstream connection takes no other exchange.
     """
-    assert isinstance(permit, Permit)
-    down, request = exchange.downstream, exchange.request
-    first = _framed(request.body.kind, down.take_buffered())
-    is_whole = down.is_body_done
-    if is_whole and request.body.kind is BodyKind.CHUNKED:
-        first += LAST_CHUNK
-    exchange.received += len(first)
-    opening = render_request(request, upstream.host, upstream.headers) + first
+    assert isinstance(plan.permit, Permit)
+    end = exchange.end
+    if plan.request is not None:
+        exchange.request = plan.request
+    if exchange.request.upgrade and exchange.request.upgrade not in plan.upgrades:
+        exchange.request = replace(exchange.request, upgrade=b"")
+    first = exchange.take(end.take_buffered(), plan)
+    if plan.mirror is not None:
+        runtime.mirrors.offer(Copy.of(exchange.request, first, plan.mirror, is_whole=end.is_body_done))
+    failed = 0
+    while True:
+        upstream = plan.choose()
+        exchange.upstream = upstream.name
+        try:
+            if await _attempt(exchange, plan, upstream, first, failed, runtime, deadline):
+                return
+        finally:
+            if upstream.leave is not None:
+                upstream.leave()
+        failed += 1
+        assert plan.retries is not None
+        deadline.upstream("retry", RESPONSE_HEAD_S)
+        await trio.sleep(retry.pause(plan.retries, failed, runtime.rng))
 
-    connection, stale = pool.take_nowait(upstream.key)
-    close_all(stale)
-    is_reused = connection is not None
+
+async def _attempt(
+    exchange: Exchange, plan: Plan, upstream: Upstream, first: bytes, failed: int, runtime: Runtime, deadline: Deadline
+) -> bool:
+    """True if the exchange was carried out; False if another attempt is to be made."""
     try:
-        while True:
-            if connection is None:
-                deadline.upstream("connect", CONNECT_S)
-                connection = Http1Connection(await upstream.connect(), is_server=False)
-            deadline.upstream("response", RESPONSE_HEAD_S)
-            try:
-                await connection.send(opening)
-                response = await _final_head(exchange, connection, deadline) if is_whole else None
-                break
-            except Reset:
-                # The keep-alive race: the server closed just as we asked. Nothing of an answer was seen.
-                if not (is_reused and is_whole and request.method in REPLAYABLE) or exchange.has_answered:
-                    raise
-                close_all([connection])
-                connection, is_reused = None, False
-        if response is not None:
-            is_reusable = await _answer(exchange, connection, response, upstream, deadline)
-        else:
-            is_reusable = await _exchange_bodies(exchange, connection, upstream, deadline)
-    except BaseException:
-        if connection is not None:
-            close_all([connection])
+        asking, response = await _ask(exchange, plan, upstream, first, runtime, deadline)
+    except UpstreamError as exc:
+        _observe(upstream, is_good=False)
+        if _is_worth_retrying(exchange, plan, failed, exc):
+            return False
         raise
-    if is_reusable and not connection.has_leftover:
-        close_all(pool.give_back(upstream.key, connection))
-    else:
-        close_all([connection])
-    return not exchange.says_close
+    try:
+        if response is None:
+            await _exchange_bodies(exchange, plan, asking, upstream, runtime, deadline)
+        elif _is_worth_retrying(exchange, plan, failed, response.status):
+            _observe(upstream, is_good=response.status < 500)
+            return False
+        elif response.status == 101:
+            await switch(exchange, plan, asking, response, runtime, deadline)
+        else:
+            _observe(upstream, is_good=response.status < 500)
+            await _answer(exchange, plan, asking, response, upstream, runtime, deadline)
+    finally:
+        asking.finish()
+    return True
 
 
-def _framed(kind: BodyKind, piece: bytes) -> bytes:
-    return frame_chunk(piece) if kind is BodyKind.CHUNKED and piece else piece
+def _observe(upstream: Upstream, *, is_good: bool) -> None:
+    if upstream.observe is not None:
+        upstream.observe(is_good)
 
 
-async def _exchange_bodies(exchange: Exchange, connection: Http1Connection, upstream: Upstream, deadline: Deadline) -> bool:
-    """The request's body goes up while the response comes down; ends with the response, whether or not all went up.
+def _is_worth_retrying(exchange: Exchange, plan: Plan, failed: int, failure: UpstreamError | int) -> bool:
+    retries = plan.retries
+    if retries is None or failed >= retries.attempts or exchange.has_begun or exchange.has_answered:
+        return False
+    was_sent = not retry.is_harmless(failure)
+    return (
+        (not was_sent or not exchange.received)     # what is kept no longer, or may have been acted upon, is not sent again
+        and retry.is_worth(retries, exchange.request.method, failure)
+        and (plan.may_retry is None or plan.may_retry())
+    )
 
-    Returns: whether the upstream connection could take another request. Where a part of the body is missing it could not: the
-        next request would be read as that part.
-    """
+
+async def _ask(
+    exchange: Exchange, plan: Plan, upstream: Upstream, first: bytes, runtime: Runtime, deadline: Deadline
+) -> tuple[AskingEnd, ResponseHead | None]:
+    """Send the request, as far as it is here; the response's head if that was all of it."""
+    if plan.retries is None or plan.retries.attempt_s is None:
+        return await _ask_once(exchange, upstream, first, runtime, deadline)
+    try:
+        with trio.fail_after(plan.retries.attempt_s):
+            return await _ask_once(exchange, upstream, first, runtime, deadline)
+    except trio.TooSlowError as exc:
+        raise TimedOut(f"no answer from {upstream.name} within {plan.retries.attempt_s} s") from exc
+
+
+async def _ask_once(
+    exchange: Exchange, upstream: Upstream, first: bytes, runtime: Runtime, deadline: Deadline
+) -> tuple[AskingEnd, ResponseHead | None]:
+    request, is_whole = exchange.request, exchange.end.is_body_done
+    asking, is_reused = await lease(upstream, runtime.pool, deadline)
+    while True:
+        try:
+            deadline.upstream("response", RESPONSE_HEAD_S)
+            await asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole)
+            return asking, (await _final_head(exchange, asking, deadline) if is_whole else None)
+        except Reset as exc:
+            asking.finish()
+            # The keep-alive race: the server closed just as we asked. Nothing of an answer was seen.
+            is_race = is_reused and is_whole and not first and request.method in REPLAYABLE
+            if exchange.has_begun or not (is_race or (exc.is_unprocessed and is_reused)):
+                raise
+            deadline.upstream("connect", upstream.connect_s)
+            asking, is_reused = await connect(upstream, runtime.pool), False
+        except BaseException:
+            asking.finish()
+            raise
+
+
+async def _exchange_bodies(
+    exchange: Exchange, plan: Plan, asking: AskingEnd, upstream: Upstream, runtime: Runtime, deadline: Deadline
+) -> None:
+    """The request's body goes up while the response comes down; ends with the response, whether or not all went up."""
     failures: list[MeshError] = []
-    is_reusable = is_sent = False
     async with trio.open_nursery() as nursery:
 
         async def upload() -> None:
-            nonlocal is_sent
-            down, kind = exchange.downstream, exchange.request.body.kind
             try:
-                if not exchange.request.expects_continue:   # else it is the upstream's turn
-                    deadline.downstream("request body", BODY_IDLE_S)
-                while piece := await down.read_body():
-                    exchange.received += len(piece)
-                    deadline.upstream("request body", BODY_IDLE_S)
-                    await connection.send(_framed(kind, piece))
-                    deadline.downstream("request body", BODY_IDLE_S)
-                deadline.upstream("response", RESPONSE_HEAD_S)
-                if kind is BodyKind.CHUNKED:
-                    await connection.send(LAST_CHUNK)
-                is_sent = True
+                await _send_body(exchange, plan, asking, deadline)
             except UpstreamError:
                 pass    # it may have answered before it stopped listening: the answer decides
             except PeerError as exc:
@@ -158,24 +166,50 @@ async def _exchange_bodies(exchange: Exchange, connection: Http1Connection, upst
 
         nursery.start_soon(upload)
         try:
-            response = await _final_head(exchange, connection, deadline)
-            is_reusable = await _answer(exchange, connection, response, upstream, deadline)
+            response = await _final_head(exchange, asking, deadline)
+            _observe(upstream, is_good=response.status < 500)
+            await _answer(exchange, plan, asking, response, upstream, runtime, deadline)
         except MeshError as exc:
+            if isinstance(exc, UpstreamError):
+                _observe(upstream, is_good=False)
             failures.append(exc)
         nursery.cancel_scope.cancel()
     if failures:
         raise failures[0]
-    return is_reusable and is_sent
 
 
-async def _final_head(exchange: Exchange, connection: Http1Connection, deadline: Deadline) -> ResponseHead:
+async def _send_body(exchange: Exchange, plan: Plan, asking: AskingEnd, deadline: Deadline) -> None:
+    end, request = exchange.end, exchange.request
+    is_upload = request.body.kind is BodyKind.LENGTH
+    idle_s = plan.idle_s or (BODY_IDLE_S if is_upload else STREAM_IDLE_S)
+    if not request.expects_continue:    # else it is the upstream's turn
+        deadline.downstream("request body", idle_s)
+    started = trio.current_time()
+    is_end = False
+    while not is_end:
+        piece = exchange.take(await end.read_body(), plan)
+        is_end = end.is_body_done
+        deadline.upstream("request body", idle_s)
+        await asking.send_body(piece, is_end=is_end, trailers=end.trailers if is_end and request.takes_trailers else None)
+        if is_end:
+            deadline.upstream("response", RESPONSE_HEAD_S if is_upload else idle_s)
+        elif is_upload:
+            spent_s = trio.current_time() - started
+            deadline.downstream("request body", min(idle_s, GRACE_S + exchange.received / LEAST_BYTES_PER_S - spent_s))
+        else:
+            deadline.downstream("request body", idle_s)
+
+
+async def _final_head(exchange: Exchange, asking: AskingEnd, deadline: Deadline) -> ResponseHead:
     for _ in range(MAX_INTERIM + 1):
-        response = await connection.read_response(exchange.request.method)
-        if response.status >= 200:
+        response = await asking.read_head()
+        if response.status >= 200 or response.status == 101:
             return response
-        if response.status == 100 and exchange.request.expects_continue:
-            deadline.downstream("request body", BODY_IDLE_S)
-            await exchange.downstream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if response.status != 100 or exchange.request.expects_continue:
+            if response.status == 100:
+                deadline.downstream("request body", BODY_IDLE_S)
+            exchange.has_begun = True
+            await exchange.end.send_interim(response)
     raise BadResponse(f"more than {MAX_INTERIM} interim responses")
 
 
@@ -186,38 +220,33 @@ def _reason_told(fields: Headers) -> Reason | None:
 
 
 async def _answer(
-    exchange: Exchange, connection: Http1Connection, response: ResponseHead, upstream: Upstream, deadline: Deadline
-) -> bool:
-    """The response's head and body; True if the upstream connection could take another request."""
-    down, request = exchange.downstream, exchange.request
-    if upstream.adapt is not None:
-        response = upstream.adapt(response)
+    exchange: Exchange, plan: Plan, asking: AskingEnd, response: ResponseHead, upstream: Upstream, runtime: Runtime,
+    deadline: Deadline,
+) -> None:
+    """The response's head and body."""
+    end, takes_trailers = exchange.end, exchange.request.takes_trailers
     if ours := [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]:
         if upstream.is_mesh:
             exchange.reason = _reason_told(ours)
         else:
             response = replace(response, headers=[field for field in response.headers if field not in ours])
-    kind = response.body.kind
-    # A body whose end is the connection's end is passed on in chunks, so that a cut one can be told from a complete one;
-    # an HTTP/1.0 client knows no chunks and gets such a body, and a chunked one, until the connection closes.
-    if kind in (BodyKind.UNTIL_CLOSE, BodyKind.CHUNKED):
-        kind = BodyKind.UNTIL_CLOSE if request.is_http10 else BodyKind.CHUNKED
-        response = replace(response, body=Body(kind))
-    exchange.says_close = request.is_last or not down.is_body_done
-    text = render_response(response, [], close=exchange.says_close, chunk_until_close=not request.is_http10)
-    piece = connection.take_buffered()
+    if plan.adapt is not None:
+        response = plan.adapt(response)
+    piece = asking.take_buffered()
+    is_end = asking.is_body_done
     exchange.has_answered = True
     exchange.status = response.status
-    while True:
+    exchange.sent += len(piece)
+    deadline.downstream("response", BODY_IDLE_S)
+    await end.send_head(
+        response, piece, is_end=is_end, closes=runtime.draining.current,
+        trailers=asking.trailers if is_end and takes_trailers else None,
+    )
+    idle_s = plan.idle_s or STREAM_IDLE_S
+    while not is_end:
+        deadline.upstream("response body", idle_s)
+        piece = await asking.read_body()
+        is_end = asking.is_body_done
         exchange.sent += len(piece)
-        text += _framed(kind, piece)
-        if connection.is_body_done and kind is BodyKind.CHUNKED:
-            text += LAST_CHUNK
-        if text:
-            deadline.downstream("response", BODY_IDLE_S)
-            await down.send(text)
-        if connection.is_body_done:
-            return not response.is_last
-        deadline.upstream("response body", BODY_IDLE_S)
-        piece = await connection.read_body()
-        text = b""
+        deadline.downstream("response", BODY_IDLE_S)
+        await end.send_body(piece, is_end=is_end, trailers=asking.trailers if is_end and takes_trailers else None)

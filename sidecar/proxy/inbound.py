@@ -21,6 +21,7 @@ from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavaila
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
+from sidecar.net.http1 import Http1Client
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.service import serve_calls
@@ -34,9 +35,9 @@ from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, recognise
 from sidecar.telemetry.access_log import Record
 
-from .forward import CONNECT_S, Upstream
 from .headers import identity_headers, request_id
-from .http import Decision, serve_http
+from .http import serve_http
+from .plan import CONNECT_S, Decision, Plan, Upstream
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .tunnel import tunnel
@@ -132,7 +133,7 @@ async def _serve_plaintext(
         if is_http:
             record.status = TABLE[judged.reason].status
             try:
-                await stream.send_all(explain(judged.reason, "", "", close=True))
+                await stream.send_all(explain(judged.reason, "", ""))
                 await linger(stream)
             except trio.BrokenResourceError:
                 pass
@@ -175,15 +176,16 @@ async def _serve_requests(
 
 def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, runtime: Runtime) -> Decision:
     """Whether one request may go to the application at `to`, and how it gets there."""
-    async def connect() -> SocketStream:                                                        # 5
-        return SocketStream(await runtime.dialer.connect(to))
+    async def connect() -> Http1Client:                                                         # 5
+        return Http1Client(SocketStream(await runtime.dialer.connect(to)))
 
     judged = _judge(peer, request, to, runtime)
     if isinstance(judged, Denied):
         return judged
     host = request.host if request.port is None else request.host + b":%d" % request.port
     headers = [*identity_headers(runtime, peer, record.tls), (b"x-request-id", record.request_id.encode())]
-    return judged, Upstream(("app", to), connect, host, headers, f"app {to}")
+    upstream = Upstream(("app", to), connect, host, headers, f"app {to}", group=("app", to))
+    return Plan(judged, lambda: upstream)
 
 
 def ourselves(runtime: Runtime) -> Peer:

@@ -23,6 +23,7 @@ from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.deadline import Deadline
+from sidecar.net.http1 import Http1Client
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.socket_stream import SocketStream, linger
@@ -37,10 +38,10 @@ from sidecar.telemetry.access_log import Record
 
 from . import egress
 from .dns_guard import DnsGuard
-from .forward import CONNECT_S, Upstream
 from .headers import request_id
-from .http import Decision, serve_http
+from .http import serve_http
 from .inbound import enter, ourselves, serve_opaque
+from .plan import CONNECT_S, Decision, Plan, Upstream
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .tunnel import tunnel
@@ -115,7 +116,7 @@ async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, r
                 if await peek(sock, detect) is Detected.HTTP1:
                     record.status = TABLE[reason].status
                     stream = SocketStream(sock)
-                    await stream.send_all(explain(reason, "", detail, close=True))
+                    await stream.send_all(explain(reason, "", detail))
                     await linger(stream)
         except (OSError, trio.BrokenResourceError):
             pass
@@ -171,8 +172,15 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
         key = ("mesh", endpoint.identity, at, runtime.tls.current)
         headers = [(b"x-request-id", record.request_id.encode())]
         name = f"{mesh.service.name} {at}"
-        connect = partial(connect_mesh, endpoint, runtime, is_http=True)
-        return mesh.permit, Upstream(key, connect, host, headers, name, is_mesh=True, endpoint=at)
+
+        async def connect() -> Http1Client:
+            return Http1Client(await connect_mesh(endpoint, runtime, is_http=True))
+
+        runtime.in_flight[at] += 1
+        upstream = Upstream(
+            key, connect, host, headers, name, is_mesh=True, group=mesh.service.name, leave=partial(runtime.leave, at)
+        )
+        return Plan(mesh.permit, lambda: upstream)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 

@@ -11,6 +11,8 @@ from sidecar.model.message import Headers, RequestHead, ResponseHead
 from sidecar.model.service import Limits, Retries
 from sidecar.net.ends import Connection
 
+CONNECT_S = 10.0
+
 
 @dataclass(frozen=True)
 class Upstream:
@@ -24,6 +26,7 @@ class Upstream:
         name: for the log.
         is_mesh: a sidecar of the mesh answers there, whose word about refusals counts; nobody else may say `x-bartizan-*`.
         connect_s: time for it.
+        is_shared: a connection carries many exchanges.
         group: whose connections are counted together, against `limits`.
         observe: told once for each attempt whether it succeeded: an answer below 500 did, a failed connection or reset did not.
         leave: called once when the attempt is over, however it ended.
@@ -35,7 +38,8 @@ class Upstream:
     headers: Headers
     name: str
     is_mesh: bool = False
-    connect_s: float = 10.0
+    connect_s: float = CONNECT_S
+    is_shared: bool = False
     group: Hashable = None
     limits: Limits | None = None
     observe: Callable[[bool], None] | None = None
@@ -53,9 +57,11 @@ class Plan:
         adapt: changes the response's head, or None.
         request_s: for the whole exchange.
         idle_s: without a byte of the body either way; None: what all have.
+        may_retry: takes one retry out of the budget, if there is one.
         delay_s: wait so long first (an injected fault).
         max_body_bytes: of the request.
         upgrades: protocols that the connection may be upgraded to.
+        is_permitted: asked again and again while an upgraded connection lasts.
         mirror: gets a copy.
         done: called once when the exchange is over, however it ended.
     """
@@ -67,9 +73,11 @@ class Plan:
     request_s: float | None = None
     idle_s: float | None = None
     retries: Retries | None = None
+    may_retry: Callable[[], bool] | None = None
     delay_s: float = 0.0
     max_body_bytes: int | None = None
-    upgrades: tuple[str, ...] = ()
+    upgrades: tuple[bytes, ...] = ()
+    is_permitted: Callable[[], bool] | None = None
     mirror: Upstream | None = None
     done: Callable[[], None] | None = None
 

@@ -4,12 +4,18 @@ A refusal says its code, its token and the nearest rule in headers, and cause an
 it is seldom the one who wrote the rule.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import NamedTuple
+from urllib.parse import quote
 
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.protocol import render
+
+# grpc-message is percent-encoded but for printable ASCII without the percent sign.
+_GRPC_SAFE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
 
 
 class Row(NamedTuple):
@@ -30,6 +36,7 @@ TABLE: dict[Reason, Row] = {
     Reason.PLAINTEXT: Row(403, 7, True),
     Reason.PERMISSIVE_ENDED: Row(403, 7, True),
     Reason.OWN_PORT: Row(403, 7, True),
+    Reason.BODY_TOO_LARGE: Row(413, 8, True),
     Reason.HOST_NOT_APPROVED: Row(403, 7, False),
     Reason.ADDRESS_NOT_APPROVED: Row(403, 7, True),
     Reason.CLIENT_CERTIFICATE_MISSING: Row(503, 14, False),
@@ -55,6 +62,7 @@ TABLE: dict[Reason, Row] = {
     Reason.NO_ENDPOINT: Row(503, 14, False),
     Reason.BAD_RESPONSE: Row(502, 14, False),
     Reason.NAME_NOT_RESOLVED: Row(503, 14, False),
+    Reason.CIRCUIT_OPEN: Row(503, 14, False),
     Reason.PEER_NOT_VERIFIED: Row(403, 16, True),
     Reason.WRONG_IDENTITY: Row(503, 14, False),
     Reason.NO_IDENTITY: Row(503, 14, False),
@@ -62,14 +70,29 @@ TABLE: dict[Reason, Row] = {
 }
 
 
-def explain(reason: Reason, rule: str, detail: str, *, close: bool, has_body: bool = True) -> bytes:
-    """The bytes of the response.
+def explanation(
+    reason: Reason, rule: str, detail: str, *, is_grpc: bool = False, status: int | None = None,
+    extra: Iterable[tuple[bytes, bytes]] = (),
+) -> tuple[ResponseHead, bytes]:
+    """The response that explains a refusal: head and body.
 
     Args:
         rule: the nearest rule, if any.
         detail: what to add to the reason's own words; shown to the caller, so nothing secret.
-        has_body: False for HEAD.
+        is_grpc: say it as a gRPC status, in a head that is all there is (grpc.io "gRPC over HTTP2", Trailers-Only).
+        status: instead of the table's.
+        extra: more fields.
     """
+    row = TABLE[reason]
+    headers: Headers = [(b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()), *extra]
+    if rule:
+        headers.append((b"x-bartizan-rule", rule.encode("unicode_escape")))
+    if is_grpc:
+        told = quote(f"{reason.code} {reason.token}: {detail or reason.cause}", safe=_GRPC_SAFE)
+        headers += [
+            (b"content-type", b"application/grpc"), (b"grpc-status", b"%d" % row.grpc), (b"grpc-message", told.encode()),
+        ]
+        return ResponseHead(200, b"OK", headers, NO_BODY, None, False), b""
     lines = [f"{reason.code} {reason.token}: {reason.cause}"]
     if detail:
         lines.append(detail)
@@ -77,13 +100,26 @@ def explain(reason: Reason, rule: str, detail: str, *, close: bool, has_body: bo
         lines.append(f"nearest rule: {rule}")
     lines.append(reason.cure)
     text = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
-    headers: Headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()),
-    ]
-    if rule:
-        headers.append((b"x-bartizan-rule", rule.encode("unicode_escape")))
-    body = Body(BodyKind.LENGTH, len(text)) if has_body else NO_BODY
-    status = TABLE[reason].status
-    head = ResponseHead(status, HTTPStatus(status).phrase.encode(), headers, body, len(text), close)
-    return render.render_response(head, [], close=close, chunk_until_close=False) + (text if has_body else b"")
+    headers.insert(0, (b"content-type", b"text/plain; charset=utf-8"))
+    status = status or row.status
+    return ResponseHead(status, phrase(status), headers, Body(BodyKind.LENGTH, len(text)), len(text), False), text
+
+
+def phrase(status: int) -> bytes:
+    """The reason phrase of HTTP/1.1; empty for a status without one."""
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
+
+
+def explain(reason: Reason, rule: str, detail: str, *, has_body: bool = True) -> bytes:
+    """The bytes of the last response on a connection, HTTP/1.1, where there is no exchange to answer.
+
+    Args:
+        has_body: False for HEAD.
+    """
+    head, text = explanation(reason, rule, detail)
+    if not has_body:
+        head = replace(head, body=NO_BODY)
+    return render.render_response(head, [], close=True, chunk_until_close=False) + (text if has_body else b"")

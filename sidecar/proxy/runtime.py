@@ -14,6 +14,8 @@ from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import AccessLog, Record
 from sidecar.telemetry.metrics import Metrics
 
+from .mirror import Mirrors
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -22,6 +24,7 @@ class Runtime:
         rules: None until the first snapshot: everything is refused.
         tls: None until the first certificate, and after the last one ended.
         is_outbound_open: the interception was found whole.
+        draining: no new exchange is begun on a connection once its present ones are over.
         in_flight: exchanges by endpoint, for balancing.
     """
 
@@ -34,7 +37,12 @@ class Runtime:
     wall: WallClock
     rng: random.Random
     pool: Pool = field(default_factory=Pool)
+    mirrors: Mirrors = field(init=False)
+    draining: Watched[bool] = field(default_factory=lambda: Watched(False))
     in_flight: Counter[Address] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mirrors", Mirrors(self.metrics))
 
     def leave(self, endpoint: Address) -> None:
         """One exchange fewer; an endpoint without any is forgotten, since endpoints come and go."""

@@ -10,6 +10,7 @@ Labels = tuple[tuple[str, str], ...]
 HELP = {
     "bartizan_requests_total": "Requests, by direction, answer and reason.",
     "bartizan_connections_total": "Opaque connections, by direction, outcome and security.",
+    "bartizan_mirrored_total": "Copies of requests, by outcome.",
     "bartizan_dns_queries_total": "Queries of the application, by decision.",
     "bartizan_bugs_total": "Connections ended by an error in the sidecar itself.",
     "bartizan_identity_not_after_seconds": "When the workload's certificate ends, Unix seconds; 0 without one.",

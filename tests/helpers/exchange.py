@@ -7,10 +7,11 @@ import trio
 
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import RequestHead, ResponseHead
-from sidecar.proxy.forward import Upstream
-from sidecar.proxy.http import Decision, serve_http
+from sidecar.net.http1 import Http1Client
+from sidecar.proxy.http import serve_http
+from sidecar.proxy.plan import Decision, Plan, Upstream
 from sidecar.telemetry.access_log import Record
-from tests.helpers.runtime import NOW, Bench, bench
+from tests.helpers.runtime import NOW, Bench, bench, rules
 from tests.helpers.streams import ROOM_BYTES, MemoryStream, stream_pair
 
 PERMIT = Permit("test")
@@ -26,19 +27,22 @@ class Server:
     def __post_init__(self) -> None:
         self._give, self._take = trio.open_memory_channel[MemoryStream](64)
 
-    async def connect(self) -> MemoryStream:
+    async def connect(self) -> Http1Client:
         ours, theirs = stream_pair(self.room)
         self.made.append(ours)
         await self._give.send(theirs)
-        return ours
+        return Http1Client(ours)
 
     async def accept(self) -> MemoryStream:
         return await self._take.receive()
 
-    def upstream(
+    def upstream(self, key: Hashable = "server", *, is_mesh: bool = False) -> Upstream:
+        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", is_mesh)
+
+    def plan(
         self, key: Hashable = "server", *, is_mesh: bool = False, adapt: Callable[[ResponseHead], ResponseHead] | None = None
-    ) -> Upstream:
-        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", adapt, is_mesh)
+    ) -> Plan:
+        return Plan(PERMIT, lambda: self.upstream(key, is_mesh=is_mesh), adapt=adapt)
 
 
 @dataclass
@@ -75,12 +79,12 @@ def downstream(
     """
     server = Server(upstream_room)
     client, ours = stream_pair(room)
-    made = Downstream(known or bench(nursery), server, client, ours, trio.CancelScope())
+    made = Downstream(known or bench(nursery, rules(accept_http10=True)), server, client, ours, trio.CancelScope())
 
     async def judge(request: RequestHead, record: Record) -> Decision:
         if isinstance(decide, Denied):
             return decide
-        return await decide(request, record) if decide else (PERMIT, server.upstream(is_mesh=is_mesh))
+        return await decide(request, record) if decide else server.plan(is_mesh=is_mesh)
 
     async def serve() -> None:
         with made.scope:

@@ -14,7 +14,6 @@ from sidecar.model.address import Address
 from sidecar.model.errors import ConnectFailed
 from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
 from sidecar.net.dial import Dialer
-from sidecar.net.pool import close_all
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
@@ -31,9 +30,11 @@ Serve = Callable[[socket.socket], Awaitable[object]]
 
 
 def rules(
-    inbound: Inbound = Inbound(), outbound: Outbound = Outbound(), identity: str = WEB, address: str = POD  # noqa: B008 -- frozen
+    inbound: Inbound = Inbound(), outbound: Outbound = Outbound(), identity: str = WEB, address: str = POD,  # noqa: B008 -- frozen
+    *, accept_http10: bool = False,
 ) -> Rules:
-    return Rules.of(Snapshot(Workload(identity, "shop", addresses=(address,)), inbound=inbound, outbound=outbound), "digest")
+    workload = Workload(identity, "shop", addresses=(address,))
+    return Rules.of(Snapshot(workload, accept_http10=accept_http10, inbound=inbound, outbound=outbound), "digest")
 
 
 class FakeDialer(Dialer):
@@ -142,5 +143,5 @@ def bench(nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None
         ),
         dialer, lines,
     )
-    nursery.start_soon(_at_the_end, lambda: close_all(made.runtime.pool.empty()))
+    nursery.start_soon(_at_the_end, made.runtime.pool.close)
     return made

@@ -7,9 +7,9 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from sidecar.model.errors import BadResponse, DownstreamGone, ProtocolViolation, Reset
-from sidecar.model.message import BodyKind, RequestHead, ResponseHead
+from sidecar.model.message import NO_BODY, BodyKind, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
-from sidecar.net.http1 import Http1Connection
+from sidecar.net.http1 import Http1Client, Http1Connection, Http1Server
 
 GET = b"GET /a HTTP/1.1\r\nHost: orders\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: orders\r\nContent-Length: 5\r\n\r\nhello"
@@ -31,13 +31,21 @@ class Fed(trio.abc.HalfCloseableStream):
         return self._pieces.pop(0) if self._pieces else b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        raise AssertionError("nothing is sent here")
+        await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None: ...
 
     async def send_eof(self) -> None: ...
 
     async def aclose(self) -> None: ...
+
+
+async def ask(data: bytes, step: int, method: bytes = b"GET", *, is_cut: bool = False) -> Http1Client:
+    """A connection on which `method` has been asked."""
+    connection = Http1Client(Fed(data, step, is_cut=is_cut))
+    request = RequestHead(method, b"/", b"orders", None, [], NO_BODY, False)
+    await connection.open().send_request(request, b"orders", [], b"", is_end=True)
+    return connection
 
 
 async def whole_body(connection: Http1Connection) -> bytes:
@@ -48,7 +56,7 @@ async def whole_body(connection: Http1Connection) -> bytes:
     return body
 
 
-async def requests(connection: Http1Connection) -> list[tuple[bytes, bytes, bytes]]:
+async def requests(connection: Http1Server) -> list[tuple[bytes, bytes, bytes]]:
     found = []
     while (request := await connection.read_request()) is not None:
         found.append((request.method, request.target, await whole_body(connection)))
@@ -57,9 +65,9 @@ async def requests(connection: Http1Connection) -> list[tuple[bytes, bytes, byte
 
 async def response(
     data: bytes, step: int, method: bytes = b"GET", *, is_cut: bool = False
-) -> tuple[ResponseHead, bytes, Http1Connection]:
-    connection = Http1Connection(Fed(data, step, is_cut=is_cut), is_server=False)
-    head = await connection.read_response(method)
+) -> tuple[ResponseHead, bytes, Http1Client]:
+    connection = await ask(data, step, method, is_cut=is_cut)
+    head = await connection.read_head()
     return head, await whole_body(connection), connection
 
 
@@ -68,7 +76,7 @@ steps = pytest.mark.parametrize("step", [1, 2, 7, 1 << 20])
 
 @steps
 async def test_requests_one_after_the_other(step: int) -> None:
-    connection = Http1Connection(Fed(GET + POST + CHUNKED + GET, step), is_server=True)
+    connection = Http1Server(Fed(GET + POST + CHUNKED + GET, step))
     assert await requests(connection) == [
         (b"GET", b"/a", b""), (b"POST", b"/a", b"hello"), (b"POST", b"/a", b"hello world"), (b"GET", b"/a", b""),
     ]
@@ -77,12 +85,12 @@ async def test_requests_one_after_the_other(step: int) -> None:
 
 @steps
 async def test_early_bytes_come_first(step: int) -> None:
-    connection = Http1Connection(Fed(POST[5:] + GET, step), is_server=True, early=POST[:5])
+    connection = Http1Server(Fed(POST[5:] + GET, step), early=POST[:5])
     assert await requests(connection) == [(b"POST", b"/a", b"hello"), (b"GET", b"/a", b"")]
 
 
 async def test_what_is_here_already_needs_no_wait() -> None:
-    connection = Http1Connection(Fed(POST + GET, 1 << 20), is_server=True)
+    connection = Http1Server(Fed(POST + GET, 1 << 20))
     await connection.read_request()
     assert (connection.is_body_done, connection.take_buffered(), connection.is_body_done) == (False, b"hello", True)
     assert connection.has_leftover
@@ -108,8 +116,8 @@ async def test_responses(step: int, data: bytes, method: bytes, kind: BodyKind, 
 
 @steps
 async def test_interim_responses_come_one_by_one(step: int) -> None:
-    connection = Http1Connection(Fed(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + OK, step), is_server=False)
-    assert [(await connection.read_response(b"GET")).status for _ in range(3)] == [100, 103, 200]
+    connection = await ask(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + OK, step)
+    assert [(await connection.read_head()).status for _ in range(3)] == [100, 103, 200]
     assert await whole_body(connection) == b"ok"
 
 
@@ -123,13 +131,13 @@ async def test_what_a_server_says_too_much_is_seen() -> None:
 
 
 async def test_a_client_that_closes_between_requests() -> None:
-    assert await Http1Connection(Fed(b"", 1), is_server=True).read_request() is None
+    assert await Http1Server(Fed(b"", 1)).read_request() is None
 
 
 @pytest.mark.parametrize("cut", [1, len(GET) - 1])
 async def test_a_client_that_closes_within_a_head(cut: int) -> None:
     with pytest.raises(DownstreamGone, match="head"):
-        await Http1Connection(Fed(GET[:cut], 7), is_server=True).read_request()
+        await Http1Server(Fed(GET[:cut], 7)).read_request()
 
 
 @steps
@@ -137,7 +145,7 @@ async def test_a_client_that_closes_within_a_head(cut: int) -> None:
 @pytest.mark.parametrize("is_cut", [False, True])
 async def test_a_client_that_ends_within_a_body(step: int, data: bytes, is_cut: bool) -> None:
     with pytest.raises(DownstreamGone):
-        await requests(Http1Connection(Fed(data, step, is_cut=is_cut), is_server=True))
+        await requests(Http1Server(Fed(data, step, is_cut=is_cut)))
 
 
 @steps
@@ -163,7 +171,7 @@ async def test_a_body_until_the_end_that_is_cut_is_no_whole_one(step: int) -> No
 async def test_a_bad_chunk_is_blamed_on_the_other_end(step: int) -> None:
     bad = b"Transfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n"
     with pytest.raises(ProtocolViolation) as caught:
-        await requests(Http1Connection(Fed(b"POST / HTTP/1.1\r\nHost: a\r\n" + bad, step), is_server=True))
+        await requests(Http1Server(Fed(b"POST / HTTP/1.1\r\nHost: a\r\n" + bad, step)))
     assert caught.value.reason is Reason.BAD_FRAMING
     with pytest.raises(BadResponse):
         await response(b"HTTP/1.1 200 OK\r\n" + bad, step)
@@ -172,33 +180,33 @@ async def test_a_bad_chunk_is_blamed_on_the_other_end(step: int) -> None:
 @steps
 async def test_a_bad_head_is_blamed_on_the_other_end(step: int) -> None:
     with pytest.raises(ProtocolViolation):
-        await Http1Connection(Fed(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", step), is_server=True).read_request()
+        await Http1Server(Fed(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", step)).read_request()
     with pytest.raises(BadResponse):
         await response(b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok", step)
 
 
-@pytest.mark.parametrize(("is_server", "blamed"), [(True, DownstreamGone), (False, Reset)])
-async def test_sending_to_who_is_gone(is_server: bool, blamed: type[Exception]) -> None:
+@pytest.mark.parametrize(("end", "blamed"), [(Http1Server, DownstreamGone), (Http1Client, Reset)])
+async def test_sending_to_who_is_gone(end: type[Http1Connection], blamed: type[Exception]) -> None:
     one, other = memory_stream_pair()
     await other.aclose()
     with pytest.raises(blamed):
-        await Http1Connection(one, is_server=is_server).send(b"x")
+        await end(one).send(b"x")
 
 
 async def test_a_head_without_end_is_refused_before_it_fills_the_memory() -> None:
     with pytest.raises(ProtocolViolation) as caught:
-        await Http1Connection(Fed(b"GET / HTTP/1.1\r\nHost: a\r\nx: " + b"a" * 200_000, 4096), is_server=True).read_request()
+        await Http1Server(Fed(b"GET / HTTP/1.1\r\nHost: a\r\nx: " + b"a" * 200_000, 4096)).read_request()
     assert caught.value.reason is Reason.HEAD_TOO_LARGE
 
 
-@pytest.mark.parametrize("read", [Http1Connection.read_request, Http1Connection.read_body])
-async def test_a_cancelled_read_loses_nothing(read: Callable[[Http1Connection], Awaitable[RequestHead | bytes | None]]) -> None:
+@pytest.mark.parametrize("read", [Http1Server.read_request, Http1Server.read_body])
+async def test_a_cancelled_read_loses_nothing(read: Callable[[Http1Server], Awaitable[RequestHead | bytes | None]]) -> None:
     one, other = memory_stream_pair()
-    connection = Http1Connection(one, is_server=True)
-    sent = GET[:10] if read is Http1Connection.read_request else POST[:-2]
-    rest = (GET if read is Http1Connection.read_request else POST)[len(sent):]
+    connection = Http1Server(one)
+    sent = GET[:10] if read is Http1Server.read_request else POST[:-2]
+    rest = (GET if read is Http1Server.read_request else POST)[len(sent):]
     await other.send_all(sent)
-    if read is Http1Connection.read_body:
+    if read is Http1Server.read_body:
         await connection.read_request()
         assert await connection.read_body() == b"hel"
     with trio.CancelScope() as scope:
@@ -207,9 +215,40 @@ async def test_a_cancelled_read_loses_nothing(read: Callable[[Http1Connection], 
             await wait_all_tasks_blocked()
             scope.cancel()
     await other.send_all(rest)
-    if read is Http1Connection.read_body:
+    if read is Http1Server.read_body:
         assert await connection.read_body() == b"lo"
     else:
         found = await connection.read_request()
         assert found is not None
         assert found.target == b"/a"
+
+
+# -- the end of an exchange
+
+
+@pytest.mark.parametrize(("data", "room"), [
+    (OK, 1),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", 0),
+    (b"HTTP/1.1 200 OK\r\n\r\nok", 0),
+    (OK + b"HTTP", 0),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", 0),
+])
+async def test_only_a_complete_exchange_leaves_room_for_another(data: bytes, room: int) -> None:
+    connection = await ask(data, 1 << 20)
+    assert (connection.room, connection.is_idle) == (0, False)
+    await connection.read_head()
+    connection.take_buffered()
+    connection.finish()
+    assert (connection.room, connection.is_idle, connection.is_spent) == (room, True, not room)
+
+
+@steps
+async def test_trailers_come_after_the_body(step: int) -> None:
+    """Those that may go on; none is left when the next body begins."""
+    coded = b"2\r\nhi\r\n0\r\nGrpc-Status:  0 \r\nContent-Length: 7\r\n\r\n"
+    connection = Http1Server(Fed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + coded + POST, step))
+    await connection.read_request()
+    assert await whole_body(connection) == b"hi"
+    assert connection.trailers == [(b"Grpc-Status", b"0")]
+    await connection.read_request()
+    assert (await whole_body(connection), connection.trailers) == (b"hello", [])

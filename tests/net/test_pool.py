@@ -1,4 +1,4 @@
-"""The pool as a table: what is kept, for whom, how long, and what is handed back to be closed."""
+"""The pool as two tables: what is kept, for whom, how long, and what is closed."""
 
 import socket
 from collections.abc import Callable, Hashable, Iterator
@@ -6,41 +6,75 @@ from contextlib import ExitStack
 
 import pytest
 import trio
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock
 
-from sidecar.net.http1 import Http1Connection
-from sidecar.net.pool import IDLE_PER_KEY, IDLE_S, Pool, close_all, is_quiet
+from sidecar.net.ends import AskingEnd, Connection
+from sidecar.net.http1 import Http1Client
+from sidecar.net.pool import IDLE_PER_KEY, IDLE_S, Pool
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, mesh_client, mesh_server
 from tests.helpers import pki
 from tests.helpers.sockets import reset, tcp
 from tests.helpers.tls import shake_hands, tls_pair
 
-Make = Callable[[], tuple[Http1Connection, socket.socket]]
+Make = Callable[[], tuple[Http1Client, socket.socket]]
 
 
-def connection() -> Http1Connection:
-    """On a memory stream, which is always quiet."""
-    return Http1Connection(memory_stream_pair()[0], is_server=False)
+class Line:
+    """A connection that takes `most` exchanges at a time; it is its own asking end."""
+
+    def __init__(self, most: int = 1) -> None:
+        self.released: Callable[[Connection], None] | None = None
+        self.most = most
+        self.on = 0
+        self.is_closed = False
+
+    @property
+    def room(self) -> int:
+        return self.most - self.on if self.most > self.on else 0
+
+    @property
+    def is_idle(self) -> bool:
+        return self.on == 0
+
+    @property
+    def is_spent(self) -> bool:
+        return self.on == 0 and self.most == 0
+
+    def retire(self) -> None:
+        self.most = 0
+
+    def is_quiet(self) -> bool:
+        return not self.is_closed
+
+    def open(self) -> AskingEnd:
+        self.on += 1
+        return self  # type: ignore[return-value]
+
+    def finish(self, *, is_reusable: bool = True) -> None:
+        self.on -= 1
+        if not is_reusable:
+            self.most = 0
+        assert self.released is not None
+        self.released(self)
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
-@pytest.fixture
-def pairs() -> Iterator[Make]:
-    with ExitStack() as stack:
-
-        def make() -> tuple[Http1Connection, socket.socket]:
-            ours, theirs = stack.enter_context(tcp())
-            return Http1Connection(SocketStream(ours), is_server=False), theirs
-
-        yield make
+def kept(pool: Pool, key: Hashable, line: Line | None = None, group: Hashable = "group") -> Line:
+    """A line whose first exchange is over."""
+    line = line or Line()
+    pool.opened[group] += 1
+    pool.add(key, group, line)
+    line.finish()
+    return line
 
 
 async def test_the_last_one_given_back_is_used_first() -> None:
-    pool, (one, other) = Pool(), (connection(), connection())
-    assert pool.give_back("a", one) == pool.give_back("a", other) == []
-    assert pool.take_nowait("a") == (other, [])
-    assert pool.take_nowait("a") == (one, [])
-    assert pool.take_nowait("a") == (None, [])
+    pool = Pool()
+    one, other = kept(pool, "a"), kept(pool, "a")
+    assert [pool.take_nowait("a") for _ in range(3)] == [other, one, None]
     assert len(pool) == 0
 
 
@@ -51,55 +85,97 @@ async def test_the_last_one_given_back_is_used_first() -> None:
     (("egress", "a.com", 443, ("192.0.2.1",), "x"), ("egress", "b.com", 443, ("192.0.2.1",), "x")),
 ])
 async def test_two_keys_never_share(key: Hashable, other: Hashable) -> None:
-    pool, mine = Pool(), connection()
-    pool.give_back(key, mine)
-    assert pool.take_nowait(other) == (None, [])
-    assert pool.take_nowait(key) == (mine, [])
+    pool = Pool()
+    mine = kept(pool, key)
+    assert pool.take_nowait(other) is None
+    assert pool.take_nowait(key) is mine
+
+
+async def test_one_with_room_is_shared() -> None:
+    pool, line = Pool(), Line(2)
+    pool.opened["group"] += 1
+    assert pool.add("a", "group", line) is line
+    assert (pool.take_nowait("a"), line.on) == (line, 2)
+    assert pool.take_nowait("a") is None
+    line.finish()
+    assert pool.take_nowait("a") is line
+    line.finish()
+    line.finish()
+    assert (len(pool), pool.opened["group"], line.is_closed) == (1, 1, False)
+
+
+async def test_one_that_takes_no_more_is_closed_after_its_last_exchange() -> None:
+    pool, line = Pool(), Line(2)
+    pool.opened["group"] += 1
+    pool.add("a", "group", line)
+    pool.take_nowait("a")
+    line.finish(is_reusable=False)
+    assert (pool.take_nowait("a"), line.is_closed, pool.opened["group"]) == (None, False, 1)
+    line.finish()
+    assert (line.is_closed, pool.opened["group"], len(pool)) == (True, 0, 0)
 
 
 async def test_the_oldest_of_too_many_is_closed() -> None:
     pool = Pool()
-    many = [connection() for _ in range(IDLE_PER_KEY + 1)]
-    assert [pool.give_back("a", one) for one in many] == [[]] * IDLE_PER_KEY + [[many[0]]]
-    assert pool.give_back("b", many[0]) == []
-    assert len(pool) == IDLE_PER_KEY + 1
+    lines = [Line() for _ in range(IDLE_PER_KEY + 1)]
+    for line in lines:
+        pool.opened["group"] += 1
+        pool.add("a", "group", line)
+    for line in lines:
+        line.finish()
+    assert [line.is_closed for line in lines] == [True] + [False] * IDLE_PER_KEY
+    assert (len(pool), pool.opened["group"]) == (IDLE_PER_KEY, IDLE_PER_KEY)
 
 
 async def test_time_is_over_at_its_end(autojump_clock: MockClock) -> None:
-    pool, old, new = Pool(), connection(), connection()
-    pool.give_back("a", old)
+    pool = Pool()
+    old = kept(pool, "a")
     await trio.sleep(1)
-    pool.give_back("a", new)
-    pool.give_back("b", new)
-    assert pool.expire() == []
-    await trio.sleep(IDLE_S - 1)
-    assert pool.expire() == [old]
-    assert pool.take_nowait("a") == (new, [])
-    await trio.sleep(1)
-    assert pool.take_nowait("b") == (None, [new])
-    assert len(pool) == 0
+    new, other = kept(pool, "a", Line()), kept(pool, "b")
+    assert old is not new
+    pool.expire()
+    assert len(pool) == 3
+    await trio.sleep(IDLE_S)
+    assert pool.take_nowait("b") is None
+    assert other.is_closed
+    pool.expire()
+    assert (len(pool), new.is_closed, pool.opened["group"]) == (0, True, 0)
 
 
-async def test_empty_hands_out_everything() -> None:
-    pool, one, other = Pool(), connection(), connection()
-    pool.give_back("a", one)
-    pool.give_back("b", other)
-    assert pool.empty() == [one, other]
-    assert (len(pool), pool.take_nowait("a")) == (0, (None, []))
+async def test_closed_it_keeps_none_and_lets_the_others_end() -> None:
+    pool, busy = Pool(), Line(2)
+    idle = kept(pool, "a")
+    pool.opened["group"] += 1
+    pool.add("b", "group", busy)
+    pool.close()
+    assert (idle.is_closed, busy.is_closed, len(pool)) == (True, False, 0)
+    assert pool.take_nowait("b") is None
+    busy.finish()
+    assert (busy.is_closed, pool.opened["group"]) == (True, 0)
+
+
+# -- on sockets
+
+
+@pytest.fixture
+def pairs() -> Iterator[Make]:
+    with ExitStack() as stack:
+
+        def make() -> tuple[Http1Client, socket.socket]:
+            ours, theirs = stack.enter_context(tcp())
+            return Http1Client(SocketStream(ours)), theirs
+
+        yield make
 
 
 async def test_what_ended_or_speaks_unasked_is_no_use(pairs: Make) -> None:
-    """The newest that is quiet is taken; every newer one that is not comes back to be closed."""
-    pool = Pool()
     (quiet, _), (ended, end), (gone, away), (chatty, chat), (closed, _) = (pairs() for _ in range(5))
     end.close()
     reset(away)
     chat.send(b"HTTP/1.1 200 OK\r\n\r\n")
-    close_all([closed])
-    for one in (quiet, ended, gone, chatty, closed):
-        pool.give_back("a", one)
+    closed.close()
     await trio.lowlevel.checkpoint()
-    assert pool.take_nowait("a") == (quiet, [closed, chatty, gone, ended])
+    assert [one.is_quiet() for one in (quiet, ended, gone, chatty, closed)] == [True, False, False, False, False]
 
 
 async def test_a_tls_connection_is_asked_below_its_records() -> None:
@@ -113,11 +189,4 @@ async def test_a_tls_connection_is_asked_below_its_records() -> None:
                 theirs.close()
             elif end == "speak":
                 await theirs.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
-            assert is_quiet(Http1Connection(ours, is_server=False)) is expected
-
-
-async def test_close_all(pairs: Make) -> None:
-    one, theirs = pairs()
-    close_all([one, one])
-    theirs.setblocking(True)
-    assert theirs.recv(1) == b""
+            assert Http1Client(ours).is_quiet() is expected

@@ -8,6 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.reason import Reason
 from sidecar.proxy.forward import forward
+from sidecar.proxy.plan import Plan
 from tests.helpers.exchange import GET, OK, Downstream, downstream, post
 from tests.helpers.streams import MemoryStream
 
@@ -281,7 +282,7 @@ async def test_a_close_delimited_answer_goes_on_in_chunks(nursery: trio.Nursery,
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9])
-async def test_interim_answers_are_swallowed_and_counted(
+async def test_interim_answers_are_passed_on_and_counted(
     count: int, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
@@ -289,6 +290,8 @@ async def test_interim_answers_are_swallowed_and_counted(
     up = await down.server.accept()
     await up.read_until()
     await up.send_all(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * count + OK)
+    for _ in range(min(count, 8 + (count > 8))):
+        assert (await down.client.read_until()).startswith(b"HTTP/1.1 103 ")
     head = await down.client.read_until()
     if count <= 8:
         assert head + await down.client.read(2) == OK
@@ -512,7 +515,7 @@ async def test_a_new_connection_that_is_reset_is_no_race(nursery: trio.Nursery, 
     (b"", 504, Reason.TIMED_OUT, 60),
     (b"HTTP/1.1 103 Early\r\n\r\n", 504, Reason.TIMED_OUT, 60),
     (b"HTTP/1.1 200 OK\r\ncontent-le", 504, Reason.TIMED_OUT, 60),
-    (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na", 0, Reason.TIMED_OUT, 60),
+    (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na", 0, Reason.TIMED_OUT, 300),
 ])
 async def test_an_upstream_that_falls_silent(
     answer: bytes, status: int, reason: Reason, after_s: float, nursery: trio.Nursery, autojump_clock: MockClock
@@ -522,6 +525,8 @@ async def test_an_upstream_that_falls_silent(
     up = await down.server.accept()
     await up.read_until()
     await up.send_all(answer)
+    if b"103" in answer:
+        assert await down.client.read_until() == answer
     if status:
         assert (await down.client.read_until()).startswith(b"HTTP/1.1 %d " % status)
     else:
@@ -550,19 +555,32 @@ async def test_an_upstream_that_cannot_be_reached(nursery: trio.Nursery, autojum
 async def test_slow_is_not_silent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Each piece has its time; the whole has as long as it takes."""
     down = downstream(nursery)
-    await down.ask(post(3))
+    await down.ask(post(90_000))
     up = await down.server.accept()
     await up.read_until()
     for _ in range(3):
         await trio.sleep(59)
-        await down.ask(b"u")
-        assert await up.read(1) == b"u"
+        await down.ask(b"u" * 30_000)
+        assert await up.read(30_000) == b"u" * 30_000
     await trio.sleep(59)
     await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n")
     for _ in range(3):
         await trio.sleep(59)
         await up.send_all(b"d")
     assert (await down.client.read_until(b"ddd")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_upload_may_not_trickle(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """One byte before each deadline would hold a connection for days: after a minute it has to keep up a rate."""
+    down = downstream(nursery)
+    await down.ask(post(1000))
+    up = await down.server.accept()
+    await up.read_until()
+    for _ in range(6):
+        await trio.sleep(10)
+        await down.ask(b"u")
+    assert (await down.client.read_until()).startswith(b"HTTP/1.1 408 ")
+    assert 60 < trio.current_time() < 61
 
 
 async def test_a_client_that_falls_silent_in_its_body_is_blamed(
@@ -591,7 +609,7 @@ async def test_a_client_that_takes_no_answer(nursery: trio.Nursery, autojump_clo
     await down.ask(GET)
     up = await down.server.accept()
     await up.read_until()
-    await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b"d" * 1000)
+    await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n" + b"d" * 1000)
     assert await up.read_rest() == b""
     assert trio.current_time() == 60
     assert down.bench.codes == [Reason.TIMED_OUT_DOWNSTREAM.code]
@@ -605,7 +623,7 @@ async def test_nothing_goes_without_a_permit(nursery: trio.Nursery, autojump_clo
     down = downstream(nursery)
     for forged in (None, True, "permit"):
         with pytest.raises(AssertionError):
-            await forward(None, forged, down.server.upstream(), down.bench.runtime.pool, None)  # type: ignore[arg-type]
+            await forward(None, Plan(forged, down.server.upstream), down.bench.runtime, None)  # type: ignore[arg-type]
     assert down.server.made == []
 
 
@@ -633,7 +651,7 @@ async def in_sending_the_response(down: Downstream) -> None:
     await down.ask(GET)
     up = await down.server.accept()
     await up.read_until()
-    await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx: " + b"x" * 5000 + b"\r\n\r\n")
+    await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\nx: " + b"x" * 5000 + b"\r\n\r\n")
 
 
 async def in_the_response_body(down: Downstream) -> None:

@@ -10,12 +10,13 @@ from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
+from sidecar.net.http1 import Http1Client
 from sidecar.net.socket_stream import SocketStream
-from sidecar.proxy.forward import Upstream
-from sidecar.proxy.http import Decision, serve_http
+from sidecar.proxy.http import serve_http
+from sidecar.proxy.plan import Decision, Plan, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import GET, OK, PERMIT, downstream, post
-from tests.helpers.runtime import NOW, bench
+from tests.helpers.runtime import NOW, bench, rules
 from tests.helpers.streams import stream_pair
 
 NO_ROUTE = Denied(Reason.NO_ROUTE, "near", "why")
@@ -277,14 +278,14 @@ async def test_plaintext_is_cut_with_a_reset(nursery: trio.Nursery) -> None:
         server, _ = listener.accept()
         up, theirs = stream_pair()
 
-        async def connect() -> trio.abc.HalfCloseableStream:
-            return theirs
+        async def connect() -> Http1Client:
+            return Http1Client(theirs)
 
         async def decide(request: RequestHead, record: Record) -> Decision:
-            return PERMIT, Upstream("up", connect, b"up", [], "up")
+            return Plan(PERMIT, lambda: Upstream("up", connect, b"up", [], "up"))
 
         with client, server:
-            known = bench(nursery)
+            known = bench(nursery, rules(accept_http10=True))
             nursery.start_soon(serve_http, SocketStream(server), known.runtime, decide, lambda: Record(NOW, "outbound"))
             stream = SocketStream(client)
             await stream.send_all(GET.replace(b"1.1", b"1.0"))

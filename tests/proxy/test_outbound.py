@@ -167,7 +167,7 @@ async def test_new_credentials_mean_new_connections(nursery: trio.Nursery, autoj
     web.bench.runtime.tls.set(MeshTls.of(pki.credentials(pki.issue(root(), pki.uri(WEB)), root())))
     assert await ask(app) == OK
     assert web.bench.dialer.dialled == [ENDPOINT, ENDPOINT]
-    (old, new) = web.bench.runtime.pool._idle
+    (old, new) = web.bench.runtime.pool._kept
     assert old != new
     assert any(isinstance(part, MeshTls) for part in new)   # itself, not its address, which the next one may be given
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import pytest
 import trio
@@ -18,7 +19,7 @@ from sidecar.net.tls_context import ALPN_HTTP1, mesh_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.head import read_response
-from sidecar.proxy.respond import TABLE, explain
+from sidecar.proxy.respond import TABLE, explain, explanation
 from tests.helpers import pki
 from tests.helpers.exchange import GET, post
 from tests.helpers.leave import https, partner, pod
@@ -49,12 +50,12 @@ def test_each_error_with_a_reason_of_its_own_has_a_row() -> None:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_explanation_is_one_response(reason: Reason) -> None:
-    data = explain(reason, "a rule \u2603\r\nx: y", "a detail \ud800\r\n", close=TABLE[reason].closes)
+    data = explain(reason, "a rule \u2603\r\nx: y", "a detail \ud800\r\n")
     found = read_response(data, b"GET")
     assert found is not None
     head, length = found
     assert head.status == TABLE[reason].status
-    assert head.is_last is TABLE[reason].closes
+    assert head.is_last
     assert len(data) - length == head.body.length
     fields = dict(head.headers)
     assert fields[b"x-bartizan-reason"] == f"{reason.code} {reason.token}".encode()
@@ -63,8 +64,20 @@ def test_every_explanation_is_one_response(reason: Reason) -> None:
         assert text.encode() in data[length:]
 
 
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_grpc_caller_is_told_in_its_own_words(reason: Reason) -> None:
+    head, body = explanation(reason, "rule", "100 % \u2603\r\nx: y", is_grpc=True)
+    fields = dict(head.headers)
+    assert (head.status, body, fields[b"content-type"]) == (200, b"", b"application/grpc")
+    assert fields[b"grpc-status"] == str(TABLE[reason].grpc).encode()
+    message = fields[b"grpc-message"]
+    assert unquote(message.decode("ascii")) == f"{reason.code} {reason.token}: 100 % \u2603\r\nx: y"
+    assert b"\r" not in message
+    assert fields[b"x-bartizan-reason"] == f"{reason.code} {reason.token}".encode()
+
+
 def test_for_head_the_length_is_said_and_the_body_is_not() -> None:
-    whole, bare = (explain(Reason.NO_ROUTE, "", "", close=False, has_body=has_body) for has_body in (True, False))
+    whole, bare = (explain(Reason.NO_ROUTE, "", "", has_body=has_body) for has_body in (True, False))
     found = read_response(bare, b"HEAD")
     assert found is not None
     assert found[1] == len(bare)

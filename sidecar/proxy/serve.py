@@ -1,0 +1,154 @@
+"""One exchange, whatever version of HTTP it came by: decide, forward or explain, and what is told of it in the end."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import trio
+
+from sidecar.model.decision import Denied
+from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
+from sidecar.model.message import NO_BODY, RequestHead
+from sidecar.model.reason import Reason
+from sidecar.net.deadline import Deadline
+from sidecar.net.http1 import Http1Server
+from sidecar.net.socket_stream import LAST_WORDS_S, linger
+from sidecar.telemetry.access_log import Record
+
+from .exchange import Exchange
+from .forward import BODY_IDLE_S, forward
+from .plan import Decision, Plan, Reply
+from .respond import TABLE, explanation
+from .runtime import Runtime
+
+DECISION_S = 10.0
+DISCARD_BYTES = 65536   # a short body is read to its end so that the connection can go on after a refusal
+
+Decide = Callable[[RequestHead, Record], Awaitable[Decision]]
+NewRecord = Callable[[], Record]
+
+
+async def carry_out(exchange: Exchange, record: Record, runtime: Runtime, decide: Decide, deadline: Deadline) -> None:
+    """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised."""
+    request = exchange.request
+    record.time = runtime.wall()
+    record.method = request.method.decode("ascii")
+    record.host = request.host.decode("ascii")
+    record.path = request.path.decode("ascii", "backslashreplace")
+    started = trio.current_time()
+    deadline.upstream("name resolution", DECISION_S)     # what else a decision needs, it has
+    try:
+        try:
+            decision = _refusal_of_version(request, runtime) or await decide(request, record)
+        except ReasonedError as exc:
+            decision = Denied(exc.reason, record.rule, exc.detail)
+        if isinstance(decision, Plan):
+            await _forward(exchange, record, decision, runtime, deadline)
+        elif isinstance(decision, Denied):
+            await _refuse(exchange, record, decision, runtime, deadline)
+        else:
+            await _reply(exchange, record, decision, runtime, deadline)
+    finally:
+        deadline.cap(None)
+        record.status, record.received, record.sent = exchange.status, exchange.received, exchange.sent
+        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
+
+
+def _refusal_of_version(request: RequestHead, runtime: Runtime) -> Denied | None:
+    rules = runtime.rules.current
+    if request.is_http10 and not (rules is not None and rules.snapshot.accept_http10):
+        return Denied(Reason.VERSION, detail="HTTP/1.0 is accepted only where a MeshPolicy says acceptHttp10")
+    return None
+
+
+async def _forward(exchange: Exchange, record: Record, plan: Plan, runtime: Runtime, deadline: Deadline) -> None:
+    record.rule = plan.permit.rule
+    try:
+        if plan.delay_s:
+            deadline.upstream("injected delay", plan.delay_s + 1)
+            await trio.sleep(plan.delay_s)
+        if plan.request_s is not None:
+            deadline.cap(plan.request_s)
+        await forward(exchange, plan, runtime, deadline)
+        if exchange.reason is not None:
+            record.refuse(exchange.reason, "said by the upstream's sidecar")
+    except ReasonedError as exc:
+        if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
+            raise
+        await _refuse(exchange, record, Denied(exc.reason, plan.permit.rule, exc.detail), runtime, deadline)
+    finally:
+        record.upstream = exchange.upstream
+        if plan.done is not None:
+            plan.done()
+
+
+async def _refuse(exchange: Exchange, record: Record, denied: Denied, runtime: Runtime, deadline: Deadline) -> None:
+    row = TABLE[denied.reason]
+    record.refuse(denied.reason, denied.detail)
+    record.rule = denied.rule
+    if not row.closes:
+        await _discard_body(exchange, deadline)
+    deadline.downstream("response", BODY_IDLE_S)
+    await _explain(exchange, denied, closes=row.closes or runtime.draining.current)
+
+
+async def _discard_body(exchange: Exchange, deadline: Deadline) -> None:
+    """A short body is read to its end, so that the connection can go on."""
+    deadline.downstream("request body", BODY_IDLE_S)
+    seen = 0
+    while not exchange.request.expects_continue and seen < DISCARD_BYTES and (piece := await exchange.end.read_body()):
+        seen += len(piece)
+
+
+async def _explain(exchange: Exchange, denied: Denied, *, closes: bool) -> None:
+    head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc)
+    if exchange.request.method == b"HEAD":
+        head, body = replace(head, body=NO_BODY), b""
+    exchange.status = head.status
+    exchange.has_answered = True
+    await exchange.end.send_head(head, body, is_end=True, closes=closes)
+
+
+async def _reply(exchange: Exchange, record: Record, reply: Reply, runtime: Runtime, deadline: Deadline) -> None:
+    record.rule = reply.permit.rule
+    if reply.denied is not None:
+        record.refuse(reply.denied.reason, reply.denied.detail)
+    if reply.delay_s:
+        deadline.upstream("injected delay", reply.delay_s + 1)
+        await trio.sleep(reply.delay_s)
+    await _discard_body(exchange, deadline)
+    head, body = reply.response, reply.body
+    if exchange.request.method == b"HEAD":
+        head, body = replace(head, body=NO_BODY), b""
+    exchange.status = head.status
+    exchange.has_answered = True
+    exchange.sent = len(body)
+    deadline.downstream("response", BODY_IDLE_S)
+    await exchange.end.send_head(head, body, is_end=True, closes=runtime.draining.current)
+
+
+async def conclude(exchange: Exchange, record: Record, exc: ReasonedError, runtime: Runtime) -> None:
+    """The exchange ends with an error: tell, and answer if nothing was answered yet; else cut what was begun."""
+    if not record.code:
+        record.refuse(exc.reason, exc.detail)
+    is_heard = not exchange.has_answered and not isinstance(exc, DownstreamGone)
+    if is_heard:
+        record.status = 200 if exchange.request.is_grpc else TABLE[exc.reason].status
+    runtime.tell(record)
+    if not is_heard:
+        exchange.end.cut()
+        return
+    with trio.move_on_after(LAST_WORDS_S):
+        try:
+            await _explain(exchange, Denied(exc.reason, record.rule, exc.detail), closes=True)
+            if isinstance(exchange.end, Http1Server):
+                await linger(exchange.end.stream)
+        except MeshError:
+            pass    # nobody is left to hear it
+
+
+def abandon(exchange: Exchange, record: Record, runtime: Runtime) -> None:
+    """Cancelled from outside, or a bug: cut what was begun, and tell."""
+    if exchange.has_answered:
+        exchange.end.cut()
+    record.detail = record.detail or "ended before it was complete"
+    runtime.tell(record)

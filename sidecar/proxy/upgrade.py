@@ -1,0 +1,49 @@
+"""After 101: the connection carries another protocol, byte by byte, on routes that opted in (RFC 9110 s7.8, RFC 6455).
+
+The upstream's connection is nobody else's any more, and ends with this one. What was judged was the request; so the leave is asked
+for again at each change, as for any tunnel.
+"""
+
+from sidecar.model.errors import BadResponse
+from sidecar.model.message import ResponseHead
+from sidecar.net.deadline import Deadline
+from sidecar.net.ends import AskingEnd
+from sidecar.net.http1 import Http1Client, Http1Server
+from sidecar.telemetry.access_log import Record
+
+from .exchange import Exchange
+from .plan import Plan
+from .runtime import Runtime
+from .tunnel import tunnel
+
+SEND_S = 60.0
+
+
+async def switch(
+    exchange: Exchange, plan: Plan, asking: AskingEnd, response: ResponseHead, runtime: Runtime, deadline: Deadline
+) -> None:
+    end = exchange.end
+    if not isinstance(asking, Http1Client) or not isinstance(end, Http1Server):
+        raise BadResponse("101 where no upgrade is possible")
+    exchange.has_answered = True
+    exchange.status = response.status
+    deadline.downstream("response", SEND_S)
+    first = asking.take_leftover()
+    await end.send_switch(response, first)
+    exchange.sent += len(first)
+    early = end.take_leftover()
+    if early:
+        deadline.upstream("response", SEND_S)
+        await asking.send(early)
+        exchange.received += len(early)
+    deadline.lift()
+    counted = Record(0.0, "")
+    is_permitted = plan.is_permitted
+    try:
+        await tunnel(
+            end.stream, asking.stream, plan.permit, counted, runtime.rules,
+            lambda _: is_permitted is None or is_permitted(),
+        )
+    finally:
+        exchange.received += counted.received
+        exchange.sent += counted.sent
