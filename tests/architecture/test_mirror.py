@@ -13,6 +13,8 @@ UNTESTED: dict[str, str] = {
     "sidecar/main.py": RUNS,
     "sidecar/model/call.py": VALUES,
     "sidecar/net/ends.py": "interfaces only",
+    "sidecar/protocol/http2/events.py": VALUES,
+    "sidecar/protocol/http2/stream.py": VALUES,
     "sidecar/proxy/plan.py": VALUES,
     "sidecar/proxy/headers.py": "tests/proxy/test_inbound.py tries it with forty spoofed names, through the recipe",
     "sidecar/model/decision.py": VALUES,

@@ -267,7 +267,8 @@ class Control:
             return
         stream.send_window += credit
         if stream.send_window > MAX_WINDOW:
-            raise Http2Error(Code.FLOW_CONTROL_ERROR, "a stream's window is larger than 2**31-1")
+            self._malformed(stream, "a window larger than 2**31-1", Code.FLOW_CONTROL_ERROR)
+            return
         if stream.is_blocked and stream.send_window > 0:
             stream.is_blocked = False
             self._events.append(WindowOpened(sid))
@@ -284,6 +285,14 @@ class Control:
         if sid not in self._reset:
             raise Http2Error(Code.STREAM_CLOSED, f"{what} on a stream that is over")
         self._control.spend(self._now)
+
+    def _malformed(self, stream: Stream, detail: str, code: Code = Code.PROTOCOL_ERROR) -> None:
+        """The stream is over, and the others are not: what was wrong is one message's, not the connection's."""
+        if self._is_server:
+            self._resets.spend(self._now)
+        self._answer(render_reset(stream.id, code))
+        self._forget(stream)
+        self._events.append(StreamReset(stream.id, code, detail, is_malformed=True))
 
     def _forget(self, stream: Stream) -> None:
         """We reset it."""

@@ -22,7 +22,6 @@ from .events import (
     RequestReceived,
     RequestRefused,
     ResponseReceived,
-    StreamReset,
     TrailersReceived,
 )
 from .frames import (
@@ -247,12 +246,6 @@ class Engine(Control):
 
     # -- streams
 
-    def _malformed(self, stream: Stream, detail: str) -> None:
-        if self._is_server:
-            self._resets.spend(self._now)
-        self._answer(render_reset(stream.id, Code.PROTOCOL_ERROR))
-        self._forget(stream)
-        self._events.append(StreamReset(stream.id, Code.PROTOCOL_ERROR, detail, is_malformed=True))
 
 class _Refused(Exception):
     """A law's refusal on its way out of the judge, with what its answer needs."""
