@@ -148,6 +148,16 @@ class Reason(Enum):
         "The client did not send its request, or did not take the answer, in time.",
         "Look at the client and the network between.",
     )
+    HTTP2_VIOLATION = (
+        "BZ0312", "http2-violation",
+        "The client broke a rule of HTTP/2: frames, streams, windows, header compression, or a message that RFC 9113 calls malformed.",
+        "Mend the client; the access log names the rule that was broken.",
+    )
+    HTTP2_FLOOD = (
+        "BZ0313", "http2-flood",
+        "The client sent more HTTP/2 frames without use than any honest one does: resets, pings, settings, empty or endless frames.",
+        "If it is no attack: let the client reset fewer requests, and send PING and SETTINGS seldom.",
+    )
     # -- the other side
     CONNECT_FAILED = (
         "BZ0401", "connect-failed",

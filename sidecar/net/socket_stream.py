@@ -63,6 +63,28 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError
         await wait_writable(self.sock)
 
+    def receive_nowait(self) -> bytes | None:
+        """What is here, b"" at the end; None: nothing is. BrokenResourceError if the peer reset."""
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
+        try:
+            return self.sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            raise trio.BrokenResourceError(exc.strerror) from exc
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """How many bytes of `data` there was room for; the others come first in the next call."""
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise trio.BrokenResourceError(exc.strerror) from exc
+
     async def send_eof(self) -> None:
         if self.sock.fileno() < 0:
             raise trio.ClosedResourceError

@@ -12,7 +12,14 @@ import socket
 
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
-from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+from trio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint,
+    checkpoint_if_cancelled,
+    notify_closing,
+    wait_readable,
+    wait_writable,
+)
 
 from sidecar.model.errors import ReasonedError
 
@@ -78,6 +85,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be at least 1")
         if self._is_receiving:
             raise trio.BusyResourceError("another task is receiving on this stream")
+        await checkpoint_if_cancelled()
         self._is_receiving = True
         try:
             has_waited = False
@@ -99,7 +107,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
                     raise trio.BrokenResourceError(_words(exc)) from exc
                 else:
                     if not has_waited:
-                        await checkpoint()
+                        await cancel_shielded_checkpoint()  # cancelled here, what OpenSSL gave out would be lost
                     return data
         finally:
             self._is_receiving = False
@@ -138,6 +146,30 @@ class TlsStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError(_words(exc)) from exc
         finally:
             self._is_sending = False
+
+    def receive_nowait(self) -> bytes | None:
+        """What is here, b"" after the peer's close_notify; None: nothing is."""
+        self._check_open()
+        try:
+            return self.connection.recv(RECEIVE_BYTES)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return None
+        except SSL.ZeroReturnError:
+            return b""
+        except SSL.Error as exc:
+            self._is_broken = True
+            raise trio.BrokenResourceError(_words(exc)) from exc
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """How many bytes of `data` there was room for; the others come first in the next call, for OpenSSL has seen them."""
+        self._check_open()
+        try:
+            return self.connection.send(data)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return 0
+        except SSL.Error as exc:
+            self._is_broken = True
+            raise trio.BrokenResourceError(_words(exc)) from exc
 
     def _check_open(self) -> None:
         if self.sock.fileno() < 0:

@@ -56,6 +56,8 @@ TABLE: dict[Reason, Row] = {
     Reason.TARGET_TOO_LONG: Row(414, 8, True),
     Reason.NOT_HTTP: Row(400, 13, True),
     Reason.TIMED_OUT_DOWNSTREAM: Row(408, 4, True),
+    Reason.HTTP2_VIOLATION: Row(400, 13, True),
+    Reason.HTTP2_FLOOD: Row(429, 8, True),
     Reason.CONNECT_FAILED: Row(503, 14, False),
     Reason.TIMED_OUT: Row(504, 4, True),
     Reason.RESET: Row(502, 14, False),

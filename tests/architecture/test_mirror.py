@@ -13,6 +13,8 @@ UNTESTED: dict[str, str] = {
     "sidecar/main.py": RUNS,
     "sidecar/model/call.py": VALUES,
     "sidecar/net/ends.py": "interfaces only",
+    "sidecar/protocol/http2/events.py": VALUES,
+    "sidecar/protocol/http2/stream.py": VALUES,
     "sidecar/proxy/plan.py": VALUES,
     "sidecar/proxy/exchange.py": VALUES,
     "sidecar/proxy/serve.py": "tests/proxy/test_http.py tries it through the loop",

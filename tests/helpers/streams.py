@@ -73,8 +73,33 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 return
             await self._out.moved.wait()
 
+    def receive_nowait(self) -> bytes | None:
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        if self._in.is_cut:
+            raise trio.BrokenResourceError("reset")
+        if not self._in.data:
+            return b"" if self._in.is_ended else None
+        piece = bytes(self._in.data[:ROOM_BYTES])
+        del self._in.data[:len(piece)]
+        self._in.tell()
+        return piece
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        if self._out.is_cut:
+            raise trio.BrokenResourceError("reset")
+        piece = bytes(data[:max(0, self._out.room - len(self._out.data))])
+        self._out.data += piece
+        self.sent += len(piece)
+        if piece:
+            self._out.tell()
+        return len(piece)
+
     async def wait_send_all_might_not_block(self) -> None:
-        while len(self._out.data) >= self._out.room:
+        await trio.lowlevel.checkpoint()
+        while len(self._out.data) >= self._out.room and not (self.is_closed or self._out.is_cut):
             await self._out.moved.wait()
 
     async def send_eof(self) -> None:

@@ -1,0 +1,131 @@
+"""Header blocks: fields compressed and expanded by the library hpack, within limits, and remembered.
+
+Most blocks repeat: on a busy connection they are references into a table that no longer changes. What such a block says is
+remembered until the table changes, together with the judgement on it, and so is the block for a list of fields.
+
+Trust: what comes in is a stranger's block, which may expand enormously or churn the table; what leaves `HeaderDecoder` is at most
+MAX_LIST_BYTES of fields, not judged yet. Attacked by tests/protocol/http2/test_header_block.py.
+Spec: RFC 7541; RFC 9113 s4.3, s6.5.2.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import hpack
+
+from sidecar.model.message import Headers
+
+from .frames import Code, Http2Error
+
+TABLE_BYTES = 4096
+ADVISED_LIST_BYTES = 65536      # what our SETTINGS ask for; more is refused with 431 ...
+MAX_LIST_BYTES = 4 * 65536      # ... and beyond this the block is not expanded to its end, so that the connection is lost
+REMEMBERED = 64                 # blocks a connection ...
+REMEMBERED_BYTES = 1024         # ... of this size at most, so that remembering costs a hostile peer's connection little
+
+# > This update MUST occur at the beginning of the first header block following the change (RFC 7541 s4.2), and two say all.
+_TABLE_CHURN = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*+[\x00-\x7f]){3}")
+
+# Never indexed: secrets, whose guesses could be tried by their compressed size (RFC 7541 s7.1), and what hardly ever repeats,
+# which would push out of the table what does.
+_SECRET = {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"}
+_VOLATILE = {
+    b":path", b"content-length", b"x-request-id", b"traceparent", b"tracestate", b"grpc-timeout", b"etag", b"last-modified", b"age",
+    b"if-none-match", b"if-modified-since", b"location", b"content-range", b"range", b"x-forwarded-for",
+}
+_NEVER_INDEXED = frozenset(_SECRET | _VOLATILE)
+
+T = TypeVar("T")
+
+
+class HeaderDecoder:
+    __slots__ = ("_decoder", "_remembered")
+
+    def __init__(self) -> None:
+        self._decoder = hpack.Decoder(MAX_LIST_BYTES)
+        self._remembered: dict[tuple[bytes, object], Any] = {}
+
+    def read(self, block: bytes, context: object, judge: Callable[[Headers], T]) -> T:
+        """What `judge` makes of the fields of `block`.
+
+        Args:
+            context: what else the judgement depends on.
+        Raises: Http2Error (COMPRESSION_ERROR, ENHANCE_YOUR_CALM), and what `judge` raises.
+        """
+        key = (block, context)
+        found = self._remembered.get(key)
+        if found is not None:
+            return found    # type: ignore[no-any-return]
+        fields, is_changed = self._expand(block)
+        if is_changed:
+            self._remembered.clear()
+        result = judge(fields)
+        if not is_changed and len(block) <= REMEMBERED_BYTES:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = result
+        return result
+
+    def _expand(self, block: bytes) -> tuple[Headers, bool]:
+        """The fields, and whether the table is another one now."""
+        if _TABLE_CHURN.match(block) is not None:
+            raise Http2Error(Code.COMPRESSION_ERROR, "more than two table size updates in a header block")
+        before = _state(self._decoder.header_table)
+        try:
+            fields: Any = self._decoder.decode(block, raw=True)
+        except hpack.OversizedHeaderListError as exc:
+            raise Http2Error(Code.ENHANCE_YOUR_CALM, f"a header list of more than {MAX_LIST_BYTES} bytes") from exc
+        except hpack.HPACKError as exc:
+            raise Http2Error(Code.COMPRESSION_ERROR, f"the header block breaks RFC 7541 ({type(exc).__name__})") from exc
+        return fields, not _is_same(before, _state(self._decoder.header_table))
+
+
+# Length, limit and newest entry of a table. What is added comes first, and is another tuple even where it equals what was there.
+_State = tuple[int, int, tuple[bytes, bytes] | None]
+
+
+def _state(table: Any) -> _State:
+    entries = table.dynamic_entries
+    return len(entries), table.maxsize, entries[0] if entries else None
+
+
+def _is_same(one: _State, other: _State) -> bool:
+    return one[0] == other[0] and one[1] == other[1] and one[2] is other[2]
+
+
+class HeaderEncoder:
+    __slots__ = ("_encoder", "_lowest", "_remembered", "_size")
+
+    def __init__(self) -> None:
+        self._encoder = hpack.Encoder()
+        self._remembered: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+        self._size = self._lowest = TABLE_BYTES
+
+    def limit_table(self, sizes: list[int]) -> None:
+        """The peer's decoder holds no more than these, one after the other; we never use more than TABLE_BYTES."""
+        self._lowest = min(self._lowest, *sizes)
+        self._size = min(TABLE_BYTES, sizes[-1])
+
+    def encode(self, fields: Headers) -> bytes:
+        table = self._encoder.header_table
+        if self._lowest < table.maxsize or self._size != table.maxsize:
+            # > [It] MUST signal the smallest maximum, and then the final one (RFC 7541 s4.2).
+            self._encoder.header_table_size = self._lowest
+            if self._size != self._lowest:
+                self._encoder.header_table_size = self._size
+            self._lowest = self._size
+            self._remembered.clear()
+        key = tuple(fields)
+        found = self._remembered.get(key)
+        if found is not None:
+            return found
+        is_resized, before = table.resized, _state(table)
+        block = self._encoder.encode([(name, value, name in _NEVER_INDEXED) for name, value in fields], huffman=False)
+        if is_resized or not _is_same(before, _state(table)):
+            self._remembered.clear()
+        elif len(block) <= REMEMBERED_BYTES:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = block
+        return block
