@@ -42,6 +42,7 @@ class RequestHead:
         expects_continue: the client waits for 100 before it sends the body.
         is_http10: it can be told neither chunks nor interim responses.
         takes_trailers: `TE: trailers` was said.
+        is_http2: it came by HTTP/2.
         upgrade: the one protocol that the client asks to change to, lower case; empty: none.
     """
 
@@ -56,6 +57,7 @@ class RequestHead:
     is_http10: bool = False
     takes_trailers: bool = False
     upgrade: bytes = b""
+    is_http2: bool = False
 
     @property
     def is_grpc(self) -> bool:

@@ -21,8 +21,9 @@ from sidecar.model.errors import ConfigError, TlsRejected
 from sidecar.model.identity import SpiffeId
 
 ALPN_HTTP1 = b"bartizan/h1"
+ALPN_HTTP2 = b"bartizan/h2"
 ALPN_TCP = b"bartizan/tcp"
-MESH_ALPN = (ALPN_HTTP1, ALPN_TCP)
+MESH_ALPN = (ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP)
 
 Context = SSL.Context
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -137,10 +138,11 @@ def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | N
     return context
 
 
-def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None) -> Context:
+def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None, is_http2: bool = False) -> Context:
     """For external hosts.
 
     Args:
+        is_http2: offer HTTP/2 before HTTP/1.1.
         min_version: "1.2" or "1.3".
         roots: PEM bundle; None: the system's.
         chain, key: PEM of the client certificate; both or neither.
@@ -161,7 +163,7 @@ def origination(*, min_version: str, roots: str | None, chain: str | None, key: 
         except (ValueError, SSL.Error) as exc:
             raise ConfigError(where, f"the client certificate and its key do not go together: {exc}") from exc
     context.set_verify(SSL.VERIFY_PEER, _accept)
-    context.set_alpn_protos([b"http/1.1"])
+    context.set_alpn_protos([b"h2", b"http/1.1"] if is_http2 else [b"http/1.1"])
     return context
 
 

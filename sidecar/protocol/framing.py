@@ -59,7 +59,7 @@ def judge_request(method: bytes, target: bytes, version: bytes, fields: Headers)
     """The request that these parts are.
 
     Args:
-        version: as h11 gives it, b"1.1".
+        version: as h11 gives it, b"1.1"; b"2" for what `pseudo.py` has translated.
         fields: values without surrounding whitespace.
     Raises: ProtocolViolation with the reason and the byte rule that was broken.
     """
@@ -74,7 +74,7 @@ def judge_request(method: bytes, target: bytes, version: bytes, fields: Headers)
 
 def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers) -> RequestHead:
     """`judge_request` for a reader whose pattern has proved the grammar of method and fields already."""
-    if version not in (b"1.1", b"1.0"):
+    if version not in (b"1.1", b"1.0", b"2"):
         raise ProtocolViolation(Reason.VERSION, f"the version is {version.decode('latin-1')[:10]}, neither 1.1 nor 1.0")
     if len(fields) > MAX_FIELDS:
         raise ProtocolViolation(Reason.HEAD_TOO_LARGE, f"{len(fields)} header fields; {MAX_FIELDS} are allowed")
@@ -105,7 +105,7 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
             raise ProtocolViolation(Reason.EXPECTATION, f"Expect is {said[:80]!r}, not exactly 100-continue")
         # > A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore it (RFC 9110 s10.1.1);
         # and who has no body does not wait.
-        expects_continue = version == b"1.1" and body is not NO_BODY
+        expects_continue = version != b"1.0" and body is not NO_BODY
     takes_trailers, upgrade = False, b""
     if b"te" in special:
         takes_trailers = b"trailers" in _options(special[b"te"])
@@ -115,7 +115,8 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
         if len(named) == 1 and _TOKEN.fullmatch(named[0]) is not None and b"upgrade" in _options(special[b"connection"]):
             upgrade = named[0].lower()
     return RequestHead(
-        method, target, host, port, kept, body, is_last, expects_continue, version == b"1.0", takes_trailers, upgrade
+        method, target, host, port, kept, body, is_last, expects_continue, version == b"1.0", takes_trailers, upgrade,
+        version == b"2",
     )
 
 
@@ -223,7 +224,7 @@ def _message_length(version: bytes, lengths: list[bytes] | None, codings: list[b
             raise ValueError("Content-Length and Transfer-Encoding together")
         if len(codings) != 1 or codings[0].lower() != b"chunked":
             raise ValueError(f"Transfer-Encoding is {b', '.join(codings)[:80]!r}, not exactly chunked")
-        if version != b"1.1":
+        if version == b"1.0":
             raise ValueError("Transfer-Encoding in HTTP/1.0")
         return None
     assert lengths

@@ -100,7 +100,7 @@ def judge_request_fields(fields: Headers, is_end: bool) -> RequestHead:
     if not path.startswith(b"/") and path != b"*":
         raise ProtocolViolation(Reason.BAD_TARGET, "the path does not begin with a slash")
     judge = decide_request if is_plain and _TOKEN.fullmatch(method) is not None else judge_request
-    head = judge(method, path, b"1.1", kept)
+    head = judge(method, path, b"2", kept)
     return replace(head, takes_trailers=True) if takes_trailers else head
 
 

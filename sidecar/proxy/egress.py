@@ -26,7 +26,7 @@ from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.model.snapshot import EgressHost, Origination
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Client
+from sidecar.net.ends import Connection
 from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, material_digest, origination
@@ -42,6 +42,7 @@ from .http import serve_http
 from .plan import CONNECT_S, Decision, Plan, Upstream
 from .runtime import Runtime
 from .tunnel import tunnel
+from .versions import client
 
 
 class Originator:
@@ -54,15 +55,15 @@ class Originator:
     def __init__(self, rules: Watched[Rules | None], resolver: Resolver) -> None:
         self._rules = rules
         self._resolver = resolver
-        self._contexts: dict[Origination, Context] = {}
+        self._contexts: dict[tuple[Origination, bool], Context] = {}
         self._built_for: Rules | None = None
 
-    def context(self, settings: Origination) -> Context:
+    def context(self, settings: Origination, *, is_http2: bool) -> Context:
         """Unavailable, before anything is sent, if the material is missing or unusable."""
         if self._built_for is not self._rules.current:
             self._built_for = self._rules.current
             self._contexts.clear()
-        context = self._contexts.get(settings)
+        context = self._contexts.get((settings, is_http2))
         if context is None:
             certificate = settings.client_certificate
             if certificate is not None and (certificate.chain is None or certificate.key is None):
@@ -73,11 +74,12 @@ class Originator:
                     roots=settings.roots,
                     chain=certificate.chain if certificate else None,
                     key=certificate.key if certificate else None,
+                    is_http2=is_http2,
                 )
             except ConfigError as exc:
                 reason = Reason.ROOTS_UNUSABLE if exc.where == "roots" else Reason.CLIENT_CERTIFICATE_MISSING
                 raise Unavailable(reason, str(exc)) from exc
-            self._contexts[settings] = context
+            self._contexts[settings, is_http2] = context
         return context
 
     async def addresses(self, host: str, approval: EgressHost, rules: Rules) -> tuple[str, ...]:
@@ -118,17 +120,17 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
             return judged
         permit, approval, rules = judged
         record.rule, record.security = permit.rule, "tls"
-        context = originator.context(approval.tls)
+        context = originator.context(approval.tls, is_http2=request.is_http2)
         addresses = await originator.addresses(host, approval, rules)
         record.dst_mismatch = to.host not in addresses
         certificate = approval.tls.client_certificate
         material = material_digest(approval.tls.roots, certificate.chain if certificate else None, approval.tls.min_version)
-        key = ("egress", host, approval.tls.port, addresses, material)
+        key = ("egress", host, approval.tls.port, addresses, material, request.is_http2)
         connect = partial(_originate, host, addresses, approval.tls, context, runtime, record)
         name = f"{host}:{approval.tls.port}"
         authority = request.host if approval.tls.port == 443 else b"%b:%d" % (request.host, approval.tls.port)
         adapt = partial(_stay_plain, host=request.host, port=to.port, tls_port=approval.tls.port)
-        upstream = Upstream(key, connect, authority, [], name, group=("egress", host))
+        upstream = Upstream(key, connect, authority, [], name, is_shared=request.is_http2, group=("egress", host))
         return Plan(permit, lambda: upstream, adapt=adapt)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
@@ -136,8 +138,8 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
 
 async def _originate(
     host: str, addresses: Sequence[str], settings: Origination, context: Context, runtime: Runtime, record: Record
-) -> Http1Client:
-    """A TLS connection whose certificate is for `host`; verified before this returns, so before a byte is sent."""
+) -> Connection:
+    """A connection whose certificate is for `host`; verified before this returns, so before a byte is sent."""
     sock = await _dial(addresses, settings.port, runtime)
     stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
     try:
@@ -147,7 +149,7 @@ async def _originate(
         stream.close()
         raise
     record.tls = stream.connection.get_protocol_version_name()
-    return Http1Client(stream)
+    return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")
 
 
 async def _dial(addresses: Sequence[str], port: int, runtime: Runtime) -> socket.socket:

@@ -21,12 +21,12 @@ from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavaila
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Client
+from sidecar.net.ends import Connection
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream, linger
-from sidecar.net.tls_context import ALPN_HTTP1, MESH_ALPN
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import peer_of, read_svid
 from sidecar.policy.authorize import authorize
@@ -36,11 +36,14 @@ from sidecar.protocol.detect import Detected, recognise
 from sidecar.telemetry.access_log import Record
 
 from .headers import identity_headers, request_id
-from .http import serve_http
+from .http import serve_http, serve_http1
+from .http2 import serve_http2
 from .plan import CONNECT_S, Decision, Plan, Upstream
 from .respond import TABLE, explain
 from .runtime import Runtime
+from .serve import ServeConnection
 from .tunnel import tunnel
+from .versions import client, speaks_http2
 
 DETECT_S = 10.0
 HANDSHAKE_S = 10.0
@@ -75,7 +78,7 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         if isinstance(hello, ClientHello) and set(hello.alpn) & set(MESH_ALPN):
             await _serve_mesh(sock, to, record, runtime)
         else:
-            await _serve_plaintext(sock, to, hello is Detected.HTTP1, record, runtime, rules)
+            await _serve_plaintext(sock, to, hello, record, runtime, rules)
     except ReasonedError as exc:
         record.refuse(exc.reason, exc.detail)
         runtime.tell(record)
@@ -106,8 +109,11 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
         record.security = "mtls"
         record.tls = stream.connection.get_protocol_version_name()
         record.peer = str(peer.identity)
-        if stream.connection.get_alpn_proto_negotiated() == ALPN_HTTP1:
-            await _serve_requests(stream, to, peer, record, runtime)
+        alpn = stream.connection.get_alpn_proto_negotiated()
+        if alpn == ALPN_HTTP1:
+            await _serve_requests(stream, to, peer, record, runtime, serve_http1)
+        elif alpn == ALPN_HTTP2:
+            await _serve_requests(stream, to, peer, record, runtime, serve_http2)
         else:
             await serve_opaque(stream, to, peer, record, runtime)
     finally:
@@ -122,7 +128,7 @@ async def _half_close(sock: socket.socket) -> None:
 
 
 async def _serve_plaintext(
-    sock: socket.socket, to: Address, is_http: bool, record: Record, runtime: Runtime, rules: Rules
+    sock: socket.socket, to: Address, kind: object, record: Record, runtime: Runtime, rules: Rules
 ) -> None:
     """The peer has no identity. Strict mode refuses it here, before a byte is taken; permissive mode writes it down."""
     record.security = "plaintext"
@@ -130,7 +136,7 @@ async def _serve_plaintext(
     judged = _judge(None, None, to, runtime)
     if isinstance(judged, Denied) and judged.reason in (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED):
         record.refuse(judged.reason, judged.detail)
-        if is_http:
+        if kind is Detected.HTTP1:
             record.status = TABLE[judged.reason].status
             try:
                 await stream.send_all(explain(judged.reason, "", ""))
@@ -138,8 +144,8 @@ async def _serve_plaintext(
             except trio.BrokenResourceError:
                 pass
         runtime.tell(record)
-    elif is_http and rules.snapshot.inbound.ports.get(to.port) != "opaque":
-        await _serve_requests(stream, to, None, record, runtime)
+    elif kind in (Detected.HTTP1, Detected.HTTP2) and rules.snapshot.inbound.ports.get(to.port) not in ("opaque", "app-tls"):
+        await _serve_requests(stream, to, None, record, runtime, serve_http)
     else:
         await serve_opaque(stream, to, None, record, runtime)
 
@@ -161,7 +167,7 @@ def _judge(peer: Peer | None, request: RequestHead | None, to: Address, runtime:
 
 
 async def _serve_requests(
-    stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, known: Record, runtime: Runtime
+    stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, known: Record, runtime: Runtime, serve: ServeConnection
 ) -> None:
     def new_record() -> Record:
         return Record(runtime.wall(), "inbound", dst=known.dst, source=known.source, security=known.security, tls=known.tls,
@@ -171,20 +177,22 @@ async def _serve_requests(
         record.request_id = request_id(request, is_trusted=peer is not None)
         return enter(request, to, peer, record, runtime)
 
-    await serve_http(stream, runtime, decide, new_record)
+    await serve(stream, runtime, decide, new_record)
 
 
 def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, runtime: Runtime) -> Decision:
     """Whether one request may go to the application at `to`, and how it gets there."""
-    async def connect() -> Http1Client:                                                         # 5
-        return Http1Client(SocketStream(await runtime.dialer.connect(to)))
+    async def connect() -> Connection:                                                          # 5
+        return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
 
     judged = _judge(peer, request, to, runtime)
     if isinstance(judged, Denied):
         return judged
     host = request.host if request.port is None else request.host + b":%d" % request.port
     headers = [*identity_headers(runtime, peer, record.tls), (b"x-request-id", record.request_id.encode())]
-    upstream = Upstream(("app", to), connect, host, headers, f"app {to}", group=("app", to))
+    rules = runtime.rules.current
+    is_http2 = speaks_http2(request, rules.snapshot.inbound.ports.get(to.port) if rules else None)
+    upstream = Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
     return Plan(judged, lambda: upstream)
 
 

@@ -23,10 +23,11 @@ from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Client
+from sidecar.net.ends import Connection
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.socket_stream import SocketStream, linger
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import peer_of
 from sidecar.policy.balance import choose
@@ -45,6 +46,7 @@ from .plan import CONNECT_S, Decision, Plan, Upstream
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .tunnel import tunnel
+from .versions import client
 
 DETECT_S = 5.0
 DNS_PORT = 53
@@ -101,7 +103,7 @@ async def _serve_named(
         first = await peek(sock, recognise)
     if isinstance(first, ClientHello):
         await egress.serve_tls(sock, to, first, originator, runtime, record)
-    elif first is Detected.HTTP1:
+    elif first in (Detected.HTTP1, Detected.HTTP2):
         await egress.serve_plain(sock, to, originator, runtime, record)
     else:
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"{to} says neither Host nor SNI, and no approved range holds it")
@@ -126,13 +128,13 @@ async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, r
 # -- mesh destinations
 
 
-async def connect_mesh(endpoint: Endpoint, runtime: Runtime, *, is_http: bool) -> TlsStream:
+async def connect_mesh(endpoint: Endpoint, runtime: Runtime, alpn: bytes) -> TlsStream:
     """mTLS to `endpoint`, which has proved the identity that the snapshot names, or an error; never anything less."""
     tls = runtime.valid_tls()
     if tls is None:
         raise Unavailable(Reason.NO_IDENTITY)
     sock = await runtime.dialer.connect(Address(endpoint.address, endpoint.port))
-    stream = TlsStream(tls.client_http if is_http else tls.client_tcp, sock, is_server=False)
+    stream = TlsStream(tls.clients[alpn], sock, is_server=False)
     try:
         await stream.handshake(NotVerified)
         peer = peer_of(stream.connection, tls.credentials.trust_domain, NotVerified)
@@ -169,16 +171,19 @@ async def _serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtim
             record.security = "in-process"
             return enter(request, at, ourselves(runtime), record, runtime)
         host = request.host if request.port is None else request.host + b":%d" % request.port
-        key = ("mesh", endpoint.identity, at, runtime.tls.current)
+        key = ("mesh", endpoint.identity, at, request.is_http2, runtime.tls.current)
         headers = [(b"x-request-id", record.request_id.encode())]
         name = f"{mesh.service.name} {at}"
 
-        async def connect() -> Http1Client:
-            return Http1Client(await connect_mesh(endpoint, runtime, is_http=True))
+        is_http2 = request.is_http2
+
+        async def connect() -> Connection:
+            stream = await connect_mesh(endpoint, runtime, ALPN_HTTP2 if is_http2 else ALPN_HTTP1)
+            return client(stream, is_http2=is_http2)
 
         runtime.in_flight[at] += 1
         upstream = Upstream(
-            key, connect, host, headers, name, is_mesh=True, group=mesh.service.name, leave=partial(runtime.leave, at)
+            key, connect, host, headers, name, is_mesh=True, is_shared=is_http2, group=mesh.service.name, leave=partial(runtime.leave, at)
         )
         return Plan(mesh.permit, lambda: upstream)
 
@@ -199,7 +204,7 @@ async def _serve_mesh_opaque(sock: socket.socket, to: Address, mesh: ToService, 
         return
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
-        upstream = await connect_mesh(endpoint, runtime, is_http=False)
+        upstream = await connect_mesh(endpoint, runtime, ALPN_TCP)
     record.upstream = f"{mesh.service.name} {at}"
     record.tls = upstream.connection.get_protocol_version_name()
     started = trio.current_time()

@@ -25,6 +25,7 @@ DISCARD_BYTES = 65536   # a short body is read to its end so that the connection
 
 Decide = Callable[[RequestHead, Record], Awaitable[Decision]]
 NewRecord = Callable[[], Record]
+ServeConnection = Callable[[trio.abc.HalfCloseableStream, Runtime, Decide, NewRecord], Awaitable[None]]
 
 
 async def carry_out(exchange: Exchange, record: Record, runtime: Runtime, decide: Decide, deadline: Deadline) -> None:

@@ -11,6 +11,7 @@ from sidecar.model.address import Address
 from sidecar.model.call import Handler
 from sidecar.model.errors import NotVerified
 from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_context import ALPN_HTTP1
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
@@ -62,10 +63,10 @@ def arrive(
     return ours
 
 
-async def call(sock: socket.socket, identity: str = WEB, authority: str = "root", *, is_http: bool = True) -> TlsStream:
+async def call(sock: socket.socket, identity: str = WEB, authority: str = "root", alpn: bytes = ALPN_HTTP1) -> TlsStream:
     """Mesh mTLS over `sock` by the workload `identity`. NotVerified if the handshake fails."""
     tls = tls_of(identity, authority)
-    stream = TlsStream(tls.client_http if is_http else tls.client_tcp, sock, is_server=False)
+    stream = TlsStream(tls.clients[alpn], sock, is_server=False)
     await stream.handshake(NotVerified)
     return stream
 

@@ -1,5 +1,4 @@
 from sidecar.model.errors import NotVerified, TlsRejected
-from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.verify import peer_of
 from tests.helpers import pki
@@ -11,7 +10,7 @@ ROOT = pki.authority("root")
 async def test_one_workload_calls_another_by_either_protocol() -> None:
     web = MeshTls.of(pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT))
     orders = MeshTls.of(pki.credentials(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT, pki.ORDERS))
-    for context, protocol in ((web.client_http, ALPN_HTTP1), (web.client_tcp, ALPN_TCP)):
+    for context, protocol in ((context, alpn) for alpn, context in web.clients.items()):
         ours, theirs = tls_pair(context, orders.server)
         async with ours, theirs:
             assert await shake_hands(ours, theirs) == (None, None)

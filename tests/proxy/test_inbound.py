@@ -15,7 +15,7 @@ from sidecar.model.reason import Reason
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, https_client, mesh_client
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, https_client, mesh_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from tests.helpers import pki
@@ -266,7 +266,7 @@ async def test_a_peer_whose_certificate_has_ended_meanwhile(nursery: trio.Nurser
 
 
 async def opaque(nursery: trio.Nursery, known: Bench) -> TlsStream:
-    return await call(arrive(nursery, known), is_http=False)
+    return await call(arrive(nursery, known), alpn=ALPN_TCP)
 
 
 async def test_opaque_bytes_and_half_close(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -360,7 +360,7 @@ async def test_who_says_nothing_is_gone_after_ten_seconds(nursery: trio.Nursery,
 async def test_a_stalled_handshake_is_gone_after_ten_seconds(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     known = meshed(nursery)
     sock = arrive(nursery, known)
-    stream = TlsStream(tls_of(WEB).client_http, sock, is_server=False)
+    stream = TlsStream(tls_of(WEB).clients[ALPN_HTTP1], sock, is_server=False)
     with pytest.raises(SSL.WantReadError):
         stream.connection.do_handshake()    # the hello, and not a byte more
     await trio.sleep(9.9)

@@ -15,7 +15,7 @@ from sidecar.model.route import Caller, Route
 from sidecar.model.service import Service
 from sidecar.model.snapshot import ClientCertificate, Inbound, Outbound
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, mesh_client
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, mesh_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.head import read_response
@@ -123,7 +123,7 @@ def plain(inbound: Inbound, text: bytes = GET, *, to: Address = APP) -> Give:
 async def opaque_bytes(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     bench = meshed(nursery, rules(Inbound(ports={APP.port: "http"}), identity=ORDERS))
     bench.dialer.servers[APP] = echo
-    stream = await call(arrive(nursery, bench), is_http=False)
+    stream = await call(arrive(nursery, bench), alpn=ALPN_TCP)
     await wait_all_tasks_blocked()
     stream.close()
     return bench, b""
