@@ -129,7 +129,9 @@ class Sidecar:
 
     def take_snapshot(self, text: bytes) -> None:
         """Whole or, with ConfigError, not at all."""
-        self.runtime.rules.set(Rules.of(parse_snapshot(text), digest(text)))
+        rules = Rules.of(parse_snapshot(text), digest(text))
+        self.runtime.rules.set(rules)
+        self.runtime.endpoints.follow(rules, trio.current_time())
 
     def take_snapshot_file(self, source: SnapshotFile) -> None:
         self.take_snapshot(read_file(source.path, "snapshot.path"))

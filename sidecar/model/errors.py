@@ -82,7 +82,16 @@ class ConnectFailed(UpstreamError):
 
 
 class TimedOut(UpstreamError):
+    """
+    Args:
+        is_before_request: no connection was made in time, so nothing was sent.
+    """
+
     reason = Reason.TIMED_OUT
+
+    def __init__(self, detail: str = "", *, is_before_request: bool = False) -> None:
+        super().__init__(detail)
+        self.is_before_request = is_before_request
 
 
 class Reset(UpstreamError):

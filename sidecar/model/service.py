@@ -142,3 +142,7 @@ class Service(Value, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
     rules: tuple[CallRule, ...] = ()
     balancing: Balancing = Balancing()
+
+    @property
+    def is_http(self) -> bool:
+        return self.protocol in ("http", "http1", "http2")

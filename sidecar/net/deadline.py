@@ -43,6 +43,11 @@ class Deadline:
         self._phase, self._is_upstream = phase, is_upstream
         self._scope.deadline = at
 
+    @property
+    def is_upstream_late(self) -> bool:
+        """Time ran out in a phase of the upstream's."""
+        return self._is_upstream and self._scope.cancel_called
+
     def lift(self) -> None:
         """No deadline until the next phase (a relay that has its own idle rule)."""
         self._scope.deadline = float("inf")

@@ -8,13 +8,35 @@ Only here and in `policy/authorize.py` is a Permit made.
 """
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
-from sidecar.model.service import Endpoint, Service
+from sidecar.model.route import Match
+from sidecar.model.service import CallRule, Endpoint, Service
 from sidecar.model.snapshot import EgressHost, EgressRange, Outbound
+
+
+class Found(NamedTuple):
+    rule: CallRule
+
+
+class RouteTable:   # stands in for the one of the routes
+    def __init__(self, rules: tuple[CallRule, ...]) -> None:
+        self._rules = rules
+
+    def find(self, port: int, request: RequestHead | None) -> Found | None:
+        def holds(match: Match) -> bool:
+            return (
+                request is not None
+                and (match.path is None or request.path.decode().startswith(match.path.value))
+                and (match.method is None or request.method.decode() == match.method)
+            )
+
+        return next((Found(rule) for rule in self._rules if not rule.matches or any(map(holds, rule.matches))), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +45,18 @@ class ToService:
 
     Args:
         endpoints: the candidates; a single one if the application dialled a pod itself.
+        rules: how calls to the Service are carried out; None: as they come.
     """
 
     permit: Permit
     service: Service
     endpoints: tuple[Endpoint, ...]
+    rules: RouteTable | None = field(default=None, compare=False)
+
+    @property
+    def only(self) -> Endpoint | None:
+        """The pod that the application dialled itself."""
+        return None if self.endpoints is self.service.endpoints else self.endpoints[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +70,16 @@ class OutboundTable:
 
     def __init__(self, outbound: Outbound) -> None:
         self._services: dict[Address, ToService] = {}
+        self._by_name: dict[tuple[str, int], ToService] = {}
         for service in outbound.services:
-            permit = Permit(f"service/{service.name}")
+            table = RouteTable(service.rules) if service.rules else None
+            whole = ToService(Permit(f"service/{service.name}"), service, service.endpoints, table)
+            self._by_name[service.name, service.port] = whole
             for endpoint in service.endpoints:
-                self._services.setdefault(
-                    Address(endpoint.address, endpoint.port), ToService(permit, service, (endpoint,))
-                )
+                self._services.setdefault(Address(endpoint.address, endpoint.port), replace(whole, endpoints=(endpoint,)))
         for service in outbound.services:
             for address in service.addresses:
-                self._services[Address(address, service.port)] = ToService(
-                    Permit(f"service/{service.name}"), service, service.endpoints
-                )
+                self._services[Address(address, service.port)] = self._by_name[service.name, service.port]
         self._exact = {approval.host: approval for approval in outbound.hosts if not approval.host.startswith("*.")}
         # Longest first: of two wildcards the narrower one decides.
         self._wild = sorted(
@@ -65,6 +93,10 @@ class OutboundTable:
     def service(self, to: Address) -> ToService | None:
         """What in the mesh the application dialled."""
         return self._services.get(to)
+
+    def service_named(self, name: str, port: int) -> ToService | None:
+        """What a rule names: `orders-v2.shop` and its port."""
+        return self._by_name.get((name, port))
 
     def host(self, host: str, port: int, *, is_tls: bool) -> ToHost | Denied:
         """The approval for `host`, reached at `port` by plain HTTP or by the application's own TLS."""

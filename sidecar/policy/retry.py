@@ -68,7 +68,7 @@ def _kind(failure: UpstreamError | int) -> tuple[str, bool]:
     match failure:
         case int():
             return str(failure), False
-        case ConnectFailed() | NotVerified() | WrongIdentity():
+        case ConnectFailed() | NotVerified() | WrongIdentity() | TimedOut(is_before_request=True):
             return "connect-failure", True
         case Reset(is_unprocessed=True):
             return "refused-stream", True

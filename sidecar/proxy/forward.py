@@ -60,6 +60,8 @@ async def forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: De
             if await _attempt(exchange, plan, upstream, first, failed, runtime, deadline):
                 return
         finally:
+            if not exchange.has_answered and deadline.is_upstream_late:
+                _observe(upstream, is_good=False)
             if upstream.leave is not None:
                 upstream.leave()
         failed += 1

@@ -5,10 +5,10 @@ Where a connection carries many exchanges (HTTP/2), those that come while it is 
 
 import trio
 
-from sidecar.model.errors import Unavailable
+from sidecar.model.errors import TimedOut, Unavailable
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.ends import AskingEnd
+from sidecar.net.ends import AskingEnd, Connection
 from sidecar.net.pool import Pool
 
 from .plan import Upstream
@@ -18,7 +18,7 @@ async def lease(upstream: Upstream, pool: Pool, deadline: Deadline) -> tuple[Ask
     """(the end, whether its connection was used before). Raises UpstreamError, or Unavailable where a limit is reached."""
     if (end := pool.take_nowait(upstream.key)) is not None:
         return end, True
-    deadline.upstream("connect", upstream.connect_s)
+    deadline.upstream("connection", 2 * upstream.connect_s)     # to wait for one, then to make one
     limits, group = upstream.limits, upstream.group
     if limits is not None and pool.pending[group] >= limits.pending:
         raise Unavailable(Reason.CIRCUIT_OPEN, f"{limits.pending} requests wait for a connection to {upstream.name}")
@@ -45,7 +45,7 @@ async def connect(upstream: Upstream, pool: Pool) -> AskingEnd:
     if upstream.is_shared:
         pool.connecting[upstream.key] = made
     try:
-        connection = await upstream.connect()
+        connection = await _in_time(upstream)
     except BaseException:
         pool.forget(group)
         raise
@@ -54,3 +54,10 @@ async def connect(upstream: Upstream, pool: Pool) -> AskingEnd:
         if pool.connecting.get(upstream.key) is made:
             del pool.connecting[upstream.key]
     return pool.add(upstream.key, group, connection)
+
+
+async def _in_time(upstream: Upstream) -> Connection:
+    """TimedOut tells that nothing was sent: the attempt failed, not the exchange."""
+    with trio.move_on_after(upstream.connect_s):
+        return await upstream.connect()
+    raise TimedOut("connect", is_before_request=True)

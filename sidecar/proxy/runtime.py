@@ -1,10 +1,8 @@
 """What every recipe needs, built once by `main` and passed as one parameter. What changes is a `Watched`."""
 
 import random  # noqa: TID251 -- the generator is made by main and passed
-from collections import Counter
 from dataclasses import dataclass, field
 
-from sidecar.model.address import Address
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.pool import Pool
@@ -14,6 +12,7 @@ from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import AccessLog, Record
 from sidecar.telemetry.metrics import Metrics
 
+from .endpoints import Endpoints
 from .mirror import Mirrors
 
 
@@ -25,7 +24,7 @@ class Runtime:
         tls: None until the first certificate, and after the last one ended.
         is_outbound_open: the interception was found whole.
         draining: no new exchange is begun on a connection once its present ones are over.
-        in_flight: exchanges by endpoint, for balancing.
+        endpoints: what is remembered of those in the mesh.
     """
 
     rules: Watched[Rules | None]
@@ -39,16 +38,11 @@ class Runtime:
     pool: Pool = field(default_factory=Pool)
     mirrors: Mirrors = field(init=False)
     draining: Watched[bool] = field(default_factory=lambda: Watched(False))
-    in_flight: Counter[Address] = field(default_factory=Counter)
+    endpoints: Endpoints = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mirrors", Mirrors(self.metrics))
-
-    def leave(self, endpoint: Address) -> None:
-        """One exchange fewer; an endpoint without any is forgotten, since endpoints come and go."""
-        self.in_flight[endpoint] -= 1
-        if not self.in_flight[endpoint]:
-            del self.in_flight[endpoint]
+        object.__setattr__(self, "endpoints", Endpoints(self.rng, self.metrics))
 
     def tell(self, record: Record) -> None:
         """Write one exchange or connection down, and count it."""

@@ -23,6 +23,19 @@ async def test_the_phase_is_to_blame(
     assert trio.current_time() == started + 2.5
 
 
+async def test_who_is_late_is_known_before_it_is_told(autojump_clock: MockClock) -> None:
+    for phase, expected in ((Deadline.upstream, True), (Deadline.downstream, False)):
+        seen = []
+        with pytest.raises((TimedOut, DownstreamTimedOut)), Deadline() as deadline:
+            phase(deadline, "response", 2)
+            seen.append(deadline.is_upstream_late)
+            try:
+                await trio.sleep(10)
+            finally:
+                seen.append(deadline.is_upstream_late)
+        assert seen == [False, expected]
+
+
 async def test_in_time(autojump_clock: MockClock) -> None:
     with Deadline() as deadline:
         deadline.upstream("connect", 1)

@@ -162,6 +162,21 @@ def test_a_vip_means_the_service_and_a_pods_address_that_pod() -> None:
         assert table.service(nothing) is None
 
 
+def test_a_service_is_found_by_name_with_all_its_endpoints() -> None:
+    one, other = Endpoint("10.1.0.6", 8080, ID), Endpoint("10.1.0.7", 8080, ID)
+    service, single = Service("orders.shop", 80, endpoints=(one, other)), Service("orders.shop", 81, ("10.96.0.9",), endpoints=(one,))
+    table = OutboundTable(Outbound(services=(service, single)))
+    found = table.service_named("orders.shop", 80)
+    assert found is not None
+    assert (found.service, found.endpoints, found.only) == (service, (one, other), None)
+    assert table.service_named("orders.shop", 82) is table.service_named("orders", 80) is None
+    at_vip, at_pod = table.service(Address("10.96.0.9", 81)), table.service(Address("10.1.0.6", 8080))
+    assert at_vip is not None
+    assert at_vip.only is None      # one endpoint, but not for its own sake
+    assert at_pod is not None
+    assert at_pod.only == one
+
+
 def test_a_service_without_endpoints_is_of_the_mesh_all_the_same() -> None:
     """Else its address would fall through to the ranges, in plaintext."""
     table = OutboundTable(Outbound(services=(Service("orders.shop", 80, ("10.96.0.9",)),)))

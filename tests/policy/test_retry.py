@@ -31,6 +31,7 @@ UNPROCESSED = Reset(is_unprocessed=True)
     (Retries(), b"POST", ConnectFailed(), True),
     (Retries(), b"POST", NotVerified(), True),
     (Retries(), b"POST", WrongIdentity(), True),
+    (Retries(), b"POST", TimedOut(is_before_request=True), True),
     (Retries(), b"POST", UNPROCESSED, True),
     (Retries(), b"GET", Reset(), False),
     (Retries(), b"GET", TimedOut(), False),
@@ -49,6 +50,7 @@ UNPROCESSED = Reset(is_unprocessed=True)
     # Each cause by its own name only.
     (Retries(on=("503",)), b"GET", 502, False),
     (Retries(on=("503",)), b"GET", ConnectFailed(), False),
+    (Retries(on=("timeout",)), b"GET", TimedOut(is_before_request=True), False),
     (Retries(on=("reset",)), b"GET", UNPROCESSED, False),
     (Retries(on=("refused-stream",)), b"GET", Reset(), False),
     (ALL, b"GET", 200, False),

@@ -1,10 +1,12 @@
 """A place on an upstream connection: pooled, new, or refused, and what many do who want the same one at once."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sidecar.model.errors import ConnectFailed, Unavailable
+from sidecar.model.errors import ConnectFailed, TimedOut, Unavailable
 from sidecar.model.reason import Reason
 from sidecar.model.service import Limits
 from sidecar.net.deadline import Deadline
@@ -83,6 +85,14 @@ async def test_beyond_a_limit_nobody_waits(limits: Limits, nursery: trio.Nursery
     with pytest.raises(Unavailable) as caught:
         await ask(pool, lines.upstream(limits))
     assert (caught.value.reason, trio.current_time()) == (Reason.CIRCUIT_OPEN, 0)
+
+
+async def test_a_connection_has_its_time(autojump_clock: MockClock) -> None:
+    """It is the attempt that has failed, and nothing was sent."""
+    pool = Pool()
+    with pytest.raises(TimedOut) as caught:
+        await ask(pool, replace(Lines().upstream(), connect_s=0.5))
+    assert (caught.value.is_before_request, trio.current_time(), pool.opened) == (True, 0.5, {})
 
 
 async def test_given_up_while_connecting_nothing_stays_counted(autojump_clock: MockClock) -> None:

@@ -12,7 +12,7 @@ from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Route
-from sidecar.model.service import Service
+from sidecar.model.service import Balancing, Limits, Service
 from sidecar.model.snapshot import ClientCertificate, Inbound, Outbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, mesh_client
@@ -170,6 +170,17 @@ async def no_name_at_all(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     return web.bench, b""
 
 
+async def one_too_many(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+    limited = Service("orders.shop", 80, (VIP.host,), endpoints=(ONE,), balancing=Balancing(limits=Limits(requests=1)))
+    web = pod(nursery, rules(outbound=Outbound(services=(limited,))))
+    web.bench.dialer.silent.add(ENDPOINT)
+    await web.dial(VIP).send_all(GET)
+    await wait_all_tasks_blocked()
+    app = web.dial(VIP)
+    await app.send_all(GET)
+    return web.bench, bytes(await app.receive_some())
+
+
 async def hung_up(sock: object) -> None:
     pass
 
@@ -213,6 +224,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.NO_ENDPOINT: leaving(rules(outbound=Outbound(services=(Service("orders.shop", 80, (VIP.host,)),))), to=VIP),
     Reason.BAD_RESPONSE: leaving(),
     Reason.NAME_NOT_RESOLVED: leaving(found=""),
+    Reason.CIRCUIT_OPEN: one_too_many,
     Reason.PEER_NOT_VERIFIED: wrong_certificate,
     Reason.WRONG_IDENTITY: leaving(mesh(ONE), to=VIP),
     Reason.NO_IDENTITY: leaving(mesh(ONE), to=VIP, has_certificate=False),

@@ -3,7 +3,6 @@
 import trio
 from trio.testing import MockClock
 
-from sidecar.model.address import Address
 from sidecar.model.reason import Reason
 from sidecar.telemetry.access_log import Record
 from tests.helpers.mesh import meshed
@@ -30,14 +29,3 @@ async def test_credentials_that_have_ended_are_none(nursery: trio.Nursery, autoj
     assert known.runtime.valid_tls() is None
     known.runtime.tls.set(None)
     assert known.runtime.valid_tls() is None
-
-
-async def test_no_endpoint_is_remembered_that_has_nothing_in_flight(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    runtime = bench(nursery).runtime
-    one, other = Address("10.1.0.7", 80), Address("10.1.0.8", 80)
-    for address in (one, other, one):
-        runtime.in_flight[address] += 1
-    runtime.leave(one)
-    runtime.leave(other)
-    assert runtime.in_flight == {one: 1}
-    assert list(runtime.in_flight) == [one]
