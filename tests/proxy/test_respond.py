@@ -15,13 +15,15 @@ from sidecar.model.route import Caller, Route
 from sidecar.model.service import Balancing, Limits, Service
 from sidecar.model.snapshot import ClientCertificate, Inbound, Outbound
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, mesh_client
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, mesh_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.head import read_response
+from sidecar.protocol.http2 import frames
 from sidecar.proxy.respond import TABLE, explain, explanation
 from tests.helpers import pki
 from tests.helpers.exchange import GET, post
+from tests.helpers.http2 import OPENING, goaways
 from tests.helpers.leave import https, partner, pod
 from tests.helpers.mesh import APP, arrive, call, echo, http_app, meshed, read_rest, root
 from tests.helpers.pki import ORDERS, WEB
@@ -129,6 +131,19 @@ async def opaque_bytes(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     return bench, b""
 
 
+def frames_of_nobody(bad: bytes) -> Give:
+    """A connection that speaks HTTP/2 and then sends `bad`."""
+    async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+        bench = meshed(nursery, rules(identity=ORDERS))
+        stream = await call(arrive(nursery, bench), alpn=ALPN_HTTP2)
+        await stream.send_all(OPENING + bad)
+        assert goaways(await read_rest(stream))
+        stream.close()
+        return bench, b""
+
+    return give
+
+
 async def wrong_certificate(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     bench = meshed(nursery, rules(identity=ORDERS))
     stranger = pki.credentials(pki.issue(root("stranger"), pki.uri(WEB)), root())
@@ -226,12 +241,15 @@ GIVEN: dict[Reason, Give] = {
     Reason.NAME_NOT_RESOLVED: leaving(found=""),
     Reason.CIRCUIT_OPEN: one_too_many,
     Reason.PEER_NOT_VERIFIED: wrong_certificate,
+    Reason.HTTP2_VIOLATION: frames_of_nobody(frames.render(frames.DATA, 0, 0, b"x")),
+    Reason.HTTP2_FLOOD: frames_of_nobody(frames.render(frames.PING, 0, 0, b"12345678") * 5000),
     Reason.WRONG_IDENTITY: leaving(mesh(ONE), to=VIP),
     Reason.NO_IDENTITY: leaving(mesh(ONE), to=VIP, has_certificate=False),
     Reason.NO_SNAPSHOT: entering(known=False),
 }
 WITHOUT_WORDS = {       # nothing is said to a peer that does not speak HTTP, or that is nobody
     Reason.OWN_PORT, Reason.ADDRESS_NOT_APPROVED, Reason.NOT_HTTP, Reason.PEER_NOT_VERIFIED,
+    Reason.HTTP2_VIOLATION, Reason.HTTP2_FLOOD,
 }
 
 
