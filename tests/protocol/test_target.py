@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.protocol.target import _PLAIN, _judge_path, judge_target
+from sidecar.model.path import judge_path
+from sidecar.protocol.target import _PLAIN, judge_target
 
 
 @pytest.mark.parametrize(
@@ -87,4 +88,4 @@ def test_any_bytes_what_is_taken_has_one_reading(target: bytes) -> None:
 def test_the_shortcut_takes_only_what_the_long_way_leaves_as_it_is(target: bytes) -> None:
     if _PLAIN.fullmatch(target) is not None:
         path = target.partition(b"?")[0]
-        assert _judge_path(path) == path
+        assert judge_path(path) == path
