@@ -6,7 +6,6 @@ no Kubernetes object and no YAML.
 
 import hashlib
 import ipaddress
-import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,10 +14,9 @@ from . import identity
 from .address import canonical, server_address
 from .errors import ConfigError
 from .route import Route
+from .rule_check import check_matches, check_route
 from .service import Protocol, Service
 from .value import Name, Port, Value, from_json
-
-_PATH = re.compile(r"/([^/]+/)*[^/]*")
 
 # -- who this is
 
@@ -176,21 +174,20 @@ def _check(snapshot: Snapshot) -> None:
         address(f"workload.addresses[{i}]", text)
     if snapshot.inbound.mode == "permissive" and snapshot.inbound.permissive_until is None:
         raise ConfigError("inbound.permissiveUntil", "permissive needs the date at which it ends")
+    names: set[str] = set()
     for i, route in enumerate(snapshot.inbound.routes or ()):
-        for j, match in enumerate(route.matches):
-            if match.path is not None and match.path.type != "RegularExpression" and not _PATH.fullmatch(match.path.value):
-                where = f"inbound.routes[{i}].matches[{j}].path.value"
-                raise ConfigError(where, f"{match.path.value!r} is no path; it begins with a slash and no segment is empty")
-    names = [route.name for route in snapshot.inbound.routes or ()]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise ConfigError(f"inbound.routes[{i}].name", f"{name!r} is the name of an earlier route")
+        check_route(f"inbound.routes[{i}]", route)
+        if route.name in names:
+            raise ConfigError(f"inbound.routes[{i}].name", f"{route.name!r} is the name of an earlier route")
+        names.add(route.name)
     for i, service in enumerate(snapshot.outbound.services):
         for j, text in enumerate(service.addresses):
             address(f"outbound.services[{i}].addresses[{j}]", text)
         for j, endpoint in enumerate(service.endpoints):
             address(f"outbound.services[{i}].endpoints[{j}].address", endpoint.address)
             spiffe(f"outbound.services[{i}].endpoints[{j}].identity", endpoint.identity)
+        for j, rule in enumerate(service.rules):
+            check_matches(f"outbound.services[{i}].rules[{j}]", rule.hosts, rule.matches)
     for i, host in enumerate(snapshot.outbound.hosts):
         for j, text in enumerate(host.special_addresses):
             network(f"outbound.hosts[{i}].specialAddresses[{j}]", text)

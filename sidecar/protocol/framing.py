@@ -12,6 +12,7 @@ Spec: RFC 9110 s5, s7; RFC 9112 s2 to s7. Stricter than they are wherever a comm
 import re
 
 from sidecar.model.errors import BadResponse, ProtocolViolation
+from sidecar.model.fields import DROPPED_PREFIXES, FRAMING, HOP_BY_HOP, IDENTITY, OTHER_MESHES
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 
@@ -34,25 +35,14 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ABSOLUTE = re.compile(rb"http://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
-# RFC 9110 s7.6.1, and the older names that still are on the way.
-_HOP_BY_HOP = frozenset({
-    b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"http2-settings",
-    b"proxy-authenticate", b"proxy-authorization",
-})
-# By these an application believes who calls, and from where: whatever a client says there is a lie until we say it.
-_IDENTITY = frozenset({
-    b"forwarded", b"x-real-ip", b"client-cert", b"client-cert-chain",   # the last two: RFC 9440
-})
-_OTHER_MESHES = (b"x-envoy-", b"l5d-")
-DROPPED_PREFIXES = (b"x-bartizan-", b"x-forwarded-", *_OTHER_MESHES)
 # > A sender MUST NOT send a connection option corresponding to a field intended for all recipients (RFC 9110 s7.6.1).
 # Nominating one of these would make us remove what the next hop decides by.
-_NOT_NOMINABLE = _IDENTITY | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
+_NOT_NOMINABLE = IDENTITY | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
 
 # Judged and then said anew by `render.py`; all else goes on, save what is dropped.
-_JUDGED_IN_REQUESTS = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade"})
+_JUDGED_IN_REQUESTS = FRAMING | {b"te", b"upgrade"}
 _JUDGED_IN_RESPONSES = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
-_DROPPED_FROM_REQUESTS = _HOP_BY_HOP | _IDENTITY
+_DROPPED_FROM_REQUESTS = HOP_BY_HOP | IDENTITY
 
 
 def judge_request(method: bytes, target: bytes, version: bytes, fields: Headers) -> RequestHead:
@@ -145,7 +135,7 @@ def decide_response(
         raise BadResponse(f"{len(fields)} header fields; {MAX_FIELDS} are allowed")
 
     # `x-bartizan-*` goes on: whether this server may say it, `proxy/forward.py` knows.
-    kept, special = _sort(fields, _JUDGED_IN_RESPONSES, _HOP_BY_HOP, _OTHER_MESHES)
+    kept, special = _sort(fields, _JUDGED_IN_RESPONSES, HOP_BY_HOP, OTHER_MESHES)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     if status == 101:
         _check_upgrade(upgrade, special)
@@ -284,4 +274,4 @@ def _obey_connection(values: list[bytes], kept: Headers) -> tuple[Headers, bool]
     return kept, b"close" in options
 
 
-_HARMLESS_OPTIONS = _HOP_BY_HOP | {b"close"}  # these name no field that could still be in `kept`
+_HARMLESS_OPTIONS = HOP_BY_HOP | {b"close"}  # these name no field that could still be in `kept`

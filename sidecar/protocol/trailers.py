@@ -7,9 +7,8 @@ Trust: what comes in is well-formed fields of a stranger. They are never merged 
 tests/protocol/test_trailers.py. Who does not say `TE: trailers` gets none (`proxy/forward.py`).
 """
 
+from sidecar.model.fields import DROPPED_PREFIXES
 from sidecar.model.message import Headers
-
-from .framing import DROPPED_PREFIXES
 
 _FORBIDDEN = frozenset({
     # framing, routing
