@@ -3,9 +3,10 @@
 Only `policy/authorize.py` and `policy/egress.py` make a Permit (a test greps for it).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .reason import Reason
+from .route import Match, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +15,13 @@ class Permit:
 
     Args:
         rule: the name of the rule that allowed it, for log and metric.
+        route: the inbound rule itself, which says what else is done with the exchange; None where there is none.
+        match: the alternative of `route` that matched.
     """
 
     rule: str
+    route: Route | None = field(default=None, compare=False)
+    match: Match | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,35 @@ class Reason(Enum):
         "The connection's original destination is one of the sidecar's own ports or no address of the pod, or it was not redirected.",
         "Call the application's port at an address in the pod's status. Nobody but the kernel's redirect connects to the sidecar's ports.",
     )
+    RATE_LIMITED = (
+        "BZ0106", "rate-limited",
+        "The caller has used up what the rule's `rateLimit` grants.",
+        "Call less often, or raise `rateLimit` of that rule. The limit holds in each pod of the destination for itself.",
+    )
+    TOO_MANY_REQUESTS = (
+        "BZ0107", "concurrency-limit",
+        "As many requests as the rule's `concurrency` allows are under way at this pod.",
+        "Try again, run more pods, or raise `concurrency` of that rule.",
+    )
     BODY_TOO_LARGE = (
         "BZ0108", "body-too-large",
-        "The body of the request is larger than the rule's `maxBody`.",
-        "Send less, or raise `maxBody` of that rule.",
+        "The request's body is longer than the rule's `maxBodyBytes`.",
+        "Send less, or raise `maxBodyBytes` of that rule.",
+    )
+    TOKEN_REFUSED = (
+        "BZ0109", "token-refused",
+        "The rule demands a bearer token of a certain issuer and audience; there is none, or it is not valid.",
+        "Send a current token of the issuer that `jwt` of that rule names; the detail says what was wrong with this one.",
+    )
+    CALLER_DENIED = (
+        "BZ0110", "caller-denied",
+        "The rule's `deny` names the caller, whatever `allow` says.",
+        "If that is not meant, take the caller out of `deny` of that rule.",
+    )
+    FAULT_INJECTED = (
+        "BZ0111", "fault-injected",
+        "The rule's `fault` answers a share of the requests with an error, on purpose.",
+        "Nothing is broken. Take `fault` out of that rule when the experiment is over.",
     )
     # -- what leaves a pod
     HOST_NOT_APPROVED = (

@@ -1,111 +1,58 @@
 """May this peer make this request of the application? The judge of everything that enters a pod.
 
-Pure: the same answer for the same arguments. The proxy asks it for each request, the compiler and the offline explainer run it too.
-Precedence as in the Gateway API: of the alternatives that match, the most specific decides alone (port named, Exact before
-PathPrefix, longer before shorter, method named, more headers; then the order they stand in). What no rule matches is refused.
+Two steps, both pure: `find_route` says which rule decides, `authorize` whether it lets this caller in. Between them whoever asks
+verifies the bearer token, if the rule wants one. The proxy asks for each request, the compiler and the offline explainer run it too.
+What no rule matches is refused.
 
-Trust: `peer` has been verified, `request` judged by `protocol/framing.py`. Only here and in `policy/egress.py` is a Permit made.
+Trust: `peer` and `claims` have been verified, `request` judged by `protocol/framing.py`. Only here and in `policy/egress.py` is a
+Permit made.
 """
 
-from collections.abc import Iterable
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sidecar.model import identity
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.identity import SpiffeId
-from sidecar.model.message import Headers, RequestHead
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
-from sidecar.model.route import Caller, Match, PathMatch, Route
+from sidecar.model.route import Caller, Route
 from sidecar.model.snapshot import Inbound
 
-EVERYTHING = Match()
+from .pattern import name_holds
+from .route_table import Found, RouteTable
+
+Claims = Mapping[str, object]
 
 
-def _rank(route: Route, match: Match) -> tuple[bool, bool, int, bool, int]:
-    """Greater is more specific."""
-    path = match.path
-    return (
-        route.port is not None,
-        path is not None and path.type == "Exact",
-        len(path.value) if path else 0,
-        match.method is not None,
-        len(match.headers),
-    )
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """What is known of the caller.
 
-
-class RouteTable:
-    """The alternatives of all routes, most specific first; built once for each snapshot."""
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        entries = [(route, match) for route in routes for match in route.matches or (EVERYTHING,)]
-        # sorted() is stable, so that equals stay in the order of the document.
-        self._entries = sorted(entries, key=lambda entry: _rank(*entry), reverse=True)
-
-    def find(self, port: int, request: RequestHead | None) -> Route | None:
-        """The route that decides.
-
-        Args:
-            request: None for a TCP connection. It could carry any request, so that only a route without matches can decide it,
-                and only if no more specific one would decide some request otherwise.
-        """
-        for route, match in self._entries:
-            if route.port not in (None, port):
-                continue
-            if request is None:
-                return route if match is EVERYTHING else None
-            if _holds(match, request):
-                return route
-        return None
-
-
-def _holds(match: Match, request: RequestHead) -> bool:
-    return (
-        (match.method is None or match.method.encode() == request.method)
-        and (match.path is None or path_holds(match.path, request.path))
-        and all(_value(request.headers, header.name) == header.value.encode() for header in match.headers)
-    )
-
-
-def path_holds(match: PathMatch, path: bytes) -> bool:
-    wanted = match.value.encode()
-    if match.type == "Exact":
-        return path == wanted
-    stem = wanted.rstrip(b"/")
-    return path == stem or path.startswith(stem + b"/")
-
-
-def _value(headers: Headers, name: str) -> bytes | None:
-    """The field's value; None if it is absent or repeats, since hops differ in which of two they read."""
-    wanted = name.encode().lower()
-    found = [value for field, value in headers if field.lower() == wanted]
-    return found[0] if len(found) == 1 else None
-
-
-def is_allowed(peer: SpiffeId, allow: Iterable[Caller], trust_domain: str) -> bool:
-    domain, namespace, account = identity.parts(peer)
-    return domain == trust_domain and any(
-        entry.namespace in ("*", namespace) and entry.service_account in ("*", account) for entry in allow
-    )
-
-
-def authorize(
-    peer: SpiffeId | None,
-    request: RequestHead | None,
-    port: int,
-    *,
-    inbound: Inbound,
-    table: RouteTable,
-    trust_domain: str,
-    now: float,
-) -> Permit | Denied:
-    """
     Args:
-        peer: the verified identity; None: plaintext, which has none.
-        request: None for a TCP connection.
+        identity: verified; None: plaintext, which has none.
+        source: its IP address, canonical; counts for plaintext only.
+        claims: of the verified token; None: there is none, or nobody asked for it.
+    """
+
+    identity: SpiffeId | None
+    source: str
+    claims: Claims | None = None
+
+
+def find_route(
+    port: int, request: RequestHead | None, *, is_plaintext: bool, inbound: Inbound, table: RouteTable[Route], now: float
+) -> Found[Route] | Permit | Denied:
+    """The rule that decides; or the verdict, where none is needed for it.
+
+    Args:
         port: the application's.
+        request: None for a TCP connection.
         table: of `inbound.routes`.
         now: Unix seconds, for the end of permissive mode.
     """
-    if peer is None:
+    if is_plaintext:
         if inbound.mode == "strict":
             return Denied(Reason.PLAINTEXT)
         if inbound.permissive_until is None or now >= inbound.permissive_until:
@@ -114,10 +61,72 @@ def authorize(
         if inbound.without_routes == "nothing":
             return Denied(Reason.NO_ROUTE, detail="the workload declares no routes and the mesh lets such workloads accept nothing")
         return Permit("without-routes")
-    route = table.find(port, request)
-    if route is None:
+    found = table.find(port, request)
+    if found is None:
         return Denied(Reason.NO_ROUTE)
-    # Permissive is for callers that have no identity yet: the route must match, `allow` cannot be asked of them.
-    if peer is not None and not is_allowed(peer, route.allow, trust_domain):
+    if request is None and (found.rule.redirect or found.rule.direct_response):
+        return Denied(Reason.NOT_HTTP, found.rule.name, "the rule answers requests itself; nothing reaches the application by it")
+    return found
+
+
+def authorize(found: Found[Route], asker: Asker, trust_domain: str) -> Permit | Denied:
+    """Whether the rule that `find_route` found lets the caller in."""
+    route = found.rule
+    if route.jwt is not None and asker.claims is None:
+        return Denied(Reason.TOKEN_REFUSED, route.name)
+    if asker.identity is None:
+        is_denied = any(_plaintext_is_denied(entry, asker) for entry in route.deny)
+        # Permissive is for callers that have no name yet: entries with names cannot be asked of them, unless some ask for the source.
+        asked = [entry for entry in route.allow if entry.source is not None] or route.allow
+        is_allowed = any(_source_holds(entry, asker) and _claims_hold(entry, asker.claims) for entry in asked)
+    else:
+        name = _Name(asker.identity)
+        is_denied = any(_name_holds(entry, name) and _claims_hold(entry, asker.claims) for entry in route.deny)
+        is_allowed = name.trust_domain == trust_domain and any(
+            _name_holds(entry, name) and _claims_hold(entry, asker.claims) for entry in route.allow
+        )
+    if is_denied:
+        return Denied(Reason.CALLER_DENIED, route.name)
+    if not is_allowed:
         return Denied(Reason.NOT_ALLOWED, route.name)
-    return Permit(route.name)
+    return Permit(route.name, route, found.match)
+
+
+class _Name:
+    def __init__(self, whole: SpiffeId) -> None:
+        self.whole = whole
+        self.trust_domain, self.namespace, self.service_account = identity.parts(whole)
+
+
+def _name_holds(entry: Caller, name: _Name) -> bool:
+    """Of a peer with an identity; an entry with a source does not speak of it."""
+    return (
+        entry.source is None
+        and name_holds(entry.namespace, name.namespace)
+        and name_holds(entry.service_account, name.service_account)
+        and (entry.identity is None or name_holds(entry.identity, name.whole))
+    )
+
+
+def _source_holds(entry: Caller, asker: Asker) -> bool:
+    return entry.source is None or ipaddress.ip_address(asker.source) in ipaddress.ip_network(entry.source)
+
+
+def _claims_hold(entry: Caller, claims: Claims | None) -> bool:
+    """A claim is text, or a list that holds text; numbers and objects are like no value that a rule can name."""
+    if not entry.claims:
+        return True
+    if claims is None:
+        return False
+    for name, values in entry.claims.items():
+        claim = claims.get(name)
+        held = claim if isinstance(claim, list) else [claim]
+        if not any(isinstance(one, str) and one in values for one in held):
+            return False
+    return True
+
+
+def _plaintext_is_denied(entry: Caller, asker: Asker) -> bool:
+    """Whether an entry of `deny` speaks of a plaintext peer: one that asks for no name does."""
+    asks_for_a_name = entry != Caller(source=entry.source, claims=entry.claims)
+    return not asks_for_a_name and _source_holds(entry, asker) and _claims_hold(entry, asker.claims)

@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 
 from sidecar.model import identity
+from sidecar.model.route import Route
 from sidecar.model.snapshot import Snapshot
 
-from .authorize import RouteTable
 from .egress import OutboundTable
+from .route_table import RouteTable
 
 
 @dataclass(frozen=True, eq=False)
 class Rules:
     snapshot: Snapshot
     digest: str
-    routes: RouteTable
+    routes: RouteTable[Route]
     outbound: OutboundTable
     trust_domain: str
 
@@ -22,6 +23,7 @@ class Rules:
         """
         Args:
             digest: of the snapshot's text, for status and log.
+        Raises: ConfigError for an expression that RE2 or our budget refuses.
         """
         return cls(
             snapshot,

@@ -36,7 +36,12 @@ TABLE: dict[Reason, Row] = {
     Reason.PLAINTEXT: Row(403, 7, True),
     Reason.PERMISSIVE_ENDED: Row(403, 7, True),
     Reason.OWN_PORT: Row(403, 7, True),
+    Reason.RATE_LIMITED: Row(429, 8, False),
+    Reason.TOO_MANY_REQUESTS: Row(503, 14, False),
     Reason.BODY_TOO_LARGE: Row(413, 8, True),
+    Reason.TOKEN_REFUSED: Row(401, 16, False),
+    Reason.CALLER_DENIED: Row(403, 7, False),
+    Reason.FAULT_INJECTED: Row(503, 14, False),     # the rule says which status
     Reason.HOST_NOT_APPROVED: Row(403, 7, False),
     Reason.ADDRESS_NOT_APPROVED: Row(403, 7, True),
     Reason.CLIENT_CERTIFICATE_MISSING: Row(503, 14, False),

@@ -1,0 +1,236 @@
+"""Which rule decides a request: one index for the routes of a pod and for the rules of its callers.
+
+Of the alternatives that match, the most specific decides alone, in this order: port named; host exact, then wildcard, then none; path
+Exact, then RegularExpression, then PathPrefix (longer values first), then none; method named; more headers; more query parameters;
+then the order they stand in. So says the Gateway API where it says anything.
+
+The first three are looked up: by port, by host, by path, and prefixes by the request's own segments, as deep as any rule goes. What is
+left is compared one by one: expressions, and the alternatives of one same path. So the cost does not grow with the number of rules.
+
+Trust: the request was judged by `protocol/framing.py`. Paths are compared decoded, so that no rule is dodged by another spelling; a
+field or parameter that repeats, or is no text, matches nothing. Attacked by tests/policy/test_route_table.py.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from sidecar.model.message import RequestHead
+from sidecar.model.path import decode_path, judge_rule_path
+from sidecar.model.route import HeaderMatch, Match, QueryMatch, Route
+from sidecar.model.service import CallRule
+
+from .pattern import Expression
+
+R = TypeVar("R", Route, CallRule)
+
+EVERYTHING = Match()
+
+
+class Found(NamedTuple, Generic[R]):
+    """
+    Args:
+        match: the alternative of `rule` that matched.
+    """
+
+    rule: R
+    match: Match
+
+
+class RouteTable(Generic[R]):
+    """Built once for each snapshot. Raises: ConfigError for an expression that RE2 or our budget refuses."""
+
+    def __init__(self, rules: Iterable[R]) -> None:
+        self._ports: dict[int | None, _Hosts[R]] = {}
+        order = count()
+        for rule in rules:
+            hosts = self._ports.setdefault(rule.port if isinstance(rule, Route) else None, _Hosts())
+            for i, match in enumerate(rule.matches or (EVERYTHING,)):
+                entry = _Entry(rule, match, next(order), f"{rule.name}.matches[{i}]")
+                for host in rule.hosts or (None,):
+                    hosts.of_rule(host).add(entry)
+        for hosts in self._ports.values():
+            hosts.sort()
+
+    def find(self, port: int, request: RequestHead | None) -> Found[R] | None:
+        """The rule that decides.
+
+        Args:
+            request: None for a TCP connection. It could carry any request, so that only a rule without matches and hosts can decide
+                it, and only if no more specific one would decide some request otherwise.
+        """
+        asked = _Asked(request) if request is not None else None
+        for hosts in (self._ports.get(port), self._ports.get(None)):
+            if hosts is None:
+                continue
+            if asked is None:
+                return hosts.whole()
+            for paths in hosts.of_request(asked.host):
+                for entry in paths.candidates(asked.path):
+                    if entry.holds(asked):
+                        return Found(entry.rule, entry.match)
+        return None
+
+
+class _Asked:
+    """The request as rules see it; headers and query are taken apart when the first rule asks for them."""
+
+    def __init__(self, request: RequestHead) -> None:
+        self._request = request
+        self._fields: dict[bytes, bytes | None] | None = None
+        self._parameters: dict[bytes, bytes | None] | None = None
+        self.method = request.method
+        self.host = request.host
+        self.path = decode_path(request.path)
+
+    def field(self, name: bytes) -> bytes | None:
+        """None if it is absent or repeats, since hops differ in which of two they read."""
+        if self._fields is None:
+            self._fields = {}
+            for key, value in self._request.headers:
+                key = key.lower()
+                self._fields[key] = None if key in self._fields else value
+        return self._fields.get(name)
+
+    def parameter(self, name: bytes) -> bytes | None:
+        """Likewise; and None if it is not percent-encoded UTF-8."""
+        if self._parameters is None:
+            self._parameters = {}
+            for pair in self._request.target.partition(b"?")[2].split(b"&"):
+                key_text, _, value = pair.partition(b"=")
+                key = _decode_query(key_text)
+                if key is not None:
+                    self._parameters[key] = None if key in self._parameters else _decode_query(value)
+        return self._parameters.get(name)
+
+
+def _decode_query(text: bytes) -> bytes | None:
+    data = unquote_to_bytes(text.replace(b"+", b" "))
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return None
+    return data
+
+
+class _Entry(Generic[R]):
+    """One alternative, ready to be compared in what no look-up has settled."""
+
+    def __init__(self, rule: R, match: Match, order: int, where: str) -> None:
+        self.rule = rule
+        self.match = match
+        self.method = match.method.encode() if match.method is not None else None
+        self.fields = [
+            (one.name.lower().encode(), _value_of(one, f"{where}.headers[{i}].value")) for i, one in enumerate(match.headers)
+        ]
+        self.parameters = [(one.name.encode(), _value_of(one, f"{where}.query[{i}].value")) for i, one in enumerate(match.query)]
+        self.expression = (
+            Expression(match.path.value, f"{where}.path.value")
+            if match.path is not None and match.path.type == "RegularExpression" else None
+        )
+        self.rank = (self.method is None, -len(self.fields), -len(self.parameters), order)
+
+    def holds(self, asked: _Asked) -> bool:
+        return (
+            (self.method is None or self.method == asked.method)
+            and all(_is(wanted, asked.field(name)) for name, wanted in self.fields)
+            and all(_is(wanted, asked.parameter(name)) for name, wanted in self.parameters)
+        )
+
+
+def _value_of(match: HeaderMatch | QueryMatch, where: str) -> bytes | Expression:
+    return match.value.encode() if match.type == "Exact" else Expression(match.value, where)
+
+
+def _is(wanted: bytes | Expression, value: bytes | None) -> bool:
+    if value is None:
+        return False
+    return wanted.holds(value) if isinstance(wanted, Expression) else wanted == value
+
+
+class _Paths(Generic[R]):
+    """The alternatives of one port and host, by path."""
+
+    def __init__(self) -> None:
+        self._exact: dict[bytes, list[_Entry[R]]] = {}
+        self._expressions: list[_Entry[R]] = []
+        self._prefixes: dict[bytes, list[_Entry[R]]] = {}       # without the slash at the end
+        self._any: list[_Entry[R]] = []
+        self._depths: list[int] = []                            # segments of the prefixes, most first
+
+    def add(self, entry: _Entry[R]) -> None:
+        path = entry.match.path
+        if path is None:
+            self._any.append(entry)
+        elif path.type == "RegularExpression":
+            self._expressions.append(entry)
+        else:
+            value = decode_path(judge_rule_path(path.value))
+            if path.type == "Exact":
+                self._exact.setdefault(value, []).append(entry)
+            else:
+                self._prefixes.setdefault(value.rstrip(b"/"), []).append(entry)
+
+    def sort(self) -> None:
+        for entries in (*self._exact.values(), *self._prefixes.values(), self._any):
+            entries.sort(key=lambda entry: entry.rank)
+        self._expressions.sort(key=lambda entry: (-len(entry.match.path.value if entry.match.path else ""), entry.rank))
+        self._depths = sorted({stem.count(b"/") for stem in self._prefixes}, reverse=True)
+
+    def candidates(self, path: bytes) -> Iterator[_Entry[R]]:
+        """Those whose path holds, most specific first. `*`, of OPTIONS, is no path."""
+        if path.startswith(b"/"):
+            yield from self._exact.get(path, ())
+            for entry in self._expressions:
+                if entry.expression is not None and entry.expression.holds(path):
+                    yield entry
+            if self._depths:
+                ends = _ends_of_segments(path, self._depths[0])
+                for depth in self._depths:
+                    if depth < len(ends):
+                        yield from self._prefixes.get(path[:ends[depth]], ())
+        yield from self._any
+
+    def whole(self) -> Found[R] | None:
+        if self._exact or self._expressions or self._prefixes or not self._any:
+            return None
+        entry = self._any[0]
+        return Found(entry.rule, entry.match) if entry.match is EVERYTHING else None
+
+
+def _ends_of_segments(path: bytes, most: int) -> list[int]:
+    """Where the first 0, 1, ... `most` segments end, as far as there are so many."""
+    ends, at = [0], 0
+    while len(ends) <= most and at >= 0:
+        at = path.find(b"/", at + 1)
+        ends.append(at if at >= 0 else len(path))
+    return ends
+
+
+class _Hosts(Generic[R]):
+    """The alternatives of one port, by host."""
+
+    def __init__(self) -> None:
+        self._exact: dict[bytes, _Paths[R]] = {}
+        self._wild: dict[bytes, _Paths[R]] = {}     # by what stands behind the first label
+        self._any: _Paths[R] | None = None
+
+    def of_rule(self, host: str | None) -> _Paths[R]:
+        if host is None:
+            self._any = self._any or _Paths()
+            return self._any
+        table = self._wild if host.startswith("*.") else self._exact
+        return table.setdefault(host.removeprefix("*.").encode(), _Paths())
+
+    def of_request(self, host: bytes) -> Iterator[_Paths[R]]:
+        for paths in (self._exact.get(host), self._wild.get(host.partition(b".")[2]), self._any):
+            if paths is not None:
+                yield paths
+
+    def sort(self) -> None:
+        for paths in (*self._exact.values(), *self._wild.values(), *((self._any,) if self._any else ())):
+            paths.sort()
+
+    def whole(self) -> Found[R] | None:
+        return self._any.whole() if self._any is not None and not self._exact and not self._wild else None
