@@ -6,7 +6,7 @@
     log                                 what was issued, line chained to line
     files                               the directory of keys, certificates and log
     profile                             what a leaf looks like
-    ca  jose                            root and intermediates; signed tokens and the keys to check them with
+    ca                                  root and intermediates
 
 Imports point down only. What a requester chooses ends up in a certificate in one place: its public key.
 """

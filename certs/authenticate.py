@@ -16,10 +16,8 @@ import msgspec
 
 from sidecar.model.errors import ConfigError, MeshError
 from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT
+from sidecar.net.jwt import LEEWAY_S, parse_jwks, verify_jws
 
-from .jose import parse_jwks, verify_jws
-
-LEEWAY_S = 60
 POD_UID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)   # a UUID, or the hash of a static pod's manifest
 MAX_JWKS_BYTES = 1 << 20
 

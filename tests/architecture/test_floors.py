@@ -83,10 +83,11 @@ OWNERS = {
     "service_identity": {"sidecar/net/verify.py"},
     # Certificates as values: made, checked, shown and passed on.
     "cryptography": {
-        "certs/*", "injector/*", "sidecar/net/tls_context.py", "sidecar/net/verify.py", "sidecar/net/service.py",
+        "certs/*", "injector/*", "sidecar/net/tls_context.py", "sidecar/net/verify.py", "sidecar/net/service.py", "sidecar/net/jwt.py",
         "sidecar/control/agent.py", "sidecar/control/file_identity.py", "sidecar/control/admin.py",
     },
     "dns": {"sidecar/net/resolve.py", "sidecar/proxy/dns_guard.py", "injector/demo/*"},
+    "re2": {"sidecar/policy/pattern.py"},
     "yaml": {"injector/*"},
     "jsonpatch": {"injector/*"},
     "subprocess": {"sidecar/intercept.py", "injector/cli/*", "injector/demo/*"},
@@ -138,6 +139,7 @@ NEVER_IN_A_POD = (
     "asyncio", "yaml", "rich", "click", "pydantic", "jsonpatch", "multiprocessing", "concurrent.futures", "sqlite3", "http.server",
     "injector", "certs",
     "service_identity",     # with the first originated connection
+    "re2",                  # with the first expression
 )
 
 
