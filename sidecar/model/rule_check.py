@@ -97,13 +97,7 @@ def _check_caller(where: str, entry: Caller, *, has_token: bool) -> None:
         if text.count("*") > 1 or "*" in text[1:-1]:
             raise ConfigError(f"{where}.{field}", f"{text!r} may hold one *, at either end")
     if entry.identity is not None:
-        try:
-            if not entry.identity.endswith("*"):
-                identity.parse(entry.identity)
-            elif not ("spiffe://".startswith(entry.identity[:-1]) or entry.identity.startswith("spiffe://")) or entry.identity.count("*") > 1:
-                raise ValueError(f"not the beginning of a SPIFFE ID and one *: {entry.identity[:120]!r}")
-        except ValueError as exc:
-            raise ConfigError(f"{where}.identity", str(exc)) from exc
+        _check_identity(f"{where}.identity", entry.identity)
     if entry.source is not None:
         if entry != Caller(source=entry.source, claims=entry.claims):
             raise ConfigError(f"{where}.source", "it speaks of plaintext peers, who have no name; give them an entry of their own")
@@ -113,6 +107,17 @@ def _check_caller(where: str, entry: Caller, *, has_token: bool) -> None:
             raise ConfigError(f"{where}.source", str(exc)) from exc
     if entry.claims and not has_token:
         raise ConfigError(f"{where}.claims", "claims are those of a token; the route needs `jwt`")
+
+
+def _check_identity(where: str, text: str) -> None:
+    beginning = text.removesuffix("*")
+    if beginning == text:
+        try:
+            identity.parse(text)
+        except ValueError as exc:
+            raise ConfigError(where, str(exc)) from exc
+    elif "*" in beginning or not (beginning.startswith("spiffe://") or "spiffe://".startswith(beginning)):
+        raise ConfigError(where, f"{text[:120]!r} is not the beginning of a SPIFFE ID and one *")
 
 
 def _check_edit(where: str, edit: HeaderEdit) -> None:

@@ -35,10 +35,10 @@ LEEWAY_S = 60                   # clocks differ
 MOST_REMEMBERED = 1024
 REMEMBERED_BYTES = 4096         # a longer token is verified each time: claims take a multiple of it in memory
 
-_RSA_HASHES = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
-_CURVES: dict[str, tuple[str, type[ec.EllipticCurve], type[hashes.HashAlgorithm], int]] = {
-    "ES256": ("P-256", ec.SECP256R1, hashes.SHA256, 32),
-    "ES384": ("P-384", ec.SECP384R1, hashes.SHA384, 48),
+_RSA_HASHES: dict[str, hashes.HashAlgorithm] = {"RS256": hashes.SHA256(), "RS384": hashes.SHA384(), "RS512": hashes.SHA512()}
+_CURVES = {
+    "ES256": ("P-256", ec.SECP256R1, ec.ECDSA(hashes.SHA256()), 32),
+    "ES384": ("P-384", ec.SECP384R1, ec.ECDSA(hashes.SHA384()), 48),
 }
 
 
@@ -72,15 +72,15 @@ def verify_jws(token: str, keys: Keys) -> dict[str, object]:
 def _verify(key: PublicKey, algorithm: str, signed: bytes, signature: bytes) -> None:
     match key, algorithm:
         case rsa.RSAPublicKey(), "RS256" | "RS384" | "RS512":
-            key.verify(signature, signed, padding.PKCS1v15(), _RSA_HASHES[algorithm[2:]]())
+            key.verify(signature, signed, padding.PKCS1v15(), _RSA_HASHES[algorithm])
         case rsa.RSAPublicKey(), "PS256":
             key.verify(signature, signed, padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size), hashes.SHA256())
         case ec.EllipticCurvePublicKey(), "ES256" | "ES384" if isinstance(key.curve, _CURVES[algorithm][1]):
-            _, _, kind, size = _CURVES[algorithm]
+            _, _, scheme, size = _CURVES[algorithm]
             if len(signature) != 2 * size:
                 raise InvalidSignature
             r, s = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
-            key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(kind()))
+            key.verify(encode_dss_signature(r, s), signed, scheme)
         case ed25519.Ed25519PublicKey(), "EdDSA":
             key.verify(signature, signed)
         case _:

@@ -52,7 +52,7 @@ class Expression:
 
 
 def _compile(text: str, where: str) -> _Compiled:
-    import re2      # loaded with the first expression: it takes 2.5 MB
+    import re2  # loaded with the first expression: it takes 2.5 MB
 
     options = re2.Options()
     options.max_mem = MAX_MEMORY

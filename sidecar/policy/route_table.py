@@ -23,7 +23,7 @@ from sidecar.model.service import CallRule
 
 from .pattern import Expression
 
-R = TypeVar("R", Route, CallRule)
+R = TypeVar("R", bound=Route | CallRule)
 
 EVERYTHING = Match()
 
@@ -173,7 +173,8 @@ class _Paths(Generic[R]):
                 self._prefixes.setdefault(value.rstrip(b"/"), []).append(entry)
 
     def sort(self) -> None:
-        for entries in (*self._exact.values(), *self._prefixes.values(), self._any):
+        lists = [*self._exact.values(), *self._prefixes.values(), self._any]
+        for entries in lists:
             entries.sort(key=lambda entry: entry.rank)
         self._expressions.sort(key=lambda entry: (-len(entry.match.path.value if entry.match.path else ""), entry.rank))
         self._depths = sorted({stem.count(b"/") for stem in self._prefixes}, reverse=True)

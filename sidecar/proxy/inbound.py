@@ -29,7 +29,8 @@ from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import peer_of, read_svid
-from sidecar.policy.authorize import authorize
+from sidecar.policy.authorize import Asker, authorize, find_route
+from sidecar.policy.route_table import Found
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, recognise
@@ -133,7 +134,7 @@ async def _serve_plaintext(
     """The peer has no identity. Strict mode refuses it here, before a byte is taken; permissive mode writes it down."""
     record.security = "plaintext"
     stream = SocketStream(sock)
-    judged = _judge(None, None, to, runtime)
+    judged = _judge(None, record.source, None, to, runtime)
     if isinstance(judged, Denied) and judged.reason in (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED):
         record.refuse(judged.reason, judged.detail)
         if kind is Detected.HTTP1:
@@ -150,17 +151,24 @@ async def _serve_plaintext(
         await serve_opaque(stream, to, None, record, runtime)
 
 
-def _judge(peer: Peer | None, request: RequestHead | None, to: Address, runtime: Runtime) -> Permit | Denied:   # 4
-    rules = runtime.rules.current
+def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Address, runtime: Runtime) -> Permit | Denied:   # 4
+    rules, now = runtime.rules.current, runtime.wall()
     if rules is None:
         return Denied(Reason.NO_SNAPSHOT)
-    if peer is not None and peer.not_after <= runtime.wall():
+    if peer is not None and peer.not_after <= now:
         return Denied(Reason.PEER_NOT_VERIFIED, detail="the peer's certificate has ended since it connected")
     inbound = rules.snapshot.inbound
-    judged = authorize(
-        peer.identity if peer else None, request, to.port,
-        inbound=inbound, table=rules.routes, trust_domain=rules.trust_domain, now=runtime.wall(),
-    )
+    found = find_route(to.port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
+    if isinstance(found, Found):
+        claims = None
+        if (jwt := found.rule.jwt) is not None and request is not None:
+            try:
+                claims = runtime.tokens.claims(request, jwt, inbound.issuers, now)
+            except ValueError as exc:
+                return Denied(Reason.TOKEN_REFUSED, found.rule.name, f"the token: {exc}")
+        judged = authorize(found, Asker(peer.identity if peer else None, source, claims), rules.trust_domain)
+    else:
+        judged = found
     if isinstance(judged, Permit) and request is None and inbound.ports.get(to.port) == "http":
         return Denied(Reason.NOT_HTTP, judged.rule)
     return judged
@@ -185,7 +193,7 @@ def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, 
     async def connect() -> Connection:                                                          # 5
         return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
 
-    judged = _judge(peer, request, to, runtime)
+    judged = _judge(peer, record.source, request, to, runtime)
     if isinstance(judged, Denied):
         return judged
     host = request.host if request.port is None else request.host + b":%d" % request.port
@@ -207,7 +215,7 @@ def ourselves(runtime: Runtime) -> Peer:
 async def serve_opaque(
     stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, record: Record, runtime: Runtime
 ) -> None:
-    judged = _judge(peer, None, to, runtime)
+    judged = _judge(peer, record.source, None, to, runtime)
     if isinstance(judged, Denied):
         record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
@@ -221,7 +229,7 @@ async def serve_opaque(
             app = SocketStream(await runtime.dialer.connect(to))
         try:
             await tunnel(stream, app, judged, record, runtime.rules,
-                         lambda _: isinstance(_judge(peer, None, to, runtime), Permit))
+                         lambda _: isinstance(_judge(peer, record.source, None, to, runtime), Permit))
         finally:
             app.close()
     except MeshError as exc:

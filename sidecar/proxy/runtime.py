@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
+from sidecar.net.jwt import Tokens
 from sidecar.net.pool import Pool
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
@@ -14,6 +15,7 @@ from sidecar.telemetry.metrics import Metrics
 
 from .endpoints import Endpoints
 from .mirror import Mirrors
+from .admit import Admission
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Runtime:
     mirrors: Mirrors = field(init=False)
     draining: Watched[bool] = field(default_factory=lambda: Watched(False))
     endpoints: Endpoints = field(init=False)
+    tokens: Tokens = field(default_factory=Tokens)
+    admission: Admission = field(default_factory=Admission)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mirrors", Mirrors(self.metrics))

@@ -1,0 +1,162 @@
+"""What the rule says beyond leave: after the Permit, before the application.
+
+    1  rate limit        4  fault: delay, error           6  rewrite, request header edits
+    2  concurrency       5  redirection, direct answer    7  a Plan, which edits the response and ends what 2 began
+    3  length of the body
+
+What it counts outlives snapshots, since a change of one rule must not open another: buckets are kept by the name of the rule as long as
+its `rateLimit` stays the same, requests under way by the name alone. A rule under a new name begins anew.
+"""
+
+import hashlib
+import random  # noqa: TID251 -- the type of the generator that is passed in
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.model.reason import Reason
+from sidecar.model.route import HeaderEdit, Match, RateLimit, Route
+from sidecar.policy.edit import edit_headers, location, rewrite_request
+from sidecar.policy.fault import Drawn, draw
+from sidecar.policy.rate_limit import Buckets
+
+from .plan import Decision, Plan, Reply, Upstream
+
+NO_FAULT = Drawn(0.0, None)
+
+
+class Admission:
+    """One for the sidecar.
+
+    Args:
+        under_way: requests and connections, by the name of their rule, where that limits them.
+    """
+
+    def __init__(self) -> None:
+        self.under_way: Counter[str] = Counter()
+        self._buckets: dict[str, Buckets] = {}
+
+    def admit(
+        self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Upstream], *,
+        now: float, rng: random.Random,
+    ) -> Decision:
+        """How a permitted request is carried out.
+
+        Args:
+            caller: its identity, or its address where it has none.
+            upstream: where the request, as it is then, goes.
+            now: seconds of a clock that never goes back.
+        """
+        route = permit.route
+        if route is None:
+            chosen = upstream(request)
+            return Plan(permit, lambda: chosen)
+        refused = self.limit(route, request, caller, now)                                           # 1, 2
+        if refused is not None:
+            return refused
+        body, most = request.body, route.max_body_bytes                                             # 3
+        if most is not None and body.kind is BodyKind.LENGTH and body.length > most:
+            return Denied(Reason.BODY_TOO_LARGE, route.name, f"it has {body.length} bytes; {most} are allowed")
+        fault = draw(route.fault, rng) if route.fault is not None else NO_FAULT                     # 4
+        match = permit.match or Match()
+        try:
+            answer = _answer(route, request, match, fault)                                          # 5
+            if answer is not None:
+                response, text, denied = answer
+                return Reply(permit, response, text, fault.delay_s, denied)
+            sent = request if route.rewrite is None else rewrite_request(request, route.rewrite, match)     # 6
+        except ValueError as exc:
+            return Denied(Reason.BAD_TARGET, route.name, f"what the rule makes of it: {exc}")
+        if _edits(route.request_headers):
+            sent = replace(sent, headers=edit_headers(sent.headers, route.request_headers))
+        chosen = upstream(sent)
+        return Plan(                                                                                # 7
+            permit, lambda: chosen,
+            request=sent if sent is not request else None,
+            adapt=partial(_edit_response, route.response_headers) if _edits(route.response_headers) else None,
+            delay_s=fault.delay_s, max_body_bytes=most, upgrades=route.upgrades, done=self.hold(route),
+        )
+
+    def limit(self, route: Route, request: RequestHead | None, caller: str, now: float) -> Denied | None:
+        """Why another request, or TCP connection (None), is too much."""
+        if route.rate_limit is not None:
+            wait_s = self._bucket(route.name, route.rate_limit, now).take(_key(route.rate_limit, request, caller), now)
+            if wait_s:
+                return Denied(Reason.RATE_LIMITED, route.name, f"there is room again in {wait_s:.3f} s")
+        if route.concurrency is not None and self.under_way[route.name] >= route.concurrency:
+            return Denied(Reason.TOO_MANY_REQUESTS, route.name, f"{route.concurrency} are allowed at a time")
+        return None
+
+    def hold(self, route: Route) -> Callable[[], None] | None:
+        """Count one more under way; what is returned counts it off, and is to be called once."""
+        if route.concurrency is None:
+            return None
+        self.under_way[route.name] += 1
+        return partial(self._release, route.name)
+
+    def _release(self, name: str) -> None:
+        self.under_way[name] -= 1
+        if not self.under_way[name]:
+            del self.under_way[name]
+
+    def _bucket(self, name: str, limit: RateLimit, now: float) -> Buckets:
+        known = self._buckets.get(name)
+        if known is None or known.limit != limit:
+            # Seldom, so the moment to forget the rules that are no more: nobody misses full buckets.
+            self._buckets = {name: buckets for name, buckets in self._buckets.items() if not buckets.are_full(now)}
+            known = self._buckets[name] = Buckets(limit)
+        return known
+
+
+def _key(limit: RateLimit, request: RequestHead | None, caller: str) -> str | bytes:
+    if limit.by == "identity":
+        return caller
+    if limit.by == "route" or limit.header is None or request is None:
+        return ""
+    wanted = limit.header.lower().encode()
+    values = [value for name, value in request.headers if name.lower() == wanted]
+    # Who sends none, or several, shares one bucket with his like. The hash keeps keys short, whatever is sent.
+    return hashlib.sha256(values[0]).digest() if len(values) == 1 else ""
+
+
+def _edits(edit: HeaderEdit) -> bool:
+    return bool(edit.set or edit.add or edit.remove)
+
+
+def _edit_response(edit: HeaderEdit, response: ResponseHead) -> ResponseHead:
+    return replace(response, headers=edit_headers(response.headers, edit))
+
+
+def _answer(route: Route, request: RequestHead, match: Match, fault: Drawn) -> tuple[ResponseHead, bytes, Denied | None] | None:
+    """What the rule answers by itself: head, body, and the reason to write down where it is an injected error."""
+    if fault.abort_status is not None:
+        reason = Reason.FAULT_INJECTED
+        headers: Headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()),
+            (b"x-bartizan-rule", route.name.encode("unicode_escape")),
+        ]
+        text = f"{reason.code} {reason.token}: {reason.cause}\nnearest rule: {route.name}\n{reason.cure}\n".encode("utf-8", "backslashreplace")
+        return *_response(fault.abort_status, headers, text), Denied(reason, route.name)
+    if route.redirect is not None:
+        headers = edit_headers([(b"location", location(request, route.redirect, match))], route.response_headers)
+        return *_response(route.redirect.status, headers, b""), None
+    if route.direct_response is not None:
+        text = route.direct_response.body.encode()
+        headers = [(b"content-type", route.direct_response.content_type.encode())] if text else []
+        return *_response(route.direct_response.status, edit_headers(headers, route.response_headers), text), None
+    return None
+
+
+def _response(status: int, headers: Headers, text: bytes) -> tuple[ResponseHead, bytes]:
+    try:
+        phrase = HTTPStatus(status).phrase.encode()
+    except ValueError:
+        phrase = b""
+    body = Body(BodyKind.LENGTH, len(text)) if text else NO_BODY
+    length = None if status in (204, 304) else len(text)    # RFC 9110 s8.6
+    return ResponseHead(status, phrase, headers, body, length, is_last=False), text
