@@ -58,8 +58,8 @@ class Reason(Enum):
     )
     BODY_TOO_LARGE = (
         "BZ0108", "body-too-large",
-        "The request's body is longer than the rule's `maxBodyBytes`.",
-        "Send less, or raise `maxBodyBytes` of that rule.",
+        "The body of the request is larger than the rule's `maxBody`.",
+        "Send less, or raise `maxBody` of that rule.",
     )
     TOKEN_REFUSED = (
         "BZ0109", "token-refused",

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
@@ -25,6 +24,7 @@ from sidecar.policy.fault import Drawn, draw
 from sidecar.policy.rate_limit import Buckets
 
 from .plan import Decision, Plan, Reply, Upstream
+from .respond import explanation, phrase
 
 NO_FAULT = Drawn(0.0, None)
 
@@ -41,48 +41,54 @@ class Admission:
         self._buckets: dict[str, Buckets] = {}
 
     def admit(
-        self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Upstream], *,
-        now: float, rng: random.Random,
+        self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Upstream],
+        is_permitted: Callable[[], bool], *, now: float, rng: random.Random,
     ) -> Decision:
         """How a permitted request is carried out.
 
         Args:
             caller: its identity, or its address where it has none.
             upstream: where the request, as it is then, goes.
+            is_permitted: whether it still is; asked while an upgraded connection lasts.
             now: seconds of a clock that never goes back.
         """
         route = permit.route
         if route is None:
             chosen = upstream(request)
             return Plan(permit, lambda: chosen)
-        refused = self.limit(route, request, caller, now)                                           # 1, 2
+        refused = self.limit(permit, request, caller, now)                                              # 1, 2
         if refused is not None:
             return refused
-        body, most = request.body, route.max_body_bytes                                             # 3
+        body, most = request.body, route.max_body_bytes                                                 # 3
         if most is not None and body.kind is BodyKind.LENGTH and body.length > most:
             return Denied(Reason.BODY_TOO_LARGE, route.name, f"it has {body.length} bytes; {most} are allowed")
-        fault = draw(route.fault, rng) if route.fault is not None else NO_FAULT                     # 4
+        fault = draw(route.fault, rng) if route.fault is not None else NO_FAULT                         # 4
+        if fault.abort_status is not None:
+            return _aborted(permit, request, fault, fault.abort_status)
         match = permit.match or Match()
         try:
-            answer = _answer(route, request, match, fault)                                          # 5
+            answer = _answer(route, request, match)                                                     # 5
             if answer is not None:
-                response, text, denied = answer
-                return Reply(permit, response, text, fault.delay_s, denied)
+                return Reply(permit, *answer, delay_s=fault.delay_s)
             sent = request if route.rewrite is None else rewrite_request(request, route.rewrite, match)     # 6
         except ValueError as exc:
             return Denied(Reason.BAD_TARGET, route.name, f"what the rule makes of it: {exc}")
         if _edits(route.request_headers):
             sent = replace(sent, headers=edit_headers(sent.headers, route.request_headers))
         chosen = upstream(sent)
-        return Plan(                                                                                # 7
+        return Plan(                                                                                    # 7
             permit, lambda: chosen,
             request=sent if sent is not request else None,
             adapt=partial(_edit_response, route.response_headers) if _edits(route.response_headers) else None,
-            delay_s=fault.delay_s, max_body_bytes=most, upgrades=route.upgrades, done=self.hold(route),
+            delay_s=fault.delay_s, max_body_bytes=most, done=self.hold(permit),
+            upgrades=tuple(name.encode() for name in route.upgrades), is_permitted=is_permitted if route.upgrades else None,
         )
 
-    def limit(self, route: Route, request: RequestHead | None, caller: str, now: float) -> Denied | None:
+    def limit(self, permit: Permit, request: RequestHead | None, caller: str, now: float) -> Denied | None:
         """Why another request, or TCP connection (None), is too much."""
+        route = permit.route
+        if route is None:
+            return None
         if route.rate_limit is not None:
             wait_s = self._bucket(route.name, route.rate_limit, now).take(_key(route.rate_limit, request, caller), now)
             if wait_s:
@@ -91,12 +97,12 @@ class Admission:
             return Denied(Reason.TOO_MANY_REQUESTS, route.name, f"{route.concurrency} are allowed at a time")
         return None
 
-    def hold(self, route: Route) -> Callable[[], None] | None:
+    def hold(self, permit: Permit) -> Callable[[], None] | None:
         """Count one more under way; what is returned counts it off, and is to be called once."""
-        if route.concurrency is None:
+        if permit.route is None or permit.route.concurrency is None:
             return None
-        self.under_way[route.name] += 1
-        return partial(self._release, route.name)
+        self.under_way[permit.rule] += 1
+        return partial(self._release, permit.rule)
 
     def _release(self, name: str) -> None:
         self.under_way[name] -= 1
@@ -131,32 +137,22 @@ def _edit_response(edit: HeaderEdit, response: ResponseHead) -> ResponseHead:
     return replace(response, headers=edit_headers(response.headers, edit))
 
 
-def _answer(route: Route, request: RequestHead, match: Match, fault: Drawn) -> tuple[ResponseHead, bytes, Denied | None] | None:
-    """What the rule answers by itself: head, body, and the reason to write down where it is an injected error."""
-    if fault.abort_status is not None:
-        reason = Reason.FAULT_INJECTED
-        headers: Headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()),
-            (b"x-bartizan-rule", route.name.encode("unicode_escape")),
-        ]
-        text = f"{reason.code} {reason.token}: {reason.cause}\nnearest rule: {route.name}\n{reason.cure}\n".encode("utf-8", "backslashreplace")
-        return *_response(fault.abort_status, headers, text), Denied(reason, route.name)
+def _aborted(permit: Permit, request: RequestHead, fault: Drawn, status: int) -> Reply:
+    denied = Denied(Reason.FAULT_INJECTED, permit.rule)
+    response, text = explanation(denied.reason, denied.rule, denied.detail, is_grpc=request.is_grpc, status=status)
+    return Reply(permit, response, text, fault.delay_s, denied)
+
+
+def _answer(route: Route, request: RequestHead, match: Match) -> tuple[ResponseHead, bytes] | None:
+    """What the rule answers by itself."""
     if route.redirect is not None:
-        headers = edit_headers([(b"location", location(request, route.redirect, match))], route.response_headers)
-        return *_response(route.redirect.status, headers, b""), None
-    if route.direct_response is not None:
-        text = route.direct_response.body.encode()
+        status, text = route.redirect.status, b""
+        headers: Headers = [(b"location", location(request, route.redirect, match))]
+    elif route.direct_response is not None:
+        status, text = route.direct_response.status, route.direct_response.body.encode()
         headers = [(b"content-type", route.direct_response.content_type.encode())] if text else []
-        return *_response(route.direct_response.status, edit_headers(headers, route.response_headers), text), None
-    return None
-
-
-def _response(status: int, headers: Headers, text: bytes) -> tuple[ResponseHead, bytes]:
-    try:
-        phrase = HTTPStatus(status).phrase.encode()
-    except ValueError:
-        phrase = b""
+    else:
+        return None
     body = Body(BodyKind.LENGTH, len(text)) if text else NO_BODY
     length = None if status in (204, 304) else len(text)    # RFC 9110 s8.6
-    return ResponseHead(status, phrase, headers, body, length, is_last=False), text
+    return ResponseHead(status, phrase(status), edit_headers(headers, route.response_headers), body, length, is_last=False), text

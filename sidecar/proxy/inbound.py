@@ -4,7 +4,8 @@
     2  what does it speak?      mesh mTLS by ALPN; else plaintext, refused in strict mode before a byte of it is taken
     3  who is it?               handshake, chain, exactly one SPIFFE ID
     4  may it?                  per request (HTTP/1.1), per connection and again at each change (TCP)
-    5  forward                  to the address it was going to, the pod's own: listeners on 127.0.0.1 stay private
+    5  what else?               limits, faults, answers, edits: `admit.py`
+    6  forward                  to the address it was going to, the pod's own: listeners on 127.0.0.1 stay private
 
 Trust: everything until step 3 is a stranger's bytes. Who is allowed what is decided in `policy/authorize.py` alone.
 """
@@ -39,7 +40,7 @@ from sidecar.telemetry.access_log import Record
 from .headers import identity_headers, request_id
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
-from .plan import CONNECT_S, Decision, Plan, Upstream
+from .plan import CONNECT_S, Decision, Upstream
 from .respond import TABLE, explain
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -190,18 +191,30 @@ async def _serve_requests(
 
 def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, runtime: Runtime) -> Decision:
     """Whether one request may go to the application at `to`, and how it gets there."""
-    async def connect() -> Connection:                                                          # 5
-        return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
+    def upstream(sent: RequestHead) -> Upstream:                                                # 6
+        async def connect() -> Connection:
+            return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
+
+        rules = runtime.rules.current
+        is_http2 = speaks_http2(sent, rules.snapshot.inbound.ports.get(to.port) if rules else None)
+        host = sent.host if sent.port is None else sent.host + b":%d" % sent.port
+        headers = [*identity_headers(runtime, peer, record.tls), (b"x-request-id", record.request_id.encode())]
+        return Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
+
+    def is_permitted() -> bool:
+        return isinstance(_judge(peer, record.source, request, to, runtime), Permit)
 
     judged = _judge(peer, record.source, request, to, runtime)
     if isinstance(judged, Denied):
         return judged
-    host = request.host if request.port is None else request.host + b":%d" % request.port
-    headers = [*identity_headers(runtime, peer, record.tls), (b"x-request-id", record.request_id.encode())]
-    rules = runtime.rules.current
-    is_http2 = speaks_http2(request, rules.snapshot.inbound.ports.get(to.port) if rules else None)
-    upstream = Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
-    return Plan(judged, lambda: upstream)
+    return runtime.admission.admit(                                                             # 5
+        judged, request, caller_of(peer, record), upstream, is_permitted, now=trio.current_time(), rng=runtime.rng,
+    )
+
+
+def caller_of(peer: Peer | None, record: Record) -> str:
+    """Who is counted: plaintext has no name but its address."""
+    return str(peer.identity) if peer else record.source
 
 
 def ourselves(runtime: Runtime) -> Peer:
@@ -215,14 +228,17 @@ def ourselves(runtime: Runtime) -> Peer:
 async def serve_opaque(
     stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, record: Record, runtime: Runtime
 ) -> None:
+    started = trio.current_time()
     judged = _judge(peer, record.source, None, to, runtime)
+    if isinstance(judged, Permit):
+        judged = runtime.admission.limit(judged, None, caller_of(peer, record), started) or judged
     if isinstance(judged, Denied):
         record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
         runtime.tell(record)
         return
     record.rule, record.upstream = judged.rule, f"app {to}"
-    started = trio.current_time()
+    done = runtime.admission.hold(judged)
     try:
         with Deadline() as deadline:
             deadline.upstream("connect", CONNECT_S)
@@ -236,5 +252,7 @@ async def serve_opaque(
         if isinstance(exc, ReasonedError):
             record.refuse(exc.reason, exc.detail)
     finally:
+        if done is not None:
+            done()
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
         runtime.tell(record)

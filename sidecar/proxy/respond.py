@@ -4,7 +4,6 @@ A refusal says its code, its token and the nearest rule in headers, and cause an
 it is seldom the one who wrote the rule.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from http import HTTPStatus
 from typing import NamedTuple
@@ -78,8 +77,7 @@ TABLE: dict[Reason, Row] = {
 
 
 def explanation(
-    reason: Reason, rule: str, detail: str, *, is_grpc: bool = False, status: int | None = None,
-    extra: Iterable[tuple[bytes, bytes]] = (),
+    reason: Reason, rule: str, detail: str, *, is_grpc: bool = False, status: int | None = None
 ) -> tuple[ResponseHead, bytes]:
     """The response that explains a refusal: head and body.
 
@@ -88,10 +86,11 @@ def explanation(
         detail: what to add to the reason's own words; shown to the caller, so nothing secret.
         is_grpc: say it as a gRPC status, in a head that is all there is (grpc.io "gRPC over HTTP2", Trailers-Only).
         status: instead of the table's.
-        extra: more fields.
     """
     row = TABLE[reason]
-    headers: Headers = [(b"x-bartizan-reason", f"{reason.code} {reason.token}".encode()), *extra]
+    headers: Headers = [(b"x-bartizan-reason", f"{reason.code} {reason.token}".encode())]
+    if row.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))    # RFC 9110 s15.5.2 demands it
     if rule:
         headers.append((b"x-bartizan-rule", rule.encode("unicode_escape")))
     if is_grpc:

@@ -13,9 +13,9 @@ from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import AccessLog, Record
 from sidecar.telemetry.metrics import Metrics
 
+from .admit import Admission
 from .endpoints import Endpoints
 from .mirror import Mirrors
-from .admit import Admission
 
 
 @dataclass(frozen=True)

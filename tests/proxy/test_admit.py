@@ -56,7 +56,7 @@ class Gate:
         assert isinstance(found, Found)
         permit = authorize(found, Asker(WEB, ""), "example.org")    # type: ignore[arg-type]
         assert isinstance(permit, Permit)
-        return self.admission.admit(permit, request, caller, self.upstream, now=now, rng=random.Random(1))
+        return self.admission.admit(permit, request, caller, self.upstream, lambda: True, now=now, rng=random.Random(1))
 
     def upstream(self, request: RequestHead) -> Upstream:
         self.sent.append(request)
@@ -91,7 +91,7 @@ def test_a_rule_that_says_nothing_more() -> None:
 
 def test_no_rule_at_all() -> None:
     gate = Gate()
-    decision = gate.admission.admit(Permit("without-routes"), get(), WEB, gate.upstream, now=NOW, rng=random.Random(1))
+    decision = gate.admission.admit(Permit("without-routes"), get(), WEB, gate.upstream, lambda: True, now=NOW, rng=random.Random(1))
     assert isinstance(decision, Plan)
     assert decision.permit == Permit("without-routes")
 
@@ -265,7 +265,9 @@ def test_edited_heads() -> None:
 
 
 def test_upgrades_are_the_rules() -> None:
-    assert Gate(Route("r", ANYBODY, upgrades=("websocket",))).plan().upgrades == ("websocket",)
+    plan = Gate(Route("r", ANYBODY, upgrades=("websocket",))).plan()
+    assert plan.is_permitted is not None    # asked again while the connection lasts
+    assert Gate(Route("r", ANYBODY, upgrades=("websocket",))).plan().upgrades == (b"websocket",)
 
 
 PIECES = st.sampled_from(["/", "a", "b", "%40", "%61", "@", "%2f", "..", "%25", "?x=/a"])

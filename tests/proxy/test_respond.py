@@ -6,12 +6,14 @@ from urllib.parse import unquote
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
+from sidecar.model.decision import Permit
 from sidecar.model.reason import BY_CODE, Reason
-from sidecar.model.route import Caller, Route
+from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
 from sidecar.model.service import Balancing, Limits, Service
 from sidecar.model.snapshot import ClientCertificate, Inbound, Outbound
 from sidecar.net.socket_stream import SocketStream
@@ -61,7 +63,8 @@ def test_every_explanation_is_one_response(reason: Reason) -> None:
     assert len(data) - length == head.body.length
     fields = dict(head.headers)
     assert fields[b"x-bartizan-reason"] == f"{reason.code} {reason.token}".encode()
-    assert set(fields) == {b"content-type", b"x-bartizan-reason", b"x-bartizan-rule"}
+    challenge = {b"www-authenticate"} if head.status == 401 else set()
+    assert set(fields) == {b"content-type", b"x-bartizan-reason", b"x-bartizan-rule"} | challenge
     for text in (reason.code, reason.cause, reason.cure, "nearest rule"):
         assert text.encode() in data[length:]
 
@@ -91,10 +94,14 @@ def test_for_head_the_length_is_said_and_the_body_is_not() -> None:
 Give = Callable[[trio.Nursery], Awaitable[tuple[Bench, bytes]]]
 
 
-def entering(inbound: Inbound = Inbound(), text: bytes = GET, *, wall: float = 0, known: bool = True) -> Give:  # noqa: B008
+def entering(
+    inbound: Inbound = Inbound(), text: bytes = GET, *, wall: float = 0, known: bool = True,  # noqa: B008
+    before: Callable[[Bench], object] = lambda _: None,
+) -> Give:
     """By mesh mTLS, from WEB; `wall` is how far the clock jumps before the request."""
     async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
         bench = meshed(nursery, rules(inbound, identity=ORDERS))
+        before(bench)
         stream = await call(arrive(nursery, bench))
         if not known:
             bench.runtime.rules.set(None)
@@ -208,12 +215,31 @@ def head(text: bytes) -> Give:
     return entering(text=text)
 
 
+def by(**more: object) -> Inbound:
+    return Inbound(routes=(replace(FOR_ANYBODY, **more),))
+
+
+FOR_ANYBODY = Route("r", (Caller(),))
+ONE_A_DAY = by(rate_limit=RateLimit(1, 86400.0))
+
+
+def use_up(bench: Bench) -> None:
+    (route,) = ONE_A_DAY.routes or ()
+    assert bench.runtime.admission.limit(Permit("r", route), None, WEB, trio.current_time()) is None
+
+
 GIVEN: dict[Reason, Give] = {
     Reason.NO_ROUTE: entering(Inbound(routes=())),
     Reason.NOT_ALLOWED: entering(Inbound(routes=(Route("r", (Caller("other", "shop"),)),))),
     Reason.PLAINTEXT: plain(Inbound()),
     Reason.PERMISSIVE_ENDED: plain(Inbound(mode="permissive", permissive_until=1.0)),
     Reason.OWN_PORT: plain(Inbound(), to=Address(POD, ports.OUTBOUND)),
+    Reason.RATE_LIMITED: entering(ONE_A_DAY, before=use_up),
+    Reason.TOO_MANY_REQUESTS: entering(by(concurrency=1), before=lambda bench: bench.runtime.admission.under_way.update("r")),
+    Reason.BODY_TOO_LARGE: entering(by(max_body_bytes=1), post(2, b"ab")),
+    Reason.TOKEN_REFUSED: entering(by(jwt=Jwt("https://issuer.example", ("shop",)))),
+    Reason.CALLER_DENIED: entering(by(deny=(Caller("web", "shop"),))),
+    Reason.FAULT_INJECTED: entering(by(fault=Fault(abort_status=503))),
     Reason.HOST_NOT_APPROVED: leaving(host="evil.example"),
     Reason.ADDRESS_NOT_APPROVED: no_name_at_all,
     Reason.CLIENT_CERTIFICATE_MISSING: leaving(approved(client_certificate=ClientCertificate("s"))),
