@@ -67,14 +67,17 @@ class RouteTable(Generic[R]):
             if asked is None:
                 return hosts.whole()
             for paths in hosts.of_request(asked.host):
-                for entry in paths.candidates(asked.path):
-                    if entry.holds(asked):
-                        return Found(entry.rule, entry.match)
+                if paths is not None:
+                    for entry in paths.candidates(asked.path):
+                        if entry.holds(asked):
+                            return Found(entry.rule, entry.match)
         return None
 
 
 class _Asked:
     """The request as rules see it; headers and query are taken apart when the first rule asks for them."""
+
+    __slots__ = ("_fields", "_parameters", "_request", "host", "method", "path")
 
     def __init__(self, request: RequestHead) -> None:
         self._request = request
@@ -132,11 +135,15 @@ class _Entry(Generic[R]):
         self.rank = (self.method is None, -len(self.fields), -len(self.parameters), order)
 
     def holds(self, asked: _Asked) -> bool:
-        return (
-            (self.method is None or self.method == asked.method)
-            and all(_is(wanted, asked.field(name)) for name, wanted in self.fields)
-            and all(_is(wanted, asked.parameter(name)) for name, wanted in self.parameters)
-        )
+        if self.method is not None and self.method != asked.method:
+            return False
+        for name, wanted in self.fields:
+            if not _is(wanted, asked.field(name)):
+                return False
+        for name, wanted in self.parameters:  # noqa: SIM110 -- nearly all rules have none of them, and a loop over nothing is quick
+            if not _is(wanted, asked.parameter(name)):
+                return False
+        return True
 
 
 def _value_of(match: HeaderMatch | QueryMatch, where: str) -> bytes | Expression:
@@ -224,10 +231,9 @@ class _Hosts(Generic[R]):
         table = self._wild if host.startswith("*.") else self._exact
         return table.setdefault(host.removeprefix("*.").encode(), _Paths())
 
-    def of_request(self, host: bytes) -> Iterator[_Paths[R]]:
-        for paths in (self._exact.get(host), self._wild.get(host.partition(b".")[2]), self._any):
-            if paths is not None:
-                yield paths
+    def of_request(self, host: bytes) -> "tuple[_Paths[R] | None, ...]":
+        """Most specific first; None where there are no rules."""
+        return self._exact.get(host), self._wild.get(host.partition(b".")[2]) if self._wild else None, self._any
 
     def sort(self) -> None:
         for paths in (*self._exact.values(), *self._wild.values(), *((self._any,) if self._any else ())):

@@ -145,9 +145,10 @@ def _aborted(permit: Permit, request: RequestHead, fault: Drawn, status: int) ->
 
 def _answer(route: Route, request: RequestHead, match: Match) -> tuple[ResponseHead, bytes] | None:
     """What the rule answers by itself."""
+    status, text, headers = 0, b"", Headers()
     if route.redirect is not None:
-        status, text = route.redirect.status, b""
-        headers: Headers = [(b"location", location(request, route.redirect, match))]
+        status = route.redirect.status
+        headers = [(b"location", location(request, route.redirect, match))]
     elif route.direct_response is not None:
         status, text = route.direct_response.status, route.direct_response.body.encode()
         headers = [(b"content-type", route.direct_response.content_type.encode())] if text else []

@@ -458,7 +458,9 @@ async def test_rules_answer_by_themselves(nursery: trio.Nursery, autojump_clock:
         Route("moved", BY_WEB, matches=(Match(PathMatch("/old")),), redirect=Redirect(prefix="/new", status=308)),
         Route("closed", BY_WEB, direct_response=DirectResponse(404, "gone fishing")),
     )
-    assert await ask(stream, "/old/x?y", end=b"\r\n\r\n") == "HTTP/1.1 308 Permanent Redirect\r\nlocation: /new/x?y\r\ncontent-length: 0\r\n\r\n"
+    assert await ask(stream, "/old/x?y", end=b"\r\n\r\n") == (
+        "HTTP/1.1 308 Permanent Redirect\r\nlocation: /new/x?y\r\ncontent-length: 0\r\n\r\n"
+    )
     assert await ask(stream, "/", end=b"fishing") == (
         "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 12\r\n\r\ngone fishing"
     )
