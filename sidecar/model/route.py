@@ -22,7 +22,8 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 class PathMatch(Value, frozen=True):
     """`Exact` compares whole paths; `PathPrefix` compares whole segments: /app matches /app and /app/x, not /apple.
 
-    `RegularExpression` must match the whole path; RE2 syntax, which cannot backtrack.
+    `RegularExpression` must match the whole path; RE2 syntax, which cannot backtrack. All compare what the application decodes:
+    /a%40b is /a@b, in the rule and in the request.
     No segment is empty, as in every path that is let through: a prefix of slashes would mean everything.
     """
 

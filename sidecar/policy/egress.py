@@ -9,34 +9,14 @@ Only here and in `policy/authorize.py` is a Permit made.
 
 import ipaddress
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
-from sidecar.model.route import Match
 from sidecar.model.service import CallRule, Endpoint, Service
 from sidecar.model.snapshot import EgressHost, EgressRange, Outbound
 
-
-class Found(NamedTuple):
-    rule: CallRule
-
-
-class RouteTable:   # stands in for the one of the routes
-    def __init__(self, rules: tuple[CallRule, ...]) -> None:
-        self._rules = rules
-
-    def find(self, port: int, request: RequestHead | None) -> Found | None:
-        def holds(match: Match) -> bool:
-            return (
-                request is not None
-                and (match.path is None or request.path.decode().startswith(match.path.value))
-                and (match.method is None or request.method.decode() == match.method)
-            )
-
-        return next((Found(rule) for rule in self._rules if not rule.matches or any(map(holds, rule.matches))), None)
+from .route_table import RouteTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +31,7 @@ class ToService:
     permit: Permit
     service: Service
     endpoints: tuple[Endpoint, ...]
-    rules: RouteTable | None = field(default=None, compare=False)
+    rules: RouteTable[CallRule] | None = field(default=None, compare=False)
 
     @property
     def only(self) -> Endpoint | None:

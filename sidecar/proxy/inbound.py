@@ -170,7 +170,7 @@ def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Addr
         judged = authorize(found, Asker(peer.identity if peer else None, source, claims), rules.trust_domain)
     else:
         judged = found
-    if isinstance(judged, Permit) and request is None and inbound.ports.get(to.port) == "http":
+    if isinstance(judged, Permit) and request is None and inbound.ports.get(to.port) in ("http", "http1", "http2"):
         return Denied(Reason.NOT_HTTP, judged.rule)
     return judged
 

@@ -530,20 +530,32 @@ async def test_a_place_is_given_back_whoever_breaks_off(nursery: trio.Nursery, a
 async def test_limits_hold_for_tcp_connections_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     known = meshed(nursery, of(Inbound(routes=(Route("db", BY_WEB, concurrency=1, rate_limit=RateLimit(2, 60.0)),))))
     known.dialer.servers[APP] = echo
-    one = await call(arrive(nursery, known), is_http=False)
+    one = await call(arrive(nursery, known), alpn=ALPN_TCP)
     await one.send_all(b"a")
     assert await one.receive_some() == b"a"
-    two = await call(arrive(nursery, known), is_http=False)
+    two = await call(arrive(nursery, known), alpn=ALPN_TCP)
     assert await is_gone(two)
     one.close()
     await wait_all_tasks_blocked()
-    three = await call(arrive(nursery, known), is_http=False)
+    three = await call(arrive(nursery, known), alpn=ALPN_TCP)
     assert await is_gone(three)
     await wait_all_tasks_blocked()
     assert known.codes == ["BZ0107", "", "BZ0106"]
     assert not known.runtime.admission.under_way
     for end in (two, three):
         end.close()
+
+
+@pytest.mark.parametrize("protocol", ["http", "http1", "http2"])
+async def test_a_port_that_speaks_http_takes_no_other_connection(
+    nursery: trio.Nursery, autojump_clock: MockClock, protocol: Any
+) -> None:
+    known = meshed(nursery, of(Inbound(ports={APP.port: protocol})))
+    known.dialer.servers[APP] = echo
+    stream = await call(arrive(nursery, known), alpn=ALPN_TCP)
+    assert await is_gone(stream)
+    assert known.codes == ["BZ0310"]
+    stream.close()
 
 
 async def test_tokens(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
