@@ -9,19 +9,33 @@ HOP_BY_HOP = frozenset({
     b"proxy-authenticate", b"proxy-authorization",
 })
 FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
-# By these an application believes who calls, and from where: whatever a client says there is a lie until we say it.
-IDENTITY = frozenset({
-    b"forwarded", b"x-real-ip", b"client-cert", b"client-cert-chain",   # the last two: RFC 9440
+# By these an application believes who calls and from where, or that something else was asked for than what was judged. A client's
+# word is no evidence of the first, and of the second it would pass by the rules: so they are gone before we say ours. What one
+# application tells another of its users (Remote-User, X-Auth-Request-*) is theirs and goes on.
+CLAIMS = frozenset({
+    # the connection's other end, and its certificate: RFC 7239, RFC 9440, then proxies and clouds
+    b"forwarded", b"client-cert", b"client-cert-chain", b"x-real-ip", b"client-ip", b"x-client-ip", b"x-cluster-client-ip",
+    b"true-client-ip", b"cf-connecting-ip", b"cf-connecting-ipv6", b"fastly-client-ip", b"x-remote-ip", b"x-remote-addr",
+    b"x-originating-ip", b"x-arr-clientcert",
+    # another URL, host or method: frameworks that obey them would serve what no rule has seen
+    b"x-rewrite-url", b"x-host", b"x-http-host-override", b"x-http-method", b"x-http-method-override", b"x-method-override",
+    b"proxy",   # CGI and its heirs take it for HTTP_PROXY (CVE-2016-5385)
 })
-OTHER_MESHES = (b"x-envoy-", b"l5d-")
-DROPPED_PREFIXES = (b"x-bartizan-", b"x-forwarded-", *OTHER_MESHES)
-REQUEST_ID = b"x-request-id"    # a new one, unless a sidecar vouches for it
+OTHER_MESHES = (b"x-envoy-", b"l5d-", b"x-istio-")
+DROPPED_PREFIXES = (
+    b"x-bartizan-", b"x-forwarded-", *OTHER_MESHES,
+    b"x-original-",                                             # -url, -uri, -host, -method, -for: as above
+    b"x-client-cert", b"x-ssl-client-", b"ssl-client-",         # certificates that somebody else is said to have verified
+    b"x-amzn-oidc-", b"x-goog-authenticated-user-", b"x-ms-client-principal",   # an edge's login; no edge stands before a sidecar
+)
+# The ID of a request and the trace that it belongs to: as `proxy/headers.py` says them.
+CONTEXT = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
 
 
 def has_owner(name: str) -> bool:
     """Whether rules must leave the field `name` (any case) alone. So they must one with an underscore, which no request can bring."""
     field = name.lower().encode()
     return (
-        field in HOP_BY_HOP or field in FRAMING or field in IDENTITY or field == REQUEST_ID
+        field in HOP_BY_HOP or field in FRAMING or field in CLAIMS or field in CONTEXT
         or field.startswith(DROPPED_PREFIXES) or b"_" in field
     )

@@ -12,7 +12,7 @@ Spec: RFC 9110 s5, s7; RFC 9112 s2 to s7. Stricter than they are wherever a comm
 import re
 
 from sidecar.model.errors import BadResponse, ProtocolViolation
-from sidecar.model.fields import DROPPED_PREFIXES, FRAMING, HOP_BY_HOP, IDENTITY, OTHER_MESHES
+from sidecar.model.fields import CLAIMS, DROPPED_PREFIXES, FRAMING, HOP_BY_HOP, OTHER_MESHES
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 
@@ -37,12 +37,12 @@ _ABSOLUTE = re.compile(rb"http://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 # > A sender MUST NOT send a connection option corresponding to a field intended for all recipients (RFC 9110 s7.6.1).
 # Nominating one of these would make us remove what the next hop decides by.
-_NOT_NOMINABLE = IDENTITY | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
+_NOT_NOMINABLE = CLAIMS | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
 
 # Judged and then said anew by `render.py`; all else goes on, save what is dropped.
 _JUDGED_IN_REQUESTS = FRAMING | {b"te", b"upgrade"}
 _JUDGED_IN_RESPONSES = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
-_DROPPED_FROM_REQUESTS = HOP_BY_HOP | IDENTITY
+_DROPPED_FROM_REQUESTS = HOP_BY_HOP | CLAIMS
 
 
 def judge_request(method: bytes, target: bytes, version: bytes, fields: Headers) -> RequestHead:

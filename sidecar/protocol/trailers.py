@@ -7,13 +7,13 @@ Trust: what comes in is well-formed fields of a stranger. They are never merged 
 tests/protocol/test_trailers.py. Who does not say `TE: trailers` gets none (`proxy/forward.py`).
 """
 
-from sidecar.model.fields import DROPPED_PREFIXES
+from sidecar.model.fields import CLAIMS, DROPPED_PREFIXES
 from sidecar.model.message import Headers
 
-_FORBIDDEN = frozenset({
+_FORBIDDEN = CLAIMS | {
     # framing, routing
     b"transfer-encoding", b"content-length", b"host", b"connection", b"keep-alive", b"upgrade", b"te", b"trailer", b"http2-settings",
-    b"proxy-connection", b"forwarded", b"via", b"max-forwards", b"expect", b"x-real-ip", b"client-cert", b"client-cert-chain",
+    b"proxy-connection", b"via", b"max-forwards", b"expect",
     # content
     b"content-encoding", b"content-type", b"content-range", b"content-location", b"content-language", b"content-disposition",
     # credentials
@@ -23,7 +23,7 @@ _FORBIDDEN = frozenset({
     b"cache-control", b"pragma", b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range",
     b"age", b"date", b"expires", b"location", b"retry-after", b"vary", b"warning", b"origin", b"referer", b"accept-encoding",
     b"strict-transport-security", b"x-request-id", b"traceparent", b"tracestate",
-})
+}
 
 
 def allowed_trailers(fields: Headers) -> Headers:

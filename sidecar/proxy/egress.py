@@ -37,7 +37,7 @@ from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.telemetry.access_log import Record
 
-from .headers import request_id
+from .headers import egress_headers
 from .http import serve_http
 from .plan import CONNECT_S, Decision, Plan, Upstream
 from .runtime import Runtime
@@ -111,7 +111,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         return Record(runtime.wall(), "outbound", dst=known.dst)
 
     async def decide(request: RequestHead, record: Record) -> Decision:
-        record.request_id = request_id(request, is_trusted=True)
+        headers = egress_headers(request, record)
         host = request.host.decode("ascii")
         if request.port not in (None, to.port):
             return Denied(Reason.MISDIRECTED, detail=f"Host says port {request.port}, the connection goes to port {to.port}")
@@ -130,7 +130,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         name = f"{host}:{approval.tls.port}"
         authority = request.host if approval.tls.port == 443 else b"%b:%d" % (request.host, approval.tls.port)
         adapt = partial(_stay_plain, host=request.host, port=to.port, tls_port=approval.tls.port)
-        upstream = Upstream(key, connect, authority, [], name, is_shared=request.is_http2, group=("egress", host))
+        upstream = Upstream(key, connect, authority, headers, name, is_shared=request.is_http2, group=("egress", host))
         return Plan(permit, lambda: upstream, adapt=adapt)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)

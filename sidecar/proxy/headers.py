@@ -1,32 +1,89 @@
-"""What a forwarded request says of its caller: written by us alone, after the caller's own fields of these names are gone
-(`protocol/framing.py` drops them).
+"""What a request says beyond the application's own words: who calls, from where, its ID, its trace. One function for each way.
+
+    inbound   from a sidecar    its word about ID and trace counts; the caller is who its certificate says
+              from nobody       nothing counts: a new ID, no trace
+    mesh      from our own application, to a sidecar: ID and trace count where they are well-formed
+    egress    from our own application, to a stranger: nothing of the mesh leaves
+
+Fields that claim any of it are gone before (`model/fields.py`, `CLAIMS`), in requests of either way; ID and trace, which may go on,
+are taken out here, once for each request, and said anew.
+
+Trust: what comes in is a caller's word about itself; what leaves here is the kernel's, the certificate's, or matches a pattern.
+Attacked by tests/proxy/test_headers.py.
+Spec: RFC 7239, W3C Trace Context; x-forwarded-client-cert as Envoy writes it.
 """
 
 import os
+import re
 
 from sidecar.model.call import Peer
+from sidecar.model.fields import CONTEXT
 from sidecar.model.message import Headers, RequestHead
+from sidecar.telemetry import trace
+from sidecar.telemetry.access_log import Record
 
 from .runtime import Runtime
 
-
-def identity_headers(runtime: Runtime, peer: Peer | None, tls: str) -> Headers:
-    """What the application is told of its caller. The caller's own headers of these names are gone (`protocol/framing.py`)."""
-    if peer is None:
-        return [(b"x-forwarded-proto", b"http")]
-    rules = runtime.rules.current
-    us = rules.snapshot.workload.identity if rules else ""
-    return [
-        (b"x-forwarded-client-cert", f"By={us};Hash={peer.fingerprint};URI={peer.identity}".encode()),
-        (b"x-forwarded-proto", b"https"),
-        (b"x-bartizan-tls", tls.encode() or b"none, in-process"),
-    ]
+# > baggage: be careful with trust boundaries (W3C Baggage s4): it holds what applications tell each other of users and versions.
+# A trace ID would tie what an outsider sees to what it does not; a partner who takes part in traces is rare.
+_STAYS_INSIDE = CONTEXT | {b"baggage"}
+_REQUEST_ID = re.compile(rb"[0-9A-Za-z-]{1,64}")
 
 
-def request_id(request: RequestHead, *, is_trusted: bool) -> str:
-    """The caller's request ID if a sidecar vouches for it and it is plain, else a new one; taken out of the headers either way."""
-    given = [value for name, value in request.headers if name.lower() == b"x-request-id"]
-    request.headers[:] = [field for field in request.headers if field[0].lower() != b"x-request-id"]
-    if is_trusted and len(given) == 1 and len(given[0]) <= 64 and given[0].replace(b"-", b"").isalnum():
-        return given[0].decode("ascii")
-    return os.urandom(16).hex()
+def caller_headers(runtime: Runtime, peer: Peer | None, tls: str, source: str) -> Headers:
+    """What the application is told of its caller: the same for all requests of a connection.
+
+    Args:
+        tls: the version; empty in-process.
+        source: the caller's address. It is all there is in `for`: who stood before it, only it could say, and nobody is believed.
+    """
+    address, proto = source.encode(), b"http" if peer is None else b"https"
+    node = b'"[%b]"' % address if ":" in source else address
+    said = [(b"x-forwarded-for", address), (b"x-forwarded-proto", proto), (b"forwarded", b"for=%b;proto=%b" % (node, proto))]
+    if peer is not None:
+        rules = runtime.rules.current
+        us = rules.snapshot.workload.identity if rules else ""
+        said += [
+            (b"x-forwarded-client-cert", f"By={us};Hash={peer.fingerprint};URI={peer.identity}".encode()),
+            (b"x-bartizan-tls", tls.encode() or b"none, in-process"),
+        ]
+    return said
+
+
+def inbound_headers(request: RequestHead, record: Record, caller: Headers, *, is_mesh: bool) -> Headers:
+    """To the application: `caller` is what `caller_headers` made."""
+    return caller + _context(request, record, is_trusted=is_mesh)
+
+
+def mesh_headers(request: RequestHead, record: Record) -> Headers:
+    """To another sidecar."""
+    return _context(request, record, is_trusted=True)
+
+
+def egress_headers(request: RequestHead, record: Record) -> Headers:
+    """To an external host: nothing. ID and trace of the application's go into the log only."""
+    _context(request, record, is_trusted=True, taken=_STAYS_INSIDE)
+    return []
+
+
+def _context(request: RequestHead, record: Record, *, is_trusted: bool, taken: frozenset[bytes] = CONTEXT) -> Headers:
+    """ID and trace to go on; they are out of `request` then, and in `record`."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in request.headers:
+        lower = name.lower()
+        if lower in taken:
+            found.setdefault(lower, []).append(value)
+    if found:
+        request.headers[:] = [field for field in request.headers if field[0].lower() not in found]
+    headers: Headers = []
+    given = found.get(b"x-request-id", ()) if is_trusted else ()
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        record.request_id = given[0].decode()
+    else:
+        record.request_id = os.urandom(16).hex()
+    headers.append((b"x-request-id", record.request_id.encode()))
+    if is_trusted and b"traceparent" in found:
+        taken_up = trace.take_up(found[b"traceparent"], found.get(b"tracestate", []))
+        record.trace_id, record.span_id, record.parent_id = taken_up.trace_id, taken_up.span_id, taken_up.parent_id
+        headers += taken_up.headers
+    return headers

@@ -19,7 +19,7 @@ from sidecar.model.address import Address, canonical
 from sidecar.model.call import Handler, Peer
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
-from sidecar.model.message import RequestHead
+from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
@@ -37,7 +37,7 @@ from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, recognise
 from sidecar.telemetry.access_log import Record
 
-from .headers import identity_headers, request_id
+from .headers import caller_headers, inbound_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
 from .plan import CONNECT_S, Decision, Upstream
@@ -182,15 +182,19 @@ async def _serve_requests(
         return Record(runtime.wall(), "inbound", dst=known.dst, source=known.source, security=known.security, tls=known.tls,
                       peer=known.peer)
 
+    caller = caller_headers(runtime, peer, known.tls, known.source)
+
     async def decide(request: RequestHead, record: Record) -> Decision:
-        record.request_id = request_id(request, is_trusted=peer is not None)
-        return enter(request, to, peer, record, runtime)
+        headers = inbound_headers(request, record, caller, is_mesh=peer is not None)
+        return enter(request, headers, to, peer, record, runtime)
 
     await serve(stream, runtime, decide, new_record)
 
 
-def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, runtime: Runtime) -> Decision:
-    """Whether one request may go to the application at `to`, and how it gets there."""
+def enter(
+    request: RequestHead, headers: Headers, to: Address, peer: Peer | None, record: Record, runtime: Runtime
+) -> Decision:
+    """Whether one request may go to the application at `to`, and how it gets there; `headers` say who calls."""
     def upstream(sent: RequestHead) -> Upstream:                                                # 6
         async def connect() -> Connection:
             return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
@@ -198,7 +202,6 @@ def enter(request: RequestHead, to: Address, peer: Peer | None, record: Record, 
         rules = runtime.rules.current
         is_http2 = speaks_http2(sent, rules.snapshot.inbound.ports.get(to.port) if rules else None)
         host = sent.host if sent.port is None else sent.host + b":%d" % sent.port
-        headers = [*identity_headers(runtime, peer, record.tls), (b"x-request-id", record.request_id.encode())]
         return Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
 
     def is_permitted() -> bool:

@@ -19,7 +19,7 @@ import trio
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint, NotVerified, Unavailable, UpstreamError, WrongIdentity
-from sidecar.model.message import RequestHead
+from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.service import Backend, CallRule, Endpoint, Mirror
 from sidecar.net.deadline import Deadline
@@ -35,7 +35,7 @@ from sidecar.policy.split import split
 from sidecar.telemetry.access_log import Record
 
 from .endpoints import Group, Member
-from .headers import request_id
+from .headers import caller_headers, mesh_headers
 from .http import serve_http
 from .inbound import enter, ourselves, serve_opaque
 from .plan import Decision, Plan, Upstream
@@ -106,7 +106,7 @@ async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime
         return Record(runtime.wall(), "outbound", dst=known.dst, security="mtls", tls="TLSv1.3")
 
     async def decide(request: RequestHead, record: Record) -> Decision:
-        record.request_id = request_id(request, is_trusted=True)
+        headers = mesh_headers(request, record)
         rules = runtime.rules.current
         if rules is None:
             return Denied(Reason.NO_SNAPSHOT)
@@ -116,20 +116,22 @@ async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime
         if dialled is None:
             return Denied(Reason.ADDRESS_NOT_APPROVED, detail=f"{to} is in the mesh no longer")
         record.rule = dialled.permit.rule
-        return _call(request, dialled, rules, record, runtime)
+        return _call(request, headers, dialled, rules, record, runtime)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
 
-def _call(request: RequestHead, dialled: ToService, rules: Rules, record: Record, runtime: Runtime) -> Decision:
+def _call(
+    request: RequestHead, headers: Headers, dialled: ToService, rules: Rules, record: Record, runtime: Runtime
+) -> Decision:
     rule = _rule(dialled, request)                                                                          # 1
-    decision = Attempts(request, _target(dialled, rule, rules, runtime), rules, record, runtime).decide()
+    decision = Attempts(request, headers, _target(dialled, rule, rules, runtime), rules, record, runtime).decide()
     if rule is None or not isinstance(decision, Plan):
         return decision
     plan = replace(decision, request_s=rule.request_s, idle_s=rule.idle_s)
     if rule.mirror is not None and runtime.rng.random() * 100 < rule.mirror.percent:
         to = _named(rule.mirror, rules, dialled)
-        plan = replace(plan, mirror=Attempts(request, to, rules, record, runtime).copy() if to is not None else None)
+        plan = replace(plan, mirror=Attempts(request, headers, to, rules, record, runtime).copy() if to is not None else None)
     if rule.retries is not None and record.security != "in-process":
         now = trio.current_time()
         group = runtime.endpoints.group(rules, dialled.service, now)
@@ -142,13 +144,17 @@ class Attempts:
     """The endpoints of one Service that one request meets.
 
     Args:
+        headers: what goes with it to whichever endpoint.
         to: the Service; a single endpoint if the application dialled a pod itself.
     """
 
-    __slots__ = ("_first", "_group", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried")
+    __slots__ = ("_first", "_group", "_headers", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried")
 
-    def __init__(self, request: RequestHead, to: ToService, rules: Rules, record: Record, runtime: Runtime) -> None:
+    def __init__(
+        self, request: RequestHead, headers: Headers, to: ToService, rules: Rules, record: Record, runtime: Runtime
+    ) -> None:
         self._request = request
+        self._headers = headers
         self._to = to
         self._rules = rules
         self._record = record
@@ -221,7 +227,7 @@ class Attempts:
             key=("mesh", endpoint.identity, at, is_http2, runtime.tls.current),
             connect=connect,
             host=request.host if request.port is None else request.host + b":%d" % request.port,
-            headers=[(b"x-request-id", self._record.request_id.encode())],
+            headers=self._headers,
             name=f"{service.name} {at}",
             is_mesh=True,
             is_shared=is_http2,
@@ -237,7 +243,9 @@ class Attempts:
         record, group = self._record, self._group
         record.peer, record.security = member.endpoint.identity, "in-process"
         at = Address(member.endpoint.address, member.endpoint.port)
-        decision = enter(self._request, at, ourselves(self._runtime), record, self._runtime)
+        us = ourselves(self._runtime)
+        headers = caller_headers(self._runtime, us, "", at.host) + self._headers
+        decision = enter(self._request, headers, at, us, record, self._runtime)
         if not isinstance(decision, Plan):
             return decision
         inner = decision.choose

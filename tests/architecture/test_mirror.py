@@ -18,7 +18,6 @@ UNTESTED: dict[str, str] = {
     "sidecar/proxy/plan.py": VALUES,
     "sidecar/proxy/exchange.py": VALUES,
     "sidecar/proxy/serve.py": "tests/proxy/test_http.py tries it through the loop",
-    "sidecar/proxy/headers.py": "tests/proxy/test_inbound.py tries it with forty spoofed names, through the recipe",
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
     "injector/cli/main.py": RUNS,

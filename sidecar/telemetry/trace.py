@@ -1,0 +1,57 @@
+"""The trace that a request belongs to: taken up where a caller tells of one, and told on with a span of our own.
+
+No trace begins here: whether one is recorded is for the applications' own samplers, and a flag that we made up would overrule them
+either way. Who sends a broken one does take part, and gets a new trace in its place.
+Spec: W3C Trace Context s3.2, s3.3.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+
+from sidecar.model.message import Headers
+
+_PARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
+_KNOWN_FLAGS = 0x03     # sampled, random; > MUST set all others to zero
+# > Vendors SHOULD propagate at least 512 characters of a combined header (s3.3.1.5): so many, and whole members.
+_MAX_STATE_BYTES = 512
+_MEMBER = rb"[ \t]*+(?:[a-z0-9][a-z0-9_*/@-]{0,255}+=[ -+\--<>-~]{0,256}+)?"
+_STATE = re.compile(rb"%b(?:,%b){0,31}" % (_MEMBER, _MEMBER))
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """
+    Args:
+        trace_id: 32 hex digits.
+        span_id: 16 hex digits; ours.
+        parent_id: the caller's span; empty where ours is the first.
+        headers: what the next hop is told.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    headers: Headers
+
+
+def take_up(parents: list[bytes], states: list[bytes]) -> Trace:
+    """The trace that the values of traceparent (one or more) and tracestate tell of; a new one if they are not well-formed."""
+    span_id = os.urandom(8).hex()
+    match = _PARENT.fullmatch(parents[0]) if len(parents) == 1 else None
+    # > Version 00 has nothing behind the flags; of a higher version the known parts are read, and 00 is sent (s3.2.3, s4.3).
+    if match is None or (match[1] == b"00" and match[5] is not None):
+        trace_id = os.urandom(16).hex()
+        return Trace(trace_id, span_id, "", [(b"traceparent", f"00-{trace_id}-{span_id}-01".encode())])
+    trace_id, flags = match[2].decode(), int(match[4], 16) & _KNOWN_FLAGS
+    headers = [(b"traceparent", f"00-{trace_id}-{span_id}-{flags:02x}".encode())]
+    if state := _whole_members(b",".join(states)):
+        headers.append((b"tracestate", state))
+    return Trace(trace_id, span_id, match[3].decode(), headers)
+
+
+def _whole_members(state: bytes) -> bytes:
+    """`state` cut to its length; nothing if it is not well-formed."""
+    if len(state) > _MAX_STATE_BYTES:
+        state = state[:_MAX_STATE_BYTES + 1].rpartition(b",")[0]
+    return state if _STATE.fullmatch(state) else b""
