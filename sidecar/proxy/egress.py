@@ -228,7 +228,7 @@ async def relay(
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
     started = trio.current_time()
     try:
-        await tunnel(SocketStream(sock), upstream, permit, record, runtime.rules, is_permitted)
+        await tunnel(SocketStream(sock), upstream, permit, record, runtime.rules, is_permitted, runtime.pipes)
     finally:
         upstream.close()
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)

@@ -248,7 +248,7 @@ async def serve_opaque(
             app = SocketStream(await runtime.dialer.connect(to))
         try:
             await tunnel(stream, app, judged, record, runtime.rules,
-                         lambda _: isinstance(_judge(peer, record.source, None, to, runtime), Permit))
+                         lambda _: isinstance(_judge(peer, record.source, None, to, runtime), Permit), runtime.pipes)
         finally:
             app.close()
     except MeshError as exc:

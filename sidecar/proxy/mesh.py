@@ -297,7 +297,7 @@ async def serve_mesh_connection(
             now = rules.outbound.service_named(target.service.name, target.service.port)
             return now is not None and endpoint in now.endpoints
 
-        await tunnel(SocketStream(sock), upstream, target.permit, record, runtime.rules, is_permitted)
+        await tunnel(SocketStream(sock), upstream, target.permit, record, runtime.rules, is_permitted, runtime.pipes)
     finally:
         leave()
         upstream.close()

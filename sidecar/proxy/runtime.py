@@ -7,6 +7,7 @@ from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.jwt import Tokens
 from sidecar.net.pool import Pool
+from sidecar.net.splice import Pipes
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
@@ -40,6 +41,7 @@ class Runtime:
     pool: Pool = field(default_factory=Pool)
     mirrors: Mirrors = field(init=False)
     draining: Watched[bool] = field(default_factory=lambda: Watched(False))
+    pipes: Pipes = field(default_factory=Pipes)
     endpoints: Endpoints = field(init=False)
     tokens: Tokens = field(default_factory=Tokens)
     admission: Admission = field(default_factory=Admission)

@@ -1,6 +1,7 @@
 """Opaque bytes both ways, until both sides have ended, one breaks, nothing moves for an hour, or the leave to do so is withdrawn.
 
-Only the first is an end; everything else cuts both sides, so that nobody takes a part for the whole.
+Only the first is an end; everything else cuts both sides, so that nobody takes a part for the whole. What is plain on both sides
+goes from socket to socket (`net/splice.py`); with TLS on either the bytes pass through here.
 """
 
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from collections.abc import Callable
 import trio
 
 from sidecar.model.decision import Permit
-from sidecar.net.socket_stream import cut
+from sidecar.net.socket_stream import SocketStream, cut
+from sidecar.net.splice import Pipes, relay
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
@@ -25,6 +27,7 @@ async def tunnel(
     record: Record,
     rules: Watched[Rules | None],
     is_permitted: Callable[[Rules | None], bool],
+    pipes: Pipes,
 ) -> None:
     """
     Args:
@@ -38,14 +41,20 @@ async def tunnel(
     idle = trio.CancelScope(deadline=trio.current_time() + IDLE_S)
 
     async def half(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, is_up: bool) -> None:
+        def moved(count: int) -> None:
+            idle.deadline = trio.current_time() + IDLE_S
+            if is_up:
+                record.received += count
+            else:
+                record.sent += count
+
         try:
-            while data := await source.receive_some(PIECE_BYTES):
-                await sink.send_all(data)
-                idle.deadline = trio.current_time() + IDLE_S
-                if is_up:
-                    record.received += len(data)
-                else:
-                    record.sent += len(data)
+            if isinstance(source, SocketStream) and isinstance(sink, SocketStream):
+                await relay(source.sock, sink.sock, pipes, moved)
+            else:
+                while data := await source.receive_some(PIECE_BYTES):
+                    await sink.send_all(data)
+                    moved(len(data))
             await sink.send_eof()
             ended.append(is_up)
             if len(ended) < 2:

@@ -5,6 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.decision import Permit
+from sidecar.net.splice import Pipes
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.proxy.tunnel import tunnel
@@ -30,7 +31,7 @@ class Tunnel:
     async def _run(self) -> None:
         with self.scope:
             try:
-                await tunnel(self.down, self.up, PERMIT, self.record, self.rules, lambda _: self.is_permitted)
+                await tunnel(self.down, self.up, PERMIT, self.record, self.rules, lambda _: self.is_permitted, Pipes())
             finally:
                 self.down.close()
                 self.up.close()
@@ -160,7 +161,7 @@ async def test_nothing_goes_without_a_permit(nursery: trio.Nursery, autojump_clo
     await client.send_all(b"a")
     for forged in (None, True, object()):
         with pytest.raises(AssertionError):
-            await tunnel(down, up, forged, Record(NOW, "outbound"), Watched(None), lambda _: True)  # type: ignore[arg-type]
+            await tunnel(down, up, forged, Record(NOW, "outbound"), Watched(None), lambda _: True, Pipes())  # type: ignore[arg-type]
     assert up.sent == 0
     assert isinstance(PERMIT, Permit)
 
