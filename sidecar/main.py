@@ -74,7 +74,7 @@ class Sidecar:
             Agent(config.identity, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
             if isinstance(config.identity, IssuedIdentity) else None
         )
-        self.is_draining = False
+        self.accepting = trio.CancelScope()     # what enters
         if isinstance(config.identity, FileIdentity):
             self.take_identity_files(config.identity)
         if isinstance(config.snapshot, SnapshotFile):
@@ -91,7 +91,7 @@ class Sidecar:
     def obstacles(self) -> list[str]:
         """What stands against being ready, in words."""
         found = []
-        if self.is_draining:
+        if self.runtime.draining.current:
             found.append("draining")
         if self.runtime.rules.current is None:
             found.append("no snapshot yet")
@@ -149,7 +149,7 @@ class Sidecar:
             serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals
         )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_listener, self.inbound, inbound, self.tally)
+            nursery.start_soon(partial(serve_listener, self.inbound, inbound, self.tally, accepting=self.accepting))
             for listener in self.outbound:
                 nursery.start_soon(serve_listener, listener, outbound, self.tally)
             for sock in self.dns:
@@ -178,7 +178,9 @@ class Sidecar:
             nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))
 
     async def _watch_interception(self) -> None:
-        """Outbound is open while the sidecar's own test holds and the captured health port is being asked."""
+        """Outbound is open while the sidecar's own test holds and the captured health port is being asked: until we drain, for then
+        it cannot be asked any longer, and the application has its last things to say.
+        """
         settings = self.config.interception
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(
@@ -187,7 +189,7 @@ class Sidecar:
             ))
             while True:
                 age_s = trio.current_time() - self.health.asked_at.current
-                is_asked = not settings.probe_within_s or age_s < settings.probe_within_s
+                is_asked = not settings.probe_within_s or age_s < settings.probe_within_s or self.runtime.draining.current
                 self.runtime.is_outbound_open.set(not self.lost_rules() and is_asked)
                 await trio.sleep(WATCH_EVERY_S)
 
@@ -197,8 +199,14 @@ class Sidecar:
             self.runtime.pool.expire()
 
     async def drain(self) -> None:
-        """Not ready from now on; returns when every connection has ended, or their time is over."""
-        self.is_draining = True
+        """Not ready from now on, and whoever asks is told to go elsewhere; then nobody enters any more. Outbound stays open: an
+        application that ends still has to write and to sign off. Returns when every connection has ended, or their time is over.
+        """
+        self.runtime.draining.set(True)
+        await trio.sleep(self.config.drain_after_s)
+        self.accepting.cancel()
+        for deadline in self.runtime.idle:
+            deadline.downstream("next request", 0)
         with trio.move_on_after(self.config.drain_s):
             while (count := self.tally.open.current) > 0:
                 await self.tally.open.wait_change(count)

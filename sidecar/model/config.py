@@ -86,7 +86,9 @@ class Config(Value, frozen=True):
         admin_socket: path of the private Unix socket.
         pod_uid: which pod this is, for the issuer and the stream.
         probes: by path on the health port.
-        drain_s: how long connections may finish after SIGTERM.
+        drain_after_s: how long new connections are still served after SIGTERM, each with the word that it is the last exchange. An
+            endpoint is withdrawn at the same moment as its pod is told to end, and callers hear of it a second or two later.
+        drain_s: how long connections may finish after that. Both together should stay below the pod's terminationGracePeriodSeconds.
     """
 
     admin_socket: str
@@ -97,6 +99,7 @@ class Config(Value, frozen=True):
     interception: Interception = Interception()
     probes: dict[str, Probe] = {}  # noqa: RUF012 -- msgspec copies it for each value
     access_log: Literal["json", "off"] = "json"
+    drain_after_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
 
 

@@ -104,12 +104,16 @@ def room_for_connections() -> int:
     return files // 4
 
 
-async def serve_listener(listener: socket.socket, handler: ConnectionHandler, tally: Tally, most: int | None = None) -> None:
+async def serve_listener(
+    listener: socket.socket, handler: ConnectionHandler, tally: Tally, most: int | None = None,
+    *, accepting: trio.CancelScope | None = None,
+) -> None:
     """Accept for ever; each connection gets a task, and its socket is closed when the task ends, however it ends.
 
     Cancelling ends the accepting and every connection.
 
     Args:
+        accepting: cancelled, it ends the accepting only; this returns when the last connection has ended.
         most: connections at a time, `room_for_connections` if not given; the next ones wait in the kernel's queue. One address
             holds half of them at most, and is shut out beyond: what the others ask must not wait for a stranger's silence.
     """
@@ -126,30 +130,37 @@ async def serve_listener(listener: socket.socket, handler: ConnectionHandler, ta
                 del held[source]
             room.release()
 
+    async def accept(connections: trio.Nursery, most_now: int) -> None:
+        """Those that are there."""
+        for _ in range(most_now):
+            await room.acquire()
+            try:
+                sock, peer = listener.accept()
+            except BlockingIOError:
+                room.release()
+                break
+            except OSError as exc:
+                room.release()
+                if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    await trio.sleep(OUT_OF_FILES_PAUSE_S)
+                break
+            source = peer[0] if peer else ""
+            if held[source] >= most / 2:
+                room.release()
+                sock.close()
+                continue
+            held[source] += 1
+            sock.setblocking(False)
+            connections.start_soon(supervised, sock, source)
+
     try:
         async with trio.open_nursery() as connections:
-            while True:
-                await wait_readable(listener)
-                for _ in range(ACCEPT_AT_ONCE):
-                    await room.acquire()
-                    try:
-                        sock, peer = listener.accept()
-                    except BlockingIOError:
-                        room.release()
-                        break
-                    except OSError as exc:
-                        room.release()
-                        if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                            await trio.sleep(OUT_OF_FILES_PAUSE_S)
-                        break
-                    source = peer[0] if peer else ""
-                    if held[source] >= most / 2:
-                        room.release()
-                        sock.close()
-                        continue
-                    held[source] += 1
-                    sock.setblocking(False)
-                    connections.start_soon(supervised, sock, source)
+            with accepting or trio.CancelScope():
+                while True:
+                    await wait_readable(listener)
+                    await accept(connections, ACCEPT_AT_ONCE)
+            await accept(connections, BACKLOG)  # who is in the kernel's queue takes itself for connected: closing would reset it
+            listener.close()
     finally:
         listener.close()
 

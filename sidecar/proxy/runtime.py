@@ -4,6 +4,7 @@ import random  # noqa: TID251 -- the generator is made by main and passed
 from dataclasses import dataclass, field
 
 from sidecar.net.clock import WallClock
+from sidecar.net.deadline import Deadline
 from sidecar.net.dial import Dialer
 from sidecar.net.jwt import Tokens
 from sidecar.net.pool import Pool
@@ -27,6 +28,7 @@ class Runtime:
         tls: None until the first certificate, and after the last one ended.
         is_outbound_open: the interception was found whole.
         draining: no new exchange is begun on a connection once its present ones are over.
+        idle: of each downstream connection that waits for its next request, what ends the waiting.
         endpoints: what is remembered of those in the mesh.
     """
 
@@ -41,6 +43,7 @@ class Runtime:
     pool: Pool = field(default_factory=Pool)
     mirrors: Mirrors = field(init=False)
     draining: Watched[bool] = field(default_factory=lambda: Watched(False))
+    idle: set[Deadline] = field(default_factory=set)
     pipes: Pipes = field(default_factory=Pipes)
     endpoints: Endpoints = field(init=False)
     tokens: Tokens = field(default_factory=Tokens)

@@ -35,6 +35,7 @@ def test_alone() -> None:
     ({"adminSocket": None}, "adminSocket"),
     ({"adminSockets": "/run/admin"}, ""),
     ({"drainS": -1}, "drainS"),
+    ({"drainAfterS": -1}, "drainAfterS"),
     ({"drainS": 1e9}, "drainS"),
     ({"listen": {"inbound": 0}}, "listen.inbound"),
     ({"listen": {"inbound": 65536}}, "listen.inbound"),

@@ -4,6 +4,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,35 @@ async def test_cancelling_ends_every_connection() -> None:
             with trio.CancelScope(shield=True):
                 assert await one.receive_some() == b""
     assert tally.open.current == 0
+
+
+async def test_accepting_ends_alone() -> None:
+    """Who is connected stays, who is in the queue is taken, who comes later is refused; it returns with the last one's end."""
+    leave = trio.Event()
+
+    async def handler(sock: socket.socket) -> None:
+        sock.send(b"served")
+        await leave.wait()
+        sock.send(b", to the end")
+
+    tally, listener, accepting = Tally(), listen_tcp("127.0.0.1", 0), trio.CancelScope()
+    address = listener.getsockname()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(serve_listener, listener, handler, tally, accepting=accepting))
+            one = socket.create_connection(address)
+            await tally.open.wait_change(0)
+            queued = socket.create_connection(address)
+            accepting.cancel()
+            await tally.open.wait_change(1)
+            assert listener.fileno() < 0
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address)
+            assert tally.open.current == 2
+            leave.set()
+    for sock in (one, queued):
+        with sock:
+            assert sock.recv(100) + sock.recv(100) == b"served, to the end"
 
 
 async def test_the_queue_is_served_at_once_and_sockets_do_not_block() -> None:
