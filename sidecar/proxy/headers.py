@@ -83,7 +83,8 @@ def _context(request: RequestHead, record: Record, *, is_trusted: bool, taken: f
         record.request_id = os.urandom(16).hex()
     headers.append((b"x-request-id", record.request_id.encode()))
     if is_trusted and b"traceparent" in found:
-        taken_up = trace.take_up(found[b"traceparent"], found.get(b"tracestate", []))
-        record.trace_id, record.span_id, record.parent_id = taken_up.trace_id, taken_up.span_id, taken_up.parent_id
-        headers += taken_up.headers
+        known = trace.take_up(found[b"traceparent"], found.get(b"tracestate", []))
+        if known is not None:
+            record.trace_id, record.parent_id = known.trace_id, known.parent_id
+            headers += known.headers
     return headers

@@ -4,8 +4,6 @@ The recipes differ only in `decide`. It is asked for every request, so that a ch
 exchange after the other on one task; HTTP/2 (`http2.py`) one task for each.
 """
 
-from functools import partial
-
 import trio
 
 from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
@@ -52,11 +50,19 @@ async def serve_http1(
     end = Http1Server(stream, early)
     exchange: Exchange | None = None
     record = new_record()
+    # When we drain, callers' idle connections are ended; an application may go on using its own.
+    idle = runtime.idle if record.direction == "inbound" else set()
+    deadline = Deadline()
+
+    def begun() -> None:
+        idle.discard(deadline)
+        deadline.downstream("request head", REQUEST_HEAD_S)
+
     try:
-        with Deadline() as deadline:
+        with deadline:
             deadline.downstream("first request", REQUEST_HEAD_S)
-            begun = partial(deadline.downstream, "request head", REQUEST_HEAD_S)
             while await end.read_request(begun) is not None:
+                idle.discard(deadline)
                 exchange = Exchange(end)
                 await carry_out(exchange, record, runtime, decide, deadline)
                 runtime.tell(record)
@@ -66,6 +72,7 @@ async def serve_http1(
                     await linger(stream)
                     return
                 deadline.downstream("next request", KEEP_ALIVE_S)
+                idle.add(deadline)
     except ReasonedError as exc:
         if exchange is not None:
             await conclude(exchange, record, exc, runtime)
@@ -75,6 +82,8 @@ async def serve_http1(
         if exchange is not None:
             abandon(exchange, record, runtime)
         raise
+    finally:
+        idle.discard(deadline)
 
 
 async def _last_words(end: Http1Server, record: Record, exc: ReasonedError, runtime: Runtime) -> None:

@@ -24,7 +24,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         status: what was answered; 0: nothing.
         rule: what allowed it, or the nearest rule of a refusal.
         received, sent: body bytes from and to the downstream (connections: all bytes).
-        trace_id, span_id, parent_id: the trace that the caller takes part in, this exchange in it, and the caller's span; hex.
+        trace_id, parent_id: the trace that the caller takes part in, and its span; hex.
         dst_mismatch: the application dialled another address than the judged name resolves to.
     """
 
@@ -46,7 +46,6 @@ class Record(msgspec.Struct, omit_defaults=True):
     upstream: str = ""
     request_id: str = ""
     trace_id: str = ""
-    span_id: str = ""
     parent_id: str = ""
     received: int = 0
     sent: int = 0

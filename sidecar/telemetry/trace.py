@@ -1,11 +1,10 @@
-"""The trace that a request belongs to: taken up where a caller tells of one, and told on with a span of our own.
+"""The trace that a request belongs to: passed on as it is where a caller tells of one, well-formed.
 
-No trace begins here: whether one is recorded is for the applications' own samplers, and a flag that we made up would overrule them
-either way. Who sends a broken one does take part, and gets a new trace in its place.
+No span is ours: who named one without exporting it would leave a hole in everybody's traces. And no trace begins here: whether one is
+recorded is for the applications' own samplers, and a flag that we made up would overrule them. What is broken is dropped.
 Spec: W3C Trace Context s3.2, s3.3.
 """
 
-import os
 import re
 from dataclasses import dataclass
 
@@ -24,30 +23,26 @@ class Trace:
     """
     Args:
         trace_id: 32 hex digits.
-        span_id: 16 hex digits; ours.
-        parent_id: the caller's span; empty where ours is the first.
+        parent_id: the caller's span, 16 hex digits.
         headers: what the next hop is told.
     """
 
     trace_id: str
-    span_id: str
     parent_id: str
     headers: Headers
 
 
-def take_up(parents: list[bytes], states: list[bytes]) -> Trace:
-    """The trace that the values of traceparent (one or more) and tracestate tell of; a new one if they are not well-formed."""
-    span_id = os.urandom(8).hex()
+def take_up(parents: list[bytes], states: list[bytes]) -> Trace | None:
+    """The trace that the values of traceparent (one or more) and tracestate tell of; None if they are not well-formed."""
     match = _PARENT.fullmatch(parents[0]) if len(parents) == 1 else None
     # > Version 00 has nothing behind the flags; of a higher version the known parts are read, and 00 is sent (s3.2.3, s4.3).
     if match is None or (match[1] == b"00" and match[5] is not None):
-        trace_id = os.urandom(16).hex()
-        return Trace(trace_id, span_id, "", [(b"traceparent", f"00-{trace_id}-{span_id}-01".encode())])
-    trace_id, flags = match[2].decode(), int(match[4], 16) & _KNOWN_FLAGS
-    headers = [(b"traceparent", f"00-{trace_id}-{span_id}-{flags:02x}".encode())]
+        return None
+    flags = int(match[4], 16) & _KNOWN_FLAGS
+    headers = [(b"traceparent", b"00-%b-%b-%02x" % (match[2], match[3], flags))]
     if state := _whole_members(b",".join(states)):
         headers.append((b"tracestate", state))
-    return Trace(trace_id, span_id, match[3].decode(), headers)
+    return Trace(match[2].decode(), match[3].decode(), headers)
 
 
 def _whole_members(state: bytes) -> bytes:

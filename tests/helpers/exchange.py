@@ -71,6 +71,7 @@ def downstream(
     upstream_room: int = ROOM_BYTES,
     is_mesh: bool = False,
     known: Bench | None = None,
+    direction: str = "outbound",
 ) -> Downstream:
     """Begin to serve one connection.
 
@@ -89,7 +90,7 @@ def downstream(
     async def serve() -> None:
         with made.scope:
             try:
-                await serve_http(ours, made.bench.runtime, judge, lambda: Record(NOW, "outbound"))
+                await serve_http(ours, made.bench.runtime, judge, lambda: Record(NOW, direction))
             finally:
                 ours.close()
 

@@ -296,3 +296,32 @@ async def test_plaintext_is_cut_with_a_reset(nursery: trio.Nursery) -> None:
             up.close()
             with pytest.raises(trio.BrokenResourceError):
                 await stream.receive_some()
+
+
+# -- draining
+
+
+async def test_draining_the_next_answer_is_the_last(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    down = downstream(nursery, decide=NO_ROUTE)
+    await down.ask(GET)
+    assert b"connection: close" not in await down.client.receive_some()
+    down.bench.runtime.draining.set(True)
+    await down.ask(GET)
+    assert b"connection: close" in await down.client.read_rest()
+
+
+@pytest.mark.parametrize(("direction", "is_ended"), [("inbound", True), ("outbound", False)])
+async def test_a_caller_that_rests_can_be_told_to_go(
+    direction: str, is_ended: bool, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Only between requests, and never an application."""
+    down = downstream(nursery, decide=NO_ROUTE, direction=direction)
+    await wait_all_tasks_blocked()
+    assert not down.bench.runtime.idle      # its first request may be on its way
+    await down.ask(GET)
+    await down.client.receive_some()
+    await wait_all_tasks_blocked()
+    assert len(down.bench.runtime.idle) == is_ended
+    await down.ask(GET[:5])
+    await wait_all_tasks_blocked()
+    assert not down.bench.runtime.idle

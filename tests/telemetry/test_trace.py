@@ -1,7 +1,5 @@
 """Which values of traceparent and tracestate are taken up, and what is told on."""
 
-import re
-
 import pytest
 
 from sidecar.telemetry.trace import take_up
@@ -22,10 +20,9 @@ def parent(version: bytes = b"00", trace: bytes = TRACE, span: bytes = SPAN, fla
 def test_taken_up(given: bytes, flags: bytes) -> None:
     """> Vendors MUST set the unknown flags to zero; of a higher version the known parts count."""
     trace = take_up([given], [])
+    assert trace is not None
     assert (trace.trace_id, trace.parent_id) == (TRACE.decode(), SPAN.decode())
-    assert re.fullmatch("[0-9a-f]{16}", trace.span_id)
-    assert trace.span_id != trace.parent_id
-    assert trace.headers == [(b"traceparent", b"-".join((b"00", TRACE, trace.span_id.encode(), flags)))]
+    assert trace.headers == [(b"traceparent", b"-".join((b"00", TRACE, SPAN, flags)))]
 
 
 @pytest.mark.parametrize("given", [
@@ -34,12 +31,8 @@ def test_taken_up(given: bytes, flags: bytes) -> None:
     [parent(version=b"01", rest=b".x")], [parent(version=b"01", rest=b"-\x80")], [parent(trace=b"0" * 32)], [parent(span=b"0" * 16)],
     [parent(trace=TRACE[:-1])], [parent(trace=TRACE + b"0")], [parent(span=b"g" * 16)], [parent(flags=b".0")],
 ])
-def test_a_new_trace_instead(given: list[bytes]) -> None:
-    trace = take_up(given, [b"a=1"])
-    assert trace.trace_id != TRACE.decode()
-    assert trace.parent_id == ""
-    assert trace.headers == [(b"traceparent", f"00-{trace.trace_id}-{trace.span_id}-01".encode())]
-    assert take_up(given, []).trace_id != trace.trace_id
+def test_dropped(given: list[bytes]) -> None:
+    assert take_up(given, [b"a=1"]) is None
 
 
 @pytest.mark.parametrize(("given", "told"), [
@@ -54,5 +47,6 @@ def test_a_new_trace_instead(given: list[bytes]) -> None:
     ([b"x" * 10_000_000], None),
 ])
 def test_state(given: list[bytes], told: bytes | None) -> None:
-    headers = take_up([PARENT], given).headers
-    assert [value for name, value in headers if name == b"tracestate"] == ([] if told is None else [told])
+    trace = take_up([PARENT], given)
+    assert trace is not None
+    assert [value for name, value in trace.headers if name == b"tracestate"] == ([] if told is None else [told])
