@@ -1,5 +1,5 @@
 # Each target does its own set-up; see .ci/setup.
-.PHONY: demo test check setup lock
+.PHONY: demo test check bench setup lock
 
 demo: setup
 	.venv/bin/bartizan demo
@@ -10,6 +10,11 @@ test: setup
 check: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+# On a quiet machine; a quarter of an hour. Options: make bench BENCH="--only http1 --rounds 1"
+bench:
+	@.ci/setup bench
+	.venv/bin/bartizan bench $(BENCH)
 
 setup:
 	@.ci/setup

@@ -13,6 +13,7 @@ VERBS = {
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),
     "explain": ("injector.cli.explain", "what a reason code means, and what to do"),
     "demo": ("injector.demo.cli", "the whole path on this machine, in network namespaces"),
+    "bench": ("injector.cli.bench", "speed and size beside Envoy, nginx and HAProxy, on this machine"),
 }
 
 

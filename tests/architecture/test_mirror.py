@@ -29,6 +29,8 @@ UNTESTED: dict[str, str] = {
     "injector/demo/network.py": RUNS,
     "injector/demo/outside.py": RUNS,
     "injector/demo/runtime.py": RUNS,
+    "injector/bench/errors.py": VALUES,
+    "injector/bench/world.py": "it makes the namespaces that a benchmark runs in: no test runs one",
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail" for name in ("change", "check", "leaving", "mesh")},
 }
 

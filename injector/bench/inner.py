@@ -1,0 +1,71 @@
+"""The inside half of `bartizan bench`: everything happens in the namespaces that it was started in, and ends with them."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from .errors import BenchError, NotAvailable
+from .facts import machine, versions
+from .proxies import PROXIES, Proxy
+from .report import document, text
+from .workloads import WORKLOADS, Numbers, Workload
+from .world import World
+
+Results = dict[str, dict[str, tuple[list[Numbers], str]]]
+
+
+def order(proxies: Sequence[Proxy], number: int) -> list[Proxy]:
+    """Of one round: each begins with another one."""
+    start = number % len(proxies)
+    return [*proxies[start:], *proxies[:start]]
+
+
+def run(world: World, workloads: Sequence[Workload], proxies: Sequence[Proxy], rounds: int, seconds: float) -> Results:
+    """The numbers of every round by workload and proxy, and why there are none. What is not available once is not tried again."""
+    results: Results = {}
+    for workload in workloads:
+        numbers: dict[str, list[Numbers]] = {proxy.name: [] for proxy in proxies}
+        why = dict.fromkeys(numbers, "")
+        for number in range(rounds):
+            for proxy in order(proxies, number):
+                if why[proxy.name]:
+                    continue
+                print(f"bartizan: bench: round {number + 1} of {rounds}, {workload.name}, {proxy.name}", file=sys.stderr, flush=True)
+                try:
+                    numbers[proxy.name].append(workload.run(world, proxy, seconds))
+                except (NotAvailable, OSError) as exc:
+                    why[proxy.name] = str(exc) or type(exc).__name__
+        results[workload.name] = {name: (numbers[name], why[name]) for name in numbers}
+    return results
+
+
+def main(argv: list[str]) -> int:
+    """Args: the names of workloads; none: all of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("only", nargs="*")
+    options = parser.parse_args(argv)
+    os.chdir("/")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run"], check=True)
+    asked = [workload for workload in WORKLOADS if not options.only or workload.name in options.only]
+    facts = {"machine": machine(), "versions": versions()}
+    try:
+        proxy_core, load_core, *_ = sorted(os.sched_getaffinity(0))
+        world = World(proxy_core, load_core)
+        world.up()
+        results = run(world, asked, PROXIES, options.rounds, options.seconds)
+    except (BenchError, NotAvailable) as exc:
+        print(f"bartizan: bench: {exc}", file=sys.stderr)
+        return 1
+    result = document(asked, results, **facts, rounds=options.rounds, seconds=options.seconds)
+    print(json.dumps(result, indent=1) if options.json else text(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

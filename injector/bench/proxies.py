@@ -1,0 +1,100 @@
+"""The proxies that are compared: how each is found, asked for its version, and set up for a job."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .bartizan import bartizan_config, bartizan_snapshot
+from .envoy import envoy_config
+from .errors import NotAvailable
+from .haproxy import haproxy_config
+from .layout import LISTEN, ORIGIN, Job, Place
+from .nginx import STREAM_MODULE, nginx_config
+
+SOURCE = Path(__file__).resolve().parents[2]
+INSTALL = "`.ci/setup bench` installs it"
+OURS = "bartizan"
+REFERENCE = "envoy"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """
+    Args:
+        find: the program, or None if it is not installed.
+        version_words: what to ask it for its version.
+        set_up: writes its files for a job and returns the command.
+    """
+
+    name: str
+    find: Callable[[], str | None]
+    version_words: tuple[str, ...]
+    set_up: Callable[[str, Job, Place], list[str]]
+
+    @property
+    def pod(self) -> str:
+        """The namespace that it runs in."""
+        return "mesh" if self.name == OURS else "plain"
+
+    def port(self, job: Job) -> int:
+        """Where it is asked: Bartizan at the application's own port, which the packet rules lead to it."""
+        return ORIGIN[job.kind] if self.name == OURS else LISTEN
+
+    def program(self) -> str:
+        found = self.find()
+        if found is None:
+            raise NotAvailable(f"{self.name} is not installed; {INSTALL}")
+        return found
+
+    def version(self) -> str:
+        """Its number; "" if it is not installed."""
+        program = self.find()
+        if program is None:
+            return ""
+        done = subprocess.run([program, *self.version_words], capture_output=True, text=True, check=False)
+        return version_in(done.stdout + done.stderr)
+
+
+def version_in(text: str) -> str:
+    """The first thing that looks like a version: `1.22.1`, `2.6.12-1+deb12u4`."""
+    found = re.search(r"\b\d+\.\d+(\.\d+)?(-[\w.+]+)?", text)
+    return found[0] if found else ""
+
+
+def find_envoy(source: Path = SOURCE) -> str | None:
+    """The binary itself, from the wheel in `.venv-bench`: its console command would cost the start of a Python."""
+    binaries = sorted(source.glob(".venv-bench/lib/python3*/site-packages/envoy/_bin/envoy"))
+    return str(binaries[0]) if binaries else shutil.which("envoy")
+
+
+def _bartizan(program: str, job: Job, place: Place) -> list[str]:
+    snapshot = place.write("snapshot.json", bartizan_snapshot(job, place))
+    return [program, "-m", "injector.cli.main", "sidecar", "--config", place.write("sidecar.json", bartizan_config(place, snapshot))]
+
+
+def _envoy(program: str, job: Job, place: Place) -> list[str]:
+    return [program, "--config-path", place.write("envoy.json", envoy_config(job, place)), "--concurrency", "1",
+            "--disable-hot-restart", "--log-level", "error"]
+
+
+def _nginx(program: str, job: Job, place: Place) -> list[str]:
+    if job.kind == "tcp" and not Path(STREAM_MODULE).exists():
+        raise NotAvailable(f"nginx's module for TCP is not installed; {INSTALL}")
+    return [program, "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", nginx_config(job, place))]
+
+
+def _haproxy(program: str, job: Job, place: Place) -> list[str]:
+    place.write("prefixes.lst", "".join(f"{prefix}/\n" for prefix in job.prefixes))
+    return [program, "-q", "-f", place.write("haproxy.cfg", haproxy_config(job, place))]
+
+
+PROXIES = (
+    Proxy(OURS, lambda: sys.executable, ("-c", "import importlib.metadata as m; print(m.version('bartizan'))"), _bartizan),
+    Proxy(REFERENCE, find_envoy, ("--version",), _envoy),
+    Proxy("nginx", lambda: shutil.which("nginx"), ("-v",), _nginx),
+    Proxy("haproxy", lambda: shutil.which("haproxy"), ("-v",), _haproxy),
+)

@@ -1,0 +1,182 @@
+"""What is measured. A workload is a function that serves one job and returns numbers; one entry in WORKLOADS adds one."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import NotAvailable
+from .layout import BULK_PATH, ORIGINATOR_NEW, Job
+from .load import Load, h2load_argv, read_h2load, read_wrk, wrk_argv
+from .proxies import Proxy
+from .usage import cpu_s, memory_mb
+from .world import FOLDER, Serving, World, download, open_connections
+
+WARM_UP_S = 1.0
+CONNECTIONS = 32
+OPEN = 1000
+FEW_ROUTES, MANY_ROUTES = 10, 10_000
+PACED_CONNECTIONS, PACED_PER_S = 8, 1000
+
+Numbers = dict[str, float]      # by the names of MEASURES
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """
+    Args:
+        better: whether less or more of it is.
+        has_ratio: whether it is compared to the reference.
+    """
+
+    label: str
+    digits: int
+    better: str = "less"
+    has_ratio: bool = True
+
+
+MEASURES = {
+    "cpu_us": Measure("CPU us", 1),
+    "p50_us": Measure("p50 us", 0),
+    "p99_us": Measure("p99 us", 0),
+    "per_s": Measure("per s", 0, "more", has_ratio=False),
+    "cpu_s_per_gb": Measure("CPU s/GB", 3),
+    "mb_per_s": Measure("MB/s", 0, "more", has_ratio=False),
+    "ready_s": Measure("ready s", 3),
+    "idle_mb": Measure("idle MB", 1),
+    "idle_unshared_mb": Measure("unshared MB", 1),
+    "open_mb": Measure(f"MB with {OPEN} open", 1),
+    "few_cpu_us": Measure(f"CPU us, {FEW_ROUTES} routes", 1),
+    "many_cpu_us": Measure(f"CPU us, {MANY_ROUTES} routes", 1),
+    "growth": Measure("growth", 2, has_ratio=False),
+    "resident_mb": Measure("MB", 1, has_ratio=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """
+    Args:
+        unit: what CPU and `per s` are counted by.
+        run: serves with the proxy for about so many seconds. Raises NotAvailable.
+    """
+
+    name: str
+    title: str
+    unit: str
+    run: Callable[[World, Proxy, float], Numbers]
+
+
+def _measured(serving: Serving, ask: Callable[[float], Load], seconds: float) -> Numbers:
+    """A short run to warm up, then one that counts."""
+    ask(WARM_UP_S)
+    before = cpu_s(serving.pid)
+    load = ask(seconds)
+    used = cpu_s(serving.pid) - before
+    return {"cpu_us": used / load.requests * 1e6, "p50_us": load.p50_us, "p99_us": load.p99_us, "per_s": load.per_s,
+            "resident_mb": memory_mb(serving.pid)[0]}
+
+
+def _says(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotAvailable(f"{argv[0]} failed: {(done.stderr or done.stdout).strip()[-200:]}")
+    return done.stdout
+
+
+def _wrk(url: str, connections: int) -> Callable[[float], Load]:
+    return lambda seconds: read_wrk(_says(wrk_argv(url, connections, seconds)))
+
+
+def _h2load(
+    url: str, connections: int, streams: int, *, is_http1: bool = False, per_s: float | None = None
+) -> Callable[[float], Load]:
+    def ask(seconds: float) -> Load:
+        log = FOLDER / "h2load.log"
+        log.unlink(missing_ok=True)
+        text = _says(h2load_argv(url, connections=connections, streams=streams, seconds=seconds, log=str(log), is_http1=is_http1,
+                                 per_s=per_s))
+        with open(log) as lines:
+            return read_h2load(text, lines)
+
+    return ask
+
+
+def http1(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    with world.serving(proxy, Job("http1")) as serving:
+        return _measured(serving, _wrk(serving.url(), CONNECTIONS), seconds)
+
+
+def http1_paced(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    with world.serving(proxy, Job("http1")) as serving:
+        ask = _h2load(serving.url(), PACED_CONNECTIONS, 1, is_http1=True, per_s=PACED_PER_S / PACED_CONNECTIONS)
+        return _measured(serving, ask, seconds)
+
+
+def http1_mtls(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    with world.serving(proxy, Job("http1-mtls")) as serving:
+        return _measured(serving, _wrk(serving.url(), CONNECTIONS), seconds)
+
+
+def mtls_new(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    with world.serving(proxy, Job("http1-mtls")) as serving:
+        return _measured(serving, _wrk(serving.url(ORIGINATOR_NEW), 8), seconds)
+
+
+def http2_one(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    with world.serving(proxy, Job("http2")) as serving:
+        return _measured(serving, _h2load(serving.url(), 1, 1), seconds)
+
+
+def http2_many(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    with world.serving(proxy, Job("http2")) as serving:
+        return _measured(serving, _h2load(serving.url(), 4, 32), seconds)
+
+
+def tcp_bulk(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    with world.serving(proxy, Job("tcp")) as serving:
+        download(serving.host, serving.port, BULK_PATH, WARM_UP_S)
+        before, started = cpu_s(serving.pid), time.monotonic()
+        count = download(serving.host, serving.port, BULK_PATH, seconds)
+        took = time.monotonic() - started
+        return {"cpu_s_per_gb": (cpu_s(serving.pid) - before) / count * 1e9, "mb_per_s": count / took / 1e6,
+                "resident_mb": memory_mb(serving.pid)[0]}
+
+
+def start(world: World, proxy: Proxy, _: float) -> Numbers:
+    with world.serving(proxy, Job("http1")) as serving:
+        return {"ready_s": serving.ready_s}
+
+
+def memory(world: World, proxy: Proxy, _: float) -> Numbers:
+    with world.serving(proxy, Job("http1-mtls")) as serving:
+        idle, unshared = memory_mb(serving.pid)
+    with world.serving(proxy, Job("http1")) as serving:
+        opened = open_connections(serving.host, serving.port, serving.path, OPEN)
+        try:
+            return {"idle_mb": idle, "idle_unshared_mb": unshared, "open_mb": memory_mb(serving.pid)[0]}
+        finally:
+            for sock in opened:
+                sock.close()
+
+
+def routes(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    cpu = []
+    for count in (FEW_ROUTES, MANY_ROUTES):
+        with world.serving(proxy, Job("http1", routes=count)) as serving:
+            cpu.append(_measured(serving, _wrk(serving.url(), CONNECTIONS), seconds / 2)["cpu_us"])
+    return {"few_cpu_us": cpu[0], "many_cpu_us": cpu[1], "growth": cpu[1] / cpu[0]}
+
+
+WORKLOADS = (
+    Workload("http1", "HTTP/1.1 plaintext, 1 KiB answers, 32 keep-alive connections, as fast as they are answered", "request", http1),
+    Workload("http1-paced", "the same at 1,000 requests a second on 8 connections: latency without a queue", "request", http1_paced),
+    Workload("http1-mtls", "HTTP/1.1 with mTLS terminated, client certificate verified, 32 keep-alive connections", "request", http1_mtls),
+    Workload("mtls-new", "a new mTLS connection for each request, 8 at a time", "connection with its request", mtls_new),
+    Workload("http2-one", "HTTP/2 in and out, plaintext, one connection, one request at a time", "request", http2_one),
+    Workload("http2-many", "HTTP/2 in and out, plaintext, 4 connections, 32 requests at a time on each", "request", http2_many),
+    Workload("tcp-bulk", "opaque TCP, one connection downloads", "GB", tcp_bulk),
+    Workload("start", "from the start of the process to the first answer through it", "start", start),
+    Workload("memory", "resident: idle with mTLS set up; plaintext with 1,000 open connections", "process", memory),
+    Workload("routes", "HTTP/1.1 plaintext, the last of 10 and of 10,000 routes matches", "request", routes),
+)

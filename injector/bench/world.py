@@ -1,0 +1,197 @@
+"""The namespaces and the processes in them. Run inside namespaces of one's own; nothing needs to be taken down."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .certificates import write_certificates
+from .errors import BenchError, NotAvailable
+from .haproxy import originator_config
+from .layout import ADDRESS, BULK_BYTES, BULK_PATH, BYPASS_MARK, GATEWAY, ORIGIN, ORIGINATOR, Job, Place
+from .load import h2load_once_argv
+from .nginx import origin_config
+from .proxies import Proxy
+
+READY_WITHIN_S = 30.0
+ASK_EVERY_S = 0.002
+FOLDER = Path("/run/bartizan-bench")
+
+
+class World:
+    """
+    Args:
+        proxy_core, load_core: one for the proxy alone, one for all else.
+    """
+
+    def __init__(self, proxy_core: int, load_core: int) -> None:
+        self._proxy_core = proxy_core
+        self._folders = 0
+        self.certificates = FOLDER / "certificates"
+        self.certificates.mkdir(parents=True)
+        write_certificates(self.certificates, time.time())
+        os.sched_setaffinity(0, {load_core})    # what is started inherits it
+
+    def up(self) -> None:
+        """Both pods with their origins, the packet rules in one of them."""
+        # New connections by the thousand leave their ports in TIME_WAIT.
+        for name, value in (("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")):
+            Path("/proc/sys/net/ipv4", name).write_text(value)
+        run(["ip", "link", "set", "lo", "up"])
+        for pod, address in ADDRESS.items():
+            for words in (f"netns add {pod}", f"link add {pod} type veth peer name eth0 netns {pod}", f"link set {pod} up",
+                          f"addr add {GATEWAY[pod]}/24 dev {pod}", f"-n {pod} link set lo up", f"-n {pod} link set eth0 up",
+                          f"-n {pod} addr add {address}/24 dev eth0", f"-n {pod} route add default via {GATEWAY[pod]}"):
+                run(["ip", *words.split()])
+            place = self.place(address)
+            with open(place.folder / BULK_PATH[1:], "wb") as file:
+                file.truncate(BULK_BYTES)
+            self.start(["nginx", "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", origin_config(place))], pod)
+            wait_answer(ORIGIN["tcp"], address)
+        run([*in_pod("mesh"), sys.executable, "-m", "injector.cli.main", "intercept", "--exempt-mark", str(BYPASS_MARK)])
+
+    def place(self, address: str) -> Place:
+        """A new folder for one process of the pod at `address`."""
+        self._folders += 1
+        folder = FOLDER / str(self._folders)
+        folder.mkdir()
+        return Place(folder, address, self.certificates)
+
+    def start(self, argv: list[str], pod: str | None = None) -> "subprocess.Popen[bytes]":
+        # In a session of its own, so that it can be ended with its children. What it logs goes nowhere, as with all of them.
+        return subprocess.Popen([*(in_pod(pod) if pod else []), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=sys.stderr, start_new_session=True)
+
+    @contextlib.contextmanager
+    def serving(self, proxy: Proxy, job: Job) -> Iterator["Serving"]:
+        """The proxy, ready for the job, and where to ask it. NotAvailable if it cannot do it."""
+        place = self.place(ADDRESS[proxy.pod])
+        argv = ["taskset", "-c", str(self._proxy_core), *proxy.set_up(proxy.program(), job, place)]
+        originator = None
+        host, port = place.address, proxy.port(job)
+        if job.kind == "http1-mtls":
+            beside = self.place(place.address)
+            originator = self.start(["haproxy", "-q", "-f", beside.write("haproxy.cfg", originator_config(host, port, beside))])
+            host, port = "127.0.0.1", ORIGINATOR
+        before = time.monotonic()
+        process = self.start(argv, proxy.pod)
+        try:
+            if job.kind == "http2":
+                wait_http2(f"http://{host}:{port}{job.path}", process)
+            else:
+                wait_answer(port, host, job.path, process)
+            yield Serving(process.pid, host, port, job.path, time.monotonic() - before)
+        finally:
+            for one in (process, originator):
+                if one is not None:
+                    end(one)
+
+
+class Serving:
+    """A proxy that is ready.
+
+    Args:
+        host, port, path: where to ask.
+        ready_s: how long it took from its start to its first answer.
+    """
+
+    def __init__(self, pid: int, host: str, port: int, path: str, ready_s: float) -> None:
+        self.pid, self.host, self.port, self.path, self.ready_s = pid, host, port, path, ready_s
+
+    def url(self, port: int | None = None) -> str:
+        return f"http://{self.host}:{port or self.port}{self.path}"
+
+
+def in_pod(pod: str) -> list[str]:
+    return ["nsenter", f"--net=/run/netns/{pod}"]
+
+
+def run(argv: list[str]) -> str:
+    """A program that must succeed; its standard output."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"`{' '.join(argv)}` failed: {done.stderr.strip() or done.returncode}")
+    return done.stdout
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """With its children, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _until_ready(process: "subprocess.Popen[bytes] | None", within_s: float) -> Iterator[None]:
+    give_up = time.monotonic() + within_s
+    while time.monotonic() < give_up:
+        yield
+        if process is not None and process.poll() is not None:
+            raise NotAvailable(f"it ended at once, exit status {process.returncode}")
+        time.sleep(ASK_EVERY_S)
+
+
+def wait_answer(port: int, host: str, path: str = "/", process: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Until a GET is answered with 200."""
+    last = "nothing"
+    for _ in _until_ready(process, READY_WITHIN_S):
+        connection = http.client.HTTPConnection(host, port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            if answer.status == 200:
+                return
+            last = f"{answer.status} {answer.getheader('x-bartizan-reason', '')}".strip()
+        except (OSError, http.client.HTTPException) as exc:
+            last = str(exc) or type(exc).__name__
+        finally:
+            connection.close()
+    raise NotAvailable(f"no answer within {READY_WITHIN_S:g} s; the last was: {last}")
+
+
+def wait_http2(url: str, process: "subprocess.Popen[bytes]", within_s: float = 5.0) -> None:
+    """Until one HTTP/2 request with prior knowledge succeeds. NotAvailable if none does: then HTTP/2 is not spoken there."""
+    for _ in _until_ready(process, within_s):
+        done = subprocess.run(h2load_once_argv(url), capture_output=True, text=True, check=False)
+        if ", 1 succeeded," in done.stdout and "1 2xx" in done.stdout:
+            return
+    raise NotAvailable("it does not answer HTTP/2 with prior knowledge")
+
+
+def open_connections(host: str, port: int, path: str, count: int) -> list[socket.socket]:
+    """As many keep-alive connections that each have had one answer."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    opened = []
+    for _ in range(count):
+        sock = socket.create_connection((host, port), timeout=10)
+        opened.append(sock)
+        sock.sendall(request)
+        if not sock.recv(65536).startswith(b"HTTP/1.1 200"):
+            raise NotAvailable(f"connection {len(opened)} was not answered with 200")
+    return opened
+
+
+def download(host: str, port: int, path: str, seconds: float) -> int:
+    """Bytes that one connection brought in that time, the same file again and again."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    buffer = bytearray(1 << 20)
+    total = left = 0
+    with socket.create_connection((host, port), timeout=10) as sock:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if not left:
+                sock.sendall(request)
+                head = sock.recv(4096, socket.MSG_PEEK)
+                sock.recv(head.index(b"\r\n\r\n") + 4)     # nginx sends a head whole
+                left = BULK_BYTES
+            count = sock.recv_into(buffer, min(left, len(buffer)))
+            if not count:
+                raise NotAvailable("the connection ended in the middle")
+            left -= count
+            total += count
+    return total

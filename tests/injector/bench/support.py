@@ -1,0 +1,35 @@
+"""What the load generators print, as they printed it, and places for configurations."""
+
+from pathlib import Path
+
+from injector.bench.layout import ADDRESS, Place
+
+WRK = """Running 2s test @ http://10.9.1.2:8080/
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.03ms  347.51us   9.65ms   96.50%
+    Req/Sec    31.36k     1.62k   33.18k    85.00%
+  Latency Distribution
+     50%    0.99ms
+     75%    1.07ms
+     90%  870.00us
+     99%    2.19ms
+  62394 requests in 2.00s, 77.31MB read
+Requests/sec:  31176.18
+Transfer/sec:     38.63MB
+"""
+H2LOAD = """starting benchmark...
+spawning thread #0: 4 total client(s). Timing-based test with 0s of warm-up time and 2s of main duration for measurements.
+Warm-up started for thread #0.
+Progress: 100% done
+Application protocol: h2c
+
+finished in 2.00s, 25693.00 req/s, 26.13MB/s
+requests: 51386 total, 51514 started, 51386 done, 51386 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 51420 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 52.26MB (54796804) total, 351.53KB (359961) headers (space savings 95.01%), 50.18MB (52618240) data
+"""
+
+
+def place(folder: Path) -> Place:
+    return Place(folder, ADDRESS["plain"], folder)

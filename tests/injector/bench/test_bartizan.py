@@ -1,0 +1,46 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from injector.bench.bartizan import bartizan_config, bartizan_snapshot
+from injector.bench.layout import CLIENT, Job, Kind
+from sidecar.model import identity
+from sidecar.model.config import parse_config
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.message import NO_BODY, RequestHead
+from sidecar.model.snapshot import parse_snapshot
+from sidecar.policy.authorize import authorize
+from sidecar.policy.rules import Rules
+from tests.injector.bench.support import place
+
+NOW = 1_700_000_000.0
+
+
+def judged(job: Job, folder: Path, peer: str | None, path: str) -> Permit | Denied:
+    rules = Rules.of(parse_snapshot(bartizan_snapshot(job, place(folder))), "")
+    request = RequestHead(b"GET", path.encode(), b"h", None, [], NO_BODY, False, False, False)
+    return authorize(identity.parse(peer) if peer else None, request, 8080, inbound=rules.snapshot.inbound, table=rules.routes,
+                     trust_domain=rules.trust_domain, now=NOW)
+
+
+@pytest.mark.parametrize("routes", [0, 10])
+def test_what_is_asked_is_let_in(tmp_path: Path, routes: int) -> None:
+    mtls, plain = Job("http1-mtls", routes), Job("http1", routes)
+    assert isinstance(judged(mtls, tmp_path, CLIENT, mtls.path), Permit)
+    assert isinstance(judged(mtls, tmp_path, None, mtls.path), Denied)
+    assert judged(plain, tmp_path, None, plain.path) == Permit(f"r{routes - 1}" if routes else "all")
+
+
+def test_only_bulk_is_opaque(tmp_path: Path) -> None:
+    """A port of HTTP that were opaque would pass HTTP/2 through unread, and the figure would be none."""
+    ports = parse_snapshot(bartizan_snapshot(Job("http2"), place(tmp_path))).inbound.ports
+    assert ports == {8080: "http", 8082: "http", 8081: "opaque"}
+
+
+@pytest.mark.parametrize("kind", ["http1", "http1-mtls", "http2", "tcp"])
+def test_everything_is_on(tmp_path: Path, kind: Kind) -> None:
+    config = parse_config(bartizan_config(place(tmp_path), "s.json").encode())
+    assert config.access_log == "json"
+    assert config.interception.check_every_s
+    assert json.loads(bartizan_snapshot(Job(kind), place(tmp_path)))["workload"]["namespace"] == "bench"

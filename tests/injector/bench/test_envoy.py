@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+from typing import Any
+
+from injector.bench.envoy import envoy_config
+from injector.bench.layout import CLIENT, Job
+from tests.injector.bench.support import place
+
+
+def chain(job: Job, folder: Path) -> dict[str, Any]:
+    (listener,) = json.loads(envoy_config(job, place(folder)))["static_resources"]["listeners"]
+    (found,) = listener["filter_chains"]
+    return dict(found)
+
+
+def http(job: Job, folder: Path) -> dict[str, Any]:
+    return dict(chain(job, folder)["filters"][0]["typed_config"])
+
+
+def test_mtls_demands_a_certificate_and_judges_who_calls(tmp_path: Path) -> None:
+    tls = chain(Job("http1-mtls"), tmp_path)["transport_socket"]["typed_config"]
+    assert tls["require_client_certificate"] is True
+    assert tls["common_tls_context"]["validation_context"] == {"trusted_ca": {"filename": f"{tmp_path}/roots.pem"}}
+    filters = http(Job("http1-mtls"), tmp_path)["http_filters"]
+    assert [one["name"] for one in filters] == ["envoy.filters.http.rbac", "envoy.filters.http.router"]
+    assert CLIENT in json.dumps(filters[0])
+    assert "transport_socket" not in chain(Job("http1"), tmp_path)
+
+
+def test_every_kind_writes_its_log(tmp_path: Path) -> None:
+    for job in (Job("http1"), Job("http1-mtls"), Job("http2"), Job("tcp")):
+        (log,) = http(job, tmp_path)["access_log"]
+        assert log["typed_config"]["path"] == "/dev/null"
+
+
+def test_http2_is_spoken_on_both_sides(tmp_path: Path) -> None:
+    assert http(Job("http2"), tmp_path)["codec_type"] == "HTTP2"
+    assert "http2_protocol_options" in envoy_config(Job("http2"), place(tmp_path))
+    assert "http2_protocol_options" not in envoy_config(Job("http1"), place(tmp_path))
+
+
+def test_each_prefix_has_its_route_in_order(tmp_path: Path) -> None:
+    job = Job("http1", routes=10)
+    routes = http(job, tmp_path)["route_config"]["virtual_hosts"][0]["routes"]
+    assert [route["match"] for route in routes] == [{"path_separated_prefix": prefix} for prefix in job.prefixes]

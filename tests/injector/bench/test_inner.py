@@ -1,0 +1,28 @@
+from typing import cast
+
+from injector.bench.errors import NotAvailable
+from injector.bench.inner import order, run
+from injector.bench.proxies import PROXIES, Proxy
+from injector.bench.workloads import Numbers, Workload
+from injector.bench.world import World
+
+NOWHERE = cast(World, None)     # these workloads serve nothing
+
+
+def test_each_round_begins_with_another_proxy() -> None:
+    assert {order(PROXIES, number)[0].name for number in range(len(PROXIES))} == {proxy.name for proxy in PROXIES}
+    assert all(set(order(PROXIES, number)) == set(PROXIES) for number in range(9))
+
+
+def test_rounds_are_interleaved_and_what_fails_is_not_tried_again() -> None:
+    asked: list[str] = []
+
+    def work(_: World, proxy: Proxy, seconds: float) -> Numbers:
+        asked.append(proxy.name)
+        if proxy.name == "nginx":
+            raise NotAvailable("it cannot")
+        return {"cpu_us": seconds}
+
+    results = run(NOWHERE, [Workload("w", "", "", work)], PROXIES[:3], 2, 5)
+    assert asked == ["bartizan", "envoy", "nginx", "envoy", "bartizan"]
+    assert results == {"w": {"bartizan": ([{"cpu_us": 5}] * 2, ""), "envoy": ([{"cpu_us": 5}] * 2, ""), "nginx": ([], "it cannot")}}
