@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from .errors import BenchError, NotAvailable
-from .facts import machine, versions
+from .facts import machine, two_cores, versions
 from .proxies import PROXIES, Proxy
 from .report import document, text
 from .workloads import WORKLOADS, Numbers, Workload
@@ -53,9 +53,9 @@ def main(argv: list[str]) -> int:
     os.chdir("/")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run"], check=True)
     asked = [workload for workload in WORKLOADS if not options.only or workload.name in options.only]
-    facts = {"machine": machine(), "versions": versions()}
+    proxy_core, load_core, are_siblings = two_cores(os.sched_getaffinity(0))
+    facts = {"machine": machine(are_siblings), "versions": versions()}
     try:
-        proxy_core, load_core, *_ = sorted(os.sched_getaffinity(0))
         world = World(proxy_core, load_core)
         world.up()
         results = run(world, asked, PROXIES, options.rounds, options.seconds)

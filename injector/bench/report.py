@@ -15,7 +15,7 @@ FAIRNESS = (
     "Ratios are to Envoy in the same round, medians over the rounds, which are interleaved and begin with another proxy each time.",
     "Bartizan is asked at the application's port and pays for the packet rules that lead there; the others listen on a port of their own "
     "in a namespace of the same shape, without rules.",
-    "All: one worker, keep-alive to the origin, an access log line for each request to /dev/null, a new request ID, forwarded-for headers.",
+    "All: one worker, keep-alive to the origin, an access log line for each request to /dev/null, a request ID, x-forwarded-proto.",
     "mTLS: one HAProxy on the load's core speaks TLS 1.3 (X25519, AES-128-GCM, ECDSA P-256, no resumption) to all four, which verify "
     "its certificate; Bartizan and Envoy also judge its SPIFFE ID for each request and tell the application.",
     "HTTP/2: nginx speaks HTTP/1.1 to the origin, which it has no HTTP/2 for; the others speak HTTP/2.",
@@ -67,7 +67,8 @@ def text(result: Mapping[str, Any]) -> str:
     lines += [
         "", f"Medians of {settings['rounds']} rounds of {settings['seconds']:g} s; (x...) is the ratio to {REFERENCE}; "
             "± is half of what the rounds differ by, where that is more than a tenth.",
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_mb']} MB, Linux {machine['kernel']}, "
+        f"{machine['cpu']}, {machine['cores']} cores{' (two threads of one core were used)' if machine['shared_core'] else ''}, "
+        f"{machine['memory_mb']} MB, Linux {machine['kernel']}, "
         f"load before {' '.join(map(str, machine['load_average']))}",
         ", ".join(f"{name} {number or 'not installed'}" for name, number in result["versions"].items()),
         *(f"- {line}" for line in result["fairness"]), "", *map(_verdict, result["targets"]),

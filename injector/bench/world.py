@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .certificates import write_certificates
@@ -40,8 +40,8 @@ class World:
 
     def up(self) -> None:
         """Both pods with their origins, the packet rules in one of them."""
-        # New connections by the thousand leave their ports in TIME_WAIT.
-        for name, value in (("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")):
+        # New connections by the thousand leave their ports in TIME_WAIT; none of them may be one that is listened on.
+        for name, value in (("ip_local_port_range", "10000 65535"), ("tcp_tw_reuse", "1")):
             Path("/proc/sys/net/ipv4", name).write_text(value)
         run(["ip", "link", "set", "lo", "up"])
         for pod, address in ADDRESS.items():
@@ -81,16 +81,16 @@ class World:
             host, port = "127.0.0.1", ORIGINATOR
         before = time.monotonic()
         process = self.start(argv, proxy.pod)
+        processes = [process, *([originator] if originator else [])]
         try:
             if job.kind == "http2":
-                wait_http2(f"http://{host}:{port}{job.path}", process)
+                wait_http2(f"http://{host}:{port}{job.path}", processes)
             else:
-                wait_answer(port, host, job.path, process)
+                wait_answer(port, host, job.path, processes)
             yield Serving(process.pid, host, port, job.path, time.monotonic() - before)
         finally:
-            for one in (process, originator):
-                if one is not None:
-                    end(one)
+            for one in processes:
+                end(one)
 
 
 class Serving:
@@ -127,19 +127,20 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _until_ready(process: "subprocess.Popen[bytes] | None", within_s: float) -> Iterator[None]:
+def _until_ready(processes: "Sequence[subprocess.Popen[bytes]]", within_s: float) -> Iterator[None]:
     give_up = time.monotonic() + within_s
     while time.monotonic() < give_up:
         yield
-        if process is not None and process.poll() is not None:
-            raise NotAvailable(f"it ended at once, exit status {process.returncode}")
+        for process in processes:
+            if process.poll() is not None:
+                raise NotAvailable(f"ended at once, exit status {process.returncode}: {process.args!r}")
         time.sleep(ASK_EVERY_S)
 
 
-def wait_answer(port: int, host: str, path: str = "/", process: "subprocess.Popen[bytes] | None" = None) -> None:
+def wait_answer(port: int, host: str, path: str = "/", processes: "Sequence[subprocess.Popen[bytes]]" = ()) -> None:
     """Until a GET is answered with 200."""
     last = "nothing"
-    for _ in _until_ready(process, READY_WITHIN_S):
+    for _ in _until_ready(processes, READY_WITHIN_S):
         connection = http.client.HTTPConnection(host, port, timeout=5)
         try:
             connection.request("GET", path)
@@ -154,9 +155,9 @@ def wait_answer(port: int, host: str, path: str = "/", process: "subprocess.Pope
     raise NotAvailable(f"no answer within {READY_WITHIN_S:g} s; the last was: {last}")
 
 
-def wait_http2(url: str, process: "subprocess.Popen[bytes]", within_s: float = 5.0) -> None:
+def wait_http2(url: str, processes: "Sequence[subprocess.Popen[bytes]]", within_s: float = 5.0) -> None:
     """Until one HTTP/2 request with prior knowledge succeeds. NotAvailable if none does: then HTTP/2 is not spoken there."""
-    for _ in _until_ready(process, within_s):
+    for _ in _until_ready(processes, within_s):
         done = subprocess.run(h2load_once_argv(url), capture_output=True, text=True, check=False)
         if ", 1 succeeded," in done.stdout and "1 2xx" in done.stdout:
             return

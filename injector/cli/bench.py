@@ -43,10 +43,11 @@ def main(argv: list[str]) -> int:
         return CANNOT
     inner = [sys.executable, "-m", "injector.bench.inner", "--rounds", str(options.rounds), "--seconds", str(options.seconds),
              *(["--json"] if options.json else []), *options.only]
+    present = os.environ.get("PYTHONPATH", "")
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", *mode.unshare, "sh", "-c", '"$@"; exit $?', "sh", *inner],
         stdin=subprocess.DEVNULL, start_new_session=True,   # Ctrl-C comes to us alone
-        env={**os.environ, "PATH": search_path(), "PYTHONPATH": str(SOURCE)},
+        env={**os.environ, "PATH": search_path(), "PYTHONPATH": os.pathsep.join([str(SOURCE), *filter(None, [present])])},
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -10,7 +10,8 @@ from sidecar.model.config import parse_config
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.snapshot import parse_snapshot
-from sidecar.policy.authorize import authorize
+from sidecar.policy.authorize import Asker, authorize, find_route
+from sidecar.policy.route_table import Found
 from sidecar.policy.rules import Rules
 from tests.injector.bench.support import place
 
@@ -20,8 +21,10 @@ NOW = 1_700_000_000.0
 def judged(job: Job, folder: Path, peer: str | None, path: str) -> Permit | Denied:
     rules = Rules.of(parse_snapshot(bartizan_snapshot(job, place(folder))), "")
     request = RequestHead(b"GET", path.encode(), b"h", None, [], NO_BODY, False, False, False)
-    return authorize(identity.parse(peer) if peer else None, request, 8080, inbound=rules.snapshot.inbound, table=rules.routes,
-                     trust_domain=rules.trust_domain, now=NOW)
+    found = find_route(8080, request, is_plaintext=peer is None, inbound=rules.snapshot.inbound, table=rules.routes, now=NOW)
+    if not isinstance(found, Found):
+        return found
+    return authorize(found, Asker(identity.parse(peer) if peer else None, "10.9.2.1", None), rules.trust_domain)
 
 
 @pytest.mark.parametrize("routes", [0, 10])

@@ -4,7 +4,7 @@ from typing import Any
 from injector.bench.report import document, text
 from injector.bench.workloads import WORKLOADS
 
-HTTP1, MTLS = WORKLOADS[0], WORKLOADS[2]
+HTTP1 = WORKLOADS[0]
 
 
 def result(**of_http1: Any) -> dict[str, Any]:
@@ -12,8 +12,8 @@ def result(**of_http1: Any) -> dict[str, Any]:
         "http1": {"bartizan": ([{"cpu_us": 50.0, "per_s": 9000.0}, {"cpu_us": 54.0, "per_s": 9100.0}], ""),
                   "envoy": ([{"cpu_us": 25.0, "per_s": 30000.0}, {"cpu_us": 27.0, "per_s": 29000.0}], ""), **of_http1},
     }
-    return document([HTTP1], results, machine={"cpu": "C", "cores": 2, "memory_mb": 8000, "kernel": "6.1", "load_average": [0.0]},
-                    versions={"bartizan": "0.1.0", "envoy": ""}, rounds=2, seconds=5)
+    machine = {"cpu": "C", "cores": 2, "shared_core": True, "memory_mb": 8000, "kernel": "6.1", "load_average": [0.0]}
+    return document([HTTP1], results, machine=machine, versions={"bartizan": "0.1.0", "envoy": ""}, rounds=2, seconds=5)
 
 
 def test_the_document_is_json_with_stable_keys() -> None:
@@ -30,6 +30,7 @@ def test_the_table_shows_figures_and_ratios() -> None:
     assert lines[0] == f"http1: {HTTP1.title}"
     assert [line.split() for line in lines[1:4]] == [
         ["CPU", "us", "per", "s"], ["bartizan", "52.0", "(x2.00)", "9,050"], ["envoy", "26.0", "(x1.00)", "29,500"]]
+    assert "C, 2 cores (two threads of one core were used), 8000 MB, Linux 6.1, load before 0.0" in lines
     assert "bartizan 0.1.0, envoy not installed" in lines
     assert "MISSED        CPU per request, HTTP/1.1 plaintext: at most 1 of envoy's: 2.00" in lines
     assert "NOT MEASURED  CPU per new mTLS connection: at most 2 of envoy's, then 1.5" in lines
