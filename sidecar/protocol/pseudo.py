@@ -35,6 +35,7 @@ _TOKEN = re.compile(TOKEN)
 # > A field name MUST NOT contain characters in the ranges 0x00-0x20, 0x41-0x5a, or 0x7f-0xff (RFC 9113 s8.2.1), nor a colon.
 _BAD_NAME = re.compile(rb"[\x00-\x20A-Z\x7f-\xff:]")
 _BAD_VALUE = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
+_SCHEME = re.compile(rb"[a-z][a-z0-9+.-]*+", re.IGNORECASE)      # asked for, and then nobody's word
 _STATUS = re.compile(rb"[1-5][0-9][0-9]")
 
 _REQUEST_PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
@@ -90,7 +91,7 @@ def judge_request_fields(fields: Headers, is_end: bool) -> RequestHead:
     if method == b"CONNECT":
         raise ProtocolViolation(Reason.METHOD, "the method is CONNECT")
     path = pseudo.get(b":path")
-    if not path or b":scheme" not in pseudo:
+    if not path or _SCHEME.fullmatch(pseudo.get(b":scheme", b"")) is None:
         raise Malformed("no :path, or no :scheme")
     host = _one_host(pseudo.get(b":authority"), hosts)
     if host is not None:
