@@ -1,0 +1,142 @@
+"""Compression within limits; what is remembered is what would be found anew."""
+
+import hpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.model.message import Headers
+from sidecar.protocol.http2.frames import Code, Http2Error
+from sidecar.protocol.http2.header_block import MAX_LIST_BYTES, HeaderDecoder, HeaderEncoder
+from tests.helpers.http2 import GET, block
+
+
+def fields_of(found: Headers) -> Headers:
+    return [tuple(field) for field in found]    # type: ignore[misc]
+
+
+def refused(data: bytes) -> Code:
+    with pytest.raises(Http2Error) as caught:
+        HeaderDecoder().read(data, None, fields_of)
+    return caught.value.code
+
+
+# -- limits
+
+
+def test_a_list_that_expands_beyond_all_bounds() -> None:
+    value = b"x" * 4000
+    bomb = b"\x40\x01a\x7f" + bytes([0x80 | (4000 - 127) & 127, (4000 - 127) >> 7]) + value + b"\xbe" * 4000
+    assert refused(bomb) is Code.ENHANCE_YOUR_CALM
+
+
+def test_a_list_just_within_bounds_is_read_to_its_end() -> None:
+    fields = [(b"a", b"x" * 4000)] * (MAX_LIST_BYTES // 4033)
+    assert HeaderDecoder().read(block(fields), None, fields_of) == fields
+
+
+@pytest.mark.parametrize("data", [
+    b"\x80",                            # index 0
+    b"\xff\x80\x01",                    # beyond the table
+    b"\x7f" + b"\xff" * 20,             # an integer without end
+    b"\xff" * 65536,
+    b"\x40\x05ab",                      # cut
+    b"\x40",
+    b"\x3f\xe2\x1f",                    # a table of 4097
+    b"\x82\x20",                        # an update behind a field
+    b"\x20\x20\x20" + b"\x82",          # three of them
+    b"\x3f\x01" * 3 + b"\x82",
+    b"\x40\x81\xff\x01b",               # padding of Huffman that is none
+])
+def test_broken_blocks(data: bytes) -> None:
+    assert refused(data) is Code.COMPRESSION_ERROR
+
+
+def test_the_error_quotes_nothing_that_the_peer_sent() -> None:
+    with pytest.raises(Http2Error) as caught:
+        HeaderDecoder().read(b"\x40\x06secretpassword", None, fields_of)
+    assert "secret" not in caught.value.detail
+    assert "pass" not in caught.value.detail
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes(data: bytes) -> None:
+    """Any bytes: fields or Http2Error, nothing else."""
+    try:
+        for name, value in HeaderDecoder().read(data, None, fields_of):
+            assert isinstance(name, bytes)
+            assert isinstance(value, bytes)
+    except Http2Error as exc:
+        assert exc.code in (Code.COMPRESSION_ERROR, Code.ENHANCE_YOUR_CALM)
+
+
+# -- remembering
+
+FIELDS = st.lists(st.tuples(st.sampled_from([b":path", b"a", b"b", b"cookie"]), st.sampled_from([b"", b"1", b"2" * 90, b"3" * 4000])), max_size=5)
+
+
+@given(st.lists(st.one_of(FIELDS, st.sampled_from([0, 40, 200, 4096, 1 << 20])), max_size=30))
+def test_remembering_changes_nothing(steps: list[Headers | int]) -> None:
+    """However fields repeat and table limits move, each list arrives as it was sent, at ours and at the library's decoder."""
+    encoder, decoder, judge = HeaderEncoder(), HeaderDecoder(), hpack.Decoder()
+    for step in steps:
+        if isinstance(step, int):
+            encoder.limit_table([step])
+        else:
+            data = encoder.encode(step)
+            assert decoder.read(data, None, fields_of) == step
+            assert fields_of(judge.decode(data, raw=True)) == step
+
+
+@given(st.lists(FIELDS, max_size=30))
+def test_the_librarys_blocks_are_read_as_the_library_reads_them(lists: list[Headers]) -> None:
+    encoder, decoder = hpack.Encoder(), HeaderDecoder()
+    for fields in lists:
+        assert decoder.read(encoder.encode(fields), None, fields_of) == fields
+
+
+def test_what_repeats_is_judged_once() -> None:
+    judged: list[Headers] = []
+
+    def judge(fields: Headers) -> int:
+        judged.append(fields)
+        return len(judged)
+
+    encoder, decoder = hpack.Encoder(), HeaderDecoder()
+    assert [decoder.read(encoder.encode(GET), True, judge) for _ in range(4)] == [1, 2, 2, 2]   # the first changed the table
+    assert decoder.read(encoder.encode(GET), False, judge) == 3                                 # in another context
+    assert decoder.read(encoder.encode([*GET, (b"new", b"x")]), True, judge) == 4               # another table:
+    assert decoder.read(encoder.encode(GET), True, judge) == 5
+
+
+def test_a_judgement_that_fails_is_not_remembered() -> None:
+    decoder = HeaderDecoder()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            decoder.read(block(GET), None, lambda fields: 1 / 0)
+    assert decoder.read(block(GET), None, fields_of) == GET
+
+
+@pytest.mark.parametrize("name", [b"authorization", b"cookie", b"set-cookie"])
+def test_secrets_stay_out_of_the_table(name: bytes) -> None:
+    encoder = HeaderEncoder()
+    first = encoder.encode([(name, b"secret")])
+    assert first[0] & 0xF0 == 0x10      # never indexed
+    assert encoder.encode([(name, b"secret"), (b"x", b"y")]).startswith(first)
+
+
+def test_the_peers_table_is_obeyed_and_ours_stays_small() -> None:
+    encoder = HeaderEncoder()
+    encoder.encode([(b"a", b"b")])
+    encoder.limit_table([0, 1 << 32])
+    data = encoder.encode([(b"a", b"b")])
+    assert data.startswith(b"\x20\x3f\xe1\x1f")     # 0, then 4096
+    reader = hpack.Decoder()
+    assert fields_of(reader.decode(data, raw=True)) == [(b"a", b"b")]
+
+
+def test_limits_that_flip_a_thousand_times_are_told_in_two_words() -> None:
+    encoder = HeaderEncoder()
+    for size in range(1000):
+        encoder.limit_table([size, 1 << 20])
+    assert len(encoder.encode([(b":method", b"GET")])) < 10
