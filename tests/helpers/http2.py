@@ -28,7 +28,15 @@ def block(fields: Headers) -> bytes:
 
 
 def headers(stream: int, fields: Headers, flags: int = ENDS) -> bytes:
-    return frames.render(frames.HEADERS, flags, stream, block(fields))
+    """The whole block, in as many frames as it needs."""
+    whole, size = block(fields), frames.MAX_FRAME_BYTES
+    if len(whole) <= size:
+        return frames.render(frames.HEADERS, flags, stream, whole)
+    sent = frames.render(frames.HEADERS, flags & ~frames.END_HEADERS, stream, whole[:size])
+    for at in range(size, len(whole), size):
+        is_last = at + size >= len(whole)
+        sent += frames.render(frames.CONTINUATION, frames.END_HEADERS if is_last else 0, stream, whole[at:at + size])
+    return sent
 
 
 def data(stream: int, payload: bytes, flags: int = 0) -> bytes:

@@ -43,7 +43,7 @@ class Budget:
             self._at = now
         self._left -= 1
         if self._left < 0:
-            self._left = min(self._capacity, self._left + (now - self._at) * self._per_s)
+            self._left = min(self._capacity, self._left + 1 + (now - self._at) * self._per_s) - 1
             self._at = now
             if self._left < 0:
                 raise Http2Error(Code.ENHANCE_YOUR_CALM, f"too many {self._what}")
