@@ -169,7 +169,7 @@ class Http2End(Waiter):
 
     def check(self) -> None:
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.with_traceback(None)     # it is raised to each who asks
 
     def leave(self, code: Code) -> None:
         """Nobody reads or sends here any more: what is not complete is reset with `code`."""

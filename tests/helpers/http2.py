@@ -1,6 +1,7 @@
 """HTTP/2 for tests: frames by hand, the library h2 as the other end, and engines that are fed whole or byte by byte."""
 
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable, Iterable
 
 import h2.config
 import h2.connection
@@ -13,6 +14,8 @@ from sidecar.protocol.http2 import frames
 from sidecar.protocol.http2.engine import Engine
 from sidecar.protocol.http2.events import Event
 from sidecar.protocol.http2.frames import Code, Http2Error
+
+from .streams import MemoryStream
 
 OPENING = PREFACE + frames.render(frames.SETTINGS, 0, 0)
 SERVER_OPENING = frames.render(frames.SETTINGS, 0, 0)
@@ -115,3 +118,38 @@ def h2_peer(*, is_client: bool) -> h2.connection.H2Connection:
 
 def joined(events: Iterable[h2.events.Event]) -> bytes:
     return b"".join(event.data for event in events if isinstance(event, h2.events.DataReceived))
+
+
+class Raw:
+    """Frames by hand on a stream: for what h2 cannot say or bear, such as anything behind GOAWAY."""
+
+    def __init__(self, stream: MemoryStream) -> None:
+        self.stream = stream
+        self.received = b""
+
+    async def send(self, *pieces: bytes) -> None:
+        await self.stream.send_all(b"".join(pieces))
+
+    async def until(self, is_there: Callable[[bytes], object]) -> None:
+        """Until all that was received, which ends with a whole frame, satisfies."""
+        while not (_ends_whole(self.received) and is_there(self.received)):
+            data = await self.stream.receive_some()
+            assert data, f"the end came after {split(self.received)}"
+            self.received += data
+
+    def data(self, stream: int) -> bytes:
+        return b"".join(payload for kind, _, sid, payload in split(self.received) if (kind, sid) == (frames.DATA, stream))
+
+    def has_ended(self, stream: int) -> bool:
+        return any(
+            sid == stream and kind in (frames.DATA, frames.HEADERS) and flags & frames.END_STREAM
+            for kind, flags, sid, _ in split(self.received)
+        )
+
+
+def _ends_whole(output: bytes) -> bool:
+    try:
+        split(output)
+    except (AssertionError, struct.error):
+        return False
+    return True

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 import trio
+from trio.lowlevel import wait_readable
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from sidecar.net.socket_stream import LAST_WORDS_S, SocketStream, abort, linger
@@ -154,3 +155,39 @@ async def test_lingering_ends(autojump_clock: MockClock) -> None:
     assert trio.current_time() == started + LAST_WORDS_S
     await ours.aclose()
     await linger(theirs)
+
+
+# -- without waiting
+
+
+async def test_what_is_here_and_what_there_is_room_for() -> None:
+    with tcp() as (client, server):
+        one, other = SocketStream(client), SocketStream(server)
+        assert one.receive_nowait() is None
+        sent = 0
+        while taken := other.send_nowait(b"x" * 100_000):
+            sent += taken
+        await wait_readable(client)
+        received = len(one.receive_nowait() or b"")
+        assert 0 < received <= sent
+        while received < sent:
+            received += len(await one.receive_some())
+        assert other.send_nowait(memoryview(b"more")) == 4
+        assert await one.receive_some() == b"more"
+        await other.send_eof()
+        await wait_readable(client)
+        assert one.receive_nowait() == b""
+
+
+async def test_without_waiting_a_reset_is_an_error_and_a_closed_one_says_so() -> None:
+    with tcp() as (client, server):
+        one, other = SocketStream(client), SocketStream(server)
+        other.abort()
+        await wait_readable(client)
+        with pytest.raises(trio.BrokenResourceError):
+            one.receive_nowait()
+        with pytest.raises(trio.BrokenResourceError):
+            one.send_nowait(b"x")
+        for attempt in (other.receive_nowait, lambda: other.send_nowait(b"x")):
+            with pytest.raises(trio.ClosedResourceError):
+                attempt()

@@ -5,6 +5,7 @@ import socket
 import pytest
 import trio
 from OpenSSL import SSL
+from trio.lowlevel import wait_readable
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from sidecar.model.errors import NotVerified, TlsRejected
@@ -237,3 +238,53 @@ async def test_after_the_end_nothing_can_be_sent() -> None:
         await client.send_eof()
         await server.send_all(b"answer")
         assert await client.receive_some() == b"answer"
+
+
+# -- without waiting
+
+
+async def test_what_is_here_and_what_there_is_room_for() -> None:
+    one, other = await connected(socket.socketpair())
+    assert one.receive_nowait() is None
+    body, sent = b"x" * 1_000_000, 0
+    while taken := other.send_nowait(memoryview(body)[sent:]):
+        sent += taken
+    received = 0
+    while (piece := one.receive_nowait()) is not None:
+        received += len(piece)
+    assert 0 < received <= sent < len(body)
+    while received < len(body):
+        if sent < len(body):
+            sent += other.send_nowait(memoryview(body)[sent:])      # the rest comes first, as OpenSSL wants it
+        received += len(one.receive_nowait() or b"")
+    await other.send_eof()
+    assert one.receive_nowait() == b""
+    one.close()
+    other.close()
+
+
+async def test_without_waiting_a_cut_is_an_error_and_a_closed_one_says_so() -> None:
+    one, other = await connected()
+    other.abort()
+    await wait_readable(one.sock)
+    with pytest.raises(trio.BrokenResourceError):
+        one.receive_nowait()
+    with pytest.raises(trio.BrokenResourceError):
+        one.send_nowait(b"x")
+    for attempt in (other.receive_nowait, lambda: other.send_nowait(b"x")):
+        with pytest.raises(trio.ClosedResourceError):
+            attempt()
+    one.close()
+
+
+async def test_a_receive_that_is_cancelled_when_the_bytes_are_there_loses_nothing() -> None:
+    one, other = await connected()
+    await other.send_all(b"hello")
+    await wait_readable(one.sock)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await one.receive_some()
+    assert scope.cancelled_caught
+    assert await one.receive_some() == b"hello"
+    one.close()
+    other.close()

@@ -63,16 +63,16 @@ def test_the_error_quotes_nothing_that_the_peer_sent() -> None:
 def test_any_bytes(data: bytes) -> None:
     """Any bytes: fields or Http2Error, nothing else."""
     try:
-        for name, value in HeaderDecoder().read(data, None, fields_of):
-            assert isinstance(name, bytes)
-            assert isinstance(value, bytes)
-    except Http2Error as exc:
-        assert exc.code in (Code.COMPRESSION_ERROR, Code.ENHANCE_YOUR_CALM)
+        found = HeaderDecoder().read(data, None, fields_of)
+    except Http2Error:
+        return
+    assert all(type(part) is bytes for field in found for part in field)
 
 
 # -- remembering
 
-FIELDS = st.lists(st.tuples(st.sampled_from([b":path", b"a", b"b", b"cookie"]), st.sampled_from([b"", b"1", b"2" * 90, b"3" * 4000])), max_size=5)
+SOME_NAMES, SOME_VALUES = st.sampled_from([b":path", b"a", b"b", b"cookie"]), st.sampled_from([b"", b"1", b"2" * 90, b"3" * 4000])
+FIELDS = st.lists(st.tuples(SOME_NAMES, SOME_VALUES), max_size=5)
 
 
 @given(st.lists(st.one_of(FIELDS, st.sampled_from([0, 40, 200, 4096, 1 << 20])), max_size=30))
