@@ -1,8 +1,10 @@
 """HTTP/2 where we ask: one connection that carries many exchanges to the same upstream.
 
 It has no task of its own: whichever exchange waits for an answer reads for all (`net/http2.py`), and while none is on the pool asks
-`is_quiet`. Trust: what comes is an upstream's, judged in `protocol/http2`; an answer that nobody asked for ends the connection,
-and one that breaks off is an error, never an end. Attacked by tests/net/test_http2_client.py. Spec: RFC 9113.
+`is_quiet`.
+
+Trust: what comes is an upstream's, judged in `protocol/http2`; an answer that nobody asked for ends the connection, and one that
+breaks off is an error, never an end. Attacked by tests/net/test_http2_client.py. Spec: RFC 9113.
 """
 
 from collections import deque

@@ -11,7 +11,6 @@ Spec: RFC 9113 s8.2, s8.3. Stricter: no CONNECT, nothing behind `:path` but an o
 """
 
 import re
-from dataclasses import replace
 from http import HTTPStatus
 
 from sidecar.model.errors import BadResponse, ProtocolViolation
@@ -19,7 +18,7 @@ from sidecar.model.message import Body, BodyKind, Headers, RequestHead, Response
 from sidecar.model.reason import Reason
 
 from .authority import parse_authority
-from .framing import MAX_HEAD_BYTES, TEXT, TOKEN, decide_request, decide_response, judge_request, judge_response
+from .framing import MAX_FIELDS, MAX_HEAD_BYTES, TEXT, TOKEN, decide_request, decide_response, judge_request, judge_response
 from .trailers import allowed_trailers
 
 
@@ -62,7 +61,9 @@ def judge_request_fields(fields: Headers, is_end: bool) -> RequestHead:
         raise Malformed("no :method")
     if _size(fields) > MAX_HEAD_BYTES:
         raise ProtocolViolation(Reason.HEAD_TOO_LARGE, f"a header list of more than {MAX_HEAD_BYTES} bytes")
-    takes_trailers = has_length = False
+    if len(regular) > MAX_FIELDS:   # before crumbs of cookies are one field
+        raise ProtocolViolation(Reason.HEAD_TOO_LARGE, f"{len(regular)} header fields; {MAX_FIELDS} are allowed")
+    has_length = False
     hosts: list[bytes] = []
     kept: Headers = []
     cookie = -1
@@ -72,12 +73,9 @@ def judge_request_fields(fields: Headers, is_end: bool) -> RequestHead:
             # > [They] MUST be concatenated into a single octet string using "; " (RFC 9113 s8.2.3).
             kept[cookie] = (b"cookie", kept[cookie][1] + b"; " + value)
             continue
-        if name in _CONNECTION_SPECIFIC:
+        if name in _CONNECTION_SPECIFIC and not (name == b"te" and value.lower() == b"trailers"):
             # > The TE header field MAY be present; it MUST NOT contain any value other than "trailers" (RFC 9113 s8.2.2).
-            if name != b"te" or value.lower() != b"trailers":
-                raise Malformed(f"{name.decode()} belongs to HTTP/1.1")
-            takes_trailers = True
-            continue
+            raise Malformed(f"{name.decode()} belongs to HTTP/1.1")
         if name == b"host":
             hosts.append(value)
             continue
@@ -101,8 +99,7 @@ def judge_request_fields(fields: Headers, is_end: bool) -> RequestHead:
     if not path.startswith(b"/") and path != b"*":
         raise ProtocolViolation(Reason.BAD_TARGET, "the path does not begin with a slash")
     judge = decide_request if is_plain and _TOKEN.fullmatch(method) is not None else judge_request
-    head = judge(method, path, b"2", kept)
-    return replace(head, takes_trailers=True) if takes_trailers else head
+    return judge(method, path, b"2", kept)
 
 
 def judge_response_fields(fields: Headers, is_end: bool, method: bytes) -> ResponseHead:

@@ -82,6 +82,7 @@ BAD = [
     Bad("no scheme", [METHOD, AUTHORITY, PATH], None),
     Bad("no path", [METHOD, SCHEME, AUTHORITY], None),
     Bad("a hundred and one fields", _with(*[(b"x", b"y")] * 100), Reason.HEAD_TOO_LARGE),
+    Bad("a hundred and one crumbs of cookies", _with(*[(b"cookie", b"y")] * 101), Reason.HEAD_TOO_LARGE),
     Bad("a list of 64 KiB", _with(*[(b"x", b"y" * 8170)] * 8), Reason.HEAD_TOO_LARGE),
     Bad("a path of 9000 bytes", _of(path=b"/" + b"a" * 9000), Reason.TARGET_TOO_LONG),
     Bad("expect: tea", _with((b"expect", b"tea")), Reason.EXPECTATION, is_end=False),

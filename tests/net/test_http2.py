@@ -17,7 +17,7 @@ from tests.helpers.streams import stream_pair
 from tests.helpers.tls import shake_hands, tls_pair
 
 CHUNKED = Body(BodyKind.CHUNKED)
-ECHO = RequestHead(b"POST", b"/echo", b"orders", None, [(b"x-a", b"b")], CHUNKED, False, takes_trailers=True)
+ECHO = RequestHead(b"POST", b"/echo", b"orders", None, [(b"x-a", b"b")], CHUNKED, False, takes_trailers=True, is_http2=True)
 OK = ResponseHead(200, b"OK", [(b"server", b"us")], CHUNKED, None, False)
 SENT = bytes(range(256)) * 2048     # half a megabyte
 
