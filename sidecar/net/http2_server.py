@@ -165,9 +165,12 @@ class Http2Server(Waiter):
         self.wake()
 
     def on_idle(self) -> None:
+        link = self._link
         self._is_over = True
-        self._link.engine.goaway()
-        self._link.push()
+        link.engine.goaway()
+        link.push()
+        if link.is_unsent:
+            link.fail(link.gone(f"did not take the last answers within {IDLE_S:g} s"))
 
     def on_finished(self) -> None:
         if not self._link.ends:

@@ -445,6 +445,18 @@ async def test_a_client_that_has_nothing_more_to_say(autojump_clock: MockClock) 
         assert goaways(await one.peer.stream.receive_some())[-1] == (3, Code.NO_ERROR)
 
 
+async def test_a_client_that_never_takes_the_last_answer(autojump_clock: MockClock) -> None:
+    async with served(room=1000) as one:
+        await one.peer.ask(1, GET)
+        end = await one.shown()
+        await end.send_head(OK, b"x" * 50_000, is_end=True)     # the socket holds a part, and we the rest
+        end.finish()
+        await trio.sleep(IDLE_S - 1)
+        assert not one.is_over
+        await trio.sleep(1.5)
+        assert (one.is_over, one.violation) == (True, None)
+
+
 async def test_a_header_block_that_trickles(autojump_clock: MockClock) -> None:
     async with served() as one:
         await one.peer.stream.send_all(frames.render(frames.HEADERS, 0, 1, b"\x82"))

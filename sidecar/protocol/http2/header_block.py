@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import hpack
+from hpack.hpack import encode_integer
 
 from sidecar.model.message import Headers
 
@@ -34,7 +35,8 @@ _VOLATILE = {
     b":path", b"content-length", b"x-request-id", b"traceparent", b"tracestate", b"grpc-timeout", b"etag", b"last-modified", b"age",
     b"if-none-match", b"if-modified-since", b"location", b"content-range", b"range", b"x-forwarded-for",
 }
-_NEVER_INDEXED = frozenset(_SECRET | _VOLATILE)
+# How each of them begins: never indexed, its name as the static table has it, without the value.
+_LITERAL = {name: hpack.Encoder().add((name, b"x"), True)[:-2] for name in _SECRET | _VOLATILE}
 
 T = TypeVar("T")
 
@@ -108,24 +110,48 @@ class HeaderEncoder:
         self._size = min(TABLE_BYTES, sizes[-1])
 
     def encode(self, fields: Headers) -> bytes:
-        table = self._encoder.header_table
-        if self._lowest < table.maxsize or self._size != table.maxsize:
-            # > [It] MUST signal the smallest maximum, and then the final one (RFC 7541 s4.2).
-            self._encoder.header_table_size = self._lowest
-            if self._size != self._lowest:
-                self._encoder.header_table_size = self._size
-            self._lowest = self._size
-            self._remembered.clear()
+        """The block. `:path` comes first and what is never indexed last, around the rest, which is likely to repeat as a whole."""
+        begin, end, rest = self._resize(), b"", []
+        for field in fields:
+            prefix = _LITERAL.get(field[0])
+            if prefix is None:
+                rest.append(field)
+            elif field[0] == b":path":
+                begin += prefix + _string(field[1])
+            else:
+                end += prefix + _string(field[1])
+        return begin + self._encode_rest(rest) + end
+
+    def _resize(self) -> bytes:
+        """> [It] MUST signal the smallest maximum, and then the final one (RFC 7541 s4.2), before anything else."""
+        encoder = self._encoder
+        size = encoder.header_table_size
+        if self._lowest >= size == self._size:
+            return b""
+        encoder.header_table_size = self._lowest
+        if self._size != self._lowest:
+            encoder.header_table_size = self._size
+        self._lowest = self._size
+        self._remembered.clear()
+        return bytes(encoder.encode([]))
+
+    def _encode_rest(self, fields: Headers) -> bytes:
         key = tuple(fields)
         found = self._remembered.get(key)
         if found is not None:
             return found
-        is_resized, before = table.resized, _state(table)
-        block = self._encoder.encode([(name, value, name in _NEVER_INDEXED) for name, value in fields], huffman=False)
-        if is_resized or not _is_same(before, _state(table)):
+        before = _state(self._encoder.header_table)
+        block = self._encoder.encode(fields, huffman=False)
+        if not _is_same(before, _state(self._encoder.header_table)):
             self._remembered.clear()
         elif len(block) <= REMEMBERED_BYTES:
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = block
         return block
+
+
+def _string(value: bytes) -> bytes:
+    """A value without Huffman coding, which costs more time than its bytes are worth (RFC 7541 s5.2)."""
+    size = len(value)
+    return (bytes((size,)) if size < 127 else bytes(encode_integer(size, 7))) + value
