@@ -11,7 +11,7 @@ Spec: RFC 9113.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -148,7 +148,8 @@ class Http2Server(Waiter):
 
     def on_request(self, event: RequestReceived | RequestRefused) -> None:
         if isinstance(event, RequestReceived):
-            end = Http2ServingEnd(self, event.stream, event.head)
+            # Equal heads are one value below, and recipes take fields out of theirs.
+            end = Http2ServingEnd(self, event.stream, replace(event.head, headers=list(event.head.headers)))
             self._found.append(end)
         else:
             kind = [field for field in event.headers if field[0] == b"content-type"]

@@ -11,8 +11,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.decision import Denied
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.protocol.http2 import frames
+from sidecar.proxy.plan import Decision
+from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import OK, Downstream, downstream
 from tests.helpers.http2 import GET, POST, goaways, h2_peer, split
 from tests.helpers.streams import MemoryStream
@@ -109,6 +112,21 @@ async def test_trailers_go_to_who_takes_them(nursery: trio.Nursery, autojump_clo
         await up.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nGrpc-Status: 0\r\nHost: x\r\n\r\n")
         assert await client.answer(stream) == b"a"
         assert client.trailers == {1: {b"grpc-status": b"0"}}
+
+
+async def test_equal_heads_are_served_equally(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The second of two equal header blocks is a remembered one: what a recipe took out of the first must still be in it."""
+    seen: list[Fields] = []
+
+    async def decide(request: RequestHead, record: Record) -> Decision:
+        seen.append(list(request.headers))
+        request.headers.clear()
+        return Denied(Reason.NO_ROUTE)
+
+    client = Client(downstream(nursery, decide=decide))
+    for _ in range(3):
+        await client.answer(await client.ask([*GET, (b"x-request-id", b"one")]))
+    assert seen == [[(b"x-request-id", b"one")]] * 3
 
 
 async def test_a_refusal_is_explained_and_leaves_the_others_alone(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
