@@ -36,7 +36,7 @@ UNTESTED: dict[str, str] = {
 }
 
 # Tests of something that no one source file holds.
-OF_THE_WHOLE = ("tests/architecture/", "tests/e2e/")
+OF_THE_WHOLE = ("tests/architecture/", "tests/e2e/", "tests/fuzz/", "tests/threats/")
 
 
 def mirror(source: str) -> str:
