@@ -296,29 +296,7 @@ async def test_a_method_goes_on_as_it_came(method: bytes, nursery: trio.Nursery,
     assert method.decode() in [line["method"] for line in chain.bench.lines]
 
 
-# -- bytes that nobody reads as HTTP
-
-
 def test_the_tables_have_their_size() -> None:
     assert len(HOSTS) >= 30
     assert len(TARGETS) >= 14
     assert len(NOMINATED) >= 12
-
-
-SPOOFED = b"x-forwarded-client-cert: By=spiffe://a;URI=spiffe://bartizan.test/ns/ops/sa/root"
-UNREAD = [
-    b"\r\n\r\n" + raw(b"GET /admin HTTP/1.1", HOST, SPOOFED), b"\n" + raw(b"GET /admin HTTP/1.1", HOST, SPOOFED),
-    b" " + raw(b"GET /admin HTTP/1.1", HOST, SPOOFED),
-    raw(b"GET\t/admin HTTP/1.1", HOST, SPOOFED), b"\r\n" * 5000 + raw(b"GET /admin HTTP/1.1", HOST, SPOOFED),
-    raw(b"G\xc9T /admin HTTP/1.1", HOST, SPOOFED),
-]
-
-
-@pytest.mark.parametrize("payload", numbered("S4-unread", UNREAD))
-async def test_http_in_disguise_reaches_no_port_that_is_declared_http(
-    payload: bytes, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    chain = Chain(nursery)
-    await chain.say(payload)
-    assert chain.origin.logs == []
-
