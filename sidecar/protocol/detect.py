@@ -22,11 +22,17 @@ class Detected(Enum):
 
 # Record type handshake, any version 3.x that was ever written there.
 _TLS = re.compile(rb"\x16\x03[\x00-\x04]")
+# What one server or another skips before a request line, and takes for a space in it (str.split of Latin-1, for one).
+_SPACE = rb"[\t\x0b-\r\x1c- \x85\xa0]"
+_WORD = rb"[\n%b*+[!#$%%&'*+\-.^_`|~0-9A-Za-z]++" % _SPACE[1:]
+_TARGET = rb"%b++(?:/|\*|https?:)" % _SPACE
 # Unmistakable from its first word and the first byte of its target.
-_KNOWN_METHOD = re.compile(rb"(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE) (?:/|\*|https?:)")
+_KNOWN_METHOD = re.compile(rb"[\n%b*+(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE)%b" % (_SPACE[1:], _TARGET))
 # Any other request line shows itself at its end; other line protocols (SMTP, FTP, Redis) also begin with a word.
-_REQUEST_LINE = re.compile(rb"(?:\r\n)?[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64} [^\r\n]* HTTP/[0-9.]+\r?\n")
-_BEGUN_LINE = re.compile(rb"\r?|(?:\r\n)?(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?: [^\x00-\x1f\x7f]*\r?)?)?")
+_REQUEST_LINE = re.compile(rb"%b%b++(?:[^\n]*%b)?HTTP/[0-9.]++%b*+\n" % (_WORD, _SPACE, _SPACE, _SPACE))
+_BEGUN_LINE = re.compile(rb"(?:[\n%b*+|%b(?:%b[^\x00-\x08\n\x0e-\x1b\x7f]*+)?)" % (_SPACE[1:], _WORD, _SPACE))
+# One that is longer than we look: its reader refuses it.
+_LONG_LINE = re.compile(rb"[\n%b*+\Z|%b%b" % (_SPACE[1:], _WORD, _TARGET))
 
 
 def detect(data: bytes) -> Detected | None:
@@ -39,9 +45,11 @@ def detect(data: bytes) -> Detected | None:
         return None if b"\x16\x03".startswith(data[:3]) else Detected.OTHER
     if _KNOWN_METHOD.match(data) or _REQUEST_LINE.match(data):
         return Detected.HTTP1
-    if len(data) < MAX_LOOKAHEAD_BYTES and _BEGUN_LINE.fullmatch(data):
+    if not _BEGUN_LINE.fullmatch(data):
+        return Detected.OTHER
+    if len(data) < MAX_LOOKAHEAD_BYTES:
         return None
-    return Detected.OTHER
+    return Detected.HTTP1 if _LONG_LINE.match(data) else Detected.OTHER
 
 
 def recognise(data: bytes) -> ClientHello | Detected | None:

@@ -287,7 +287,7 @@ async def test_plaintext_that_does_not_look_like_http_neither(nursery: trio.Nurs
     known = meshed(nursery, of(Inbound(mode="permissive", permissive_until=4e9, routes=ADMIN_FIRST.routes)))
     known.dialer.servers[APP] = echo
     stream = SocketStream(arrive(nursery, known))
-    await stream.send_all(b"GET\t/admin HTTP/1.1\r\nhost: a\r\n\r\n")
+    await stream.send_all(b"G\xc9T /admin HTTP/1.1\r\nhost: a\r\n\r\n")
     assert await is_gone(stream)
     assert known.dialer.dialled == []
 
