@@ -80,6 +80,37 @@ async def test_a_slow_client_is_gone_in_time(
     await is_served(chain, "after")
 
 
+SLOW = "each byte of a body moves the deadline: a minimum rate, or a limit for the whole, is missing"
+SHARED = "both directions of an exchange move one deadline: a byte in one hides that the other stands still"
+
+
+@pytest.mark.parametrize(("begin", "piece"), [
+    pytest.param(request(b"/", b"content-length: 100000", method=b"POST"), b"a", id="L1-trickled-body"),
+    pytest.param(request(b"/", b"transfer-encoding: chunked", method=b"POST"), b"1\r\na\r\n", id="L1-trickled-chunks"),
+])
+@pytest.mark.xfail(strict=True, reason=SLOW)
+async def test_a_trickled_body_is_gone_in_time(begin: bytes, piece: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """One byte every 50 seconds would keep a connection here, and one at the application, for eight weeks."""
+    assert await trickle(Chain(nursery), begin, piece, 50, 7200) < 1000
+
+
+@pytest.mark.xfail(strict=True, reason=SHARED)
+async def test_L1_a_trickle_does_not_hide_who_does_not_read(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The application has answered at once and at length; the client reads nothing, and sends a byte of its body now and then."""
+    chain = Chain(nursery)
+    chain.bench.dialer.servers[APP] = endless(OK_BIG)
+    stream = await chain.connect()
+    await stream.send_all(request(b"/", b"content-length: 100000", method=b"POST"))
+    for _ in range(20):
+        await trio.sleep(50)
+        try:
+            await stream.send_all(b"a")
+        except trio.BrokenResourceError:
+            break
+    await stream.aclose()
+    assert trio.current_time() <= 200
+
+
 @pytest.mark.parametrize("is_meshed", [pytest.param(False, id="L1-slow-read"), pytest.param(True, id="L1-slow-read-mtls")])
 async def test_a_slow_reader_is_gone_in_time(is_meshed: bool, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A byte now and then does not keep it: a piece of 64 KiB has its time as a whole."""
