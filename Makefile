@@ -1,5 +1,5 @@
 # Each target does its own set-up; see .ci/setup.
-.PHONY: demo test check bench setup lock
+.PHONY: demo test check bench fuzz setup lock
 
 demo: setup
 	.venv/bin/bartizan demo
@@ -15,6 +15,13 @@ check: setup
 bench:
 	@.ci/setup bench
 	.venv/bin/bartizan bench $(BENCH)
+
+# Searches for inputs that break a parser's promise: make fuzz TARGET=chunked_body SECONDS=600
+TARGET = all
+SECONDS = 60
+fuzz: setup
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
+	.venv/bin/python -m tests.fuzz.run $(TARGET) --seconds $(SECONDS)
 
 setup:
 	@.ci/setup

@@ -72,25 +72,55 @@ class _Bytes:
         return self.take(len(self._data) - self.at)
 
 
+@dataclass(frozen=True)
+class Head:
+    """
+    Args:
+        start, fields: as in `Message`.
+        framing: the body's length, "chunked", or None if no field says.
+    """
+
+    start: tuple[bytes, bytes]
+    fields: list[tuple[bytes, bytes]]
+    framing: int | str | None
+
+
+def read_request_head(data: bytes) -> Head:
+    """The head that `data` is, to its last byte. Raises: Ambiguous, Incomplete."""
+    source = _Bytes(data, 0)
+    head = _request_head(source)
+    if source.at != len(data):
+        raise Ambiguous(f"bytes behind the head: {data[source.at:][:80]!r}")
+    return head
+
+
+def read_response_head(data: bytes) -> Head:
+    """The head that `data` is, to its last byte. Raises: Ambiguous, Incomplete."""
+    source = _Bytes(data, 0)
+    head = _response_head(source)
+    if source.at != len(data):
+        raise Ambiguous(f"bytes behind the head: {data[source.at:][:80]!r}")
+    return head
+
+
+def read_chunks(data: bytes) -> tuple[bytes, int]:
+    """The payload of the chunked body that `data` begins with, and its length. Raises: Ambiguous, Incomplete."""
+    source = _Bytes(data, 0)
+    body, _ = _body(source, "chunked")
+    return body, source.at
+
+
 def read_requests(data: bytes, at: int = 0) -> Iterator[tuple[Message, int]]:
     """Each complete request from `at` on, and where it ends. Raises: Ambiguous."""
     while at < len(data):
         source = _Bytes(data, at)
         try:
-            line = source.line()
-            match = _REQUEST_LINE.fullmatch(line)
-            if match is None:
-                raise Ambiguous(f"no request line: {line[:80]!r}")
-            fields = _fields(source)
-            hosts = [value for name, value in fields if name == b"host"]
-            if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
-                raise Ambiguous(f"Host is {hosts}")
-            kind = _framing(fields)
-            body, trailers = _body(source, kind if kind is not None else 0)
+            head = _request_head(source)
+            body, trailers = _body(source, head.framing if head.framing is not None else 0)
         except Incomplete:
             return
         at = source.at
-        yield Message((match[1], match[2]), fields, body, trailers), at
+        yield Message(head.start, head.fields, body, trailers), at
 
 
 def read_responses(data: bytes, methods: Sequence[bytes] = (), *, has_ended: bool = True) -> list[Message]:
@@ -104,19 +134,15 @@ def read_responses(data: bytes, methods: Sequence[bytes] = (), *, has_ended: boo
     at = finals = 0
     while at < len(data):
         source = _Bytes(data, at)
-        line = source.line()
-        match = _STATUS_LINE.fullmatch(line)
-        if match is None:
-            raise Ambiguous(f"no status line: {line[:80]!r}")
-        fields = _fields(source)
-        kind = _framing(fields)
+        head = _response_head(source)
+        status, kind = head.start[0], head.framing
         method = methods[finals] if finals < len(methods) else b"GET"
-        is_interim, is_cut = match[1] < b"200", False
-        if is_interim or match[1] == b"204":
+        is_interim, is_cut = status < b"200", False
+        if is_interim or status == b"204":
             if kind is not None:
-                raise Ambiguous(f"framing fields with status {match[1].decode()}")
+                raise Ambiguous(f"framing fields with status {status.decode()}")
             body, trailers = b"", []
-        elif method == b"HEAD" or match[1] == b"304":
+        elif method == b"HEAD" or status == b"304":
             body, trailers = b"", []
         elif kind is None:
             if not has_ended:
@@ -126,8 +152,29 @@ def read_responses(data: bytes, methods: Sequence[bytes] = (), *, has_ended: boo
             body, trailers = _body(source, kind)
         finals += not is_interim
         at = source.at
-        found.append(Message((match[1], match[2]), fields, body, trailers, is_cut))
+        found.append(Message(head.start, head.fields, body, trailers, is_cut))
     return found
+
+
+def _request_head(source: _Bytes) -> Head:
+    line = source.line()
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise Ambiguous(f"no request line: {line[:80]!r}")
+    fields = _fields(source)
+    hosts = [value for name, value in fields if name == b"host"]
+    if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
+        raise Ambiguous(f"Host is {hosts}")
+    return Head((match[1], match[2]), fields, _framing(fields))
+
+
+def _response_head(source: _Bytes) -> Head:
+    line = source.line()
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise Ambiguous(f"no status line: {line[:80]!r}")
+    fields = _fields(source)
+    return Head((match[1], match[2]), fields, _framing(fields))
 
 
 def _fields(source: _Bytes) -> list[tuple[bytes, bytes]]:

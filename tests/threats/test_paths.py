@@ -1,13 +1,10 @@
 """Which path is it? P1 to P6: what a rule judges is what the origin gets, to the byte, and no spelling of a guarded path passes.
 
 /admin is for somebody else, everything besides for the attacker, who comes with a certificate. The origin is taken for the most
-obliging server there is (`obliging`): it decodes as often as it can, knows every kind of slash, drops parameters and resolves
-dots. No request that it would lead to /admin may reach it.
+obliging server there is (`helpers/obliging.py`). No request that it would lead to /admin may reach it.
 """
 
 import itertools
-import re
-from urllib.parse import unquote_to_bytes
 
 import pytest
 import trio
@@ -22,33 +19,13 @@ from sidecar.policy.authorize import RouteTable
 from sidecar.policy.egress import OutboundTable
 from sidecar.protocol.target import judge_target
 from tests.helpers.attack import Chain, request
+from tests.helpers.obliging import obliging
 
 GUARDED = Inbound(ports={8080: "http"}, routes=(
     Route("admin", (Caller("root", "ops"),), matches=(Match(PathMatch("/admin")),)),
     Route("exact", (Caller("root", "ops"),), matches=(Match(PathMatch("/public/secret", "Exact")),)),
     Route("rest", (Caller("web", "shop"),)),
 ))
-
-
-def obliging(target: bytes) -> bytes:
-    """The path that the target could lead to on some server or other.
-
-    Case is kept, and so is a trailing space, since most keep them; `;`, `?` and `#` that are escaped are no separators to anybody.
-    """
-    path = re.sub(rb";[^/]*", b"", target.partition(b"?")[0].partition(b"#")[0])
-    path = re.sub(rb"%u(?:00)?([0-9A-Fa-f]{2})", rb"%\1", path)
-    for _ in range(4):
-        path = unquote_to_bytes(path)
-    path = path.replace(b"\xc0\xaf", b"/").replace(b"\xe0\x80\xaf", b"/").replace(b"\xc0\xae", b".").replace(b"\xe0\x80\xae", b".")
-    path = path.replace(b"\\", b"/").partition(b"\0")[0]
-    kept: list[bytes] = []
-    for segment in path.split(b"/"):
-        segment = re.sub(rb"[\x00-\x1f]", b"", segment)
-        if segment == b"..":
-            del kept[-1:]
-        elif segment not in (b"", b"."):
-            kept.append(segment)
-    return b"/" + b"/".join(kept) + (b"/" if kept and path.endswith((b"/", b"/.", b"/..")) else b"")
 
 
 def is_guarded(path: bytes) -> bool:
