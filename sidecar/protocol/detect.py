@@ -30,7 +30,7 @@ _TARGET = rb"%b++(?:/|\*|https?:)" % _SPACE
 _KNOWN_METHOD = re.compile(rb"[\n%b*+(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE)%b" % (_SPACE[1:], _TARGET))
 # Any other request line shows itself at its end; other line protocols (SMTP, FTP, Redis) also begin with a word.
 _REQUEST_LINE = re.compile(rb"%b%b++(?:[^\n]*%b)?HTTP/[0-9.]++%b*+\n" % (_WORD, _SPACE, _SPACE, _SPACE))
-_BEGUN_LINE = re.compile(rb"(?:[\n%b*+|%b(?:%b[^\x00-\x08\n\x0e-\x1b\x7f]*+)?)" % (_SPACE[1:], _WORD, _SPACE))
+_BEGUN_LINE = re.compile(rb"(?:[\n%b*+|%b(?:%b[^\n]*+)?)" % (_SPACE[1:], _WORD, _SPACE))
 # One that is longer than we look: its reader refuses it.
 _LONG_LINE = re.compile(rb"[\n%b*+\Z|%b%b" % (_SPACE[1:], _WORD, _TARGET))
 

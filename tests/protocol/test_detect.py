@@ -42,6 +42,7 @@ TLS, HTTP1, HTTP2, OTHER = Detected.TLS, Detected.HTTP1, Detected.HTTP2, Detecte
         (b"LOOK\x0ba\x1cHTTP/1.1 \r\n", HTTP1, 18),
         (b"A" * 100 + b" / HTTP/1.1\n", HTTP1, 112),
         (b"GET HTTP/1.1\r\n", HTTP1, 14),
+        (b"LOOK \x01\x00 HTTP/1.1\r\n", HTTP1, 18),
     ],
 )
 def test_detect(data: bytes, kind: Detected, needed: int) -> None:
