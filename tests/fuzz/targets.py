@@ -10,6 +10,7 @@ from tests.fuzz import (
     chunked_body,
     client_hello,
     first_bytes,
+    http2_frames,
     original_destination,
     request_head,
     response_head,
@@ -37,9 +38,9 @@ def _of(module: ModuleType) -> tuple[str, Target]:
     return module.__name__.rpartition(".")[2], Target(module.fuzz, module.PIECES)
 
 
-# Each protocol engine has its own: who adds one for HTTP/2 adds `http2_frames` here.
 TARGETS = dict(map(_of, (
-    authority, chunked_body, client_hello, first_bytes, original_destination, request_head, response_head, snapshot, spiffe_id, target,
+    authority, chunked_body, client_hello, first_bytes, http2_frames, original_destination, request_head, response_head, snapshot,
+    spiffe_id, target,
 )))
 
 

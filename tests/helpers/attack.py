@@ -96,8 +96,10 @@ class Chain:
         is_meshed: the attacker comes by mTLS, as the workload web; else in plaintext.
     """
 
-    def __init__(self, nursery: trio.Nursery, inbound: Inbound = PLAIN_HTTP, *, is_meshed: bool = False) -> None:
-        self.bench: Bench = meshed(nursery, rules(inbound, identity=ORDERS))
+    def __init__(
+        self, nursery: trio.Nursery, inbound: Inbound = PLAIN_HTTP, *, is_meshed: bool = False, accept_http10: bool = False
+    ) -> None:
+        self.bench: Bench = meshed(nursery, rules(inbound, identity=ORDERS, accept_http10=accept_http10))
         self.origin = Origin()
         self.bench.dialer.servers[APP] = self.origin.serve
         self._nursery = nursery

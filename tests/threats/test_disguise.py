@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.snapshot import Inbound
+from sidecar.net.tls_context import ALPN_TCP
 from tests.helpers.attack import Chain
 from tests.helpers.mesh import arrive, call
 
@@ -36,7 +37,7 @@ async def test_an_identity_in_disguised_http_never_arrives(
 @pytest.mark.parametrize("payload", DISGUISED.values(), ids=[f"X1-{name}" for name in DISGUISED])
 async def test_nor_to_a_port_that_is_declared_http(payload: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     chain = Chain(nursery, Inbound(ports={8080: "http"}))
-    stream = await call(arrive(nursery, chain.bench), is_http=False)
+    stream = await call(arrive(nursery, chain.bench), alpn=ALPN_TCP)
     try:
         await stream.send_all(payload)
     except trio.BrokenResourceError:
@@ -50,7 +51,7 @@ async def test_nor_to_a_port_that_is_declared_http(payload: bytes, nursery: trio
 async def test_X1_who_says_that_it_speaks_no_http_is_not_believed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Any verified peer can ask for `bartizan/tcp` and then speak HTTP as whomever it likes."""
     chain = Chain(nursery, Inbound())
-    stream = await call(arrive(nursery, chain.bench), is_http=False)
+    stream = await call(arrive(nursery, chain.bench), alpn=ALPN_TCP)
     await stream.send_all(HEAD)
     await wait_all_tasks_blocked()
     stream.close()

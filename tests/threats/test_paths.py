@@ -172,7 +172,7 @@ def test_P5_whoever_judges_the_target_again_says_the_same(target: bytes) -> None
     assert judge_target(judged) == judged
     route = _TABLE.find(8080, _head(judged))
     assert route is not None
-    assert (route.name == "rest") == (not is_guarded(obliging(judged)))
+    assert (route.rule.name == "rest") == (not is_guarded(obliging(judged)))
 
 
 # -- P6: rules that can be asked anything
