@@ -106,6 +106,6 @@ async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, r
                     stream = SocketStream(sock)
                     await stream.send_all(explain(reason, "", detail))
                     await linger(stream)
-        except (OSError, trio.BrokenResourceError):
+        except (OSError, trio.BrokenResourceError, ReasonedError):
             pass
     runtime.tell(record)

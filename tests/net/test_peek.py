@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from sidecar.model.errors import ProtocolViolation
 from sidecar.net.peek import PEEK_BYTES, peek
 from sidecar.net.socket_stream import SocketStream
 from tests.helpers.sockets import reset, tcp
@@ -98,6 +99,19 @@ async def test_a_reset_after_some_bytes_is_no_answer() -> None:
         ours.send(b"\x16\x03")
         reset(ours)
         assert await peek(theirs, never) is None
+
+
+@pytest.mark.parametrize("pieces", [(b"GE",), (b"GE", b"T / HTTP/1.1\r\n")])
+async def test_urgent_data_is_refused(pieces: tuple[bytes, ...]) -> None:
+    """`GE`, an urgent byte, `T /`: a peek sees two letters for ever, and who reads then a request without the byte between."""
+    with tcp() as (ours, theirs):
+        ours.send(pieces[0])
+        ours.send(b"!", socket.MSG_OOB)
+        for piece in pieces[1:]:
+            ours.send(piece)
+        with pytest.raises(ProtocolViolation, match="urgent"):
+            await peek(theirs, lambda data: True if b" " in data else None)
+        assert low_water(theirs) == 1
 
 
 async def test_what_the_judge_raises_leaves_the_socket_as_it_was() -> None:
