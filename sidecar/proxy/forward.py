@@ -30,7 +30,8 @@ BODY_IDLE_S = 60.0
 STREAM_IDLE_S = 300.0   # an answer that comes in pieces may pause so long: events, gRPC streams
 MAX_INTERIM = 8
 OURS = b"x-bartizan-"
-# A body with a length is an upload, not a stream: after a grace it must keep up a rate, or one byte a minute would hold a connection.
+# A body with a length, or before an answer, is an upload and no stream: after a grace it must keep up a rate, or one byte a minute
+# would hold a connection. A stream of HTTP/2 holds none.
 GRACE_S = 60.0
 LEAST_BYTES_PER_S = 500
 # > A proxy MUST NOT automatically retry non-idempotent requests (RFC 9110 s9.2.2).
@@ -135,7 +136,10 @@ async def _ask_once(
     while True:
         try:
             deadline.upstream("response", RESPONSE_HEAD_S)
-            await asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole)
+            trailers = exchange.end.trailers if is_whole and request.takes_trailers else None
+            await asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
+            if trailers:
+                await asking.send_body(b"", is_end=True, trailers=trailers)
             return asking, (await _final_head(exchange, asking, deadline) if is_whole else None)
         except Reset as exc:
             asking.finish()
@@ -195,7 +199,7 @@ async def _send_body(exchange: Exchange, plan: Plan, asking: AskingEnd, deadline
         await asking.send_body(piece, is_end=is_end, trailers=end.trailers if is_end and request.takes_trailers else None)
         if is_end:
             deadline.upstream("response", RESPONSE_HEAD_S if is_upload else idle_s)
-        elif is_upload:
+        elif is_upload or not (request.is_http2 or exchange.has_answered):
             spent_s = trio.current_time() - started
             deadline.downstream("request body", min(idle_s, GRACE_S + exchange.received / LEAST_BYTES_PER_S - spent_s))
         else:
@@ -203,10 +207,12 @@ async def _send_body(exchange: Exchange, plan: Plan, asking: AskingEnd, deadline
 
 
 async def _final_head(exchange: Exchange, asking: AskingEnd, deadline: Deadline) -> ResponseHead:
-    for _ in range(MAX_INTERIM + 1):
+    for seen in range(MAX_INTERIM + 1):
         response = await asking.read_head()
         if response.status >= 200 or response.status == 101:
             return response
+        if seen == MAX_INTERIM:
+            break
         if response.status != 100 or exchange.request.expects_continue:
             if response.status == 100:
                 deadline.downstream("request body", BODY_IDLE_S)

@@ -81,13 +81,9 @@ async def test_a_slow_client_is_gone_in_time(
     await is_served(chain, "after")
 
 
-UNBOUNDED = "a chunked body has neither a rate nor an end: whoever is held to a rate by its length says chunked instead"
-
-
 @pytest.mark.parametrize(("begin", "piece"), [
     pytest.param(request(b"/", b"content-length: 100000", method=b"POST"), b"a", id="L1-trickled-body"),
-    pytest.param(request(b"/", b"transfer-encoding: chunked", method=b"POST"), b"1\r\na\r\n", id="L1-trickled-chunks",
-                 marks=pytest.mark.xfail(strict=True, reason=UNBOUNDED)),
+    pytest.param(request(b"/", b"transfer-encoding: chunked", method=b"POST"), b"1\r\na\r\n", id="L1-trickled-chunks"),
 ])
 async def test_a_trickled_body_is_gone_in_time(begin: bytes, piece: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """One byte every 50 seconds would keep a connection here, and one at the application, for eight weeks."""

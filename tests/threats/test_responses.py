@@ -155,14 +155,10 @@ async def test_an_answer_with_two_readings_is_none(script: bytes, nursery: trio.
         assert upstream.connections == 2
 
 
-NINTH = "the ninth interim response is passed on before it is counted"
-
-
 @pytest.mark.parametrize("script", [
     pytest.param(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + OK + b"content-length: 0\r\n\r\n", id="S17-nine-interim"),
     pytest.param(b"HTTP/1.1 102 Processing\r\n\r\n" * 10_000, id="S17-interim-flood"),
 ])
-@pytest.mark.xfail(strict=True, reason=NINTH)
 async def test_no_more_than_eight_interim_answers(script: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     upstream = Upstream((script,))
     *interim, message = read_responses(await first_and_second(nursery, upstream))

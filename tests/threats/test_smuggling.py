@@ -272,12 +272,9 @@ async def test_no_trailer_that_could_mislead_goes_on(says_te: bool, nursery: tri
             assert not outcome.is_served_on
 
 
-TIMING = "the trailers of a request that is whole when its head is read are dropped, those of one that comes in pieces go on"
-
-
 @pytest.mark.parametrize("is_cut_up", [
     pytest.param(True, id="S10-good-in-pieces"),
-    pytest.param(False, id="S10-good-at-once", marks=pytest.mark.xfail(strict=True, reason=TIMING)),
+    pytest.param(False, id="S10-good-at-once"),
 ])
 async def test_a_harmless_trailer_goes_on_where_it_is_taken(is_cut_up: bool, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """However it arrives: what goes on must not hang on how the network cut it up."""
