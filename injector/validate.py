@@ -252,11 +252,8 @@ def annotation_problems(annotations: Mapping[str, object]) -> list[Problem]:
             problems.append(Problem(name, "an annotation's value is text; put it under `|`"))
     routes, ports = annotations.get(documents.ROUTES), annotations.get(documents.PORTS)
     if isinstance(routes, str):
-        protocols = dict.fromkeys(OPAQUE_PORTS, "opaque") | (declared_ports(ports) if isinstance(ports, str) else {})
+        protocols: dict[int, Protocol] = dict.fromkeys(OPAQUE_PORTS, "opaque")
+        if isinstance(ports, str):
+            protocols |= {int(number): protocol for number, protocol in read_ports(ports).entries.items()}
         problems += [Problem(documents.ROUTES, text) for _, text in opaque_problems(read_routes(routes).entries.values(), protocols)]
     return problems
-
-
-def declared_ports(text: str) -> dict[int, Protocol]:
-    """What bartizan.dev/ports says, as far as it can be read."""
-    return {int(number): protocol for number, protocol in read_ports(text).entries.items()}

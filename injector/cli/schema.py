@@ -23,7 +23,8 @@ def main(argv: list[str]) -> int:
 
 
 DOCUMENTS: Mapping[str, Any] = {
-    "routes": tuple[RouteRule, ...], "egress": None, "ports": None, "endpoints": EndpointsRule, "egresspolicy": EgressPolicy, "meshpolicy": MeshPolicy,
+    "routes": tuple[RouteRule, ...], "egress": None, "ports": None, "endpoints": EndpointsRule,
+    "egresspolicy": EgressPolicy, "meshpolicy": MeshPolicy,
     "snapshot": Snapshot, "config": Config,
 }
 

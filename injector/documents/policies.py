@@ -9,6 +9,7 @@ from sidecar.model.value import Name, Port, Value
 
 from .egress import TlsVersion
 
+
 class LabelSelector(Value, frozen=True):
     """Empty selects everything."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from injector.documents.routes import Caller, Fault, RateLimit, Retries, RouteRule
 from sidecar.model import identity, ports
 from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT, TRUST_DOMAIN
-from sidecar.model.route import HeaderEdit, Match, PathMatch, Redirect, Rewrite
+from sidecar.model.route import HeaderEdit, Match, Redirect, Rewrite
 from sidecar.model.service import Protocol
 from sidecar.protocol.authority import is_host_name
 from sidecar.protocol.framing import DROPPED_PREFIXES
@@ -183,7 +183,7 @@ def _answer_problems(rule: RouteRule) -> Iterator[Complaint]:
         yield from below("rewrite", _replacement_problems(rule.rewrite, rule.matches))
     if rule.redirect is not None:
         yield from below("redirect", _replacement_problems(rule.redirect, rule.matches))
-    if rule.direct_response is not None and rule.direct_response.status in (204, 304) and rule.direct_response.body:
+    if rule.direct_response is not None and rule.direct_response.status in (204, 205, 304) and rule.direct_response.body:
         yield "directResponse.body", f"a response with status {rule.direct_response.status} has no body"
 
 
@@ -198,7 +198,7 @@ def _replacement_problems(change: Rewrite | Redirect, matches: tuple[Match, ...]
             yield from path_problems(field, value)
     if change.hostname is not None and not is_host_name(change.hostname.encode()):
         yield "hostname", f"{change.hostname[:100]!r} is no host name; write it in lower case, without scheme, port and path"
-    if change.prefix is not None and any((match.path or PathMatch("/")).type != "PathPrefix" for match in matches):
+    if change.prefix is not None and any(match.path is None or match.path.type != "PathPrefix" for match in matches):
         yield "prefix", "it replaces the prefix that matched, so every match needs a path of type PathPrefix"
 
 
