@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from injector.documents.routes import Caller, Fault, RateLimit, Retries, RouteRule
 from sidecar.model import identity, ports
 from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT, TRUST_DOMAIN
@@ -13,9 +15,9 @@ from sidecar.protocol.framing import DROPPED_PREFIXES
 
 from .text import Complaint, below, duration_problems, network_problems, path_problems, pattern_problems
 
-# A part of a name with a star at one end, or the star alone.
-_PART = re.compile(r"\*|\*?[a-z0-9.-]+|[a-z0-9.-]+\*", re.ASCII)
-_IDENTITY_BEGINNING = re.compile(rf"spiffe://{TRUST_DOMAIN.pattern}/(?:ns/(?:[a-z0-9-]*|[a-z0-9-]+/sa/[a-z0-9.-]*))?\*", re.ASCII)
+# What a star at one end leaves of a name.
+_PART = re.compile("[a-z0-9.-]*", re.ASCII)
+_IDENTITY_BEGINNING = re.compile(rf"spiffe://{TRUST_DOMAIN.pattern}/(?:ns/(?:[a-z0-9-]*|[a-z0-9-]+/(?:sa/[a-z0-9.-]*)?))?\*", re.ASCII)
 
 # What every hop writes anew, and what says who calls: a rule that could set these could break the framing or forge an identity.
 _FRAMING = frozenset({
@@ -25,12 +27,9 @@ _FRAMING = frozenset({
 _OF_REQUESTS = frozenset({"forwarded", "x-real-ip", "client-cert", "client-cert-chain", "x-request-id", "traceparent", "tracestate"})
 _OWN_PREFIXES = tuple(prefix.decode() for prefix in DROPPED_PREFIXES)
 
-# What is decided by looking into HTTP, which nobody does on an opaque port.
-_HTTP_ONLY = {
-    "hosts": "hosts", "matches": "matches", "jwt": "jwt", "max_body": "maxBody", "request_headers": "requestHeaders",
-    "response_headers": "responseHeaders", "rewrite": "rewrite", "redirect": "redirect", "direct_response": "directResponse",
-    "fault": "fault", "upgrades": "upgrades", "retries": "retries", "mirror": "mirror",
-}
+# What holds for connections as well; all else is decided by looking into HTTP, which nobody does on an opaque port.
+_OF_CONNECTIONS = frozenset({"name", "port", "allow", "deny", "rate_limit", "concurrency", "timeouts", "backends"})
+_PLAIN = RouteRule("plain", ())
 
 
 def route_problems(rule: RouteRule) -> Iterator[Complaint]:
@@ -69,9 +68,11 @@ def opaque_problems(rules: Iterable[RouteRule], protocols: Mapping[int, Protocol
         protocol = protocols.get(rule.port or 0)
         if protocol not in ("opaque", "app-tls"):
             continue
-        if field := next((name for field, name in _HTTP_ONLY.items() if getattr(rule, field)), None):
-            cure = f'remove it, or write `"{rule.port}": http` in bartizan.dev/ports'
-            yield rule, f'"{rule.name}" has {field}, but port {rule.port} is {protocol}: nobody looks into what goes through it; {cure}'
+        for field in msgspec.structs.fields(RouteRule):
+            if field.name not in _OF_CONNECTIONS and getattr(rule, field.name) != getattr(_PLAIN, field.name):
+                what = f'"{rule.name}" has {field.encode_name}, but port {rule.port} is {protocol}: nobody looks into what goes through it'
+                yield rule, f'{what}; remove it, or write `"{rule.port}": http` in bartizan.dev/ports'
+                break
 
 
 # -- what a rule matches
@@ -111,9 +112,9 @@ def _caller_problems(caller: Caller, *, has_token: bool) -> Iterator[Complaint]:
     if caller == Caller():
         yield "", 'it names nobody; every workload of the mesh is {namespace: "*"}'
     if caller.service_account is not None:
-        yield from _name_problems("serviceAccount", caller.service_account, "a service account")
+        yield from _name_problems("serviceAccount", caller.service_account, SERVICE_ACCOUNT, "a service account")
     if caller.namespace is not None:
-        yield from _name_problems("namespace", caller.namespace, "a namespace")
+        yield from _name_problems("namespace", caller.namespace, NAMESPACE, "a namespace")
     if caller.identity is not None and not _is_identity(caller.identity):
         shape = "spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>, or its beginning and one * behind the trust domain"
         yield "identity", f"{caller.identity[:100]!r} is not of the form {shape}"
@@ -128,10 +129,10 @@ def _caller_problems(caller: Caller, *, has_token: bool) -> Iterator[Complaint]:
             yield f"claims.{claim[:100]}", "it has no values, so no token could hold one of them"
 
 
-def _name_problems(path: str, name: str, what: str) -> Iterator[Complaint]:
+def _name_problems(path: str, name: str, whole: re.Pattern[str], what: str) -> Iterator[Complaint]:
     if name.count("*") > 1 or "*" in name[1:-1]:
         yield path, f"{name!r}: write one * at most, at the beginning or at the end"
-    elif not (_PART if "*" in name else SERVICE_ACCOUNT).fullmatch(name):
+    elif not (_PART if "*" in name else whole).fullmatch(name.strip("*")):
         yield path, f"{name!r} is no name of {what}; write a whole name, web-*, *-web, or * for any"
 
 
