@@ -6,7 +6,6 @@ import pytest
 from injector.hints import explain, join, nearest
 from sidecar.model.value import Value
 
-
 Key = Annotated[str, msgspec.Meta(pattern="^[a-z]+$", description="a key in small letters")]
 Size = Annotated[Annotated[int, msgspec.Meta(ge=0)] | str, msgspec.Meta(description="a size such as 1MiB")]
 

@@ -70,7 +70,8 @@ LIKELY = [
      'bartizan.dev/endpoints: line 1: balancing.policy: "RoundRobbin" is not valid; did you mean "RoundRobin"?'),
     (documents.ENDPOINTS, "slowStart: 30s\nballancing: {}",
      'bartizan.dev/endpoints: line 2: unknown field "ballancing"; did you mean "balancing"?'),
-    (documents.PORTS, "5432: tcp", 'bartizan.dev/ports: line 1: 5432: "tcp" is no protocol; known here: app-tls, http, http1, http2, opaque'),
+    (documents.PORTS, "5432: tcp",
+     'bartizan.dev/ports: line 1: 5432: "tcp" is no protocol; known here: app-tls, http, http1, http2, opaque'),
 ]
 
 
@@ -132,7 +133,8 @@ def test_normalised_text_reads_to_the_same_and_is_stable(name: str, text: str) -
         (documents.ROUTES, "- {name: a, allow: [], matches: [{path: {value: '/a?b'}}]}", "is no normal path"),
         (documents.ROUTES, "- {name: a, allow: [{serviceAccount: 'w*b'}]}", "write one * at most, at the beginning or at the end"),
         (documents.ROUTES, "- {name: 3, allow: []}", "[0].name: expected text; put it in quotes"),
-        (documents.ROUTES, "- {name: a, allow: [], requestHeaders: {set: {x y: a}}}", "expected the name of a header field, such as x-user"),
+        (documents.ROUTES, "- {name: a, allow: [], requestHeaders: {set: {x y: a}}}",
+         "expected the name of a header field, such as x-user"),
         (documents.ROUTES, "- {name: a, allow: [], maxBody: 1 MB}", "expected a size such as 1MiB, 64KiB or a number of bytes"),
         (documents.ROUTES, "- {name: a, allow: [], retries: {methods: all}}", '"all" is not valid; known here: any, or a list'),
         (documents.ENDPOINTS, "- a", "expected fields, such as"),
@@ -209,7 +211,8 @@ def test_an_annotation_that_is_no_text() -> None:
 def test_a_rule_that_an_opaque_port_never_reaches() -> None:
     def problems(port: int, **besides: str) -> list[str]:
         routes = f"- {{name: a, allow: [], port: {port}, matches: [{{method: GET}}]}}"
-        return [str(one) for one in annotation_problems({documents.ROUTES: routes, **{f"bartizan.dev/{key}": text for key, text in besides.items()}})]
+        others = {f"bartizan.dev/{key}": text for key, text in besides.items()}
+        return [str(one) for one in annotation_problems({documents.ROUTES: routes, **others})]
 
     assert problems(8080) == problems(5432, ports="5432: http") == []
     assert 'bartizan.dev/routes: "a" has matches, but port 5432 is opaque' in problems(5432)[0]
@@ -236,7 +239,8 @@ def _policy(kind: str, spec: object) -> dict[str, object]:
         ("MeshPolicy", {"mtls": {"mode": "strict", "until": "2026-12-31T00:00:00Z"}}, "strict has no end"),
         ("MeshPolicy", {"resolvers": ["dns.example"]}, "no address of a name server"),
         ("MeshPolicy", {"clusterRanges": ["x"]}, "no range"),
-        ("MeshPolicy", {"tokenIssuers": [{"issuer": "https://a"}]}, "spec.tokenIssuers[0]: give its keys, either as `jwks` or by `jwksUri`"),
+        ("MeshPolicy", {"tokenIssuers": [{"issuer": "https://a"}]},
+         "spec.tokenIssuers[0]: give its keys, either as `jwks` or by `jwksUri`"),
         ("MeshPolicy", {"tokenIssuers": [{"issuer": "https://a", "jwksUrl": "x"}]}, 'did you mean "jwksUri"'),
         ("MeshPolicy", {"acceptHttp10": "yes"}, "spec.acceptHttp10: expected true or false, got text"),
     ],

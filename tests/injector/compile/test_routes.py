@@ -59,7 +59,8 @@ def _call_rules(*rules: RouteRule, port: int = 8080) -> tuple[CallRule, ...]:
 def test_every_field_that_callers_carry_out() -> None:
     rule = _rule(
         port=8080, hosts=["orders.shop"], matches=[{"method": "GET"}], timeouts={"request": "3s", "idle": "1m"},
-        retries={"attempts": 2, "on": ["reset", 503, "503"], "methods": ["POST"], "attemptTimeout": "1s", "backoff": "50ms", "budgetPercent": 5},
+        retries={"attempts": 2, "on": ["reset", 503, "503"], "methods": ["POST"], "attemptTimeout": "1s", "backoff": "50ms",
+                 "budgetPercent": 5},
         backends=[{"service": "orders", "port": 80, "weight": 9}, {"service": "orders-v2", "port": 80}],
         mirror={"service": "orders-v2", "port": 80, "percent": 5},
     )
@@ -94,7 +95,8 @@ def test_a_service_that_is_not_there_gets_nothing_and_is_named() -> None:
     assert (compiled.backends, compiled.mirror) == ((Backend("orders.shop", 80),), None)
     assert [text.partition(";")[0] for text in missing_services({"r": rule}, "shop", KNOWN)] == [
         f'the rule "r": {where}: namespace shop has no Service {service} that selects pods'
-        for where, service in (("backends[1]", "orders-v3 with port 80"), ("backends[2]", "orders with port 81"), ("mirror", "gone with port 80"))
+        for where, service in
+        (("backends[1]", "orders-v3 with port 80"), ("backends[2]", "orders with port 81"), ("mirror", "gone with port 80"))
     ]
 
 

@@ -32,7 +32,8 @@ def test_callers(caller: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("caller", "field"), [
     ({}, ""), ({"serviceAccount": "w*b"}, ".serviceAccount"), ({"serviceAccount": "*web*"}, ".serviceAccount"),
-    ({"serviceAccount": "**"}, ".serviceAccount"), ({"serviceAccount": "Web"}, ".serviceAccount"), ({"serviceAccount": "a/b"}, ".serviceAccount"),
+    ({"serviceAccount": "**"}, ".serviceAccount"), ({"serviceAccount": "Web"}, ".serviceAccount"),
+    ({"serviceAccount": "a/b"}, ".serviceAccount"),
     ({"namespace": "sh.op"}, ".namespace"), ({"namespace": "s*p"}, ".namespace"),
     ({"identity": "web"}, ".identity"), ({"identity": "*"}, ".identity"), ({"identity": "spiffe://example.org*"}, ".identity"),
     ({"identity": "spiffe://example.org/web"}, ".identity"), ({"identity": "spiffe://example.org/ns/*/sa/web"}, ".identity"),
@@ -79,7 +80,8 @@ def test_matches(match: dict[str, Any], field: str | None) -> None:
     ({"rateLimit": {"requests": 5, "header": "x-user"}}, ["rateLimit.header"]),
     ({"rateLimit": {"requests": 5, "per": "0s"}}, ["rateLimit.per"]),
     ({"fault": {"delay": {"for": "10m"}, "abort": {"status": 503}}}, []),
-    ({"fault": {}}, ["fault"]), ({"fault": {"delay": {"for": "0s"}}}, ["fault.delay.for"]), ({"fault": {"delay": {"for": "11m"}}}, ["fault.delay.for"]),
+    ({"fault": {}}, ["fault"]), ({"fault": {"delay": {"for": "0s"}}}, ["fault.delay.for"]),
+    ({"fault": {"delay": {"for": "11m"}}}, ["fault.delay.for"]),
     ({"timeouts": {"request": "3s", "idle": "1h"}}, []),
     ({"timeouts": {"request": "0s", "idle": "25h"}}, ["timeouts.request", "timeouts.idle"]),
     ({"retries": {"methods": ["POST"], "on": ["connect-failure", 503, "503"]}}, []), ({"retries": {"methods": "any"}}, []),
@@ -97,7 +99,8 @@ def test_what_a_rule_does(fields: dict[str, Any], paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("fields", "paths"), [
-    ({"redirect": {"scheme": "https"}}, []), ({"redirect": {"prefix": "/b"}, "matches": PREFIX}, []), ({"directResponse": {"status": 204}}, []),
+    ({"redirect": {"scheme": "https"}}, []), ({"redirect": {"prefix": "/b"}, "matches": PREFIX}, []),
+    ({"directResponse": {"status": 204}}, []),
     ({"redirect": {}}, ["redirect"]), ({"redirect": {"status": 301}}, ["redirect"]), ({"rewrite": {}}, ["rewrite"]),
     ({"redirect": {"path": "/a", "prefix": "/b"}}, ["redirect.prefix"]), ({"rewrite": {"path": "/a", "prefix": "/b"}}, ["rewrite.prefix"]),
     ({"rewrite": {"prefix": "/b"}, "matches": PREFIX}, []), ({"rewrite": {"prefix": "/b"}, "matches": EXACT}, ["rewrite.prefix"]),
@@ -115,8 +118,8 @@ def test_answers(fields: dict[str, Any], paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", [
-    "X-Forwarded-For", "x-forwarded-client-cert", "x_forwarded_for", "Forwarded", "Host", "Content-Length", "Transfer-Encoding", "Connection",
-    "Upgrade", "TE", "x-bartizan-reason", "X-Envoy-Attempt", "x-request-id", "traceparent", "x-real-ip", "client-cert",
+    "X-Forwarded-For", "x-forwarded-client-cert", "x_forwarded_for", "Forwarded", "Host", "Content-Length", "Transfer-Encoding",
+    "Connection", "Upgrade", "TE", "x-bartizan-reason", "X-Envoy-Attempt", "x-request-id", "traceparent", "x-real-ip", "client-cert",
 ])
 def test_headers_that_the_mesh_owns(name: str) -> None:
     assert _problems(requestHeaders={"set": {name: "a"}}) == [f"requestHeaders.set.{name}"]
