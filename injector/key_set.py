@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from sidecar.model.errors import ConfigError
+from sidecar.net.jwt import parse_jwks
 
 from .json_text import read_json
 
@@ -26,10 +27,9 @@ def public_keys(text: bytes) -> str:
         raise ConfigError("", 'no JWKS: expected {"keys": [...]}')
     if any(_SECRET & key.keys() for key in keys):
         raise ConfigError("", "the JWKS holds a private or symmetric key; publish the public ones only")
-    kept = [found for key in keys if (found := _public(key))]
-    if not kept:
-        raise ConfigError("", "the JWKS holds no RSA, EC or OKP key for signatures")
-    return msgspec.json.encode({"keys": kept}).decode()
+    kept = msgspec.json.encode({"keys": [found for key in keys if (found := _public(key))]})
+    parse_jwks(kept)        # as the sidecar will
+    return kept.decode()
 
 
 def _public(key: dict[str, Any]) -> dict[str, str] | None:

@@ -6,6 +6,7 @@ from injector.cluster import Cluster
 from injector.cluster.objects import Pod, objects
 from injector.documents import RouteRule, TokenIssuer
 from injector.documents.ports import OPAQUE_PORTS
+from injector.enforced import route
 from injector.key_set import public_keys
 from sidecar.model import snapshot
 from sidecar.model.service import Protocol
@@ -13,7 +14,6 @@ from sidecar.model.snapshot import Inbound
 
 from .declared import Declared
 from .mesh import MeshSettings
-from .routes import route
 from .services import protocols_of
 
 Keys = Mapping[TokenIssuer, str]    # the JWKS that were fetched

@@ -1,6 +1,6 @@
-"""The two halves of a declared rule: what the pod's own sidecar enforces (Route), and what callers' sidecars do (CallRule).
+"""What a declared rule asks of callers' sidecars: timeouts, retries, splits, mirrors. The other half is `injector/enforced.py`.
 
-Pure. Durations and sizes become numbers here, plain names of Services `name.namespace`.
+Pure. Durations become numbers here, plain names of Services `name.namespace`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -8,8 +8,7 @@ from typing import get_args
 
 from injector.documents import routes as documents
 from injector.documents.routes import RouteRule
-from injector.documents.text import in_bytes, seconds
-from sidecar.model.route import Caller, Fault, RateLimit, Route
+from injector.documents.text import seconds
 from sidecar.model.service import Backend, CallRule, Mirror, Retries, RetryOn
 
 # Those that applications use; CONNECT and TRACE are never forwarded.
@@ -18,51 +17,6 @@ ANY_METHOD = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH")
 _ON: Mapping[str, RetryOn] = {word: word for word in get_args(RetryOn)}     # statuses may be written as numbers
 
 ServicePorts = Collection[tuple[str, int]]      # (`orders.shop`, port) of every Service in the mesh
-
-
-def route(rule: RouteRule, namespace: str) -> Route:
-    """
-    Args:
-        namespace: the pod's.
-    """
-    return Route(
-        name=rule.name,
-        allow=tuple(_caller(one, namespace) for one in rule.allow),
-        port=rule.port,
-        matches=rule.matches,
-        hosts=rule.hosts,
-        deny=tuple(_caller(one, namespace) for one in rule.deny),
-        jwt=rule.jwt,
-        rate_limit=_rate_limit(rule.rate_limit) if rule.rate_limit is not None else None,
-        concurrency=rule.concurrency,
-        max_body_bytes=in_bytes(rule.max_body) if rule.max_body is not None else None,
-        fault=_fault(rule.fault) if rule.fault is not None else None,
-        request_headers=rule.request_headers,
-        response_headers=rule.response_headers,
-        rewrite=rule.rewrite,
-        redirect=rule.redirect,
-        direct_response=rule.direct_response,
-        upgrades=rule.upgrades,
-    )
-
-
-def _caller(caller: documents.Caller, namespace: str) -> Caller:
-    own = namespace if caller.service_account is not None else "*"
-    return Caller(caller.service_account or "*", caller.namespace or own, caller.identity, caller.source, caller.claims)
-
-
-def _rate_limit(limit: documents.RateLimit) -> RateLimit:
-    return RateLimit(limit.requests, seconds(limit.per), limit.by, limit.header, limit.burst)
-
-
-def _fault(fault: documents.Fault) -> Fault:
-    delay, abort = fault.delay, fault.abort
-    return Fault(
-        delay_s=seconds(delay.for_) if delay is not None else 0.0,
-        delay_percent=delay.percent if delay is not None else 0.0,
-        abort_status=abort.status if abort is not None else None,
-        abort_percent=abort.percent if abort is not None else 0.0,
-    )
 
 
 def call_rules(rules: Mapping[str, RouteRule], port: int, namespace: str, known: ServicePorts) -> tuple[CallRule, ...]:

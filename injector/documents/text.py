@@ -19,7 +19,7 @@ Duration = Annotated[str, msgspec.Meta(
     pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}(?!\n)$", description="a duration such as 3s, 500ms or 1m30s", examples=["3s", "500ms", "1m30s"],
 )]
 Size = Annotated[
-    Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}([KMG]iB?|[kMG]B|B)?(?!\n)$")],
+    Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}([KMG]iB?|[kMG]B|B)?(?!\n)$")],
     msgspec.Meta(description="a size such as 1MiB, 64KiB or a number of bytes", examples=["1MiB", 65536]),
 ]
 

@@ -77,7 +77,7 @@ def _issuer_problems(issuer: TokenIssuer) -> Iterator[Complaint]:
         try:
             public_keys(issuer.jwks.encode())
         except ConfigError as exc:
-            yield "jwks", str(exc)
+            yield "jwks", exc.problem
         if issuer.ca_bundle is not None or issuer.special_addresses:
             yield "jwks", "nothing is fetched, so caBundle and specialAddresses do not count; remove them"
     if issuer.jwks_uri is not None:

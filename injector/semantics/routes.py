@@ -5,27 +5,21 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from injector.documents.routes import Caller, Fault, RateLimit, Retries, RouteRule
+from injector.documents.routes import Caller, Fault, Retries, RouteRule
+from injector.enforced import route
 from sidecar.model import identity, ports
+from sidecar.model.errors import ConfigError
+from sidecar.model.fields import has_owner
 from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT, TRUST_DOMAIN
-from sidecar.model.route import HeaderEdit, Match, Redirect, Rewrite
+from sidecar.model.route import HeaderEdit, Match, Rewrite
+from sidecar.model.rule_check import check_route
 from sidecar.model.service import Protocol
-from sidecar.protocol.authority import is_host_name
-from sidecar.protocol.framing import DROPPED_PREFIXES
 
-from .text import Complaint, below, duration_problems, network_problems, path_problems, pattern_problems
+from .text import Complaint, below, duration_problems, network_problems, pattern_problems
 
 # What a star at one end leaves of a name.
 _PART = re.compile("[a-z0-9.-]*", re.ASCII)
 _IDENTITY_BEGINNING = re.compile(rf"spiffe://{TRUST_DOMAIN.pattern}/(?:ns/(?:[a-z0-9-]*|[a-z0-9-]+/(?:sa/[a-z0-9.-]*)?))?\*", re.ASCII)
-
-# What every hop writes anew, and what says who calls: a rule that could set these could break the framing or forge an identity.
-_FRAMING = frozenset({
-    "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "expect",
-    "http2-settings", "proxy-authenticate", "proxy-authorization",
-})
-_OF_REQUESTS = frozenset({"forwarded", "x-real-ip", "client-cert", "client-cert-chain", "x-request-id", "traceparent", "tracestate"})
-_OWN_PREFIXES = tuple(prefix.decode() for prefix in DROPPED_PREFIXES)
 
 # What holds for connections as well; all else is decided by looking into HTTP, which nobody does on an opaque port.
 _OF_CONNECTIONS = frozenset({"name", "port", "allow", "deny", "rate_limit", "concurrency", "timeouts", "backends"})
@@ -33,19 +27,26 @@ _PLAIN = RouteRule("plain", ())
 
 
 def route_problems(rule: RouteRule) -> Iterator[Complaint]:
+    """Nothing is left that a sidecar would refuse: it takes a snapshot whole or not at all, and callers' snapshots hold this rule, too."""
+    found = list(_problems(rule))
+    yield from found
+    if not found:
+        try:
+            check_route("", route(rule, "any"))
+        except ConfigError as exc:
+            yield exc.where.lstrip("."), exc.problem
+
+
+def _problems(rule: RouteRule) -> Iterator[Complaint]:
     if rule.port in ports.OWN:
         yield "port", f"{rule.port} is a port of the sidecar; name the application's"
-    for i, host in enumerate(rule.hosts):
-        yield from _host_problems(f"hosts[{i}]", host)
     for i, match in enumerate(rule.matches):
         yield from below(f"matches[{i}]", _match_problems(match))
     for where, callers in ("allow", rule.allow), ("deny", rule.deny):
         for i, caller in enumerate(callers):
             yield from below(f"{where}[{i}]", _caller_problems(caller, has_token=rule.jwt is not None))
-    if rule.jwt is not None and not rule.jwt.audiences:
-        yield "jwt.audiences", "name at least one audience; a token for anybody else would count here, too"
     if rule.rate_limit is not None:
-        yield from below("rateLimit", _rate_limit_problems(rule.rate_limit))
+        yield from duration_problems("rateLimit.per", rule.rate_limit.per)
     if rule.fault is not None:
         yield from below("fault", _fault_problems(rule.fault))
     yield from below("requestHeaders", _header_problems(rule.request_headers, is_request=True))
@@ -78,16 +79,7 @@ def opaque_problems(rules: Iterable[RouteRule], protocols: Mapping[int, Protocol
 # -- what a rule matches
 
 
-def _host_problems(path: str, host: str) -> Iterator[Complaint]:
-    if host != host.lower():
-        yield path, f"{host!r}: write names in lower case"
-    elif not is_host_name(host.removeprefix("*.").encode()):
-        yield path, f"{host[:100]!r} is no name that a Host header could hold; write orders.shop, or *.example.com for one label before it"
-
-
 def _match_problems(match: Match) -> Iterator[Complaint]:
-    if match.path is not None and match.path.type != "RegularExpression":
-        yield from path_problems("path.value", match.path.value)
     expressions: list[tuple[str, str]] = []
     if match.path is not None and match.path.type == "RegularExpression":
         expressions.append(("path.value", match.path.value))
@@ -146,14 +138,6 @@ def _is_identity(text: str) -> bool:
 # -- what the pod's own sidecar does
 
 
-def _rate_limit_problems(limit: RateLimit) -> Iterator[Complaint]:
-    yield from duration_problems("per", limit.per)
-    if limit.by == "header" and limit.header is None:
-        yield "by", "by header needs `header: NAME`"
-    if limit.by != "header" and limit.header is not None:
-        yield "header", f"it does not count, since the limit is by {limit.by}; write `by: header` or remove it"
-
-
 def _fault_problems(fault: Fault) -> Iterator[Complaint]:
     if fault == Fault():
         yield "", "it names neither `delay` nor `abort`"
@@ -165,42 +149,22 @@ def _header_problems(edit: HeaderEdit, *, is_request: bool) -> Iterator[Complain
     for field, names in (("set", edit.set), ("add", edit.add), ("remove", edit.remove)):
         for i, name in enumerate(names):
             path = f"remove[{i}]" if field == "remove" else f"{field}.{name}"
-            plain = name.lower().replace("_", "-")
-            if plain == "host" and is_request:
+            if name.lower() == "host" and is_request:
                 yield path, "Host is what the request was judged by; to change what the application sees write `rewrite: {hostname: NAME}`"
-            elif plain in _FRAMING or plain.startswith(_OWN_PREFIXES) or (is_request and plain in _OF_REQUESTS):
+            elif "_" in name:
+                yield path, f'"{name}": names with _ are never forwarded, since applications mix them up with those with -'
+            elif has_owner(name):
                 yield path, f'"{name}" is the mesh\'s own, written anew for every message; no rule may set, add or remove it'
 
 
 def _answer_problems(rule: RouteRule) -> Iterator[Complaint]:
-    """Of redirect, direct response and rewrite."""
+    """Of redirect, direct response and rewrite, what the sidecar has no reason to refuse."""
     answers = [name for name, value in (("redirect", rule.redirect), ("directResponse", rule.direct_response)) if value is not None]
     forwards = [name for name, value in (("rewrite", rule.rewrite), ("backends", rule.backends), ("mirror", rule.mirror)) if value]
-    if len(answers) == 2:
-        yield "redirect", "a request is either redirected or answered; remove redirect or directResponse"
     if answers and forwards:
         yield answers[0], f"what {answers[0]} answers is not forwarded, so {forwards[0]} never counts; remove one of the two"
-    if rule.rewrite is not None:
-        yield from below("rewrite", _replacement_problems(rule.rewrite, rule.matches))
-    if rule.redirect is not None:
-        yield from below("redirect", _replacement_problems(rule.redirect, rule.matches))
-    if rule.direct_response is not None and rule.direct_response.status in (204, 205, 304) and rule.direct_response.body:
-        yield "directResponse.body", f"a response with status {rule.direct_response.status} has no body"
-
-
-def _replacement_problems(change: Rewrite | Redirect, matches: tuple[Match, ...]) -> Iterator[Complaint]:
-    is_empty = change == Rewrite() or (isinstance(change, Redirect) and change == Redirect(status=change.status))
-    if is_empty:
-        yield "", "it changes nothing; name a path, a prefix or a hostname"
-    if change.path is not None and change.prefix is not None:
-        yield "prefix", "either the whole path is replaced or its prefix; remove path or prefix"
-    for field, value in (("path", change.path), ("prefix", change.prefix)):
-        if value is not None:
-            yield from path_problems(field, value)
-    if change.hostname is not None and not is_host_name(change.hostname.encode()):
-        yield "hostname", f"{change.hostname[:100]!r} is no host name; write it in lower case, without scheme, port and path"
-    if change.prefix is not None and any(match.path is None or match.path.type != "PathPrefix" for match in matches):
-        yield "prefix", "it replaces the prefix that matched, so every match needs a path of type PathPrefix"
+    if rule.rewrite == Rewrite():
+        yield "rewrite", "it changes nothing; name a path, a prefix or a hostname"
 
 
 # -- what the callers' sidecars do

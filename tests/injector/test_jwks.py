@@ -19,7 +19,7 @@ from tests.injector.pods import mesh_policy
 
 ROOT, OTHER_ROOT = pki.authority("root"), pki.authority("other root")
 HOST = pki.issue(ROOT, pki.host("127.0.0.1"))
-OKP = {"kty": "OKP", "crv": "Ed25519", "x": "AA"}
+OKP = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 KEYS = json.dumps({"keys": [OKP]}, separators=(",", ":"))
 ISSUER = TokenIssuer("https://a", jwks_uri="https://a.example/keys")
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from injector.key_set import public_keys
 from sidecar.model.errors import ConfigError
 
-RSA = {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "r"}
-EC = {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "alg": "ES256", "use": "sig"}
-OKP = {"kty": "OKP", "crv": "Ed25519", "x": "AA"}
+RSA = {"kty": "RSA", "n": "_" * 341 + "w", "e": "AQAB", "kid": "r"}
+EC = {"kty": "EC", "crv": "P-256", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",     # the curve's generator
+      "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU", "alg": "ES256", "use": "sig", "kid": "e"}
+OKP = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 
 
 def _text(*keys: Any) -> bytes:
@@ -30,7 +31,7 @@ def test_a_set_with_a_secret_is_refused_whole(secret: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("text", [
     b"", b"{}", b"[]", b'{"keys": {}}', b'{"keys": [3]}', _text(), _text({"kty": "AKP"}), _text({"kty": "RSA", "n": "AA"}),
-    _text({**RSA, "n": 3}), b'{"keys": [], "keys": []}', _text({**RSA, "kid": "x" * 70000}),
+    _text({**RSA, "n": 3}), _text({**RSA, "n": "AQAB"}), _text(OKP, OKP), b'{"keys": [], "keys": []}', _text({**RSA, "kid": "x" * 70000}),
 ])
 def test_what_is_no_set_of_keys(text: bytes) -> None:
     with pytest.raises(ConfigError):

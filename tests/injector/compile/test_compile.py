@@ -1,6 +1,9 @@
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 
 from injector.cluster import Cluster
 from injector.cluster.directory import derived_slices
@@ -8,8 +11,10 @@ from injector.compile import Compiled, compile_workload
 from injector.compile.last_good import LastGood
 from injector.compile.services import Services
 from injector.documents import TokenIssuer
+from injector.validate import read_routes
 from sidecar.model.route import Caller
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
+from sidecar.policy.rules import Rules
 from tests.injector.pods import ROUTES, egress_policy, mesh_policy, namespace
 
 
@@ -123,6 +128,50 @@ def test_what_a_service_says_of_a_port_reaches_the_pod() -> None:
     service = _service(appProtocol="grpc")
     assert _compile(_pod(), service).snapshot.inbound.ports == {5432: "opaque", 8080: "http2"}
     assert _compile(_pod(ports="8080: http1"), service).snapshot.inbound.ports == {5432: "opaque", 8080: "http1"}
+
+
+PATHS = "/", "/a/", "/a/b", "/a//b", "/a;b", "/%41", "/%2e", "/caf\u00e9", "a", "(", "/a(b|c)", "/(a{500}){9}"
+NAMES = "x-a", "host", "X-Forwarded-For", "a_b", "traceparent", "te", "x a"
+CALLERS = (
+    {}, {"serviceAccount": "w*"}, {"namespace": "*b*"}, {"identity": "spiffe://example.org/ns/*"}, {"identity": "spiffe://a*"},
+    {"source": "10.0.0.0/8"}, {"source": "10.0.0.1/8"}, {"claims": {"a": ["b"]}}, {"source": "10.0.0.0/8", "namespace": "a"},
+)
+TYPES = "Exact", "PathPrefix", "RegularExpression"
+VALUES: dict[str, list[Any]] = {     # good ones and bad ones
+    "allow": [[one] for one in CALLERS],
+    "deny": [[one] for one in CALLERS],
+    "matches": [
+        *([{"path": {"value": value, "type": kind}}] for value in PATHS for kind in TYPES),
+        *([{"headers": [{"name": name, "value": "("}]}] for name in NAMES),
+        [{"method": "GET"}], [{"method": "get"}], [{"query": [{"name": "a", "value": "(", "type": "RegularExpression"}]}],
+    ],
+    "requestHeaders": [{"set": {name: "a"}} for name in NAMES],
+    "responseHeaders": [{"remove": [name]} for name in NAMES],
+    "hosts": [["orders"], ["*.shop"], ["a*b"], ["10.0.0.1"], ["127.1"]],
+    "timeouts": [{"request": "3s"}, {"request": "0s"}, {"idle": "99999h"}],
+    "retries": [{}, {"backoff": "1ms"}, {"backoff": "2m"}, {"on": [503]}, {"methods": "any"}, {"attemptTimeout": "25h"}],
+    "rateLimit": [{"requests": 1}, {"requests": 1, "by": "header"}, {"requests": 1, "per": "48h"}, {"requests": 10**17}],
+    "rewrite": [{"path": "/a"}, {"prefix": "/a"}, {"prefix": ""}, {"hostname": "A"}],
+    "redirect": [{}, {"path": "/a"}, {"prefix": "/"}],
+    "directResponse": [{"status": 204, "body": "a"}, {"status": 200}],
+    "fault": [{"delay": {"for": "11m"}}, {"delay": {"for": "1ms"}}],
+    "jwt": [{"issuer": "a", "audiences": audiences, "header": name} for audiences in ([], ["b"]) for name in NAMES],
+    "maxBody": ["1MiB", -1, "999999999GiB", "9999999999GiB", 10**17],
+}
+FIELDS = st.sampled_from(sorted(VALUES)).flatmap(lambda field: st.tuples(st.just(field), st.sampled_from(VALUES[field])))
+RULES = st.lists(FIELDS, max_size=3).map(lambda fields: {"name": "r", "allow": [], **dict(fields)})
+
+
+@settings(max_examples=300, deadline=None)
+@given(RULES)
+def test_what_admission_accepts_every_sidecar_takes(rule: dict[str, Any]) -> None:
+    """A sidecar takes its snapshot whole or not at all, and callers' snapshots hold the rule, too: else one team could stop another's."""
+    text = msgspec.json.encode([rule]).decode()
+    problems = read_routes(text).problems
+    event(problems[0].text.partition(": ")[0] if problems else "accepted")
+    snapshot = _compile(_pod(routes=text), _service(), _slice()).snapshot       # parses it, too
+    Rules.of(snapshot, "")      # expressions are compiled here
+    assert (snapshot.inbound.routes == ()) is bool(problems)
 
 
 def test_a_split_to_a_service_that_is_not_there_is_told() -> None:

@@ -3,7 +3,7 @@ import pytest
 from injector.documents import MeshPolicySpec, Mtls, TokenIssuer
 from injector.semantics.policies import mesh_policy_problems
 
-JWKS = '{"keys": [{"kty": "RSA", "kid": "a", "n": "AQAB", "e": "AQAB"}]}'
+JWKS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
 
 
 @pytest.mark.parametrize(("text", "is_good"), [
