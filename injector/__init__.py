@@ -1,10 +1,10 @@
 """The control plane: admission, compiler, snapshot stream, and the operator's commands.
 
-    documents  validate  semantics  hints  yaml_text  json_text     users' words: annotations and policies, refused with line and cure
+    documents/  semantics/  validate  hints  yaml_text  json_text   users' words: annotations and policies, refused with line and cure
     settings  decide  containers  patch  json_patch  review         admission, pure: an AdmissionReview in, an answer out
     cluster/                                                        what the cluster holds, as one immutable value; its sources
-    compile/                                                        that value -> the snapshot of one pod
-    config  server  stream  capture                                 the process: webhook, snapshots, and which pods are captured
+    compile/  enforced                                              that value -> the snapshot of one pod
+    config  server  stream  capture  jwks  key_set                  the process: webhook, snapshots, which pods are captured, token keys
     cli/  findings                                                  the operator's verbs, and the codes of what `analyze` finds
     demo/                                                           pods of the real webhook's making, run on one machine
 

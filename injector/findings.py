@@ -40,6 +40,11 @@ class Finding(Enum):
         "The file cannot be read, or is no plain YAML or JSON.",
         "Mend the line that the finding names. Anchors, tags and merge keys are not read.",
     )
+    ABSENT = (
+        "BZ0706", "names-nothing",
+        "A rule names a Service or a token issuer that is not among the files. Admission lets it pass; that part of it is not in force.",
+        "Write the name of one that is there, or create it: a Service in the pod's own namespace, an issuer in a MeshPolicy.",
+    )
 
 
 BY_CODE = {finding.code: finding for finding in Finding}

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -11,7 +11,13 @@ from sidecar.model.value import path_of
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _CHOICE = re.compile(r"Invalid enum value (.*)", re.DOTALL)
-_STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
+_STEP = re.compile(r"([^.\[\]]+)|\[[^\]]*\]")
+_WORDS = {
+    "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list", "object": "fields",
+    "null": "nothing",
+}
+_NOT_QUOTED = re.compile(r"Expected `str(?: \| null)?`, got `(?:int|float|bool)`")
+_OF_KEY = " as key"
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -29,43 +35,67 @@ def join(base: str, path: str) -> str:
 
 def explain(error: msgspec.ValidationError, expected: object, base: str) -> tuple[str, str]:
     """(path, problem) for the refusal of a value that should have been an `expected` and stands at `base`."""
-    path, message = path_of(str(error))
+    path, message = path_of(str(error).replace(" - at `key` in `$", f"{_OF_KEY} - at `$"))
     here = join(base, path)
-    kind = _type_at(msgspec.inspect.type_info(expected), path)
+    kinds = _types_at(msgspec.inspect.type_info(expected), path)
     inside = f" in {here}" if here else ""
+    fields = [field.encode_name for kind in kinds if isinstance(kind, msgspec.inspect.StructType) for field in kind.fields]
+    choices = {str(value) for kind in kinds if isinstance(kind, msgspec.inspect.LiteralType) for value in kind.values}
     if match := _UNKNOWN.fullmatch(message):
-        fields = [field.encode_name for field in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
         return join(here, match[1]), f'unknown field "{match[1][:100]}"{inside}{nearest(match[1], fields)}'
     if match := _MISSING.fullmatch(message):
         return here, f'the field "{match[1]}" is missing{inside}'
-    if (match := _CHOICE.fullmatch(message)) and isinstance(kind, msgspec.inspect.LiteralType):
+    if (match := _CHOICE.fullmatch(message)) and choices:
         word = match[1].strip("'\"")
-        return here, f'{here}: "{word[:100]}" is not valid{nearest(word, (str(value) for value in kind.values))}'
-    plain = message.replace("`", "").replace("matching regex", "that matches")
-    plain = plain[:1].lower() + plain[1:]
+        besides = ", or a list" if any(isinstance(kind, msgspec.inspect.VarTupleType) for kind in kinds) else ""
+        return here, f'{here}: "{word[:100]}" is not valid{nearest(word, choices)}{besides}'
+    if message.endswith(_OF_KEY):
+        kinds = [kind.key_type for kind in kinds if isinstance(kind, msgspec.inspect.DictType)]
+    plain = next((f"expected {text}" for text in map(_description, kinds) if text), "") or _in_words(message, fields)
     return here, f"{here}: {plain}" if here else plain
 
 
-def _type_at(kind: msgspec.inspect.Type, path: str) -> msgspec.inspect.Type | None:
-    """The type at `path`, as msgspec writes paths, inside a value of type `kind`."""
-    kind = _not_none(kind)
+def _in_words(message: str, fields: list[str]) -> str:
+    """msgspec's message without its own vocabulary."""
+    if _NOT_QUOTED.fullmatch(message):
+        return "expected text; put it in quotes"
+    words = {**_WORDS, "object": f"fields ({', '.join(fields)})"} if fields else _WORDS
+    expected, got, rest = message.replace(" | null`", "`").replace("matching regex", "that matches").partition(", got ")
+    plain = _translated(expected, words) + got + _translated(rest, _WORDS)
+    return plain[:1].lower() + plain[1:]
+
+
+def _translated(text: str, words: Mapping[str, str]) -> str:
+    return re.sub(r"`([^`]*)`", lambda match: " or ".join(words.get(word, word) for word in match[1].split(" | ")), text)
+
+
+def _description(kind: msgspec.inspect.Type) -> str:
+    """What a value of this type is called, where the type says so."""
+    if not isinstance(kind, msgspec.inspect.Metadata):
+        return ""
+    return str((kind.extra_json_schema or {}).get("description", ""))
+
+
+def _types_at(kind: msgspec.inspect.Type, path: str) -> list[msgspec.inspect.Type]:
+    """The types that a value at `path`, as msgspec writes paths, can have inside one of type `kind`."""
+    kinds = _alternatives(kind)
     for match in _STEP.finditer(path):
-        if isinstance(kind, msgspec.inspect.StructType) and match[1]:
-            kinds = [field.type for field in kind.fields if field.encode_name == match[1]]
-            if not kinds:
-                return None
-            kind = kinds[0]
-        elif isinstance(kind, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
-            kind = kind.item_type
-        elif isinstance(kind, msgspec.inspect.DictType):
-            kind = kind.value_type
-        else:
-            return None
-        kind = _not_none(kind)
-    return kind
+        kinds = [inner for one in kinds if (found := _step(one, match[1])) is not None for inner in _alternatives(found)]
+    return kinds
 
 
-def _not_none(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return next(one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
-    return kind
+def _step(kind: msgspec.inspect.Type, field: str | None) -> msgspec.inspect.Type | None:
+    """The type of a field, of an item (`[0]`, no field), or of a mapping's value (`[...]`, no field either)."""
+    if isinstance(kind, msgspec.inspect.StructType) and field:
+        return next((one.type for one in kind.fields if one.encode_name == field), None)
+    if isinstance(kind, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
+        return kind.item_type
+    if isinstance(kind, msgspec.inspect.DictType):
+        return kind.value_type
+    return None
+
+
+def _alternatives(kind: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    """The types that a value of this one can have, null aside."""
+    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    return [one for one in kinds if not isinstance(one, msgspec.inspect.NoneType)]

@@ -27,7 +27,9 @@ from .cluster import Cluster
 from .cluster.directory import Directory
 from .compile import compile_workload
 from .compile.last_good import LastGood
+from .compile.services import Services, compile_services
 from .config import InjectorConfig, parse_config
+from .jwks import JwksWatch, fetch_keys
 from .review import MAX_BODY_BYTES, review
 from .settings import Settings
 from .stream import Stream
@@ -77,8 +79,13 @@ async def serve(config: InjectorConfig) -> None:
         nonlocal credentials
         credentials = load_credentials(config)
 
+    services: tuple[Cluster, Services] | None = None     # the same for all pods
+
     def compile_pod(now: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
-        compiled = compile_workload(now, uid, config.trust_domain, last_good)
+        nonlocal services
+        if services is None or services[0] is not now:
+            services = now, compile_services(now, config.trust_domain, last_good)
+        compiled = compile_workload(now, uid, config.trust_domain, last_good, jwks.keys.current, services[1])
         if compiled is None:
             return None
         last_good.save()
@@ -90,11 +97,13 @@ async def serve(config: InjectorConfig) -> None:
 
     webhook = Webhook(settings, cluster)
     capture = CaptureWatch(cluster)
-    stream = Stream(cluster, capture.uncaptured, compile_pod)
+    jwks = JwksWatch(cluster, fetch_keys)
+    stream = Stream(cluster, capture.uncaptured, compile_pod, [jwks.keys])
     tally = Tally()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
         nursery.start_soon(capture.run)
+        nursery.start_soon(jwks.run)
         nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_credentials)
         webhook_port = await nursery.start(partial(
             serve_https, config.address, config.webhook_port, lambda: credentials[0], webhook.answer,

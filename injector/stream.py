@@ -7,7 +7,7 @@ Trust: the caller is a sidecar whose certificate chains to the mesh's roots; the
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -27,6 +27,7 @@ class Stream:
     """
     Args:
         uncaptured: see `injector/capture.py`.
+        besides: what else `compile_pod` looks at; a change of it is news, too.
         compile_pod: the snapshot of the pod with this uid, and what is wrong with its documents; None: no such pod.
     """
 
@@ -35,7 +36,9 @@ class Stream:
         cluster: Watched[Cluster],
         uncaptured: Watched[frozenset[str]],
         compile_pod: Callable[[Cluster, str], tuple[Snapshot, tuple[str, ...]] | None],
+        besides: Sequence[Watched[Any]] = (),
     ) -> None:
+        self._besides = besides
         self._cluster = cluster
         self._uncaptured = uncaptured
         self._compile = compile_pod
@@ -48,16 +51,18 @@ class Stream:
         pod, seen = query.get("pod", [""])[0], query.get("seen", [""])[0]
         if call.peer is None or not call.peer.pod_uid or call.peer.pod_uid != pod:
             return _error(403, "the certificate was not issued to the pod that is asked for")
+        all_watched: tuple[Watched[Any], ...] = (self._cluster, self._uncaptured, *self._besides)
         with trio.move_on_after(NO_NEWS_S):
             while True:
                 cluster, uncaptured = self._cluster.current, self._uncaptured.current
+                looked_at = [(watched, watched.current) for watched in all_watched]
                 text = self._text(cluster, uncaptured, pod)
                 if text is None:
                     return _error(404, f"no running pod has the uid {pod}")
                 if digest(text) != seen:
                     return Answer(200, text)
                 async with trio.open_nursery() as either:
-                    for watched, last in ((self._cluster, cluster), (self._uncaptured, uncaptured)):
+                    for watched, last in looked_at:
                         either.start_soon(_then_cancel, watched, last, either.cancel_scope)
         return Answer(304)
 

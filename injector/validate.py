@@ -1,26 +1,35 @@
 """Users' documents, read and judged once: the webhook, the linter, the directory source and the compiler all come here.
 
-Trust: texts come from whoever may write a pod. What leaves is a value that `documents.py` describes and `semantics.py` found
+Trust: texts come from whoever may write a pod. What leaves is a value that `documents/` describes and `semantics/` found
 nothing wrong with, or problems that name the document, the line inside it, the field and the nearest valid word. Attacked by
 tests/injector/test_validate.py (any text: parsed or Invalid).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
 from sidecar.model.errors import MeshError
 from sidecar.model.service import Protocol
 
-from . import documents, semantics
-from .documents import EgressPolicySpec, EgressRequest, HostRequest, MeshPolicySpec, RangeRequest, RouteRule
+from . import documents
+from .documents import EgressPolicySpec, EgressRequest, EndpointsRule, HostRequest, MeshPolicySpec, RangeRequest, RouteRule
+from .documents.endpoints import combined
+from .documents.ports import OPAQUE_PORTS
 from .hints import explain, join, nearest
+from .semantics.egress import egress_problems
+from .semantics.endpoints import endpoints_problems
+from .semantics.policies import egress_policy_problems, mesh_policy_problems
+from .semantics.routes import opaque_problems, route_problems
+from .semantics.text import Complaint
 from .yaml_text import Document, YamlError, read_yaml
 
 T = TypeVar("T")
-Complaints = Callable[[T], Iterator[semantics.Complaint]]     # what is wrong with a value of the right type
+Entry = RouteRule | EgressRequest | Protocol | EndpointsRule
+PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+Complaints = Callable[[T], Iterator[Complaint]]     # what is wrong with a value of the right type
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class Reading(Generic[T]):
     """What an annotation says, as far as it can be read.
 
     Args:
-        entries: the valid ones, by what names them: the rule's name, the host or CIDR, the port.
+        entries: the valid ones, by what names them: the rule's name, the host or CIDR, the port, the field.
         broken: names of entries that are not valid. None: nothing could be read at all.
         problems: empty exactly if nothing is broken.
     """
@@ -66,7 +75,7 @@ class Reading(Generic[T]):
     problems: tuple[Problem, ...]
 
 
-def read_annotation(name: str, text: str) -> Mapping[str, RouteRule] | Mapping[str, EgressRequest] | Mapping[str, Protocol]:
+def read_annotation(name: str, text: str) -> Mapping[str, Entry]:
     """The entries of a user's annotation, by name. Raises Invalid."""
     reading = _READERS[name](text)
     if reading.problems:
@@ -77,11 +86,16 @@ def read_annotation(name: str, text: str) -> Mapping[str, RouteRule] | Mapping[s
 def normalised(name: str, text: str) -> str:
     """The annotation as JSON, which reads to the same entries. Raises Invalid."""
     entries = read_annotation(name, text)
-    return msgspec.json.encode(entries if name == documents.PORTS else list(entries.values())).decode()
+    whole: object = list(entries.values())
+    if name == documents.PORTS:
+        whole = entries
+    elif name == documents.ENDPOINTS:
+        whole = combined(entry for entry in entries.values() if isinstance(entry, EndpointsRule))
+    return msgspec.json.encode(whole).decode()
 
 
 def read_routes(text: str) -> Reading[RouteRule]:
-    return _read_list(documents.ROUTES, text, lambda data: "name", {"name": RouteRule}, semantics.route_problems)
+    return _read_list(documents.ROUTES, text, lambda data: "name", {"name": RouteRule}, route_problems)
 
 
 def read_egress(text: str) -> Reading[EgressRequest]:
@@ -89,7 +103,7 @@ def read_egress(text: str) -> Reading[EgressRequest]:
         return "cidr" if "cidr" in data and "host" not in data else "host"
 
     kinds: dict[str, type[EgressRequest]] = {"host": HostRequest, "cidr": RangeRequest}
-    return _read_list(documents.EGRESS, text, named_by, kinds, semantics.egress_problems)
+    return _read_list(documents.EGRESS, text, named_by, kinds, egress_problems)
 
 
 def read_ports(text: str) -> Reading[Protocol]:
@@ -105,16 +119,34 @@ def read_ports(text: str) -> Reading[Protocol]:
         if not (port.isascii() and port.isdigit() and str(int(port[:6])) == port and 1 <= int(port) <= 65535):
             text = f'"{port[:100]}" is no port; write a number from 1 to 65535'
             problems.append(Problem(documents.PORTS, text, document.line(port)))
-        elif protocol not in ("http", "opaque"):
-            text = f'{port}: "{str(protocol)[:100]}" is no protocol{nearest(str(protocol), ("http", "opaque"))}'
+        elif protocol not in PROTOCOLS:
+            text = f'{port}: "{str(protocol)[:100]}" is no protocol{nearest(str(protocol), PROTOCOLS)}'
             problems.append(Problem(documents.PORTS, text, document.line(port)))
         else:
             entries[port] = protocol
     return Reading(entries, frozenset(document.data) - entries.keys(), tuple(problems))
 
 
-_READERS: Mapping[str, Callable[[str], Reading[RouteRule] | Reading[EgressRequest] | Reading[Protocol]]] = {
-    documents.ROUTES: read_routes, documents.EGRESS: read_egress, documents.PORTS: read_ports,
+def read_endpoints(text: str) -> Reading[EndpointsRule]:
+    """Each field is an entry of its own, so that a broken one keeps its last good version while the others go on."""
+    try:
+        document = read_yaml(text)
+    except YamlError as exc:
+        return Reading({}, None, (Problem(documents.ENDPOINTS, exc.problem, exc.line),))
+    if not isinstance(document.data, dict):
+        return Reading({}, None, (Problem(documents.ENDPOINTS, "expected fields, such as `connectTimeout: 2s`", 1),))
+    entries: dict[str, EndpointsRule] = {}
+    problems: list[Problem] = []
+    for field, value in document.data.items():
+        try:
+            entries[field] = _convert(documents.ENDPOINTS, document, "", {field: value}, EndpointsRule, endpoints_problems)
+        except Invalid as exc:
+            problems += exc.problems
+    return Reading(entries, frozenset(document.data) - entries.keys(), tuple(problems))
+
+
+_READERS: Mapping[str, Callable[[str], Reading[Any]]] = {
+    documents.ROUTES: read_routes, documents.EGRESS: read_egress, documents.PORTS: read_ports, documents.ENDPOINTS: read_endpoints,
 }
 USER_ANNOTATIONS = tuple(_READERS)
 
@@ -175,14 +207,14 @@ def read_policy(data: Mapping[str, object]) -> EgressPolicySpec | MeshPolicySpec
 
 
 def read_egress_policy(data: Mapping[str, object]) -> EgressPolicySpec:
-    return _read_object(data, documents.EgressPolicy, lambda policy: _in_spec(semantics.egress_policy_problems(policy.spec))).spec
+    return _read_object(data, documents.EgressPolicy, lambda policy: _in_spec(egress_policy_problems(policy.spec))).spec
 
 
 def read_mesh_policy(data: Mapping[str, object]) -> MeshPolicySpec:
-    return _read_object(data, documents.MeshPolicy, lambda policy: _in_spec(semantics.mesh_policy_problems(policy.spec))).spec
+    return _read_object(data, documents.MeshPolicy, lambda policy: _in_spec(mesh_policy_problems(policy.spec))).spec
 
 
-def _in_spec(complaints: Iterator[semantics.Complaint]) -> Iterator[semantics.Complaint]:
+def _in_spec(complaints: Iterator[Complaint]) -> Iterator[Complaint]:
     return ((f"spec.{path}", text) for path, text in complaints)
 
 
@@ -218,4 +250,10 @@ def annotation_problems(annotations: Mapping[str, object]) -> list[Problem]:
             problems += _READERS[name](text).problems
         elif text is not None:
             problems.append(Problem(name, "an annotation's value is text; put it under `|`"))
+    routes, ports = annotations.get(documents.ROUTES), annotations.get(documents.PORTS)
+    if isinstance(routes, str):
+        protocols: dict[int, Protocol] = dict.fromkeys(OPAQUE_PORTS, "opaque")
+        if isinstance(ports, str):
+            protocols |= {int(number): protocol for number, protocol in read_ports(ports).entries.items()}
+        problems += [Problem(documents.ROUTES, text) for _, text in opaque_problems(read_routes(routes).entries.values(), protocols)]
     return problems

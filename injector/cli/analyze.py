@@ -1,7 +1,7 @@
 """`bartizan analyze FILE...`: what admission would refuse, found without a cluster by the very functions that it uses.
 
-What only other objects can tell is judged as far as they are among the files: egress entries once there is an EgressPolicy, pods once
-their namespace is labelled.
+What only other objects can tell is judged as far as they are among the files: egress entries once there is an EgressPolicy, token
+issuers once there is a MeshPolicy, Services that a rule names once there are any in its namespace, pods once that is labelled.
 """
 
 import argparse
@@ -12,13 +12,16 @@ from injector import documents
 from injector.cluster import Cluster
 from injector.cluster.objects import TEMPLATES, Object, Pod
 from injector.compile.egress import Asker
+from injector.compile.inbound import unknown_issuers
 from injector.compile.mesh import mesh_settings
+from injector.compile.routes import missing_services
+from injector.compile.services import service_ports
 from injector.decide import Refuse, decide
 from injector.findings import Finding
 from injector.patch import patch_pod
 from injector.review import coverage_problems
 from injector.settings import Settings
-from injector.validate import Invalid, Problem, annotation_problems, name_problems, read_policy
+from injector.validate import Invalid, Problem, annotation_problems, name_problems, read_policy, read_routes
 from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
 
@@ -106,6 +109,15 @@ def _annotations(holder: Object, pod: Pod, namespace: str, cluster: Cluster) -> 
     if cluster.egress_policies:
         for problem in coverage_problems(holder, Asker.of(pod, namespace, cluster), cluster):
             yield Finding.NOT_APPROVED, problem
+    routes = holder.annotations.get(documents.ROUTES)
+    rules = read_routes(routes).entries if isinstance(routes, str) else {}
+    absent: list[str] = []
+    if any(of == namespace for of, _ in cluster.services):
+        absent += missing_services(rules, namespace, service_ports(cluster))
+    if cluster.mesh_policies:
+        absent += unknown_issuers(rules.values(), mesh_settings(cluster.mesh_policies, namespace, pod.labels).token_issuers)
+    for text in absent:
+        yield Finding.ABSENT, Problem(documents.ROUTES, text)
 
 
 def _refusals(pod: Pod, namespace: str, cluster: Cluster) -> Iterator[str]:

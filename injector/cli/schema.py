@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from injector.documents import EgressPolicy, HostRequest, MeshPolicy, RangeRequest, RouteRule
+from injector.documents import EgressPolicy, EndpointsRule, HostRequest, MeshPolicy, RangeRequest, RouteRule
 from sidecar.model.config import Config
 from sidecar.model.service import Protocol
 from sidecar.model.snapshot import Snapshot
@@ -23,7 +23,8 @@ def main(argv: list[str]) -> int:
 
 
 DOCUMENTS: Mapping[str, Any] = {
-    "routes": tuple[RouteRule, ...], "egress": None, "ports": None, "egresspolicy": EgressPolicy, "meshpolicy": MeshPolicy,
+    "routes": tuple[RouteRule, ...], "egress": None, "ports": None, "endpoints": EndpointsRule,
+    "egresspolicy": EgressPolicy, "meshpolicy": MeshPolicy,
     "snapshot": Snapshot, "config": Config,
 }
 

@@ -153,13 +153,14 @@ def _read_fields(one: Object) -> None:
         _ = texts(one.spec.get("clusterIPs"), "spec.clusterIPs")
         for port in objects(one.spec.get("ports"), "spec.ports"):
             _ = text(port.get("name"), "spec.ports.name"), text(port.get("protocol"), "spec.ports.protocol")
+            _ = text(port.get("appProtocol"), "spec.ports.appProtocol")
     elif one.kind == "EndpointSlice":
         _ = text(one.labels.get("kubernetes.io/service-name"), "metadata.labels")
         for port in objects(one.data.get("ports"), "ports"):
             _ = text(port.get("name"), "ports.name")
         for entry in objects(one.data.get("endpoints"), "endpoints"):
             _ = at(entry, "conditions"), text(at(entry, "targetRef").get("name"), "targetRef.name")
-            _ = texts(entry.get("addresses"), "endpoints.addresses")
+            _ = texts(entry.get("addresses"), "endpoints.addresses"), text(entry.get("zone"), "endpoints.zone")
     elif one.kind == "Secret":
         _ = at(one.data, "data"), at(one.data, "stringData")
 

@@ -7,11 +7,11 @@ A rule that was taken out is forgotten.
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from injector.validate import Reading
+from injector.validate import Problem, Reading
 from sidecar.model.errors import ConfigError
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ class LastGood:
         self._path = path
         self._kept = kept or {}
         self._is_changed = False
+        self._saved = b""
+        self._read: dict[tuple[str, str], tuple[str, Mapping[str, Any], tuple[Problem, ...]]] = {}
 
     @classmethod
     def load(cls, path: Path) -> "LastGood":
@@ -40,6 +42,17 @@ class LastGood:
             return cls(path)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise ConfigError("stateFile", f"{path} is unusable ({exc}); delete it to begin without memory") from exc
+
+    def read(
+        self, workload: str, annotation: str, text: str, read: Callable[[str], Reading[T]], convert: Callable[[object], T],
+    ) -> tuple[Mapping[str, T], tuple[Problem, ...]]:
+        """The entries in force and what is wrong with the others. A text that was just read is not read again."""
+        last = self._read.get((workload, annotation))
+        if last is None or last[0] != text:
+            reading = read(text)
+            last = text, self.merge(workload, annotation, reading, convert), reading.problems
+            self._read[workload, annotation] = last
+        return last[1:]
 
     def merge(self, workload: str, annotation: str, reading: Reading[T], convert: Callable[[object], T]) -> Mapping[str, T]:
         """The entries in force: those that are valid, and the previous version of those that are not."""
@@ -56,6 +69,7 @@ class LastGood:
 
     def forget(self, workload: str, annotation: str) -> None:
         """The annotation is gone."""
+        self._read.pop((workload, annotation), None)
         self._keep(workload, annotation, {})
 
     def _keep(self, workload: str, annotation: str, entries: Entries) -> None:
@@ -65,10 +79,12 @@ class LastGood:
             self._is_changed = True
 
     def save(self) -> None:
-        """Atomically, if anything changed."""
+        """Atomically, if anything changed. Pods of two versions of a workload may change it to and fro, which is no reason to write."""
         if self._path is None or not self._is_changed:
             return
-        fresh = self._path.with_name(f".{self._path.name}.new")
-        fresh.write_bytes(msgspec.json.encode(self._kept))
-        os.replace(fresh, self._path)
-        self._is_changed = False
+        data = msgspec.json.encode(self._kept, order="deterministic")
+        if data != self._saved:
+            fresh = self._path.with_name(f".{self._path.name}.new")
+            fresh.write_bytes(data)
+            os.replace(fresh, self._path)
+        self._saved, self._is_changed = data, False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from injector.cluster.objects import Json, selects
-from injector.documents import MeshPolicySpec, Mtls
+from injector.documents import MeshPolicySpec, Mtls, TokenIssuer
 
 T = TypeVar("T")
 
@@ -22,6 +22,8 @@ class MeshSettings:
     cluster_domain: str = "cluster.local"
     cluster_ranges: tuple[str, ...] = ()
     opt_out: bool = False
+    accept_http10: bool = False
+    token_issuers: tuple[TokenIssuer, ...] = ()
 
 
 def mesh_settings(policies: Mapping[str, MeshPolicySpec], namespace: str, labels: Json) -> MeshSettings:
@@ -47,4 +49,6 @@ def mesh_settings(policies: Mapping[str, MeshPolicySpec], namespace: str, labels
         first([policy.cluster_domain for policy in found], default.cluster_domain),
         first([policy.cluster_ranges for policy in found], default.cluster_ranges),
         first([policy.opt_out for policy in found], default.opt_out),
+        first([policy.accept_http10 for policy in found], default.accept_http10),
+        first([policy.token_issuers for policy in found], default.token_issuers),
     )

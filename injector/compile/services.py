@@ -5,68 +5,127 @@ our sidecar. Everything else (ExternalName, Services without selector, externalI
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from injector.cluster import Cluster
-from injector.cluster.objects import Object, Pod, addresses, at, is_port, objects, text, texts
-from injector.documents import PORTS
-from injector.validate import read_ports
+from injector.cluster.objects import Object, Pod, addresses, at, is_port, objects, selects, text, texts
+from injector.documents.ports import APP_PROTOCOLS, OPAQUE_PORTS
 from sidecar.model import identity
 from sidecar.model.service import Endpoint, Protocol, Service
 
-# Protocols in which the server speaks first, or that are never HTTP: SMTP, submission, MySQL, Galera, PostgreSQL, Redis,
-# Elasticsearch's transport, memcached, MongoDB. The same list as other meshes use, and MongoDB.
-OPAQUE_PORTS = frozenset({25, 587, 3306, 4444, 5432, 6379, 9300, 11211, 27017})
+from .balancing import balancing
+from .declared import Declared, declared
+from .last_good import LastGood
+from .routes import ServicePorts, call_rules
 
 
-def compile_services(cluster: Cluster, trust_domain: str) -> tuple[Service, ...]:
+@dataclass(frozen=True, slots=True)
+class Services:
+    """
+    Args:
+        problems: by Service, `orders.shop`: what of its pods' declarations does not count for callers.
+    """
+
+    found: tuple[Service, ...]
+    problems: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+def compile_services(cluster: Cluster, trust_domain: str, last_good: LastGood) -> Services:
     """Every TCP port of every Service that selects pods, in a stable order."""
     found: list[Service] = []
+    problems: dict[str, list[str]] = {}
+    known = service_ports(cluster)
+    for key, service in _in_mesh(cluster):
+        for port in _tcp_ports(service):
+            one = _service(service, port, cluster, trust_domain)
+            pods = list(dict.fromkeys(cluster.pods_by_address[endpoint.address] for endpoint in one.endpoints))
+            said = [(pod, declared(pod, cluster, last_good)) for pod in pods]
+            one = msgspec.structs.replace(one, protocol=_protocol(port, one.endpoints, [what for _, what in said]))
+            if said:
+                one = _as_declared(one, key[0], said[0][1], known)
+                if any(_as_declared(one, key[0], other, known) != one for _, other in said[1:] if other != said[0][1]):
+                    problem = f"Service {one.name}, port {one.port}: its pods declare different things for callers; those of "
+                    problems.setdefault(one.name, []).append(f"{problem}{said[0][0].name} count")
+            found.append(one)
+    return Services(tuple(found), problems)
+
+
+def _in_mesh(cluster: Cluster) -> Iterator[tuple[tuple[str, str], Object]]:
     for key in sorted(cluster.services):
         service = cluster.services[key]
         if at(service.data, "spec", "selector") and service.spec.get("type") != "ExternalName":
-            found += list(_ports(service, cluster, trust_domain))
-    return tuple(found)
+            yield key, service
 
 
-def _ports(service: Object, cluster: Cluster, trust_domain: str) -> Iterator[Service]:
-    ips = service.spec.get("clusterIPs") or [service.spec.get("clusterIP")]
+def _tcp_ports(service: Object) -> Iterator[dict[str, Any]]:
     for port in objects(service.spec.get("ports"), "spec.ports"):
-        number = port.get("port")
-        if port.get("protocol", "TCP") != "TCP" or not is_port(number):
-            continue
-        endpoints = tuple(_endpoints(service, text(port.get("name"), "spec.ports.name"), cluster, trust_domain))
-        yield Service(
-            name=f"{service.name}.{service.namespace}",
-            port=number,
-            addresses=tuple(addresses([ip for ip in ips if ip], "spec.clusterIPs")),
-            protocol=_protocol(port, endpoints, cluster),
-            endpoints=endpoints,
-        )
+        if port.get("protocol", "TCP") == "TCP" and is_port(port.get("port")):
+            yield port
 
 
-def _protocol(port: Mapping[str, Any], endpoints: tuple[Endpoint, ...], cluster: Cluster) -> Protocol:
+def service_ports(cluster: Cluster) -> ServicePorts:
+    """What a split or a mirror may lead to."""
+    return {(f"{name}.{namespace}", port["port"]) for (namespace, name), service in _in_mesh(cluster) for port in _tcp_ports(service)}
+
+
+def _service(service: Object, port: Mapping[str, Any], cluster: Cluster, trust_domain: str) -> Service:
+    ips = service.spec.get("clusterIPs") or [service.spec.get("clusterIP")]
+    return Service(
+        name=f"{service.name}.{service.namespace}",
+        port=port["port"],
+        addresses=tuple(addresses([ip for ip in ips if ip], "spec.clusterIPs")),
+        endpoints=tuple(_endpoints(service, text(port.get("name"), "spec.ports.name"), cluster, trust_domain)),
+    )
+
+
+def _protocol(port: Mapping[str, Any], endpoints: tuple[Endpoint, ...], said: list[Declared]) -> Protocol:
     """What the pods' annotation says, else the Service's appProtocol, else what the port usually is."""
-    for endpoint in endpoints:
-        declared = declared_ports(cluster.pods_by_address[endpoint.address], cluster).get(endpoint.port)
-        if declared is not None:
-            return declared
-    said = port.get("appProtocol")
-    if said in ("tcp", "http"):
-        return "opaque" if said == "tcp" else "http"
-    return "opaque" if OPAQUE_PORTS & {port.get("port"), *(endpoint.port for endpoint in endpoints)} else "http"
+    numbers = {endpoint.port for endpoint in endpoints}
+    for one in said:
+        for number in sorted(numbers & one.ports.keys()):
+            return one.ports[number]
+    if (protocol := _app_protocol(port)) is not None:
+        return protocol
+    return "opaque" if OPAQUE_PORTS & {port["port"], *numbers} else "http"
 
 
-def declared_ports(pod: Pod, cluster: Cluster) -> Mapping[int, Protocol]:
-    """What the pod's annotation bartizan.dev/ports says, as far as it can be read."""
-    written = effective_annotations(pod, cluster).get(PORTS)
-    return {int(number): protocol for number, protocol in read_ports(written).entries.items()} if isinstance(written, str) else {}
+def _app_protocol(port: Mapping[str, Any]) -> Protocol | None:
+    return APP_PROTOCOLS.get(text(port.get("appProtocol"), "spec.ports.appProtocol"))
 
 
-def effective_annotations(pod: Pod, cluster: Cluster) -> Mapping[str, Any]:
-    """The pod's; those on the workload that owns it win, and are read live."""
-    workload = cluster.workload_of(pod)
-    return {**pod.annotations, **workload.annotations} if workload is not None else pod.annotations
+def _as_declared(service: Service, namespace: str, said: Declared, known: ServicePorts) -> Service:
+    """The Service with what one of its pods says of callers."""
+    rules = call_rules(said.routes or {}, service.endpoints[0].port, namespace, known)
+    return msgspec.structs.replace(service, rules=rules, balancing=balancing(said.endpoints))
+
+
+def protocols_of(pod: Pod, cluster: Cluster) -> dict[int, Protocol]:
+    """What the Services that select the pod say that its ports speak."""
+    found: dict[int, Protocol] = {}
+    for key, service in _in_mesh(cluster):
+        if key[0] == pod.namespace and selects(at(service.data, "spec", "selector"), pod.labels):
+            for port in _tcp_ports(service):
+                number, protocol = pod.port(port.get("targetPort", port["port"])), _app_protocol(port)
+                if number is not None and protocol is not None:
+                    found.setdefault(number, protocol)
+    return found
+
+
+def zone_of(pod: Pod, cluster: Cluster) -> str:
+    """The zone that an EndpointSlice gives for the pod; empty if none does. The node, which knows best, is not read here."""
+    for key, parts in sorted(cluster.slices.items()):
+        for entry in _entries(parts) if key[0] == pod.namespace else ():
+            if entry.get("zone") and at(entry, "targetRef").get("name") == pod.name:
+                return text(entry.get("zone"), "endpoints.zone")
+    return ""
+
+
+def _entries(parts: tuple[Object, ...]) -> Iterator[dict[str, Any]]:
+    for part in parts:
+        yield from objects(part.data.get("endpoints"), "endpoints")
 
 
 def _endpoints(service: Object, port_name: str, cluster: Cluster, trust_domain: str) -> Iterator[Endpoint]:
@@ -88,7 +147,7 @@ def _endpoints(service: Object, port_name: str, cluster: Cluster, trust_domain: 
             is_serving = conditions.get("serving", is_ready) is not False
             for address in addresses(texts(entry.get("addresses"), "endpoints.addresses"), "endpoints.addresses"):
                 if address in pod.addresses:
-                    candidates.append((is_ready, is_serving, Endpoint(address, number, who)))
+                    candidates.append((is_ready, is_serving, Endpoint(address, number, who, text(entry.get("zone"), "endpoints.zone"))))
     # Where none is ready, those that still serve while they terminate are better than nothing.
     chosen = [one for is_ready, _, one in candidates if is_ready] or [one for _, is_serving, one in candidates if is_serving]
-    yield from sorted(dict.fromkeys(chosen), key=lambda one: (one.address, one.port))
+    yield from {(one.address, one.port): one for one in sorted(chosen, key=lambda one: (one.address, one.port, one.zone))}.values()

@@ -11,9 +11,14 @@ import msgspec
 from .value import Name, Port, Value
 
 HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?!\n)$"
-HeaderName = Annotated[str, msgspec.Meta(pattern=HEADER_NAME, max_length=256)]
-HeaderValue = Annotated[str, msgspec.Meta(pattern=r"^[!-~]([\t -~]*[!-~])?(?!\n)$|^(?!\n)$", max_length=4096)]
-Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+# The descriptions are for people: they stand in the JSON Schema, and in what is said of a value that is none.
+HeaderName = Annotated[str, msgspec.Meta(pattern=HEADER_NAME, max_length=256, description="the name of a header field, such as x-user")]
+HeaderValue = Annotated[str, msgspec.Meta(
+    pattern=r"^[!-~]([\t -~]*[!-~])?(?!\n)$|^(?!\n)$", max_length=4096,
+    description="the text of a header field: printable ASCII, no spaces at its ends, numbers in quotes",
+)]
+Method = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z-]{0,31}(?!\n)$", description="a method in capitals, such as GET")]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100, description="a share from 0 to 100")]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 # -- what a rule matches
@@ -51,7 +56,7 @@ class Match(Value, frozen=True):
     """All that is given must hold."""
 
     path: PathMatch | None = None
-    method: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z-]{0,31}(?!\n)$")] | None = None
+    method: Method | None = None
     headers: tuple[HeaderMatch, ...] = ()
     query: tuple[QueryMatch, ...] = ()
 

@@ -63,6 +63,7 @@ class CallRule(Value, frozen=True):
         request_s: from the request's head to the end of the response; None: no limit of its own.
         idle_s: without a byte either way.
         backends: instead of the Service's own endpoints.
+        names_port: the route was declared for this port alone, which makes it more specific than all that were not.
     """
 
     name: Name
@@ -73,6 +74,7 @@ class CallRule(Value, frozen=True):
     retries: Retries | None = None
     backends: tuple[Backend, ...] = ()
     mirror: Mirror | None = None
+    names_port: bool = False
 
 
 class HashOn(Value, frozen=True):

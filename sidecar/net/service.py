@@ -170,6 +170,20 @@ async def call_https(
     Raises:
         UpstreamError: nobody there, not verified, or no HTTP.
     """
+    return await call_with(https_client(roots, credentials), dialer, addresses, url, method, headers=headers, body=body)
+
+
+async def call_with(
+    context: Context,
+    dialer: Dialer,
+    addresses: Sequence[str],
+    url: str,
+    method: str,
+    *,
+    headers: Headers | None = None,
+    body: bytes = b"",
+) -> Answer:
+    """As `call_https`, trusting whom `context` trusts. Redirections are answers like others; nobody follows them."""
     host, port, target = split_url(url)
     error: ConnectFailed | None = None
     for address in addresses:
@@ -180,7 +194,7 @@ async def call_https(
             error = exc
     else:
         raise error or ConnectFailed(f"no address for {host}")
-    stream = TlsStream(https_client(roots, credentials), sock, is_server=False, server_name=None if is_address(host) else host)
+    stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host) else host)
     try:
         await stream.handshake(NotVerified)
         verify_host(stream.connection, host)

@@ -26,6 +26,7 @@ from .pattern import Expression
 R = TypeVar("R", bound=Route | CallRule)
 
 EVERYTHING = Match()
+THIS_PORT = 0       # callers have those rules only that are about the port they call; some were declared for no other
 
 
 class Found(NamedTuple, Generic[R]):
@@ -45,7 +46,7 @@ class RouteTable(Generic[R]):
         self._ports: dict[int | None, _Hosts[R]] = {}
         order = count()
         for rule in rules:
-            hosts = self._ports.setdefault(rule.port if isinstance(rule, Route) else None, _Hosts())
+            hosts = self._ports.setdefault(_port_of(rule), _Hosts())
             for i, match in enumerate(rule.matches or (EVERYTHING,)):
                 entry = _Entry(rule, match, next(order), f"{rule.name}.matches[{i}]")
                 for host in rule.hosts or (None,):
@@ -61,7 +62,7 @@ class RouteTable(Generic[R]):
                 it, and only if no more specific one would decide some request otherwise.
         """
         asked = _Asked(request) if request is not None else None
-        for hosts in (self._ports.get(port), self._ports.get(None)):
+        for hosts in (self._ports.get(port), self._ports.get(THIS_PORT), self._ports.get(None)):
             if hosts is None:
                 continue
             if asked is None:
@@ -72,6 +73,12 @@ class RouteTable(Generic[R]):
                         if entry.holds(asked):
                             return Found(entry.rule, entry.match)
         return None
+
+
+def _port_of(rule: Route | CallRule) -> int | None:
+    if isinstance(rule, Route):
+        return rule.port
+    return THIS_PORT if rule.names_port else None
 
 
 class _Asked:

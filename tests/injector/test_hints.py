@@ -1,10 +1,13 @@
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 
 from injector.hints import explain, join, nearest
 from sidecar.model.value import Value
+
+Key = Annotated[str, msgspec.Meta(pattern="^[a-z]+$", description="a key in small letters")]
+Size = Annotated[Annotated[int, msgspec.Meta(ge=0)] | str, msgspec.Meta(description="a size such as 1MiB")]
 
 
 class Inner(Value, frozen=True):
@@ -16,7 +19,9 @@ class Outer(Value, frozen=True):
     name: str
     inner: Inner | None = None
     many: tuple[Inner, ...] = ()
-    named: dict[str, Inner] = msgspec.field(default_factory=dict)
+    named: dict[Key, Inner] = msgspec.field(default_factory=dict)
+    size: Size | None = None
+    either: Inner | tuple[str, ...] | Literal["off"] = "off"
 
 
 @pytest.mark.parametrize(
@@ -28,9 +33,17 @@ class Outer(Value, frozen=True):
         ({"name": "a", "named": {"x": {"cuont": 1}}}, "[3].named[...].cuont",
          'unknown field "cuont" in [3].named[...]; did you mean "count"?'),
         ({"name": "a", "inner": {"colour": "gren"}}, "[3].inner.colour", '[3].inner.colour: "gren" is not valid; did you mean "green"?'),
+        ({"name": "a", "size": -1}, "[3].size", "[3].size: expected a size such as 1MiB"),
+        ({"name": "a", "named": {"X": {}}}, "[3].named", "[3].named: expected a key in small letters"),
+        ({"name": "a", "named": []}, "[3].named", "[3].named: expected fields, got a list"),
+        ({"name": "a", "inner": "red"}, "[3].inner", "[3].inner: expected fields (colour, count), got text"),
+        ({"name": "a", "either": {"cuont": 1}}, "[3].either.cuont", 'unknown field "cuont" in [3].either; did you mean "count"?'),
+        ({"name": "a", "either": "of"}, "[3].either", '[3].either: "of" is not valid; known here: off, or a list'),
+        ({"name": "a", "either": [3]}, "[3].either[0]", "[3].either[0]: expected text; put it in quotes"),
+        ({"name": "a", "inner": {"count": "3"}}, "[3].inner.count", "[3].inner.count: expected a whole number, got text"),
         ({}, "[3]", 'the field "name" is missing in [3]'),
-        ({"name": 3}, "[3].name", "[3].name: expected str, got int"),
-        (3, "[3]", "[3]: expected object, got int"),
+        ({"name": 3}, "[3].name", "[3].name: expected text; put it in quotes"),
+        (3, "[3]", "[3]: expected fields (name, inner, many, named, size, either), got a whole number"),
     ],
 )
 def test_a_refusal_in_a_users_words(data: Any, path: str, text: str) -> None:

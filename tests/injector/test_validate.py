@@ -12,6 +12,7 @@ from injector.validate import (
     normalised,
     read_annotation,
     read_egress,
+    read_endpoints,
     read_policy,
     read_routes,
 )
@@ -30,6 +31,55 @@ EGRESS = """\
   ports: [5432]
   protocol: tcp
 """
+ENDPOINTS = """\
+balancing: {policy: ConsistentHash, hashOn: {header: x-user}}
+slowStart: 30s
+ejection: off
+"""
+
+# The mistakes that are made most, with all that is said of each.
+LIKELY = [
+    (documents.ROUTES, "- name: a\n  allow: []\n  tiemouts: {request: 3s}",
+     'bartizan.dev/routes: line 3: unknown field "tiemouts" in [0]; did you mean "timeouts"?'),
+    (documents.ROUTES, "- name: a\n  allow: []\n  timeouts: {request: 3}",
+     "bartizan.dev/routes: line 3: [0].timeouts.request: expected a duration such as 3s, 500ms or 1m30s"),
+    (documents.ROUTES, "- name: a\n  matches: [{path: /a}]\n  allow: []",
+     "bartizan.dev/routes: line 2: [0].matches[0].path: expected fields (value, type), got text"),
+    (documents.ROUTES, "- {name: a, allow: [], matches: [{path: {type: Prefix, value: /a}}]}",
+     'bartizan.dev/routes: line 1: [0].matches[0].path.type: "Prefix" is not valid; did you mean "PathPrefix"?'),
+    (documents.ROUTES, "- {name: a, allow: [], matches: [{method: get}]}",
+     "bartizan.dev/routes: line 1: [0].matches[0].method: expected a method in capitals, such as GET"),
+    (documents.ROUTES, "- name: a\n  allow: [web]",
+     "bartizan.dev/routes: line 2: [0].allow[0]: expected fields (serviceAccount, namespace, identity, source, claims), got text"),
+    (documents.ROUTES, "- name: a",
+     'bartizan.dev/routes: line 1: the field "allow" is missing in [0]'),
+    (documents.ROUTES, "- {name: a, allow: [], requestHeaders: {set: {x-forwarded-for: a}}}",
+     'bartizan.dev/routes: line 1: [0].requestHeaders.set.x-forwarded-for: "x-forwarded-for" is the mesh\'s own, written anew for every '
+     "message; no rule may set, add or remove it"),
+    (documents.ROUTES, "- {name: a, allow: [], backends: [{service: orders-v2.shop, port: 80}]}",
+     "bartizan.dev/routes: line 1: [0].backends[0].service: 'orders-v2.shop' is no name of a Service; write the plain name of one in the "
+     "pod's own namespace"),
+    (documents.ROUTES, "- {name: a, allow: [{source: 10.0.0.1/8}]}",
+     "bartizan.dev/routes: line 1: [0].allow[0].source: '10.0.0.1/8' has bits set behind its prefix; did you mean 10.0.0.0/8?"),
+    (documents.ROUTES, "- {name: a, allow: [{claims: {role: admin}}]}",
+     "bartizan.dev/routes: line 1: [0].allow[0].claims[...]: expected a list, got text"),
+    (documents.ROUTES, "- {name: a, allow: [], retries: {on: [5xx]}}",
+     'bartizan.dev/routes: line 1: [0].retries.on[0]: "5xx" is not valid; known here: 409, 429, 500, 502, 503, 504, connect-failure, '
+     "refused-stream, reset, timeout"),
+    (documents.ENDPOINTS, "balancing: {policy: RoundRobbin}",
+     'bartizan.dev/endpoints: line 1: balancing.policy: "RoundRobbin" is not valid; did you mean "RoundRobin"?'),
+    (documents.ENDPOINTS, "slowStart: 30s\nballancing: {}",
+     'bartizan.dev/endpoints: line 2: unknown field "ballancing"; did you mean "balancing"?'),
+    (documents.PORTS, "5432: tcp",
+     'bartizan.dev/ports: line 1: 5432: "tcp" is no protocol; known here: app-tls, http, http1, http2, opaque'),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), LIKELY)
+def test_the_likely_mistakes_word_for_word(name: str, text: str, message: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        read_annotation(name, text)
+    assert str(caught.value) == message
 
 
 def test_routes() -> None:
@@ -46,10 +96,19 @@ def test_egress() -> None:
 
 
 def test_ports() -> None:
-    assert read_annotation(documents.PORTS, "5432: opaque\n8080: http") == {"5432": "opaque", "8080": "http"}
+    found = read_annotation(documents.PORTS, "5432: opaque\n8080: http\n1: http1\n2: http2\n3: app-tls")
+    assert found == {"5432": "opaque", "8080": "http", "1": "http1", "2": "http2", "3": "app-tls"}
 
 
-@pytest.mark.parametrize(("name", "text"), [(documents.ROUTES, ROUTES), (documents.EGRESS, EGRESS), (documents.PORTS, "1: http")])
+def test_endpoints() -> None:
+    found = read_annotation(documents.ENDPOINTS, ENDPOINTS)
+    assert list(found) == ["balancing", "slowStart", "ejection"]
+    assert found["ejection"] == documents.EndpointsRule(ejection="off")
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    (documents.ROUTES, ROUTES), (documents.EGRESS, EGRESS), (documents.PORTS, "1: http"), (documents.ENDPOINTS, ENDPOINTS),
+])
 def test_normalised_text_reads_to_the_same_and_is_stable(name: str, text: str) -> None:
     once = normalised(name, text)
     assert read_annotation(name, once) == read_annotation(name, text)
@@ -67,12 +126,23 @@ def test_normalised_text_reads_to_the_same_and_is_stable(name: str, text: str) -
         (documents.ROUTES, "- allow: []", 'bartizan.dev/routes: line 1: the field "name" is missing in [0]'),
         (documents.ROUTES, "- {name: a, allow: [], matches: [{path: {type: Prefix, value: /a}}]}",
          'bartizan.dev/routes: line 1: [0].matches[0].path.type: "Prefix" is not valid; did you mean "PathPrefix"?'),
-        (documents.ROUTES, "- {name: a, allow: [], port: 99999}", "[0].port: expected int <= 65535"),
+        (documents.ROUTES, "- {name: a, allow: [], port: 99999}", "[0].port: expected a whole number <= 65535"),
         (documents.ROUTES, "- {name: a, allow: [], port: 15006}", "15006 is a port of the sidecar"),
         (documents.ROUTES, "- {name: a, allow: []}\n- {name: a, allow: []}", 'line 2: [1].name: "a" is there twice'),
-        (documents.ROUTES, "- {name: a, allow: [], matches: [{path: {value: /a/../b}}]}", "is no normal path"),
-        (documents.ROUTES, "- {name: a, allow: [], matches: [{path: {value: '/a?b'}}]}", "is no normal path"),
-        (documents.ROUTES, "- {name: a, allow: [{serviceAccount: 'w*'}]}", "write one whole name, or * for any"),
+        (documents.ROUTES, "- {name: a, allow: [], matches: [{path: {value: /a/../b}}]}",
+         "line 1: [0].matches[0].path.value: '/a/../b' is no path that is let through: dot segment in the path"),
+        (documents.ROUTES, "- {name: a, allow: [], matches: [{path: {value: '/a?b'}}]}", "is no path that is let through: ? or #"),
+        (documents.ROUTES, "- {name: a, allow: [{serviceAccount: 'w*b'}]}", "write one * at most, at the beginning or at the end"),
+        (documents.ROUTES, "- {name: 3, allow: []}", "[0].name: expected text; put it in quotes"),
+        (documents.ROUTES, "- {name: a, allow: [], requestHeaders: {set: {x y: a}}}",
+         "expected the name of a header field, such as x-user"),
+        (documents.ROUTES, "- {name: a, allow: [], maxBody: 1 MB}", "expected a size such as 1MiB, 64KiB or a number of bytes"),
+        (documents.ROUTES, "- {name: a, allow: [], retries: {methods: all}}", '"all" is not valid; known here: any, or a list'),
+        (documents.ENDPOINTS, "- a", "expected fields, such as"),
+        (documents.ENDPOINTS, "ejection: of", 'ejection: "of" is not valid; known here: off'),
+        (documents.ENDPOINTS, "ejection: {fro: 3s}", 'unknown field "fro" in ejection; known here: failures, for, mostPercent'),
+        (documents.ENDPOINTS, "balancing: {policy: ConsistentHash}", "balancing.policy: ConsistentHash needs `hashOn`"),
+        (documents.ENDPOINTS, "connectTimeout: 0s", "connectTimeout: 0s is no time at all; leave connectTimeout out"),
         (documents.ROUTES, "- {name: a, allow: [], matches: [{method: TRACE}]}", "TRACE is never forwarded"),
         (documents.ROUTES, "name: a", "expected a list"),
         (documents.EGRESS, "- host: '*'", "is no host name"),
@@ -109,6 +179,13 @@ def test_one_mistake_takes_no_other_rule_away() -> None:
     assert read_routes("- [").broken is None
 
 
+def test_each_field_of_endpoints_stands_for_itself() -> None:
+    reading = read_endpoints("slowStart: soon\nconnectTimeout: 2s\nlimits: {connection: 3}")
+    assert list(reading.entries) == ["connectTimeout"]
+    assert reading.broken == {"slowStart", "limits"}
+    assert len(reading.problems) == 2
+
+
 def test_of_two_entries_of_one_name_the_first_counts() -> None:
     reading = read_egress("- {host: a.example.com, ports: {plain: [81]}}\n- {host: a.example.com}")
     entry = reading.entries["a.example.com"]
@@ -132,6 +209,17 @@ def test_an_annotation_that_is_no_text() -> None:
     assert "text" in str(annotation_problems({documents.ROUTES: 3})[0])
 
 
+def test_a_rule_that_an_opaque_port_never_reaches() -> None:
+    def problems(port: int, **besides: str) -> list[str]:
+        routes = f"- {{name: a, allow: [], port: {port}, matches: [{{method: GET}}]}}"
+        others = {f"bartizan.dev/{key}": text for key, text in besides.items()}
+        return [str(one) for one in annotation_problems({documents.ROUTES: routes, **others})]
+
+    assert problems(8080) == problems(5432, ports="5432: http") == []
+    assert 'bartizan.dev/routes: "a" has matches, but port 5432 is opaque' in problems(5432)[0]
+    assert "port 8080 is app-tls" in problems(8080, ports="8080: app-tls")[0]
+
+
 def _policy(kind: str, spec: object) -> dict[str, object]:
     return {"apiVersion": documents.API_VERSION, "kind": kind, "metadata": {"name": "p"}, "spec": spec}
 
@@ -152,6 +240,10 @@ def _policy(kind: str, spec: object) -> dict[str, object]:
         ("MeshPolicy", {"mtls": {"mode": "strict", "until": "2026-12-31T00:00:00Z"}}, "strict has no end"),
         ("MeshPolicy", {"resolvers": ["dns.example"]}, "no address of a name server"),
         ("MeshPolicy", {"clusterRanges": ["x"]}, "no range"),
+        ("MeshPolicy", {"tokenIssuers": [{"issuer": "https://a"}]},
+         "spec.tokenIssuers[0]: give its keys, either as `jwks` or by `jwksUri`"),
+        ("MeshPolicy", {"tokenIssuers": [{"issuer": "https://a", "jwksUrl": "x"}]}, 'did you mean "jwksUri"'),
+        ("MeshPolicy", {"acceptHttp10": "yes"}, "spec.acceptHttp10: expected true or false, got text"),
     ],
 )
 def test_policies_are_judged(kind: str, spec: object, message: str) -> None:
@@ -174,7 +266,8 @@ def test_a_valid_mesh_policy() -> None:
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["name", "allow", "host", "tls", "mode", "matches", "path", "value", "cidr", "ports", "plain", "80"])
+        st.sampled_from(["name", "allow", "host", "tls", "mode", "matches", "path", "value", "cidr", "ports", "plain", "80",
+                         "timeouts", "request", "retries", "backends", "balancing", "ejection", "slowStart", "limits", "claims"])
         | st.text(max_size=4), inner, max_size=4,
     ),
     max_leaves=12,

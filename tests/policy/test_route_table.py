@@ -85,6 +85,13 @@ def test_callers_rules_are_found_alike() -> None:
     assert table.find(80, None) is None
 
 
+def test_a_callers_rule_that_was_declared_for_its_port_alone_comes_first() -> None:
+    anywhere, here = CallRule("anywhere", matches=(exact("/a"),)), CallRule("here", names_port=True)
+    found = RouteTable((anywhere, here)).find(80, get("/a"))
+    assert found is not None
+    assert found.rule is here
+
+
 # -- hosts, paths, headers, query
 
 

@@ -20,7 +20,15 @@ def test_unknown_fields_are_refused_by_the_schema_too() -> None:
     assert definitions["HostRequest"]["additionalProperties"] is False
     assert definitions["HostRequest"]["required"] == ["host"]
     assert definitions["RangeRequest"]["required"] == ["cidr"]
-    assert set(schema("routes")["$defs"]["RouteRule"]["properties"]) == {"name", "allow", "port", "matches"}
+    assert {"name", "allow", "timeouts", "requestHeaders"} < set(schema("routes")["$defs"]["RouteRule"]["properties"])
+    assert set(schema("endpoints")["$defs"]["EndpointsRule"]["properties"]) == {
+        "balancing", "zonePreference", "slowStart", "connectTimeout", "ejection", "limits",
+    }
+
+
+def test_texts_that_mean_numbers_are_explained() -> None:
+    properties = schema("routes")["$defs"]["Timeouts"]["properties"]
+    assert "a duration such as 3s" in json.dumps(properties["request"])
 
 
 def test_an_unknown_document_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

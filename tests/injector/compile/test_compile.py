@@ -1,12 +1,20 @@
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 
 from injector.cluster import Cluster
+from injector.cluster.directory import derived_slices
 from injector.compile import Compiled, compile_workload
 from injector.compile.last_good import LastGood
+from injector.compile.services import Services
+from injector.documents import TokenIssuer
+from injector.validate import read_routes
 from sidecar.model.route import Caller
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
+from sidecar.policy.rules import Rules
 from tests.injector.pods import ROUTES, egress_policy, mesh_policy, namespace
 
 
@@ -94,6 +102,147 @@ def test_a_remembered_request_still_needs_its_approval() -> None:
     assert (len(kept.hosts), len(kept.ranges)) == (1, 1)
     gone = _compile(_pod(egress="{"), last_good=memory).snapshot.outbound
     assert (gone.hosts, gone.ranges) == ((), ())
+
+
+def _service(name: str = "orders", **port: Any) -> dict[str, Any]:
+    return {"kind": "Service", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"selector": {"app": "orders"}, "ports": [{"port": 80, "targetPort": 8080, **port}]}}
+
+
+def _slice(zone: str = "a") -> dict[str, Any]:
+    target = {"kind": "Pod", "name": "orders-u", "namespace": "shop"}
+    return {"kind": "EndpointSlice", "metadata": {"name": "x", "namespace": "shop", "labels": {"kubernetes.io/service-name": "orders"}},
+            "ports": [{"port": 8080}], "endpoints": [{"addresses": ["10.0.0.1"], "targetRef": target, "zone": zone}]}
+
+
+def test_what_is_declared_reaches_the_pod_and_its_callers() -> None:
+    routes = "- {name: read, allow: [{serviceAccount: web}], timeouts: {request: 3s}, maxBody: 1KiB}"
+    snapshot = _compile(_pod(routes=routes, endpoints="connectTimeout: 1s"), _service(), _slice()).snapshot
+    assert [route.max_body_bytes for route in snapshot.inbound.routes or ()] == [1024]
+    service = snapshot.outbound.services[0]
+    assert ([rule.request_s for rule in service.rules], service.balancing.connect_s) == ([3], 1)
+    assert (service.endpoints[0].zone, snapshot.workload.zone) == ("a", "a")
+
+
+def test_what_a_service_says_of_a_port_reaches_the_pod() -> None:
+    service = _service(appProtocol="grpc")
+    assert _compile(_pod(), service).snapshot.inbound.ports == {5432: "opaque", 8080: "http2"}
+    assert _compile(_pod(ports="8080: http1"), service).snapshot.inbound.ports == {5432: "opaque", 8080: "http1"}
+
+
+PATHS = "/", "/a/", "/a/b", "/a//b", "/a;b", "/%41", "/%2e", "/caf\u00e9", "a", "(", "/a(b|c)", "/(a{500}){9}"
+NAMES = "x-a", "host", "X-Forwarded-For", "a_b", "traceparent", "te", "x a"
+CALLERS = (
+    {}, {"serviceAccount": "w*"}, {"namespace": "*b*"}, {"identity": "spiffe://example.org/ns/*"}, {"identity": "spiffe://a*"},
+    {"source": "10.0.0.0/8"}, {"source": "10.0.0.1/8"}, {"claims": {"a": ["b"]}}, {"source": "10.0.0.0/8", "namespace": "a"},
+)
+TYPES = "Exact", "PathPrefix", "RegularExpression"
+VALUES: dict[str, list[Any]] = {     # good ones and bad ones
+    "allow": [[one] for one in CALLERS],
+    "deny": [[one] for one in CALLERS],
+    "matches": [
+        *([{"path": {"value": value, "type": kind}}] for value in PATHS for kind in TYPES),
+        *([{"headers": [{"name": name, "value": "("}]}] for name in NAMES),
+        [{"method": "GET"}], [{"method": "get"}], [{"query": [{"name": "a", "value": "(", "type": "RegularExpression"}]}],
+    ],
+    "requestHeaders": [{"set": {name: "a"}} for name in NAMES],
+    "responseHeaders": [{"remove": [name]} for name in NAMES],
+    "hosts": [["orders"], ["*.shop"], ["a*b"], ["10.0.0.1"], ["127.1"]],
+    "timeouts": [{"request": "3s"}, {"request": "0s"}, {"idle": "99999h"}],
+    "retries": [{}, {"backoff": "1ms"}, {"backoff": "2m"}, {"on": [503]}, {"methods": "any"}, {"attemptTimeout": "25h"}],
+    "rateLimit": [{"requests": 1}, {"requests": 1, "by": "header"}, {"requests": 1, "per": "48h"}, {"requests": 10**17}],
+    "rewrite": [{"path": "/a"}, {"prefix": "/a"}, {"prefix": ""}, {"hostname": "A"}],
+    "redirect": [{}, {"path": "/a"}, {"prefix": "/"}],
+    "directResponse": [{"status": 204, "body": "a"}, {"status": 200}],
+    "fault": [{"delay": {"for": "11m"}}, {"delay": {"for": "1ms"}}],
+    "jwt": [{"issuer": "a", "audiences": audiences, "header": name} for audiences in ([], ["b"]) for name in NAMES],
+    "maxBody": ["1MiB", -1, "999999999GiB", "9999999999GiB", 10**17],
+}
+FIELDS = st.sampled_from(sorted(VALUES)).flatmap(lambda field: st.tuples(st.just(field), st.sampled_from(VALUES[field])))
+RULES = st.lists(FIELDS, max_size=3).map(lambda fields: {"name": "r", "allow": [], **dict(fields)})
+
+
+@settings(max_examples=300, deadline=None)
+@given(RULES)
+def test_what_admission_accepts_every_sidecar_takes(rule: dict[str, Any]) -> None:
+    """A sidecar takes its snapshot whole or not at all, and callers' snapshots hold the rule, too: else one team could stop another's."""
+    text = msgspec.json.encode([rule]).decode()
+    problems = read_routes(text).problems
+    event(problems[0].text.partition(": ")[0] if problems else "accepted")
+    snapshot = _compile(_pod(routes=text), _service(), _slice()).snapshot       # parses it, too
+    Rules.of(snapshot, "")      # expressions are compiled here
+    assert (snapshot.inbound.routes == ()) is bool(problems)
+
+
+def test_a_split_to_a_service_that_is_not_there_is_told() -> None:
+    routes = "- {name: read, allow: [], backends: [{service: orders, port: 80}, {service: orders-v2, port: 80}]}"
+    compiled = _compile(_pod(routes=routes), _service(), _slice())
+    assert [one.service for one in compiled.snapshot.outbound.services[0].rules[0].backends] == ["orders.shop"]
+    assert compiled.problems == (
+        'the rule "read": backends[1]: namespace shop has no Service orders-v2 with port 80 that selects pods; nothing is sent there',
+    )
+
+
+def test_callers_see_the_last_good_version_too() -> None:
+    memory = LastGood()
+    _compile(_pod(routes="- {name: read, allow: [], timeouts: {request: 3s}}"), _service(), _slice(), last_good=memory)
+    compiled = _compile(_pod(routes="- {name: read, alow: [], timeouts: {request: 3s}}"), _service(), _slice(), last_good=memory)
+    assert [rule.request_s for rule in compiled.snapshot.outbound.services[0].rules] == [3]
+
+
+def test_pods_that_differ_are_told_to_these_pods_only() -> None:
+    other = {**_pod("v", status={"phase": "Running", "podIPs": [{"ip": "10.0.0.2"}]}, endpoints="connectTimeout: 9s")}
+    stranger = {**_pod("w", status={"phase": "Running", "podIPs": [{"ip": "10.0.0.3"}]})}
+    stranger["metadata"] = {**stranger["metadata"], "labels": {}}
+    objects = [_pod(), other, stranger, _service()]
+    objects += derived_slices(objects)
+    assert ["those of orders-u count" in str(_compile(*objects, uid=uid).problems) for uid in "uvw"] == [True, True, False]
+
+
+JWKS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+TOKENS = "- {name: read, allow: [{serviceAccount: web}], jwt: {issuer: 'https://a', audiences: [shop]}}"
+
+
+def test_the_keys_of_the_issuers_that_are_asked_for() -> None:
+    policy = mesh_policy(tokenIssuers=[{"issuer": "https://a", "jwks": JWKS}, {"issuer": "https://b", "jwks": JWKS}])
+    compiled = _compile(_pod(routes=TOKENS), policy)
+    assert [one.issuer for one in compiled.snapshot.inbound.issuers] == ["https://a"]
+    assert "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" in compiled.snapshot.inbound.issuers[0].keys
+    assert compiled.problems == ()
+    assert _compile(_pod(routes=ROUTES), policy).snapshot.inbound.issuers == ()
+
+
+def test_an_issuer_that_nobody_trusts_is_told() -> None:
+    compiled = _compile(_pod(routes=TOKENS))
+    assert compiled.snapshot.inbound.issuers == ()
+    assert compiled.problems == (
+        'the rule "read" asks for tokens of https://a, which no MeshPolicy names among its tokenIssuers; it refuses every request',
+    )
+
+
+def test_keys_that_are_elsewhere_are_told_until_they_are_here() -> None:
+    cluster = Cluster.of([namespace(), _pod(routes=TOKENS), mesh_policy(
+        tokenIssuers=[{"issuer": "https://a", "jwksUri": "https://a.example/keys"}])])
+    without = compile_workload(cluster, "u", "example.org", LastGood())
+    assert without is not None
+    assert without.snapshot.inbound.issuers == ()
+    assert "the keys of the token issuer https://a are not here yet" in without.problems[0]
+    issuer = TokenIssuer("https://a", jwks_uri="https://a.example/keys")
+    there = compile_workload(cluster, "u", "example.org", LastGood(), {issuer: JWKS})
+    assert there is not None
+    assert (there.problems, there.snapshot.inbound.issuers[0].keys) == ((), JWKS)
+
+
+def test_services_that_were_compiled_already_are_taken() -> None:
+    cluster = Cluster.of([namespace(), _pod(), _service(), _slice()])
+    compiled = compile_workload(cluster, "u", "example.org", LastGood(), {}, Services(()))
+    assert compiled is not None
+    assert compiled.snapshot.outbound.services == ()
+
+
+def test_http10_is_accepted_where_a_policy_says_so() -> None:
+    assert _compile(_pod(), mesh_policy(acceptHttp10=True)).snapshot.accept_http10 is True
+    assert _compile(_pod()).snapshot.accept_http10 is False
 
 
 def test_ports_are_those_declared_and_those_known() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from injector.compile.last_good import LastGood
 from injector.documents import ROUTES, RouteRule
-from injector.validate import read_routes
+from injector.validate import Reading, read_routes
 from sidecar.model.errors import ConfigError
 
 
@@ -57,3 +57,37 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(ConfigError, match="delete it"):
         LastGood.load(path)
+
+
+def test_a_text_is_read_once() -> None:
+    store, texts = LastGood(), []
+
+    def read(text: str) -> Reading[RouteRule]:
+        texts.append(text)
+        return read_routes(text)
+
+    def entries(text: str) -> list[str]:
+        return list(store.read("w", ROUTES, text, read, lambda data: msgspec.convert(data, RouteRule))[0])
+
+    one, other = "- {name: a, allow: []}", "- {name: b, allow: []}"
+    assert [entries(text) for text in (one, one, other, one)] == [["a"], ["a"], ["b"], ["a"]]
+    assert texts == [one, other, one]
+    store.forget("w", ROUTES)
+    assert entries(one) == ["a"]
+    assert len(texts) == 4
+
+
+def test_to_and_fro_is_no_reason_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = LastGood.load(path)
+    one, other = "- {name: a, allow: []}", "- {name: b, allow: []}"
+    _merge(store, one)
+    store.save()
+    path.unlink()
+    _merge(store, other)
+    _merge(store, one)
+    store.save()
+    assert not path.exists()
+    _merge(store, other)
+    store.save()
+    assert path.exists()

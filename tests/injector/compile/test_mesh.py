@@ -31,3 +31,15 @@ def test_the_most_specific_policy_decides_each_setting_alone() -> None:
 def test_of_equals_the_first_by_name_decides() -> None:
     policies = mesh_policy("b", withoutRoutes="nothing"), mesh_policy("a", withoutRoutes="mesh")
     assert _settings(*policies).without_routes == "mesh"
+
+
+def test_http10_and_token_issuers() -> None:
+    def issuers(*names: str) -> list[dict[str, str]]:
+        return [{"issuer": name, "jwksUri": "https://a.example/keys"} for name in names]
+
+    policies = mesh_policy("a", acceptHttp10=True, tokenIssuers=issuers("a", "b")), mesh_policy(
+        "b", selector={"namespaces": ["shop"]}, tokenIssuers=issuers("c"))
+    assert [one.issuer for one in _settings(*policies, namespace="other").token_issuers] == ["a", "b"]
+    assert [one.issuer for one in _settings(*policies).token_issuers] == ["c"]
+    assert _settings(*policies).accept_http10 is True
+    assert MeshSettings().accept_http10 is False

@@ -4,8 +4,9 @@ import pytest
 
 from injector.cluster import Cluster
 from injector.cluster.directory import derived_slices
-from injector.compile.services import compile_services
-from sidecar.model.service import Endpoint, Service
+from injector.compile.last_good import LastGood
+from injector.compile.services import Services, compile_services, protocols_of, service_ports, zone_of
+from sidecar.model.service import Balancing, Endpoint, Limits, Service
 
 SIDECAR = {"name": "bartizan-sidecar"}
 
@@ -40,7 +41,11 @@ def _to(pod: str, ip: str, **fields: Any) -> dict[str, Any]:
 
 
 def _compile(*objects: dict[str, Any]) -> tuple[Service, ...]:
-    return compile_services(Cluster.of([*objects, *derived_slices(objects)]), "example.org")
+    return _services(*objects).found
+
+
+def _services(*objects: dict[str, Any]) -> Services:
+    return compile_services(Cluster.of([*objects, *derived_slices(objects)]), "example.org", LastGood())
 
 
 WEB = "spiffe://example.org/ns/shop/sa/web"
@@ -113,8 +118,65 @@ def test_readiness_of_endpoints() -> None:
         ({"port": 80, "appProtocol": "tcp"}, None, "opaque"), ({"port": 5432, "appProtocol": "http"}, None, "http"),
         ({"port": 80}, "80: opaque", "opaque"), ({"port": 5432}, "5432: http", "http"),
         ({"port": 80, "appProtocol": "tcp"}, "80: http", "http"), ({"port": 80}, "{ broken", "http"),
+        ({"port": 80, "appProtocol": "kubernetes.io/h2c"}, None, "http2"), ({"port": 80, "appProtocol": "grpc"}, None, "http2"),
+        ({"port": 80, "appProtocol": "kubernetes.io/ws"}, None, "http"), ({"port": 80, "appProtocol": "https"}, None, "app-tls"),
+        ({"port": 80, "appProtocol": "tls"}, None, "app-tls"), ({"port": 80, "appProtocol": "example.com/own"}, None, "http"),
+        ({"port": 80, "appProtocol": "grpc"}, "80: http1", "http1"), ({"port": 80}, "80: app-tls", "app-tls"),
     ],
 )
 def test_the_protocol_of_a_port(port: dict[str, Any], annotation: str | None, expected: str) -> None:
     annotations = {"bartizan.dev/ports": annotation} if annotation else {}
     assert _compile(_service(port), _pod("p", "10.0.0.1", annotations=annotations))[0].protocol == expected
+
+
+def test_zones() -> None:
+    pods = _pod("p", "10.0.0.1", account="web"), _pod("q", "10.0.0.2", account="web")
+    slices = _slice(_to("p", "10.0.0.1", zone="a"), _to("q", "10.0.0.2")), _slice(_to("p", "10.0.0.1"))
+    found = _compile(_service({"port": 80}), *pods, *slices)[0]
+    assert [(one.address, one.zone) for one in found.endpoints] == [("10.0.0.1", "a"), ("10.0.0.2", "")]
+    cluster = Cluster.of([*pods, *slices])
+    assert [zone_of(pod, cluster) for pod in cluster.pods.values()] == ["a", ""]
+
+
+ROUTES = "- {name: slow, allow: [], port: 8080, timeouts: {request: 3s}}\n- {name: other, allow: [], port: 9090, retries: {}}"
+DECLARED = {"bartizan.dev/routes": ROUTES, "bartizan.dev/endpoints": "limits: {connections: 7}"}
+
+
+def test_callers_are_told_what_the_pods_declare() -> None:
+    services = _services(
+        _service({"name": "a", "port": 80, "targetPort": 8080}, {"name": "b", "port": 81}),
+        _pod("p", "10.0.0.1", annotations=DECLARED), _pod("q", "10.0.0.2", annotations=DECLARED),
+    )
+    assert [[rule.name for rule in one.rules] for one in services.found] == [["slow"], []]
+    assert [one.balancing for one in services.found] == [Balancing(limits=Limits(7))] * 2
+    assert services.problems == {}
+
+
+def test_where_pods_differ_those_of_the_first_address_count() -> None:
+    services = _services(
+        _service({"port": 80, "targetPort": 8080}), _pod("p", "10.0.0.2"), _pod("q", "10.0.0.1", annotations=DECLARED),
+    )
+    assert [rule.request_s for rule in services.found[0].rules] == [3]
+    assert services.problems == {
+        "web.shop": ["Service web.shop, port 80: its pods declare different things for callers; those of q count"]
+    }
+
+
+def test_pods_that_differ_in_what_callers_do_not_see_agree() -> None:
+    other = {**DECLARED, "bartizan.dev/routes": ROUTES.replace("allow: []", "allow: [{serviceAccount: web}]")}
+    services = _services(
+        _service({"port": 80, "targetPort": 8080}), _pod("p", "10.0.0.2", annotations=DECLARED), _pod("q", "10.0.0.1", annotations=other),
+    )
+    assert services.problems == {}
+
+
+def test_what_services_say_of_a_pods_ports() -> None:
+    services = _service(
+        {"port": 80, "targetPort": "http", "appProtocol": "grpc"}, {"port": 81, "appProtocol": "tcp"}, {"port": 82},
+        {"port": 83, "targetPort": "nowhere", "appProtocol": "tcp"},
+    )
+    elsewhere = {**_service({"port": 90, "appProtocol": "tcp"}), "metadata": {"name": "web", "namespace": "other"}}
+    cluster = Cluster.of([services, elsewhere, _pod("p", "10.0.0.1")])
+    assert protocols_of(cluster.pods["shop", "p"], cluster) == {8080: "http2", 81: "opaque"}
+    assert service_ports(cluster) == {*((f"web.{name}", port) for name, port in
+                                       (("shop", 80), ("shop", 81), ("shop", 82), ("shop", 83), ("other", 90)))}

@@ -1,94 +1,13 @@
-"""What users write: the annotations and the two policies, as frozen structs that refuse unknown fields.
-
-Where a document says the same thing as the snapshot it uses the snapshot's own struct. Whoever holds one of these values may
-rely on `validate.py` having judged it. Field names follow the Gateway API where it has one.
-"""
+"""What the platform and security teams write: cluster-scoped objects."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sidecar.model.route import Match
 from sidecar.model.value import Name, Port, Value
 
-API_VERSION = "bartizan.dev/v1alpha1"
-
-ROUTES = "bartizan.dev/routes"
-EGRESS = "bartizan.dev/egress"
-PORTS = "bartizan.dev/ports"
-STATUS = "bartizan.dev/status"      # written by us
-ROOTS = "bartizan.dev/roots"        # written by us: the trust bundle, public
-INJECTION = "bartizan.dev/injection"
-
-ANNOTATIONS = (ROUTES, EGRESS, PORTS, STATUS, ROOTS)
-LABELS = (INJECTION,)
-
-TlsVersion = Literal["1.2", "1.3"]
-
-# -- bartizan.dev/routes
-
-
-class Caller(Value, frozen=True):
-    """Who may call. No namespace: the pod's own."""
-
-    service_account: Name
-    namespace: Name | None = None
-
-
-class RouteRule(Value, frozen=True):
-    """One rule about what enters; the namespaces of its callers are not filled in yet."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    allow: tuple[Caller, ...]
-    port: Port | None = None
-    matches: tuple[Match, ...] = ()
-
-
-# -- bartizan.dev/egress
-
-
-class SecretRef(Value, frozen=True):
-    """A Secret of the pod's namespace that holds tls.crt and tls.key."""
-
-    secret: Name
-
-
-class TlsRequest(Value, frozen=True):
-    """How the sidecar speaks TLS to the host; `mutual` presents a client certificate."""
-
-    mode: Literal["simple", "mutual"] = "simple"
-    port: Port = 443
-    min_version: TlsVersion = "1.2"
-    client_certificate: SecretRef | None = None
-
-
-class HostPorts(Value, frozen=True):
-    """`plain`: the application speaks plain HTTP and the sidecar originates TLS. `tls`: the application's own TLS passes."""
-
-    plain: tuple[Port, ...] = (80,)
-    tls: tuple[Port, ...] = (443,)
-
-
-class HostRequest(Value, frozen=True):
-    """Asks for a host by name."""
-
-    host: str
-    tls: TlsRequest = TlsRequest()
-    ports: HostPorts = HostPorts()
-
-
-class RangeRequest(Value, frozen=True):
-    """Asks for addresses. No ports: every port."""
-
-    cidr: str
-    ports: tuple[Port, ...] = ()
-    protocol: Literal["tcp"] = "tcp"
-
-
-EgressRequest = HostRequest | RangeRequest
-
-# -- policies
+from .egress import TlsVersion
 
 
 class LabelSelector(Value, frozen=True):
@@ -146,12 +65,31 @@ class Mtls(Value, frozen=True):
     until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class TokenIssuer(Value, frozen=True):
+    """Whose bearer tokens routes may ask for, and where the keys are that verify them: here, or at an HTTPS address.
+
+    Args:
+        jwks: the text of a JWKS (RFC 7517).
+        jwks_uri: fetched by the injector, every five minutes.
+        ca_bundle: PEM to verify that host with; None: the system's roots.
+        special_addresses: CIDRs of private or otherwise special ranges that its name may resolve to.
+    """
+
+    issuer: Name
+    jwks: Annotated[str, msgspec.Meta(max_length=65536)] | None = None
+    jwks_uri: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
+    ca_bundle: str | None = None
+    special_addresses: tuple[str, ...] = ()
+
+
 class MeshPolicySpec(Value, frozen=True):
     """Settings for the pods that the selector selects. A field that is left out is taken from the next wider policy.
 
     Args:
         without_routes: what a pod without routes accepts.
         opt_out: whether a pod's label `bartizan.dev/injection: disabled` counts.
+        accept_http10: of the application and of callers.
+        token_issuers: the only ones whose tokens a route may demand.
     """
 
     selector: WorkloadSelector = WorkloadSelector()
@@ -161,6 +99,8 @@ class MeshPolicySpec(Value, frozen=True):
     cluster_domain: Name | None = None
     cluster_ranges: tuple[str, ...] | None = None
     opt_out: bool | None = None
+    accept_http10: bool | None = None
+    token_issuers: tuple[TokenIssuer, ...] | None = None
 
 
 class EgressPolicy(Value, frozen=True):

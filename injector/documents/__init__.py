@@ -1,0 +1,42 @@
+"""What users write: the annotations and the two policies, as frozen structs that refuse unknown fields.
+
+Where a document says the same thing as the snapshot it uses the snapshot's own struct. Whoever holds one of these values may
+rely on `injector/validate.py` having judged it. Field names follow the Gateway API where it has one.
+"""
+
+from .egress import EgressRequest, HostPorts, HostRequest, RangeRequest, SecretRef, TlsRequest, TlsVersion
+from .endpoints import EndpointsRule
+from .policies import (
+    ApprovedHost,
+    ApprovedRange,
+    EgressPolicy,
+    EgressPolicySpec,
+    LabelSelector,
+    MeshPolicy,
+    MeshPolicySpec,
+    Mtls,
+    Subject,
+    TokenIssuer,
+    WorkloadSelector,
+)
+from .routes import Caller, RouteRule
+
+__all__ = [
+    "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS",
+    "ApprovedHost", "ApprovedRange", "Caller", "EgressPolicy", "EgressPolicySpec", "EgressRequest", "EndpointsRule", "HostPorts",
+    "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "RangeRequest", "RouteRule", "SecretRef", "Subject",
+    "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
+]
+
+API_VERSION = "bartizan.dev/v1alpha1"
+
+ROUTES = "bartizan.dev/routes"
+EGRESS = "bartizan.dev/egress"
+PORTS = "bartizan.dev/ports"
+ENDPOINTS = "bartizan.dev/endpoints"
+STATUS = "bartizan.dev/status"      # written by us
+ROOTS = "bartizan.dev/roots"        # written by us: the trust bundle, public
+INJECTION = "bartizan.dev/injection"
+
+ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, STATUS, ROOTS)
+LABELS = (INJECTION,)

@@ -1,0 +1,114 @@
+"""What the types cannot say of `EgressPolicy` and `MeshPolicy`."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+from injector.documents import ApprovedHost, ApprovedRange, EgressPolicySpec, MeshPolicySpec, Subject, TokenIssuer
+from injector.key_set import public_keys
+from sidecar.model.address import canonical, is_address
+from sidecar.model.errors import ConfigError
+from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT
+from sidecar.net.service import split_url
+
+from .text import HOST, Complaint, below, host_problems, network_problems, repeated
+
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
+_NO_PEM = "it holds no certificate; paste the PEM text, -----BEGIN CERTIFICATE----- and all"
+
+
+def egress_policy_problems(spec: EgressPolicySpec) -> Iterator[Complaint]:
+    for i, subject in enumerate(spec.subjects):
+        yield from below(f"subjects[{i}]", _subject_problems(subject))
+    for i, host in enumerate(spec.hosts):
+        yield from below(f"hosts[{i}]", _approved_host_problems(host))
+    for i, approved in enumerate(spec.ranges):
+        yield from below(f"ranges[{i}]", _approved_range_problems(approved))
+    yield from repeated("hosts", "host", [host.host for host in spec.hosts])
+
+
+def _subject_problems(subject: Subject) -> Iterator[Complaint]:
+    if (subject.namespace is None) == (subject.namespace_selector is None):
+        yield "", "name either `namespace` or `namespaceSelector`; `namespaceSelector: {}` is every namespace"
+    if subject.namespace is not None and not NAMESPACE.fullmatch(subject.namespace):
+        yield "namespace", f"{subject.namespace!r} is no name of a namespace; for several use namespaceSelector"
+    for i, account in enumerate(subject.service_accounts):
+        if not SERVICE_ACCOUNT.fullmatch(account):
+            yield f"serviceAccounts[{i}]", f"{account!r} is no name of a service account; for all, leave serviceAccounts out"
+
+
+def _approved_host_problems(host: ApprovedHost) -> Iterator[Complaint]:
+    yield from host_problems("host", host.host)
+    for i, text in enumerate(host.special_addresses):
+        yield from network_problems(f"specialAddresses[{i}]", text)
+    if host.ca_bundle is not None and not _is_pem(host.ca_bundle):
+        yield "caBundle", _NO_PEM
+
+
+def _approved_range_problems(approved: ApprovedRange) -> Iterator[Complaint]:
+    yield from network_problems("cidr", approved.cidr)
+
+
+def mesh_policy_problems(spec: MeshPolicySpec) -> Iterator[Complaint]:
+    if spec.mtls is not None and spec.mtls.mode == "permissive" and spec.mtls.until is None:
+        yield "mtls", "permissive needs `until`, the date at which it ends: 2026-12-31T00:00:00Z"
+    if spec.mtls is not None and spec.mtls.mode == "strict" and spec.mtls.until is not None:
+        yield "mtls.until", "strict has no end; remove it"
+    for i, namespace in enumerate(spec.selector.namespaces):
+        if not NAMESPACE.fullmatch(namespace):
+            yield f"selector.namespaces[{i}]", f"{namespace!r} is no name of a namespace"
+    for i, text in enumerate(spec.resolvers or ()):
+        if not _is_resolver(text):
+            yield f"resolvers[{i}]", f"{text!r} is no address of a name server; write 10.96.0.10 or [fd00::10]:5353"
+    for i, text in enumerate(spec.cluster_ranges or ()):
+        yield from network_problems(f"clusterRanges[{i}]", text)
+    if spec.cluster_domain is not None and not HOST.fullmatch(spec.cluster_domain):
+        yield "clusterDomain", f"{spec.cluster_domain!r} is no domain; write cluster.local"
+    for i, issuer in enumerate(spec.token_issuers or ()):
+        yield from below(f"tokenIssuers[{i}]", _issuer_problems(issuer))
+    yield from repeated("tokenIssuers", "issuer", [issuer.issuer for issuer in spec.token_issuers or ()])
+
+
+def _issuer_problems(issuer: TokenIssuer) -> Iterator[Complaint]:
+    if (issuer.jwks is None) == (issuer.jwks_uri is None):
+        yield "", "give its keys, either as `jwks` or by `jwksUri`"
+    if issuer.jwks is not None:
+        try:
+            public_keys(issuer.jwks.encode())
+        except ConfigError as exc:
+            yield "jwks", exc.problem
+        if issuer.ca_bundle is not None or issuer.special_addresses:
+            yield "jwks", "nothing is fetched, so caBundle and specialAddresses do not count; remove them"
+    if issuer.jwks_uri is not None:
+        try:
+            split_url(issuer.jwks_uri)
+        except ValueError:
+            yield "jwksUri", f"{issuer.jwks_uri[:200]!r} is no address; write https://host/path"
+    if issuer.ca_bundle is not None and not _is_pem(issuer.ca_bundle):
+        yield "caBundle", _NO_PEM
+    for i, text in enumerate(issuer.special_addresses):
+        yield from network_problems(f"specialAddresses[{i}]", text)
+
+
+def _is_resolver(text: str) -> bool:
+    if is_address(text):
+        return str(canonical(text)) == text
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return False
+    return is_address(host) and re.fullmatch("[1-9][0-9]{0,4}", port, re.ASCII) is not None and int(port) <= 65535
+
+
+def _is_pem(text: str) -> bool:
+    blocks = _PEM.findall(text)
+    return bool(blocks) and all(map(_is_base64, blocks))
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode("".join(text.split()), validate=True))
+    except (binascii.Error, ValueError):
+        return False
