@@ -89,7 +89,11 @@ def _protocol(port: Mapping[str, Any], endpoints: tuple[Endpoint, ...], said: li
             return one.ports[number]
     if (protocol := _app_protocol(port)) is not None:
         return protocol
-    return "opaque" if OPAQUE_PORTS & {port["port"], *numbers} else "http"
+    return _usual({port["port"], *numbers})
+
+
+def _usual(numbers: set[int]) -> Protocol:
+    return "opaque" if OPAQUE_PORTS & numbers else "http"
 
 
 def _app_protocol(port: Mapping[str, Any]) -> Protocol | None:
@@ -103,14 +107,14 @@ def _as_declared(service: Service, namespace: str, said: Declared, known: Servic
 
 
 def protocols_of(pod: Pod, cluster: Cluster) -> dict[int, Protocol]:
-    """What the Services that select the pod say that its ports speak."""
+    """What its ports speak by the Services that select the pod: just what callers are told, or else neither would understand."""
     found: dict[int, Protocol] = {}
     for key, service in _in_mesh(cluster):
         if key[0] == pod.namespace and selects(at(service.data, "spec", "selector"), pod.labels):
             for port in _tcp_ports(service):
-                number, protocol = pod.port(port.get("targetPort", port["port"])), _app_protocol(port)
-                if number is not None and protocol is not None:
-                    found.setdefault(number, protocol)
+                number = pod.port(port.get("targetPort", port["port"]))
+                if number is not None:
+                    found.setdefault(number, _app_protocol(port) or _usual({port["port"], number}))
     return found
 
 

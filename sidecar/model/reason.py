@@ -165,7 +165,7 @@ class Reason(Enum):
     )
     NOT_HTTP = (
         "BZ0310", "not-http",
-        "The port's protocol is HTTP and the bytes are not.",
+        "The port's protocol is HTTP, as that of every port is unless it is declared otherwise, and the bytes are not.",
         "Declare the port in bartizan.dev/ports: `PORT: opaque`.",
     )
     TIMED_OUT_DOWNSTREAM = (

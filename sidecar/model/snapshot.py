@@ -50,7 +50,8 @@ class Inbound(Value, frozen=True):
         permissive_until: Unix seconds; from then on `permissive` means `strict`.
         routes: None means the workload declared none; then `without_routes` decides.
         without_routes: `mesh` lets any verified mesh identity in, `nothing` nobody.
-        ports: protocol by application port; a port that is not listed is `http` if the caller's sidecar says so, else opaque.
+        ports: protocol by application port. A port that is not listed speaks HTTP; of peers without an identity it also takes bytes
+            that are no HTTP.
         issuers: of the tokens that routes ask for.
     """
 

@@ -170,8 +170,11 @@ def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Addr
         judged = authorize(found, Asker(peer.identity if peer else None, source, claims), rules.trust_domain)
     else:
         judged = found
-    if isinstance(judged, Permit) and request is None and inbound.ports.get(to.port) in ("http", "http1", "http2"):
-        return Denied(Reason.NOT_HTTP, judged.rule)
+    if isinstance(judged, Permit) and request is None:
+        protocol = inbound.ports.get(to.port)
+        # A caller must not choose whether it is read: bytes that pass unread could be HTTP that names another caller.
+        if protocol in ("http", "http1", "http2") or (protocol is None and peer is not None):
+            return Denied(Reason.NOT_HTTP, judged.rule)
     return judged
 
 

@@ -26,6 +26,7 @@ from sidecar.model.route import (
     Rewrite,
     Route,
 )
+from sidecar.model.service import Protocol
 from sidecar.model.snapshot import Inbound, TokenIssuer
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, https_client, mesh_client
@@ -39,6 +40,7 @@ from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, POD, Bench, bench, rules
 
 BY_WEB = (Caller("web", "shop"),)
+OPAQUE: dict[int, Protocol] = {APP.port: "opaque"}
 PERMISSIVE = Inbound(mode="permissive", permissive_until=4e9)
 ADMIN_FIRST = Inbound(routes=(
     Route("admin", (Caller("root", "ops"),), matches=(Match(PathMatch("/admin")),)),
@@ -238,7 +240,7 @@ async def opaque(nursery: trio.Nursery, known: Bench) -> TlsStream:
 
 
 async def test_opaque_bytes_and_half_close(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    known = meshed(nursery, of(Inbound(routes=(Route("db", BY_WEB),))))
+    known = meshed(nursery, of(Inbound(ports=OPAQUE, routes=(Route("db", BY_WEB),))))
     known.dialer.servers[APP] = echo
     stream = await opaque(nursery, known)
     await stream.send_all(b"ping")
@@ -252,12 +254,12 @@ async def test_opaque_bytes_and_half_close(nursery: trio.Nursery, autojump_clock
 
 
 async def test_opaque_bytes_are_cut_when_the_leave_is_withdrawn(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    known = meshed(nursery, of(Inbound(routes=(Route("db", BY_WEB),))))
+    known = meshed(nursery, of(Inbound(ports=OPAQUE, routes=(Route("db", BY_WEB),))))
     known.dialer.servers[APP] = echo
     stream = await opaque(nursery, known)
     await stream.send_all(b"ping")
     await read_until(stream, b"ping")
-    known.runtime.rules.set(of(Inbound(routes=(Route("db", ()),))))
+    known.runtime.rules.set(of(Inbound(ports=OPAQUE, routes=(Route("db", ()),))))
     with pytest.raises(trio.BrokenResourceError):
         await stream.receive_some()
     assert trio.current_time() == 0
@@ -268,6 +270,7 @@ async def test_opaque_bytes_are_cut_when_the_leave_is_withdrawn(nursery: trio.Nu
     (Inbound(routes=(Route("only-http", BY_WEB, matches=(Match(PathMatch("/")),)),)), "BZ0101"),
     (ADMIN_FIRST, "BZ0101"),
     (Inbound(ports={8080: "http"}), "BZ0310"),
+    (Inbound(), "BZ0310"),
     (Inbound(without_routes="nothing"), "BZ0101"),
 ])
 async def test_bytes_that_nobody_reads_pass_no_rule_about_requests(
@@ -481,7 +484,7 @@ async def test_a_place_is_given_back_whoever_breaks_off(nursery: trio.Nursery, a
 
 
 async def test_limits_hold_for_tcp_connections_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    known = meshed(nursery, of(Inbound(routes=(Route("db", BY_WEB, concurrency=1, rate_limit=RateLimit(2, 60.0)),))))
+    known = meshed(nursery, of(Inbound(ports=OPAQUE, routes=(Route("db", BY_WEB, concurrency=1, rate_limit=RateLimit(2, 60.0)),))))
     known.dialer.servers[APP] = echo
     one = await call(arrive(nursery, known), alpn=ALPN_TCP)
     await one.send_all(b"a")

@@ -46,7 +46,9 @@ def db(*endpoints: Endpoint, balancing: Balancing = IN_TURN) -> Service:
 
 
 def knows(*services: Service, zone: str = "") -> Rules:
-    return Rules.of(Snapshot(Workload(WEB, "shop", addresses=(POD,), zone=zone), outbound=Outbound(services)), "digest")
+    """The rules of the caller, on whose own ports TCP is served, too."""
+    inbound = Inbound(ports={OURSELVES.port: "opaque"} if any(service.protocol == "opaque" for service in services) else {})
+    return Rules.of(Snapshot(Workload(WEB, "shop", addresses=(POD,), zone=zone), inbound=inbound, outbound=Outbound(services)), "digest")
 
 
 def says(text: bytes) -> bytes:
@@ -64,7 +66,9 @@ class World:
             self.answers(endpoint, says(endpoint.address.encode()))
 
     def plays(self, endpoint: Endpoint, app: Serve) -> None:
-        self.web.bench.dialer.servers[address(endpoint)] = sidecar(self.nursery, app, at=address(endpoint))[1]
+        """What is no HTTP is `echo`."""
+        inbound = Inbound(ports={endpoint.port: "opaque"} if app is echo else {})
+        self.web.bench.dialer.servers[address(endpoint)] = sidecar(self.nursery, app, inbound, at=address(endpoint))[1]
 
     def answers(self, endpoint: Endpoint, answer: bytes) -> None:
         self.plays(endpoint, http_app(self.seen.setdefault(endpoint, []), answer))

@@ -37,6 +37,7 @@ def mesh(*endpoints: Endpoint, ranges: tuple[EgressRange, ...] = ()) -> Rules:
 
 
 ONE = Endpoint(ENDPOINT.host, ENDPOINT.port, ORDERS)
+OPAQUE = Inbound(ports={ENDPOINT.port: "opaque"})
 RANGE = EgressRange("203.0.113.0/24", "far-db", (5432,))
 
 
@@ -243,7 +244,7 @@ async def test_requests_spread_over_the_endpoints(nursery: trio.Nursery, autojum
 
 async def test_opaque_bytes_through_the_mesh(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     web = pod(nursery, mesh(ONE))
-    orders, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
+    orders, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo, OPAQUE)
     app = web.dial(DB)
     await app.send_all(b"ping")
     assert await read_until(app, b"ping") == b"ping"
@@ -262,7 +263,7 @@ async def test_a_server_may_speak_first_on_an_opaque_port(nursery: trio.Nursery,
         await SocketStream(sock).send_all(b"220 hello")
         await trio.sleep_forever()
 
-    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, greet)
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, greet, OPAQUE)
     assert await read_until(web.dial(DB), b"hello") == b"220 hello"
 
 
@@ -274,7 +275,7 @@ async def test_opaque_bytes_that_cannot_go(
 ) -> None:
     web = pod(nursery, mesh(*endpoints))
     if identity:
-        _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo, identity=identity)
+        _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo, OPAQUE, identity=identity)
     app = web.dial(DB)
     await app.send_all(b"\x00secret")
     app.sock.shutdown(socket.SHUT_WR)
@@ -288,7 +289,7 @@ async def test_opaque_bytes_are_cut_when_the_endpoint_is_withdrawn(
     change: Rules, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     web = pod(nursery, mesh(ONE))
-    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo, OPAQUE)
     app = web.dial(DB)
     await app.send_all(b"ping")
     await read_until(app, b"ping")
@@ -305,7 +306,7 @@ async def test_relays_end_when_the_way_out_is_whole_no_more(
     to: Address, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     web = pod(nursery, mesh(ONE, ranges=(RANGE,)))
-    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo)
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo, OPAQUE)
     web.bench.dialer.servers[FAR] = echo
     app = web.dial(to)
     await app.send_all(b"ping")
@@ -338,7 +339,7 @@ async def test_a_service_may_choose_the_pod_that_asks(nursery: trio.Nursery, aut
 
 
 async def test_opaque_bytes_to_this_very_pod(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    known = mesh(OURSELVES)
+    known = rules(OPAQUE, mesh(OURSELVES).snapshot.outbound)
     web = pod(nursery, known)
     web.bench.dialer.servers[Address(POD, 8080)] = echo
     app = web.dial(DB)

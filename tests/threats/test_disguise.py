@@ -47,7 +47,6 @@ async def test_nor_to_a_port_that_is_declared_http(payload: bytes, nursery: trio
     stream.close()
 
 
-@pytest.mark.xfail(strict=True, reason="the caller chooses whether an undeclared port is read; it must not where HTTP is seen in the bytes")
 async def test_X1_who_says_that_it_speaks_no_http_is_not_believed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Any verified peer can ask for `bartizan/tcp` and then speak HTTP as whomever it likes."""
     chain = Chain(nursery, Inbound())

@@ -177,6 +177,6 @@ def test_what_services_say_of_a_pods_ports() -> None:
     )
     elsewhere = {**_service({"port": 90, "appProtocol": "tcp"}), "metadata": {"name": "web", "namespace": "other"}}
     cluster = Cluster.of([services, elsewhere, _pod("p", "10.0.0.1")])
-    assert protocols_of(cluster.pods["shop", "p"], cluster) == {8080: "http2", 81: "opaque"}
+    assert protocols_of(cluster.pods["shop", "p"], cluster) == {8080: "http2", 81: "opaque", 82: "http"}
     assert service_ports(cluster) == {*((f"web.{name}", port) for name, port in
                                        (("shop", 80), ("shop", 81), ("shop", 82), ("shop", 83), ("other", 90)))}
