@@ -1,11 +1,16 @@
 # Each target does its own set-up; see .ci/setup.
-.PHONY: demo test check bench fuzz setup lock
+.PHONY: demo test e2e check bench fuzz setup lock
 
 demo: setup
 	.venv/bin/bartizan demo
 
 test: setup
 	.venv/bin/python -m pytest
+
+# Clients and servers that others wrote, through two sidecars.
+e2e:
+	@.ci/setup e2e
+	.venv/bin/python -m pytest -m foreign tests/e2e/foreign
 
 check: setup
 	.venv/bin/ruff check .
@@ -29,3 +34,4 @@ setup:
 # Newer versions of the dependencies: needs uv.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o .ci/requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header .ci/requirements-e2e.in -o .ci/requirements-e2e.lock

@@ -30,6 +30,7 @@ _CLONE_NEWNET = 0x40000000
 _PR_CAPBSET_DROP = 24
 _CAPABILITY_VERSION_3 = 0x20080522
 _ETH_P_ALL = 3
+_SO_RCVBUFFORCE = 33
 
 NODE = {4: "10.9.0.1", 6: "fd09::1"}
 POD = {4: "10.9.0.2", 6: "fd09::2"}
@@ -56,11 +57,15 @@ def as_user(uid: int) -> Iterator[None]:
 
 
 class Namespace:
-    """Lives as long as the process that holds it."""
+    """Lives as long as the process that holds it.
 
-    def __init__(self, stack: ExitStack) -> None:
+    Args:
+        besides: options of unshare(1) for more than the network.
+    """
+
+    def __init__(self, stack: ExitStack, *besides: str) -> None:
         self._holder = stack.enter_context(subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE))
+            ["unshare", "--net", *besides, "sh", "-c", "echo; exec sleep 1200"], stdout=subprocess.PIPE))
         stack.callback(self._holder.kill)
         assert self._holder.stdout is not None
         self._holder.stdout.readline()
@@ -167,6 +172,7 @@ class Wire:
             self._taps = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)) for _ in interfaces]
             for tap, interface in zip(self._taps, interfaces, strict=True):
                 tap.bind((interface, _ETH_P_ALL))
+                tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 26)
                 tap.setblocking(False)
 
     def seen(self) -> list[bytes]:

@@ -1,0 +1,137 @@
+"""The mesh of these tests: which pods there are, what runs in them, and how one talks to them.
+
+    web      clients; allowed by every route of orders
+    orders   one server of each kind; `second` is its second endpoint, for the Service `pair`
+    archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date
+    legacy   no sidecar, no packet rules
+    outside  beyond the router: an approved HTTPS host, and one that nobody approved
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.model.route import Caller, Match, PathMatch, Route
+from sidecar.model.service import Endpoint, Protocol, Service
+from sidecar.model.snapshot import EgressHost, Inbound, Origination, Outbound, Snapshot, Workload
+from tests.helpers import pki
+from tests.helpers.pki import DOMAIN, ORDERS, WEB
+from tests.helpers.pods import NODE, ROOT, ROUTER, MeshedPod, Pod, node
+
+APPS = Path(__file__).parent / "apps"
+VENV = ROOT / ".venv-e2e" / "bin"
+GO, PYTHON = VENV / "foreign-go", VENV / "python"
+ARCHIVE = f"spiffe://{DOMAIN}/ns/shop/sa/archive"
+YEAR_2096 = 4_000_000_000.0
+APPROVED, UNAPPROVED, MISNAMED = "api.partner.example", "elsewhere.example", "misnamed.partner.example"
+
+# What orders serves, by name; the protocol is the one declared for the port.
+PORTS: dict[str, tuple[int, Protocol]] = {
+    "go": (8001, "http"), "node": (8002, "http"), "aiohttp": (8003, "http"), "nginx": (8004, "http"), "uvicorn": (8005, "http"),
+    "websockets": (8006, "http"), "node-h2": (8007, "http2"), "grpc": (8008, "http2"), "go-h1": (8009, "http1"),
+    "redis": (6379, "opaque"), "postgres": (5432, "opaque"), "banner": (2525, "opaque"), "sort": (7001, "opaque"),
+    "app-tls": (8443, "app-tls"),
+}
+HTTP10_PORT = 8010
+ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "legacy": "10.44.0.30"}
+VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22"}
+OUTSIDE = "203.0.113.10"
+NAMES = {**{f"{name}.shop.svc.cluster.local": vip for name, vip in VIPS.items()},
+         APPROVED: OUTSIDE, UNAPPROVED: OUTSIDE, MISNAMED: OUTSIDE}
+
+
+def host(service: str) -> str:
+    return f"{service}.shop.svc.cluster.local"
+
+
+def url(server: str, path: str, service: str = "orders", scheme: str = "http") -> str:
+    return f"{scheme}://{host(service)}:{PORTS[server][0]}{path}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What curl was told.
+
+    Args:
+        curl: of its variables, see `--write-out`.
+    """
+
+    status: int
+    version: str
+    headers: Mapping[str, list[str]]
+    body: bytes
+    curl: Mapping[str, object]
+
+
+def curl(pod: Pod, *arguments: str | Path, stdin: bytes = b"") -> Answer:
+    """One request, which must be answered."""
+    done = pod.call("curl", "-sS", "--max-time", "50", "--write-out", '%{stderr}[%{json},%{header_json}]', *arguments, stdin=stdin)
+    said, headers = json.loads(done.stderr)
+    return Answer(said["response_code"], said["http_version"], headers, done.stdout, said)
+
+
+def client(pod: Pod, *arguments: str | Path) -> object:
+    """What a client of apps/ prints."""
+    return json.loads(pod.call(*arguments).stdout)
+
+
+class Mesh:
+    """Everything but the servers, which `serve` starts."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.folder, self._stack = folder, stack
+        self.root = pki.authority("mesh")
+        self.outside_root = pki.authority("web")
+        self.node = node(stack, folder, NAMES)
+        self.legacy = Pod(stack, self.node, folder, "legacy", ADDRESSES["legacy"])
+        self.outside = Pod(stack, self.node, folder, "outside", OUTSIDE, ROUTER)
+        self.orders = self.meshed("orders", ORDERS, orders_rules())
+        self.second = self.meshed("second", ORDERS, orders_rules())
+        self.archive = self.meshed("archive", ARCHIVE, Inbound(mode="permissive", permissive_until=YEAR_2096,
+                                                               ports={HTTP10_PORT: "http"}), accept_http10=True)
+        self.web = self.meshed("web", WEB, Inbound())
+
+    @property
+    def meshed_pods(self) -> tuple[MeshedPod, ...]:
+        return self.web, self.orders, self.second, self.archive
+
+    def meshed(self, name: str, identity: str, inbound: Inbound, *, accept_http10: bool = False) -> MeshedPod:
+        address = ADDRESSES[name]
+        snapshot = Snapshot(Workload(identity, "shop", pod=name, addresses=(address,)), accept_http10=accept_http10, inbound=inbound,
+                            outbound=self.outbound())
+        return MeshedPod(self._stack, self.node, self.folder, name, self.root, snapshot)
+
+    def outbound(self) -> Outbound:
+        def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str) -> Service:
+            endpoints = tuple(Endpoint(ADDRESSES[pod], port, identity) for pod in pods)
+            return Service(f"{name}.shop", port, (VIPS[name],), protocol, endpoints)
+
+        roots = pki.pem(self.outside_root.chain)
+        return Outbound(
+            services=(
+                *(service("orders", port, protocol, ORDERS, "orders") for port, protocol in PORTS.values()),
+                *(service("pair", port, protocol, ORDERS, "orders", "second") for port, protocol in PORTS.values()),
+                service("archive", HTTP10_PORT, "http", ARCHIVE, "archive"),
+            ),
+            hosts=tuple(EgressHost(name, f"partners/{name}", tls=Origination(roots=roots)) for name in (APPROVED, MISNAMED)),
+            resolvers=(NODE,), cluster_ranges=("10.44.0.0/16", "10.96.0.0/16"),
+        )
+
+
+def orders_rules() -> Inbound:
+    everybody = (Caller(service_account="web"), Caller(service_account="archive"))
+
+    def path(value: str) -> tuple[Match, ...]:
+        return (Match(path=PathMatch(value, "Exact")),)
+
+    return Inbound(
+        ports={port: protocol for port, protocol in PORTS.values()},
+        routes=(
+            Route("all", everybody),
+            Route("upgradable", everybody, matches=path("/ws"), upgrades=("websocket",)),
+            Route("nobody", (), matches=(*path("/forbidden"), *path("/foreign.Test/Forbidden"))),
+        ),
+    )
+
