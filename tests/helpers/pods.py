@@ -83,6 +83,7 @@ class Pod(Namespace):
         self.log = AccessLog(self.folder / "sidecar" / "access.jsonl")
         self.set(ipv6__conf__all__accept_dad="0", ipv6__conf__default__accept_dad="0", ipv4__ip_unprivileged_port_start="0")
         node.run(f"ip link add {name} type veth peer name eth0 netns {self.pid}")
+        stack.callback(node.run, f"ip link del {name}")     # at once: left to the kernel, the name stays taken for a while
         node.run(f"ip link set {name} master {BRIDGE} up")
         for command in ("link set lo up", "link set eth0 up", f"addr add {address}/24 dev eth0", f"route add default via {router}"):
             self.run(f"ip {command}")
@@ -135,7 +136,8 @@ class Pod(Namespace):
              environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[bytes]":
         """Run a client that must succeed."""
         done = self.run_app(*command, stdin=stdin, within_s=within_s, environment=environment)
-        assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.returncode}: {done.stderr.decode()}{done.stdout[-2000:]!r}"
+        line = " ".join(map(str, command))
+        assert done.returncode == 0, f"{line[:500]}: status {done.returncode}: {done.stderr[-1000:].decode()}{done.stdout[-1000:]!r}"
         return done
 
 

@@ -4,6 +4,7 @@
     orders   one server of each kind; `second` is its second endpoint, for the Service `pair`
     archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date
     legacy   no sidecar, no packet rules
+    leaving  the first endpoint of the Service `shrinking`, started by the test that ends it; `staying` is the second
     outside  beyond the router: an approved HTTPS host, and one that nobody approved
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.model.route import Caller, Match, PathMatch, Route
-from sidecar.model.service import Endpoint, Protocol, Service
+from sidecar.model.service import CallRule, Endpoint, Protocol, Retries, Service
 from sidecar.model.snapshot import EgressHost, Inbound, Origination, Outbound, Snapshot, Workload
 from tests.helpers import pki
 from tests.helpers.pki import DOMAIN, ORDERS, WEB
@@ -35,8 +36,9 @@ PORTS: dict[str, tuple[int, Protocol]] = {
     "app-tls": (8443, "app-tls"),
 }
 HTTP10_PORT = 8010
-ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "legacy": "10.44.0.30"}
-VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22"}
+ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "legacy": "10.44.0.30",
+             "leaving": "10.44.0.40", "staying": "10.44.0.41"}
+VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "shrinking": "10.96.0.23"}
 OUTSIDE = "203.0.113.10"
 NAMES = {**{f"{name}.shop.svc.cluster.local": vip for name, vip in VIPS.items()},
          APPROVED: OUTSIDE, UNAPPROVED: OUTSIDE, MISNAMED: OUTSIDE}
@@ -52,24 +54,20 @@ def url(server: str, path: str, service: str = "orders", scheme: str = "http") -
 
 @dataclass(frozen=True)
 class Answer:
-    """What curl was told.
-
-    Args:
-        curl: of its variables, see `--write-out`.
-    """
+    """What curl was told; its version is that of the response: 1.0, 1.1, 2."""
 
     status: int
     version: str
     headers: Mapping[str, list[str]]
     body: bytes
-    curl: Mapping[str, object]
 
 
 def curl(pod: Pod, *arguments: str | Path, stdin: bytes = b"") -> Answer:
     """One request, which must be answered."""
-    done = pod.call("curl", "-sS", "--max-time", "50", "--write-out", '%{stderr}[%{json},%{header_json}]', *arguments, stdin=stdin)
-    said, headers = json.loads(done.stderr)
-    return Answer(said["response_code"], said["http_version"], headers, done.stdout, said)
+    said = '%{stderr}[%{response_code},"%{http_version}",%{header_json}]'
+    done = pod.call("curl", "-sS", "--max-time", "50", "--write-out", said, *arguments, stdin=stdin)
+    status, version, headers = json.loads(done.stderr)
+    return Answer(status, version, headers, done.stdout)
 
 
 def client(pod: Pod, *arguments: str | Path) -> object:
@@ -97,16 +95,24 @@ class Mesh:
     def meshed_pods(self) -> tuple[MeshedPod, ...]:
         return self.web, self.orders, self.second, self.archive
 
-    def meshed(self, name: str, identity: str, inbound: Inbound, *, accept_http10: bool = False) -> MeshedPod:
+    def meshed(self, name: str, identity: str, inbound: Inbound, *, accept_http10: bool = False, stack: ExitStack | None = None,
+               folder: str = ".") -> MeshedPod:
+        """Start a pod with its sidecar.
+
+        Args:
+            stack: ends it; None: it lives as long as the mesh.
+            folder: its own below the mesh's, where one of that name was before.
+        """
         address = ADDRESSES[name]
         snapshot = Snapshot(Workload(identity, "shop", pod=name, addresses=(address,)), accept_http10=accept_http10, inbound=inbound,
                             outbound=self.outbound())
-        return MeshedPod(self._stack, self.node, self.folder, name, self.root, snapshot)
+        (self.folder / folder).mkdir(exist_ok=True)
+        return MeshedPod(stack or self._stack, self.node, self.folder / folder, name, self.root, snapshot)
 
     def outbound(self) -> Outbound:
-        def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str) -> Service:
+        def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str, rules: tuple[CallRule, ...] = ()) -> Service:
             endpoints = tuple(Endpoint(ADDRESSES[pod], port, identity) for pod in pods)
-            return Service(f"{name}.shop", port, (VIPS[name],), protocol, endpoints)
+            return Service(f"{name}.shop", port, (VIPS[name],), protocol, endpoints, rules)
 
         roots = pki.pem(self.outside_root.chain)
         return Outbound(
@@ -114,6 +120,7 @@ class Mesh:
                 *(service("orders", port, protocol, ORDERS, "orders") for port, protocol in PORTS.values()),
                 *(service("pair", port, protocol, ORDERS, "orders", "second") for port, protocol in PORTS.values()),
                 service("archive", HTTP10_PORT, "http", ARCHIVE, "archive"),
+                service("shrinking", *PORTS["go"], ORDERS, "leaving", "staying", rules=(CallRule("try-the-other", retries=Retries()),)),
             ),
             hosts=tuple(EgressHost(name, f"partners/{name}", tls=Origination(roots=roots)) for name in (APPROVED, MISNAMED)),
             resolvers=(NODE,), cluster_ranges=("10.44.0.0/16", "10.96.0.0/16"),
@@ -121,17 +128,19 @@ class Mesh:
 
 
 def orders_rules() -> Inbound:
+    """What has a path says the port, too: a TCP connection could otherwise carry what that route is to decide."""
     everybody = (Caller(service_account="web"), Caller(service_account="archive"))
 
-    def path(value: str) -> tuple[Match, ...]:
-        return (Match(path=PathMatch(value, "Exact")),)
+    def route(name: str, server: str, path: str, *allow: Caller, is_upgradable: bool = False) -> Route:
+        return Route(name, allow, PORTS[server][0], (Match(path=PathMatch(path, "Exact")),),
+                     upgrades=("websocket",) if is_upgradable else ())
 
     return Inbound(
         ports={port: protocol for port, protocol in PORTS.values()},
         routes=(
             Route("all", everybody),
-            Route("upgradable", everybody, matches=path("/ws"), upgrades=("websocket",)),
-            Route("nobody", (), matches=(*path("/forbidden"), *path("/foreign.Test/Forbidden"))),
+            route("upgradable", "websockets", "/ws", *everybody, is_upgradable=True),
+            route("nobody", "go", "/forbidden"),
+            route("nobody-by-grpc", "grpc", "/foreign.Test/Forbidden"),
         ),
     )
-

@@ -1,0 +1,83 @@
+"""Where the mesh ends: callers without a sidecar, and hosts outside."""
+
+import pytest
+
+from tests.helpers.netns import Wire
+from tests.helpers.pods import Evidence
+
+from .mesh import APPROVED, HTTP10_PORT, MISNAMED, OUTSIDE, PORTS, UNAPPROVED, Mesh, curl
+
+# -- who has no sidecar
+
+
+def test_plaintext_is_refused_where_the_mode_is_strict(mesh: Mesh, evidence: Evidence) -> None:
+    answer = curl(mesh.legacy, f"http://{mesh.orders.address}:{PORTS['go'][0]}/hello")
+    assert (answer.status, answer.headers["x-bartizan-reason"]) == (403, ["BZ0103 plaintext-refused"])
+    (record,) = evidence.wait_told(mesh.orders, direction="inbound")
+    assert (record["security"], record["code"], record["source"]) == ("plaintext", "BZ0103", mesh.legacy.address)
+
+
+@pytest.mark.parametrize("port", ["redis", "postgres", "app-tls"])
+def test_strict_mode_refuses_other_protocols_too(mesh: Mesh, evidence: Evidence, port: str) -> None:
+    done = mesh.legacy.run_app("socat", "-t", "10", "-", f"TCP:{mesh.orders.address}:{PORTS[port][0]}", stdin=b"PING\r\n")
+    assert done.stdout == b""
+    (record,) = evidence.wait_told(mesh.orders, direction="inbound")
+    assert (record["security"], record["code"]) == ("plaintext", "BZ0103")
+
+
+def test_plaintext_is_let_in_and_written_down_where_the_mode_is_permissive(mesh: Mesh, evidence: Evidence) -> None:
+    """The one thing that does travel in clear here; it also shows that these tests would see it."""
+    wire = Wire(mesh.node, "archive")
+    try:
+        answer = curl(mesh.legacy, f"http://{mesh.archive.address}:{HTTP10_PORT}/hello")
+        seen = wire.seen()
+    finally:
+        wire.close()
+    assert (answer.status, answer.body) == (200, b"hello from http10\n")
+    assert [packet for packet in seen if b"hello from http10" in packet]
+    (record,) = evidence.wait_told(mesh.archive, direction="inbound", path="/hello")
+    assert (record["security"], record.get("peer"), record["source"]) == ("plaintext", None, mesh.legacy.address)
+
+
+def test_http2_in_plaintext_where_the_mode_is_permissive(mesh: Mesh, evidence: Evidence) -> None:
+    answer = curl(mesh.legacy, "--http2-prior-knowledge", f"http://{mesh.archive.address}:{HTTP10_PORT}/hello")
+    assert (answer.status, answer.version, answer.body) == (200, "2", b"hello from http10\n")
+    (record,) = evidence.wait_told(mesh.archive, direction="inbound", path="/hello")
+    assert record["security"] == "plaintext"
+
+
+# -- hosts outside
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
+def test_plain_http_to_an_approved_host_becomes_verified_tls(mesh: Mesh, evidence: Evidence, secret: str, version: str) -> None:
+    answer = curl(mesh.web, version, "--data-binary", "@-", f"http://{APPROVED}/", stdin=(secret * 100).encode())
+    assert (answer.status, answer.body, answer.headers["x-server-name"]) == (200, b"hello from outside\n", [APPROVED])
+    (record,) = evidence.wait_told(mesh.web, direction="outbound", host=APPROVED)
+    assert (record["security"], record["rule"], record["tls"]) == ("tls", f"partners/{APPROVED}", "TLSv1.3")
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_the_applications_own_tls_to_an_approved_host_passes_through(mesh: Mesh, evidence: Evidence, version: str) -> None:
+    roots = mesh.web.app_folder / "roots.pem"
+    roots.write_text(mesh.outside_root.chain_pem)
+    answer = curl(mesh.web, version, "--cacert", roots, f"https://{APPROVED}/")
+    assert (answer.body, answer.version) == (b"hello from outside\n", {"--http1.1": "1.1", "--http2": "2"}[version])
+    (record,) = evidence.wait_told(mesh.web, direction="outbound", host=APPROVED)
+    assert (record["security"], record["rule"]) == ("passthrough", f"partners/{APPROVED}")
+
+
+def test_a_certificate_for_another_name_gets_no_request(mesh: Mesh, evidence: Evidence) -> None:
+    answer = curl(mesh.web, f"http://{MISNAMED}/")
+    assert (answer.status, answer.headers["x-bartizan-reason"]) == (503, ["BZ0206 server-not-verified"])
+    evidence.wait_told(mesh.web, direction="outbound", host=MISNAMED, code="BZ0206")
+
+
+def test_an_unapproved_host_has_no_address_and_is_refused_by_name_and_by_sni(mesh: Mesh, evidence: Evidence) -> None:
+    done = mesh.web.run_app("curl", "-sS", f"http://{UNAPPROVED}/")
+    assert (done.returncode, b"Could not resolve host" in done.stderr) == (6, True)
+    answer = curl(mesh.web, "--resolve", f"{UNAPPROVED}:80:{OUTSIDE}", f"http://{UNAPPROVED}/")
+    assert (answer.status, answer.headers["x-bartizan-reason"]) == (403, ["BZ0201 host-not-approved"])
+    done = mesh.web.run_app("curl", "-sSk", "--resolve", f"{UNAPPROVED}:443:{OUTSIDE}", f"https://{UNAPPROVED}/")
+    assert done.returncode == 35
+    evidence.wait_told(mesh.web, 2, direction="outbound", code="BZ0201")
