@@ -136,7 +136,7 @@ def orders_rules() -> Inbound:
                      upgrades=("websocket",) if is_upgradable else ())
 
     return Inbound(
-        ports={port: protocol for port, protocol in PORTS.values()},
+        ports=dict(PORTS.values()),
         routes=(
             Route("all", everybody),
             route("upgradable", "websockets", "/ws", *everybody, is_upgradable=True),

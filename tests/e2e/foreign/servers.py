@@ -43,7 +43,8 @@ def serve_http(pod: Pod) -> None:
         serve(name, PYTHON, APPS / "server.py", name, port(name))
     serve("grpc", PYTHON, APPS / "grpc_server.py", port("grpc"), pod.name)
     (pod.app_folder / "hello").write_text("hello from nginx\n")
-    start_nginx(pod, PORTS["nginx"][0], f"server {{ listen {port('nginx')}; root {pod.app_folder}; add_header x-spoken $server_protocol; }}")
+    start_nginx(pod, PORTS["nginx"][0],
+                f"server {{ listen {port('nginx')}; root {pod.app_folder}; add_header x-spoken $server_protocol; }}")
 
 
 def start_nginx(pod: Pod, port: int, body: str) -> None:
@@ -86,7 +87,8 @@ def serve_outside(mesh: Mesh) -> None:
 
 def proxy(mesh: Mesh) -> None:
     """nginx as the client: it proxies from a private port of web's to orders."""
-    upstream = "\n".join(f"location /{name}/ {{ proxy_pass http://{host('orders')}:{PORTS[name][0]}/; }}" for name in ("go", "node", "nginx"))
+    places = {name: f"http://{host('orders')}:{PORTS[name][0]}/" for name in ("go", "node", "nginx")}
+    upstream = "\n".join(f"location /{name}/ {{ proxy_pass {place}; }}" for name, place in places.items())
     start_nginx(mesh.web, 9000, f"""
         server {{ listen 127.0.0.1:9000; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; {upstream} }}
     """)

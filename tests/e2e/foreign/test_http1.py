@@ -144,8 +144,16 @@ def test_trailers_both_ways(mesh: Mesh, evidence: Evidence, library: str, server
         found = json.loads(mesh.web.call(GO, "trailers", url(server, "/trailers")).stdout)
         assert (found["Status"], found["Body"], found["Trailers"]) == (200, "with a trailer", {"X-Checksum": ["seen abc"]})
     else:
-        found = client(mesh.web, "node", APPS / "client.js", "trailers", url(server, "/trailers"))
+        found = client(mesh.web, "node", APPS / "client.js", "trailers", url(server, "/trailers"), "TE")
         assert found == {"status": 200, "body": "with a trailer", "trailers": {"x-checksum": "seen abc"}}
+    evidence.carried(mesh.web, mesh.orders, path="/trailers")
+
+
+def test_a_client_that_takes_no_trailers_may_send_some(mesh: Mesh, evidence: Evidence) -> None:
+    found = client(mesh.web, "node", APPS / "client.js", "trailers", url("node", "/sum"))
+    assert found == {"status": 200, "body": checksum(b"with a trailer")[:-1] + "abc\n", "trailers": {}}
+    found = client(mesh.web, "node", APPS / "client.js", "trailers", url("node", "/trailers"))
+    assert found == {"status": 200, "body": "with a trailer", "trailers": {}}
     evidence.carried(mesh.web, mesh.orders, path="/trailers")
 
 

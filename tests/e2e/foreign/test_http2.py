@@ -101,8 +101,8 @@ def test_a_status_without_a_body(mesh: Mesh, evidence: Evidence, status: int) ->
 
 
 def test_a_refusal_ends_its_stream_and_no_other(mesh: Mesh, evidence: Evidence) -> None:
-    format_ = "%{response_code} %{num_connects}\n"
-    done = mesh.web.call("curl", "-sS", H2, "-o", "/dev/null", "-o", "/dev/null", "-w", format_, url("go", "/forbidden"), url("go", "/hello"))
+    done = mesh.web.call("curl", "-sS", H2, "-o", "/dev/null", "-o", "/dev/null", "-w", "%{response_code} %{num_connects}\n",
+                         url("go", "/forbidden"), url("go", "/hello"))
     assert done.stdout == b"403 1\n200 0\n"
     ((_, entered),) = evidence.carried(mesh.web, mesh.orders, path="/forbidden")
     assert entered["code"] == "BZ0102"

@@ -1,7 +1,7 @@
 // Clients of Node's own http and http2; each prints one JSON value.
 //   reuse URL COUNT     COUNT requests one after the other by a keep-alive agent: [statuses, sockets]
 //   pipeline URL COUNT  COUNT requests in one write on one connection: the bodies
-//   trailers URL        POST with a trailer: {status, body, trailers}
+//   trailers URL [TE]   POST with a trailer, saying or not that it takes some itself: {status, body, trailers}
 //   continue URL BYTES  Expect: 100-continue; sends only when told to: {continued, status, body}
 //   hints URL           {hints, status, body}
 //   events URL          the events; asks for /release once the first has arrived
@@ -55,7 +55,8 @@ const commands = {
     collect(socket, print);
   },
   trailers() {
-    const req = http.request(url, { method: 'POST', headers: { 'transfer-encoding': 'chunked', trailer: 'x-checksum' } }, (res) => {
+    const headers = { 'transfer-encoding': 'chunked', trailer: 'x-checksum', ...(argument && { te: 'trailers', connection: 'TE' }) };
+    const req = http.request(url, { method: 'POST', headers }, (res) => {
       collect(res, (body) => print({ status: res.statusCode, body, trailers: res.trailers }));
     });
     req.write('with a trailer');

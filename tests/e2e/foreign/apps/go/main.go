@@ -31,7 +31,7 @@ func main() {
 		count, _ := strconv.Atoi(os.Args[3])
 		get(client(len(os.Args) > 4), os.Args[2], count)
 	case "trailers":
-		trailers(client(len(os.Args) > 3), os.Args[2])
+		trailers(len(os.Args) > 3, os.Args[2])
 	default:
 		log.Fatalf("no such command: %s", os.Args[1])
 	}
@@ -181,9 +181,13 @@ func get(client *http.Client, url string, count int) {
 	json.NewEncoder(os.Stdout).Encode(answers)
 }
 
-func trailers(client *http.Client, url string) {
+func trailers(isHTTP2 bool, url string) {
 	// Of a reader whose size is unknown, so that the body is chunked and may have trailers.
 	request, _ := http.NewRequest("POST", url, io.MultiReader(bytes.NewReader([]byte("with a trailer"))))
 	request.Trailer = http.Header{"X-Checksum": {"abc"}}
-	json.NewEncoder(os.Stdout).Encode(read(client.Do(request)))
+	request.Header.Set("TE", "trailers") // without it a proxy may keep the response's to itself (RFC 9110 s6.5.1)
+	if !isHTTP2 {
+		request.Header.Set("Connection", "TE")
+	}
+	json.NewEncoder(os.Stdout).Encode(read(client(isHTTP2).Do(request)))
 }
