@@ -7,7 +7,7 @@
 //   events URL          the events; asks for /release once the first has arrived
 //   duplex URL COUNT    COUNT pieces, each sent once the one before has come back: what came back
 //   websocket URL TEXT  by hand: {status, text}
-//   h2 URL COUNT        COUNT streams at once on one HTTP/2 connection: [{status, body}]
+//   h2 URL COUNT [PATH] COUNT streams at once on one HTTP/2 connection, before them one to PATH: [{status, body}]
 //   h2ping URL          a PING and a request after it: {acknowledged, status}
 'use strict';
 const crypto = require('crypto');
@@ -15,7 +15,7 @@ const http = require('http');
 const http2 = require('http2');
 const net = require('net');
 
-const [command, address, argument] = process.argv.slice(2);
+const [command, address, argument, another] = process.argv.slice(2);
 const url = new URL(address);
 const print = (value) => console.log(JSON.stringify(value));
 
@@ -124,24 +124,26 @@ const commands = {
   h2() {
     const session = http2.connect(url.origin);
     const answers = [];
-    for (let i = 0; i < Number(argument); i += 1) {
-      const stream = session.request({ ':path': url.pathname + url.search });
+    const paths = Array(Number(argument)).fill(url.pathname + url.search);
+    if (another) paths.unshift(another);
+    for (const path of paths) {
+      const stream = session.request({ ':path': path });
       let status;
       stream.on('response', (headers) => { status = headers[':status']; });
       collect(stream, (body) => {
         answers.push({ status, body });
-        if (answers.length === Number(argument)) { print(answers); session.close(); }
+        if (answers.length === paths.length) { print(answers); session.close(); }
       });
     }
   },
   h2ping() {
     const session = http2.connect(url.origin);
-    session.ping(Buffer.from('mesh ping'.slice(0, 8)), (error, duration, payload) => {
+    session.on('connect', () => session.ping(Buffer.from('mesh pin'), (error, duration, payload) => {
       const stream = session.request({ ':path': url.pathname });
       stream.on('response', (headers) => print({ acknowledged: payload.toString(), status: headers[':status'] }));
       stream.resume();
       stream.on('end', () => session.close());
-    });
+    }));
   },
 };
 
