@@ -9,11 +9,12 @@ Applications run as one ordinary user and sidecars as another; both may read thi
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,12 +36,12 @@ NODE = "10.44.0.1"
 ROUTER = "203.0.113.1"
 BRIDGE = "mesh0"
 CALL_WITHIN_S = 60.0
-STARTS_WITHIN_S = 20.0
+WITHIN_S = 20.0
 
 Record = dict[str, Any]
 
 
-def wait_until(holds: Callable[[], T], what: Callable[[], str], within_s: float = STARTS_WITHIN_S) -> T:
+def wait_until(holds: Callable[[], T], what: Callable[[], str], within_s: float = WITHIN_S) -> T:
     """What `holds` returns once it is true of a program that does not say when: it is looked at again and again."""
     end = time.monotonic() + within_s
     while not (found := holds()):
@@ -165,7 +166,27 @@ class MeshedPod(Pod):
         def answer() -> bytes:
             return subprocess.run(ask, capture_output=True).stdout
 
-        wait_until(lambda: answer() == b"ready\n", lambda: f"{name}: {answer()!r} {(self.folder / 'sidecar.log').read_text()}")
+        wait_until(lambda: answer() == b"ready\n", lambda: f"{name}: {answer()!r} {self.complaints()}")
+
+    def complaints(self) -> str:
+        """What the sidecar wrote to standard error."""
+        return (self.folder / "sidecar.log").read_text()
+
+    @contextmanager
+    def grows_at_most(self, more_bytes: int) -> Iterator[None]:
+        """The sidecar's memory, at its highest while the block runs."""
+        process = Path(f"/proc/{self.sidecar.pid}")
+
+        def peak() -> int:
+            """The highest since it was last reset."""
+            found = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
+            assert found
+            return int(found[1]) * 1024
+
+        (process / "clear_refs").write_text("5")
+        before = peak()
+        yield
+        assert peak() - before <= more_bytes
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,14 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield made
 
 
-@pytest.fixture
-def evidence(mesh: Mesh) -> Evidence:
-    return Evidence.from_now(mesh.meshed_pods)
+@pytest.fixture(autouse=True)
+def evidence(mesh: Mesh) -> Iterator[Evidence]:
+    """And no sidecar has complained meanwhile: what it writes there are tracebacks."""
+    before = {pod: pod.complaints() for pod in mesh.meshed_pods}
+    yield Evidence.from_now(mesh.meshed_pods)
+    for pod in mesh.meshed_pods:
+        assert pod.complaints().removeprefix(before[pod]) == "", pod.name
+        assert pod.sidecar.poll() is None, f"the sidecar of {pod.name} has ended"
 
 
 @pytest.fixture

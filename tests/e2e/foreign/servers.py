@@ -52,12 +52,17 @@ def start_nginx(pod: Pod, port: int, body: str) -> None:
     pod.serve(port, "nginx", "nginx", "-p", f"{pod.app_folder}/", "-c", "nginx.conf", "-e", "stderr")
 
 
+def newest_postgres() -> Path:
+    """Where Debian keeps its programs."""
+    return max(POSTGRES.glob("*/bin"))
+
+
 def serve_other(mesh: Mesh) -> None:
     """Other protocols than HTTP."""
     pod = mesh.orders
     pod.serve(PORTS["redis"][0], "redis", "redis-server", "--port", str(PORTS["redis"][0]), "--protected-mode", "no", "--save", "",
               "--dir", pod.app_folder)
-    newest = max(POSTGRES.glob("*/bin"))
+    newest = newest_postgres()
     data = pod.app_folder / "data"
     pod.call(newest / "initdb", "-A", "trust", "-U", "postgres", "--no-sync", "-D", data)
     with (data / "pg_hba.conf").open("a") as file:

@@ -12,6 +12,7 @@ from .mesh import APPS, GO, HTTP10_PORT, PYTHON, Mesh, client, curl, host, url
 SERVERS = ("go", "node", "aiohttp", "uvicorn", "nginx")
 SPEAKERS = ("go", "node", "aiohttp")     # those that have the whole contract
 MIB = 1 << 20
+AT_MOST_MORE = 24 * MIB     # memory of a sidecar, whatever goes through it
 
 
 def pattern(size: int) -> bytes:
@@ -100,7 +101,8 @@ def test_events_are_passed_on_as_they_come(mesh: Mesh, evidence: Evidence, serve
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_hundred_megabytes_down(mesh: Mesh, evidence: Evidence, server: str, framing: str) -> None:
     size = 100 * MIB if (server, framing) in (("go", "length"), ("node", "chunked")) else 10 * MIB
-    answer = curl(mesh.web, url(server, f"/bytes?n={size}&framing={framing}"))
+    with mesh.web.grows_at_most(AT_MOST_MORE), mesh.orders.grows_at_most(AT_MOST_MORE):
+        answer = curl(mesh.web, url(server, f"/bytes?n={size}&framing={framing}"))
     assert answer.status == 200
     assert checksum(answer.body) == checksum(pattern(size))
     ((out, entered),) = evidence.carried(mesh.web, mesh.orders, path="/bytes")
@@ -112,7 +114,8 @@ def test_a_hundred_megabytes_down(mesh: Mesh, evidence: Evidence, server: str, f
 def test_a_hundred_megabytes_up(mesh: Mesh, evidence: Evidence, server: str, framing: str) -> None:
     body = pattern(100 * MIB if (server, framing) in (("go", "chunked"), ("node", "length")) else 10 * MIB)
     headers = ("-H", "Transfer-Encoding: chunked") if framing == "chunked" else ()
-    answer = curl(mesh.web, *headers, "-H", "Expect:", "--data-binary", "@-", url(server, "/sum"), stdin=body)
+    with mesh.web.grows_at_most(AT_MOST_MORE), mesh.orders.grows_at_most(AT_MOST_MORE):
+        answer = curl(mesh.web, *headers, "-H", "Expect:", "--data-binary", "@-", url(server, "/sum"), stdin=body)
     assert (answer.status, answer.body.decode()) == (200, checksum(body))
     evidence.carried(mesh.web, mesh.orders, path="/sum")
 

@@ -5,6 +5,7 @@ import pytest
 from tests.helpers.pods import Evidence
 
 from .mesh import PORTS, Mesh, curl, host, url
+from .servers import newest_postgres
 
 TABLE = "create table if not exists numbers (n int, name text); truncate numbers;"
 
@@ -44,6 +45,15 @@ def test_postgresql_with_prepared_statements(mesh: Mesh, evidence: Evidence, sec
         select sum(length(repeat(name, 10000))) from numbers;""")
     assert found.split() == [secret, "two", str(10000 * (len(secret) + 3))]
     evidence.tunnelled(mesh.web, mesh.orders, PORTS["postgres"][0])
+
+
+def test_prepared_statements_of_several_sessions(mesh: Mesh, evidence: Evidence) -> None:
+    """The extended protocol: what psql of Debian cannot speak, and drivers do."""
+    bench = (newest_postgres() / "pgbench", "-h", host("orders"), "-p", str(PORTS["postgres"][0]), "-U", "postgres")
+    mesh.web.call(*bench, "-i", "-q", "postgres")
+    done = mesh.web.call(*bench, "-n", "-M", "prepared", "-c", "4", "-t", "50", "postgres")
+    assert b"number of transactions actually processed: 200/200\n" in done.stdout
+    assert len(evidence.wait_told(mesh.orders, 5, port=PORTS["postgres"][0], security="mtls", peer=mesh.web.identity)) >= 5
 
 
 def test_an_error_of_the_database_and_the_end_of_its_session_arrive(mesh: Mesh, evidence: Evidence) -> None:
