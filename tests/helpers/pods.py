@@ -84,7 +84,6 @@ class Pod(Namespace):
         self.log = AccessLog(self.folder / "sidecar" / "access.jsonl")
         self.set(ipv6__conf__all__accept_dad="0", ipv6__conf__default__accept_dad="0", ipv4__ip_unprivileged_port_start="0")
         node.run(f"ip link add {name} type veth peer name eth0 netns {self.pid}")
-        stack.callback(node.run, f"ip link del {name}")     # at once: left to the kernel, the name stays taken for a while
         node.run(f"ip link set {name} master {BRIDGE} up")
         for command in ("link set lo up", "link set eth0 up", f"addr add {address}/24 dev eth0", f"route add default via {router}"):
             self.run(f"ip {command}")

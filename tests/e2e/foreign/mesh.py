@@ -4,7 +4,7 @@
     orders   one server of each kind; `second` is its second endpoint, for the Service `pair`
     archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date
     legacy   no sidecar, no packet rules
-    leaving  the first endpoint of the Service `shrinking`, started by the test that ends it; `staying` is the second
+    leaving  the first endpoint of a Service `shrinking`, started by the test that ends it; `staying` is the second
     outside  beyond the router: an approved HTTPS host, and one that nobody approved
 """
 
@@ -37,8 +37,8 @@ PORTS: dict[str, tuple[int, Protocol]] = {
 }
 HTTP10_PORT = 8010
 ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "legacy": "10.44.0.30",
-             "leaving": "10.44.0.40", "staying": "10.44.0.41"}
-VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "shrinking": "10.96.0.23"}
+             "leaving1": "10.44.0.40", "staying1": "10.44.0.41", "leaving2": "10.44.0.42", "staying2": "10.44.0.43"}
+VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "shrinking1": "10.96.0.23", "shrinking2": "10.96.0.24"}
 OUTSIDE = "203.0.113.10"
 NAMES = {**{f"{name}.shop.svc.cluster.local": vip for name, vip in VIPS.items()},
          APPROVED: OUTSIDE, UNAPPROVED: OUTSIDE, MISNAMED: OUTSIDE}
@@ -88,26 +88,20 @@ class Mesh:
         self.orders = self.meshed("orders", ORDERS, orders_rules())
         self.second = self.meshed("second", ORDERS, orders_rules())
         self.archive = self.meshed("archive", ARCHIVE, Inbound(mode="permissive", permissive_until=YEAR_2096,
-                                                               ports={HTTP10_PORT: "http"}), accept_http10=True)
+                                                               ports={HTTP10_PORT: "http1"}), accept_http10=True)
         self.web = self.meshed("web", WEB, Inbound())
 
     @property
     def meshed_pods(self) -> tuple[MeshedPod, ...]:
         return self.web, self.orders, self.second, self.archive
 
-    def meshed(self, name: str, identity: str, inbound: Inbound, *, accept_http10: bool = False, stack: ExitStack | None = None,
-               folder: str = ".") -> MeshedPod:
-        """Start a pod with its sidecar.
-
-        Args:
-            stack: ends it; None: it lives as long as the mesh.
-            folder: its own below the mesh's, where one of that name was before.
-        """
+    def meshed(self, name: str, identity: str, inbound: Inbound, *, accept_http10: bool = False,
+               stack: ExitStack | None = None) -> MeshedPod:
+        """Start a pod with its sidecar; `stack` ends it, if not with the mesh."""
         address = ADDRESSES[name]
         snapshot = Snapshot(Workload(identity, "shop", pod=name, addresses=(address,)), accept_http10=accept_http10, inbound=inbound,
                             outbound=self.outbound())
-        (self.folder / folder).mkdir(exist_ok=True)
-        return MeshedPod(stack or self._stack, self.node, self.folder / folder, name, self.root, snapshot)
+        return MeshedPod(stack or self._stack, self.node, self.folder, name, self.root, snapshot)
 
     def outbound(self) -> Outbound:
         def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str, rules: tuple[CallRule, ...] = ()) -> Service:
@@ -119,8 +113,9 @@ class Mesh:
             services=(
                 *(service("orders", port, protocol, ORDERS, "orders") for port, protocol in PORTS.values()),
                 *(service("pair", port, protocol, ORDERS, "orders", "second") for port, protocol in PORTS.values()),
-                service("archive", HTTP10_PORT, "http", ARCHIVE, "archive"),
-                service("shrinking", *PORTS["go"], ORDERS, "leaving", "staying", rules=(CallRule("try-the-other", retries=Retries()),)),
+                service("archive", HTTP10_PORT, "http1", ARCHIVE, "archive"),
+                *(service(f"shrinking{i}", *PORTS["go"], ORDERS, f"leaving{i}", f"staying{i}",
+                          rules=(CallRule("try-the-other", retries=Retries()),)) for i in (1, 2)),
             ),
             hosts=tuple(EgressHost(name, f"partners/{name}", tls=Origination(roots=roots)) for name in (APPROVED, MISNAMED)),
             resolvers=(NODE,), cluster_ranges=("10.44.0.0/16", "10.96.0.0/16"),

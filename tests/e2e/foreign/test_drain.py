@@ -15,18 +15,18 @@ from .mesh import GO, PORTS, Mesh, orders_rules, url
 
 REQUESTS = 10_000
 # Twenty connections with one request at a time, or four with twenty; a thousand a second together.
-LOADS = {"http1": ("--h1", "-c", "20", "--rps", "50"), "http2": ("-c", "4", "-m", "20", "--rps", "250")}
+LOADS = {1: ("--h1", "-c", "20", "--rps", "50"), 2: ("-c", "4", "-m", "20", "--rps", "250")}
 
 
 @pytest.mark.parametrize("version", LOADS)
-def test_no_request_is_lost(mesh: Mesh, evidence: Evidence, version: str) -> None:
+def test_no_request_is_lost(mesh: Mesh, evidence: Evidence, version: int) -> None:
     """The callers' sidecar is not even told that the endpoint leaves; it tries the other one where nothing was begun."""
     with ExitStack() as stack:
-        leaving, staying = (mesh.meshed(name, ORDERS, orders_rules(), stack=stack, folder=version) for name in ("leaving", "staying"))
+        leaving, staying = (mesh.meshed(f"{name}{version}", ORDERS, orders_rules(), stack=stack) for name in ("leaving", "staying"))
         for pod in (leaving, staying):
             pod.serve(PORTS["go"][0], "go", GO, "serve", str(PORTS["go"][0]))
         load = stack.enter_context(subprocess.Popen(
-            mesh.web.argv("h2load", *LOADS[version], "-n", str(REQUESTS), url("go", "/hello", "shrinking")),
+            mesh.web.argv("h2load", *LOADS[version], "-n", str(REQUESTS), url("go", "/hello", f"shrinking{version}")),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
         stack.callback(load.kill)
         both = Evidence({leaving: 0, staying: 0})

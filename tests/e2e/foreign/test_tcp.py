@@ -33,7 +33,7 @@ def test_twenty_connections_of_pipelined_commands(mesh: Mesh, evidence: Evidence
     done = mesh.web.call("redis-benchmark", "-h", host("orders"), "-p", str(PORTS["redis"][0]), "-c", "20", "-n", "5000", "-P", "8",
                          "-t", "set,get", "--csv")
     assert [line.partition(b",")[0] for line in done.stdout.splitlines()] == [b'"test"', b'"SET"', b'"GET"']
-    assert evidence.wait_told(mesh.orders, 20, port=PORTS["redis"][0], security="mtls", peer=mesh.web.identity)
+    evidence.tunnelled(mesh.web, mesh.orders, PORTS["redis"][0], 1 + 2 * 20)    # one asks for the settings
 
 
 def test_postgresql_with_prepared_statements(mesh: Mesh, evidence: Evidence, secret: str) -> None:
@@ -53,7 +53,7 @@ def test_prepared_statements_of_several_sessions(mesh: Mesh, evidence: Evidence)
     mesh.web.call(*bench, "-i", "-q", "postgres")
     done = mesh.web.call(*bench, "-n", "-M", "prepared", "-c", "4", "-t", "50", "postgres")
     assert b"number of transactions actually processed: 200/200\n" in done.stdout
-    assert len(evidence.wait_told(mesh.orders, 5, port=PORTS["postgres"][0], security="mtls", peer=mesh.web.identity)) >= 5
+    evidence.tunnelled(mesh.web, mesh.orders, PORTS["postgres"][0], 1 + 1 + 4)     # the second asks for the size
 
 
 def test_an_error_of_the_database_and_the_end_of_its_session_arrive(mesh: Mesh, evidence: Evidence) -> None:

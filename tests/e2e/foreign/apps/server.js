@@ -50,7 +50,7 @@ const paths = {
     res.setHeader('trailer', 'x-checksum');
     req.on('data', (piece) => res.write(piece));
     req.on('end', () => {
-      res.addTrailers({ 'x-checksum': `seen ${req.trailers['x-checksum']}` });
+      res.addTrailers({ 'x-checksum': `seen=${req.trailers['x-checksum']}` });
       res.end();
     });
   },

@@ -101,7 +101,7 @@ func serve(port string, http1Only bool) {
 	mux.HandleFunc("/trailers", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Checksum")
 		io.Copy(w, r.Body)
-		w.Header().Set("X-Checksum", "seen "+r.Trailer.Get("X-Checksum"))
+		w.Header().Set("X-Checksum", "seen="+r.Trailer.Get("X-Checksum"))
 	})
 	mux.HandleFunc("/status", func(w http.ResponseWriter, r *http.Request) {
 		code, _ := strconv.Atoi(r.URL.Query().Get("code"))
