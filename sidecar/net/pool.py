@@ -86,8 +86,12 @@ class Pool:
         """One exchange of the connection's is over."""
         if connection.room and not self._is_closed:
             self._keep(connection)
-        else:
-            self._drop(connection)
+            return
+        place = self._places[connection]
+        if place.is_kept:       # it had room when another exchange ended
+            self._kept[place.key].remove(connection)
+            place.is_kept = False
+        self._drop(connection)
 
     def _keep(self, connection: Connection) -> None:
         place = self._places[connection]

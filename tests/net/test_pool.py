@@ -115,6 +115,20 @@ async def test_one_that_takes_no_more_is_closed_after_its_last_exchange() -> Non
     assert (line.is_closed, pool.opened["group"], len(pool)) == (True, 0, 0)
 
 
+async def test_one_that_ends_while_it_is_kept_is_kept_no_longer() -> None:
+    """Two exchanges are on when the connection breaks: nobody takes it, and the broom does not find it."""
+    pool, line = Pool(), Line(3)
+    pool.opened["group"] += 1
+    pool.add("a", "group", line)
+    assert pool.take_nowait("a") is line
+    line.finish(is_reusable=False)
+    assert len(pool) == 0
+    line.finish(is_reusable=False)
+    assert line.is_closed
+    assert (pool.take_nowait("a"), pool.opened) == (None, {})
+    pool.expire()
+
+
 async def test_the_oldest_of_too_many_is_closed() -> None:
     pool = Pool()
     lines = [Line() for _ in range(IDLE_PER_KEY + 1)]
