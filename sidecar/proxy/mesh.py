@@ -44,6 +44,7 @@ from .tunnel import tunnel
 from .versions import client
 
 CONNECT_ATTEMPTS = 3    # of one opaque connection
+UPGRADES = (b"websocket",)  # whether it may be, the route of the pod that is called says
 
 
 async def connect_mesh(endpoint: Endpoint, runtime: Runtime, alpn: bytes) -> TlsStream:                     # 4
@@ -173,7 +174,13 @@ class Attempts:
             return Denied(Reason.NO_ENDPOINT, self._to.permit.rule)
         if _is_this_pod(self._first.endpoint, self._rules):
             return self._enter(self._first)
-        return Plan(self._to.permit, self.choose)
+        return Plan(self._to.permit, self.choose, upgrades=UPGRADES, is_permitted=self.is_there)
+
+    def is_there(self) -> bool:
+        """Whether the endpoint of the last attempt still is one; asked while an upgraded connection lasts."""
+        rules, service = self._runtime.rules.current, self._to.service
+        found = rules.outbound.service_named(service.name, service.port) if rules is not None else None
+        return self._runtime.is_outbound_open.current and found is not None and self._tried[-1] in found.endpoints
 
     def choose(self) -> Upstream:
         """Where the next attempt goes. Raises NoEndpoint or Unavailable."""

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.route import Match, PathMatch
+from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.service import Backend, Balancing, CallRule, Ejection, Endpoint, HashOn, Limits, Mirror, Retries, Service
 from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
 from sidecar.policy.rules import Rules
@@ -96,6 +96,23 @@ class World:
 
     def counted(self, name: str, service: str = "orders.shop:80") -> float:
         return self.web.bench.runtime.metrics.get(name, (("service", service),))
+
+
+async def test_an_upgrade_is_the_destinations_affair_and_lasts_as_long_as_the_endpoint(
+    nursery: trio.Nursery, autojump_clock: MockClock,
+) -> None:
+    world = World(nursery, orders(A))
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    opted_in = Inbound(routes=(Route("all", (Caller(),), upgrades=("websocket",)),))
+    app = http_app(world.seen[A], switch)
+    world.web.bench.dialer.servers[address(A)] = sidecar(nursery, app, opted_in, at=address(A))[1]
+    client = world.web.dial(VIP)
+    await client.send_all(b"GET / HTTP/1.1\r\nhost: orders.shop\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+    assert b"101 Switching" in await read_until(client, b"\r\n\r\n")
+    await client.send_all(b"GET /in-the-tunnel HTTP/1.1\r\n\r\n")
+    assert await read_until(client, b"\r\n\r\n") == switch      # the app's own words: nobody reads along
+    world.become(orders(B))
+    assert await is_gone(client)
 
 
 async def hang(sock: socket.socket) -> None:
