@@ -243,13 +243,16 @@ def node(stack: ExitStack, folder: Path, names: Mapping[str, str]) -> Namespace:
     """The router, and the name server that knows `names`."""
     made = Namespace(stack)
     made.set(ipv4__ip_forward="1", ipv6__conf__all__accept_dad="0", ipv6__conf__default__accept_dad="0")
-    for command in ("link set lo up", f"link add {BRIDGE} type bridge", f"link set {BRIDGE} up",
+    # An address of its own: else it takes that of some pod, and another one's when that pod goes.
+    for command in ("link set lo up", f"link add {BRIDGE} address 02:00:00:00:00:01 type bridge", f"link set {BRIDGE} up",
                     f"addr add {NODE}/24 dev {BRIDGE}", f"addr add {ROUTER}/24 dev {BRIDGE}"):
         made.run(f"ip {command}")
     with (folder / "names.log").open("ab") as log, made.entered():
         server = stack.enter_context(subprocess.Popen(
             ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=",
-             *(f"--host-record={name},{address}" for name, address in names.items())], stdout=log, stderr=log))
+             # Both, for a name that has no IPv6 address exists all the same.
+             *(option for name, address in names.items() for option in (f"--host-record={name},{address}", f"--local=/{name}/"))],
+            stdout=log, stderr=log))
     stack.callback(server.kill)
     return made
 
