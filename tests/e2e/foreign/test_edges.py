@@ -49,10 +49,13 @@ def test_http2_in_plaintext_where_the_mode_is_permissive(mesh: Mesh, evidence: E
 # -- hosts outside
 
 
-@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
-def test_plain_http_to_an_approved_host_becomes_verified_tls(mesh: Mesh, evidence: Evidence, secret: str, version: str) -> None:
+@pytest.mark.parametrize(("version", "spoken"), [("--http1.1", "HTTP/1.1"), ("--http2-prior-knowledge", "HTTP/2.0")])
+def test_plain_http_to_an_approved_host_becomes_verified_tls(mesh: Mesh, evidence: Evidence, secret: str, version: str,
+                                                             spoken: str) -> None:
+    """In the version that the application speaks, where the host offers it by ALPN."""
     answer = curl(mesh.web, version, "--data-binary", "@-", f"http://{APPROVED}/", stdin=(secret * 100).encode())
     assert (answer.status, answer.body, answer.headers["x-server-name"]) == (200, b"hello from outside\n", [APPROVED])
+    assert answer.headers["x-spoken"] == [spoken]
     (record,) = evidence.wait_told(mesh.web, direction="outbound", host=APPROVED)
     assert (record["security"], record["rule"], record["tls"]) == ("tls", f"partners/{APPROVED}", "TLSv1.3")
 
