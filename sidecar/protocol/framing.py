@@ -40,7 +40,7 @@ _ABSOLUTE = re.compile(rb"http://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _NOT_NOMINABLE = CLAIMS | {b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"set-cookie"}
 
 # Judged and then said anew by `render.py`; all else goes on, save what is dropped.
-_JUDGED_IN_REQUESTS = FRAMING | {b"te", b"upgrade"}
+_JUDGED_IN_REQUESTS = FRAMING | {b"te", b"trailer", b"upgrade"}
 _JUDGED_IN_RESPONSES = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 _DROPPED_FROM_REQUESTS = HOP_BY_HOP | CLAIMS
 
@@ -82,6 +82,11 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
         body = Body(BodyKind.CHUNKED) if length is None else _of_length(length)
     host, port, target = _decide_target(method, target, special.get(b"host"))
     is_last = version == b"1.0"
+    takes_trailers, upgrade = False, b""
+    if b"te" in special:
+        takes_trailers = b"trailers" in _options(special[b"te"])
+        if takes_trailers and b"trailer" in special:    # some servers take no trailer that was not announced
+            kept.append((b"trailer", b", ".join(special[b"trailer"])))
     if b"connection" in special:
         try:
             kept, says_close = _obey_connection(special[b"connection"], kept)
@@ -96,9 +101,6 @@ def decide_request(method: bytes, target: bytes, version: bytes, fields: Headers
         # > A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore it (RFC 9110 s10.1.1);
         # and who has no body does not wait.
         expects_continue = version != b"1.0" and body is not NO_BODY
-    takes_trailers, upgrade = False, b""
-    if b"te" in special:
-        takes_trailers = b"trailers" in _options(special[b"te"])
     if b"upgrade" in special and b"connection" in special and version == b"1.1" and method == b"GET" and body is NO_BODY:
         # One protocol, named by the connection's own option; any other wish is dropped, as RFC 9110 s7.8 lets us.
         named = special[b"upgrade"]

@@ -235,3 +235,12 @@ def test_where_the_response_pattern_matches_the_slow_way_says_the_same(data: byt
 def test_plain_traffic_takes_the_fast_way() -> None:
     assert sum(head._REQUEST.fullmatch(vector.data) is not None for vector in GOOD) >= 20
     assert all(head._RESPONSE.fullmatch(data) for data in RESPONSES[:3])
+
+
+def test_trailers_are_announced_by_who_takes_them() -> None:
+    """Some servers take none that was not announced."""
+    fields = b"Host: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n"
+    for te, told in ((b"TE: trailers\r\nConnection: te\r\n", [(b"trailer", b"x-sum")]), (b"", [])):
+        found = read_request(b"POST / HTTP/1.1\r\n" + fields + te + b"\r\n")
+        assert found is not None
+        assert (found[0].takes_trailers, found[0].headers) == (bool(te), told)

@@ -79,10 +79,7 @@ def test_nothing_in_clear(mesh: Mesh, evidence: Evidence, secret: str, server: s
     evidence.carried(mesh.web, mesh.orders, path="/echo")
 
 
-NOT_ANNOUNCED = "this server takes only trailers that the field Trailer announces, and that field ends at the first hop"
-
-
-@pytest.mark.parametrize("server", ["node-h2", pytest.param("go", marks=pytest.mark.xfail(strict=True, reason=NOT_ANNOUNCED))])
+@pytest.mark.parametrize("server", ["node-h2", "go"])
 def test_trailers_both_ways(mesh: Mesh, evidence: Evidence, server: str) -> None:
     found = json.loads(mesh.web.call(GO, "trailers", url(server, "/trailers"), "h2").stdout)
     assert (found["Error"], found["Body"], found["Trailers"]) == ("", "with a trailer", {"X-Checksum": ["seen=abc"]})
