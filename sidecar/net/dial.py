@@ -24,7 +24,10 @@ class Dialer:
 
     async def connect(self, to: Address) -> socket.socket:
         """A connected non-blocking socket, or ConnectFailed. After cancellation nothing is left open. The caller sets the deadline."""
-        sock = socket.socket(socket.AF_INET6 if ":" in to.host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(socket.AF_INET6 if ":" in to.host else socket.AF_INET, socket.SOCK_STREAM)
+        except OSError as exc:  # out of descriptors
+            raise ConnectFailed(f"{to}: {exc.strerror}") from exc
         own_port = 0
         try:
             sock.setblocking(False)

@@ -1,4 +1,5 @@
 import os
+import resource
 import socket
 
 import pytest
@@ -53,6 +54,19 @@ async def test_refused() -> None:
 async def test_no_way_there(address: Address) -> None:
     with pytest.raises(ConnectFailed, match=address.host):
         await Dialer().connect(address)
+
+
+async def test_out_of_descriptors() -> None:
+    """An error like any other: what asks for a copy of a request, say, has no supervisor that would bear another kind."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        with pytest.raises(ConnectFailed, match="Too many open files"):
+            await Dialer().connect(Address("127.0.0.1", 80))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 async def test_cancelled_on_the_way_nothing_stays_open() -> None:
