@@ -157,7 +157,7 @@ class Sidecar:
             # The admin's connections are not traffic: they neither count nor are waited for.
             nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
             nursery.start_soon(self._sweep)
-            nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool)
+            nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool, self.tally)
             if self.config.interception.check_every_s:
                 nursery.start_soon(self._watch_interception)
             self._start_sources(nursery)

@@ -11,6 +11,7 @@ import trio
 from sidecar.model.errors import MeshError
 from sidecar.model.message import RequestHead
 from sidecar.net.deadline import Deadline
+from sidecar.net.listener import Tally
 from sidecar.net.pool import Pool
 from sidecar.telemetry.metrics import Metrics
 
@@ -56,13 +57,13 @@ class Mirrors:
         if copy.upstream.leave is not None:
             copy.upstream.leave()
 
-    async def run(self, pool: Pool) -> None:
+    async def run(self, pool: Pool, tally: Tally) -> None:
         """Send for ever, a few at a time."""
         async with trio.open_nursery() as nursery:
             for _ in range(AT_ONCE):
-                nursery.start_soon(self._send_all, pool)
+                nursery.start_soon(self._send_all, pool, tally)
 
-    async def _send_all(self, pool: Pool) -> None:
+    async def _send_all(self, pool: Pool, tally: Tally) -> None:
         async for copy in self._take:
             outcome = "failed"
             try:
@@ -71,6 +72,8 @@ class Mirrors:
                 outcome = "sent"
             except MeshError:
                 pass    # the exchange itself is none the worse
+            except Exception as exc:  # noqa: BLE001 -- the supervisor of copies: no connection ends with one
+                tally.report(exc)
             finally:
                 self._over(copy, outcome)
 

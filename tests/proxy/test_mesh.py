@@ -13,6 +13,7 @@ from sidecar.model.address import Address
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.service import Backend, Balancing, CallRule, Ejection, Endpoint, HashOn, Limits, Mirror, Retries, Service
 from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
+from sidecar.net.listener import Tally
 from sidecar.policy.rules import Rules
 from tests.helpers.exchange import OK
 from tests.helpers.leave import Pod, pod
@@ -319,7 +320,7 @@ async def test_the_time_of_a_request(nursery: trio.Nursery, autojump_clock: Mock
 
 async def test_a_mirror(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World(nursery, orders(A, rule=CallRule("copy", mirror=Mirror("new-orders.shop", 80))), new_orders(B, OURSELVES))
-    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool)
+    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
     for _ in range(4):
         assert A.address.encode() in await world.ask()
     assert len(world.seen[A]) == len(world.seen[B]) == 4
@@ -331,14 +332,14 @@ async def test_a_mirror_that_cannot_be(
     services: tuple[Service, ...], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     world = World(nursery, orders(A, rule=CallRule("copy", mirror=Mirror("new-orders.shop", 80))), *services)
-    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool)
+    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
     assert A.address.encode() in await world.ask()
     assert world.seen[B] == []
 
 
 async def test_some_are_mirrored(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World(nursery, orders(A, rule=CallRule("copy", mirror=Mirror("new-orders.shop", 80, 30))), new_orders(B))
-    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool)
+    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
     await world.asked(40)
     assert 3 < len(world.seen[B]) < 25
 
