@@ -52,7 +52,7 @@ async def forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: De
         exchange.request = replace(exchange.request, upgrade=b"")
     first = exchange.take(end.take_buffered(), plan)
     if plan.mirror is not None:
-        runtime.mirrors.offer(Copy.of(exchange.request, first, plan.mirror, is_whole=end.is_body_done))
+        runtime.mirrors.offer(Copy.of(end.request, first, plan.mirror, is_whole=end.is_body_done))     # as it came
     failed = 0
     while True:
         upstream = plan.choose()

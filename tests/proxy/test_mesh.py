@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.route import Caller, Match, PathMatch, Route
+from sidecar.model.route import Caller, HeaderEdit, Match, PathMatch, Rewrite, Route
 from sidecar.model.service import Backend, Balancing, CallRule, Ejection, Endpoint, HashOn, Limits, Mirror, Retries, Service
 from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
 from sidecar.net.listener import Tally
@@ -335,6 +335,26 @@ async def test_a_mirror_that_cannot_be(
     nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
     assert A.address.encode() in await world.ask()
     assert world.seen[B] == []
+
+
+async def test_a_copy_is_what_was_asked_not_what_our_own_rules_made_of_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Where a call comes home, its route edits what our application gets; the copy goes to another, who must not see that."""
+    world, own = World(nursery, orders(OURSELVES, rule=CallRule("copy", mirror=Mirror("new-orders.shop", 80))), new_orders(B)), []
+    world.web.bench.dialer.servers[address(OURSELVES)] = http_app(own, says(b"own"))
+    edits = Route(
+        "edits", (Caller(),), matches=(Match(PathMatch("/api")),), rewrite=Rewrite(prefix="/"),
+        request_headers=HeaderEdit(set={"x-secret": "of the pod's own"}),
+    )
+    known = world.web.bench.runtime.rules.current
+    assert known is not None
+    world.web.bench.runtime.rules.set(Rules.of(msgspec.structs.replace(known.snapshot, inbound=Inbound(routes=(edits,))), "digest"))
+    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
+    assert b"own" in await world.ask("/api/a")
+    assert own[0].startswith(b"GET /a ")
+    assert b"x-secret" in own[0]
+    (copy,) = world.seen[B]
+    assert copy.startswith(b"GET /api/a ")
+    assert b"x-secret" not in copy
 
 
 async def test_some_are_mirrored(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
