@@ -22,8 +22,8 @@ from .frames import Code, Http2Error
 TABLE_BYTES = 4096
 ADVISED_LIST_BYTES = 65536      # what our SETTINGS ask for; more is refused with 431 ...
 MAX_LIST_BYTES = 4 * 65536      # ... and beyond this the block is not expanded to its end, so that the connection is lost
-REMEMBERED = 64                 # blocks a connection ...
-REMEMBERED_BYTES = 1024         # ... of this size at most, so that remembering costs a hostile peer's connection little
+REMEMBERED_BLOCK_BYTES = 1024   # longer ones are not remembered ...
+REMEMBERED_LIST_BYTES = 65536   # ... nor more lists than this, as s6.5.2 counts them: a few bytes of a hostile peer may mean 64 KB
 
 # > This update MUST occur at the beginning of the first header block following the change (RFC 7541 s4.2), and two say all.
 _TABLE_CHURN = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*+[\x00-\x7f]){3}")
@@ -41,12 +41,34 @@ _LITERAL = {name: hpack.Encoder().add((name, b"x"), True)[:-2] for name in _SECR
 T = TypeVar("T")
 
 
+class _Memory(dict[Any, Any]):
+    """What is remembered until the table changes. Where there is too much of it, all is forgotten."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
+
+    def keep(self, key: object, value: object, fields: Headers) -> None:
+        size = sum([len(name) + len(text) + 32 for name, text in fields])
+        if self._bytes + size > REMEMBERED_LIST_BYTES:
+            self.forget()
+        if size <= REMEMBERED_LIST_BYTES:
+            self[key] = value
+            self._bytes += size
+
+    def forget(self) -> None:
+        self.clear()
+        self._bytes = 0
+
+
 class HeaderDecoder:
     __slots__ = ("_decoder", "_remembered")
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder(MAX_LIST_BYTES)
-        self._remembered: dict[tuple[bytes, object], Any] = {}
+        self._remembered = _Memory()
 
     def read(self, block: bytes, context: object, judge: Callable[[Headers], T]) -> T:
         """What `judge` makes of the fields of `block`.
@@ -61,12 +83,10 @@ class HeaderDecoder:
             return found    # type: ignore[no-any-return]
         fields, is_changed = self._expand(block)
         if is_changed:
-            self._remembered.clear()
+            self._remembered.forget()
         result = judge(fields)
-        if not is_changed and len(block) <= REMEMBERED_BYTES:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = result
+        if not is_changed and len(block) <= REMEMBERED_BLOCK_BYTES:
+            self._remembered.keep(key, result, fields)
         return result
 
     def _expand(self, block: bytes) -> tuple[Headers, bool]:
@@ -101,7 +121,7 @@ class HeaderEncoder:
 
     def __init__(self) -> None:
         self._encoder = hpack.Encoder()
-        self._remembered: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+        self._remembered = _Memory()
         self._size = self._lowest = TABLE_BYTES
 
     def limit_table(self, sizes: list[int]) -> None:
@@ -132,22 +152,20 @@ class HeaderEncoder:
         if self._size != self._lowest:
             encoder.header_table_size = self._size
         self._lowest = self._size
-        self._remembered.clear()
+        self._remembered.forget()
         return bytes(encoder.encode([]))
 
     def _encode_rest(self, fields: Headers) -> bytes:
         key = tuple(fields)
-        found = self._remembered.get(key)
+        found: bytes | None = self._remembered.get(key)
         if found is not None:
             return found
         before = _state(self._encoder.header_table)
-        block = self._encoder.encode(fields, huffman=False)
+        block: bytes = self._encoder.encode(fields, huffman=False)
         if not _is_same(before, _state(self._encoder.header_table)):
-            self._remembered.clear()
-        elif len(block) <= REMEMBERED_BYTES:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = block
+            self._remembered.forget()
+        elif len(block) <= REMEMBERED_BLOCK_BYTES:
+            self._remembered.keep(key, block, fields)
         return block
 
 

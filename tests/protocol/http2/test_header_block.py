@@ -1,5 +1,8 @@
 """Compression within limits; what is remembered is what would be found anew."""
 
+import gc
+import tracemalloc
+from collections.abc import Callable
 from operator import itemgetter
 
 import hpack
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from sidecar.model.message import Headers
 from sidecar.protocol.http2.frames import Code, Http2Error
 from sidecar.protocol.http2.header_block import MAX_LIST_BYTES, HeaderDecoder, HeaderEncoder
+from sidecar.protocol.pseudo import judge_request_fields, judge_trailer_fields
 from tests.helpers.http2 import GET, block
 
 
@@ -120,6 +124,49 @@ def test_a_judgement_that_fails_is_not_remembered() -> None:
         with pytest.raises(ZeroDivisionError):
             decoder.read(block(GET), None, lambda fields: 1 / 0)
     assert decoder.read(block(GET), None, fields_of) == GET
+
+
+def memory_of(work: Callable[[], object]) -> int:
+    """What stays after `work`, in bytes."""
+    tracemalloc.start()
+    try:
+        kept = work()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] if kept is not None else 0
+    finally:
+        tracemalloc.stop()
+
+
+LITERAL_COOKIE = b"\x60\x7f" + bytes([0x80 | (3900 - 127) & 127, (3900 - 127) >> 7]) + b"x" * 3900     # enters the table
+
+
+@pytest.mark.parametrize(("block_of", "judge"), [
+    # crumbs that are joined to a value of 64 KB
+    (lambda i: b"\x82\x86\x01\x01a\x04\x03/%02d" % i + b"\xbe" * 16, lambda fields: judge_request_fields(fields, True)),
+    (lambda i: b"\x00\x01a\x02%02d" % i + b"\x82" * 1000, lambda fields: fields),       # a thousand fields
+    (lambda i: b"\x00\x01a\x02%02d" % i + b"\xbe" * 60, judge_trailer_fields),
+], ids=["crumbs", "fields", "trailers"])
+def test_what_is_remembered_costs_little_whatever_it_expands_to(
+    block_of: Callable[[int], bytes], judge: Callable[[Headers], object],
+) -> None:
+    def work() -> HeaderDecoder:
+        decoder = HeaderDecoder()
+        decoder.read(LITERAL_COOKIE, None, len)
+        for i in range(64):
+            decoder.read(block_of(i), True, judge)
+        return decoder
+
+    assert memory_of(work) < 256 << 10
+
+
+def test_nor_does_what_was_encoded() -> None:
+    def work() -> HeaderEncoder:
+        encoder = HeaderEncoder()
+        for i in range(65):
+            encoder.encode([(b"a", bytes(bytearray(b"x" * 3900))) for _ in range(i // 2 + 1)] + [(b":method", b"GET")] * (i % 2))
+        return encoder
+
+    assert memory_of(work) < 256 << 10
 
 
 @pytest.mark.parametrize("name", [b"authorization", b"cookie", b"set-cookie"])
