@@ -18,6 +18,7 @@ from sidecar.model.message import Body, BodyKind, Headers, RequestHead, Response
 from sidecar.model.reason import Reason
 
 from .authority import parse_authority
+from .chunked import MAX_TRAILERS_BYTES
 from .framing import MAX_FIELDS, MAX_HEAD_BYTES, TEXT, TOKEN, decide_request, decide_response, judge_request, judge_response
 from .trailers import allowed_trailers
 
@@ -130,6 +131,8 @@ def judge_response_fields(fields: Headers, is_end: bool, method: bytes) -> Respo
 def judge_trailer_fields(fields: Headers) -> Headers:
     """Those of a trailer section that may go on. Raises: Malformed."""
     _, regular, is_plain = _split(fields, frozenset(), _GOOD_RESPONSE_NAME)
+    if _size(fields) > MAX_TRAILERS_BYTES:
+        raise Malformed(f"more than {MAX_TRAILERS_BYTES} bytes of trailers")
     if not is_plain:
         raise Malformed("a trailer is no header field")
     return allowed_trailers(regular)

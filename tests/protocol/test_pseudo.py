@@ -170,6 +170,18 @@ def test_responses_against_the_law(fields: Headers) -> None:
 # -- trailers
 
 
+@pytest.mark.parametrize(("fields", "is_taken"), [
+    ([(b"grpc-status", b"0")] * 300, True), ([(b"a", b"")] * 600, False), ([(b"a", b"x" * 16000)], True), ([(b"a", b"x" * 16400)], False),
+])
+def test_trailers_are_no_more_than_in_http1(fields: Headers, is_taken: bool) -> None:
+    """A reference of one byte may mean four thousand; what comes out of it goes on to somebody else."""
+    if is_taken:
+        assert judge_trailer_fields(fields) == fields
+    else:
+        with pytest.raises(Malformed):
+            judge_trailer_fields(fields)
+
+
 def test_trailers_that_go_on() -> None:
     assert judge_trailer_fields([(b"grpc-status", b"0"), (b"host", b"evil"), (b"x-forwarded-for", b"a")]) == [(b"grpc-status", b"0")]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.model.message import Headers
 from sidecar.protocol.http2.frames import Code, Http2Error
 from sidecar.protocol.http2.header_block import MAX_LIST_BYTES, HeaderDecoder, HeaderEncoder
-from sidecar.protocol.pseudo import judge_request_fields, judge_trailer_fields
+from sidecar.protocol.pseudo import judge_request_fields
 from tests.helpers.http2 import GET, block
 
 
@@ -144,8 +144,7 @@ LITERAL_COOKIE = b"\x60\x7f" + bytes([0x80 | (3900 - 127) & 127, (3900 - 127) >>
     # crumbs that are joined to a value of 64 KB
     (lambda i: b"\x82\x86\x01\x01a\x04\x03/%02d" % i + b"\xbe" * 16, lambda fields: judge_request_fields(fields, True)),
     (lambda i: b"\x00\x01a\x02%02d" % i + b"\x82" * 1000, lambda fields: fields),       # a thousand fields
-    (lambda i: b"\x00\x01a\x02%02d" % i + b"\xbe" * 60, judge_trailer_fields),
-], ids=["crumbs", "fields", "trailers"])
+], ids=["crumbs", "fields"])
 def test_what_is_remembered_costs_little_whatever_it_expands_to(
     block_of: Callable[[int], bytes], judge: Callable[[Headers], object],
 ) -> None:
