@@ -135,7 +135,7 @@ async def _ask_once(
     asking, is_reused = await lease(upstream, runtime.pool, deadline)
     while True:
         try:
-            deadline.upstream("response", RESPONSE_HEAD_S)
+            deadline.upstream_waits("response", RESPONSE_HEAD_S)
             trailers = exchange.end.trailers if is_whole and request.takes_trailers else None
             await asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
             if trailers:
@@ -198,7 +198,7 @@ async def _send_body(exchange: Exchange, plan: Plan, asking: AskingEnd, deadline
         deadline.upstream("request body", idle_s)
         await asking.send_body(piece, is_end=is_end, trailers=end.trailers if is_end and request.takes_trailers else None)
         if is_end:
-            deadline.upstream("response", RESPONSE_HEAD_S if is_upload else idle_s)
+            deadline.upstream_waits("response", RESPONSE_HEAD_S if is_upload else idle_s)
         elif is_upload or not (request.is_http2 or exchange.has_answered):
             spent_s = trio.current_time() - started
             deadline.downstream("request body", min(idle_s, GRACE_S + exchange.received / LEAST_BYTES_PER_S - spent_s))
