@@ -98,13 +98,15 @@ class Reset(UpstreamError):
     """
     Args:
         is_unprocessed: the upstream said that it has not looked at the request (REFUSED_STREAM, GOAWAY): any may be sent again.
+        is_alone: it ended this exchange, and its connection goes on: an answer of a kind.
     """
 
     reason = Reason.RESET
 
-    def __init__(self, detail: str = "", *, is_unprocessed: bool = False) -> None:
+    def __init__(self, detail: str = "", *, is_unprocessed: bool = False, is_alone: bool = False) -> None:
         super().__init__(detail)
         self.is_unprocessed = is_unprocessed
+        self.is_alone = is_alone
 
 
 class NoEndpoint(UpstreamError):

@@ -29,6 +29,10 @@ class Deadline:
         """From now on all phases together have `seconds`, which are the upstream's; None: no end to them."""
         self._cap = float("inf") if seconds is None else trio.current_time() + seconds
 
+    def upstream_waits(self, phase: str, seconds: float) -> None:
+        """As `upstream`, unless there is a cap: who said how long all may take has said it of this, too."""
+        self._begin(phase, trio.current_time() + seconds if self._cap == float("inf") else self._cap, is_upstream=True)
+
     def downstream(self, phase: str, seconds: float) -> None:
         """From now on the downstream has `seconds` for `phase`."""
         self._begin(phase, trio.current_time() + seconds, is_upstream=False)

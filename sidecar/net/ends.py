@@ -28,7 +28,10 @@ class BodyReader(Protocol):
         """Whether the body was read to its end."""
 
     def take_buffered(self) -> bytes:
-        """What of the body is here already, without waiting; b"" if nothing is."""
+        """What of the body is here already, without waiting; b"" if nothing is.
+
+        Whoever asks, here or by `read_body`, is done with the pieces that it got before: their sender may send as much again.
+        """
 
     async def read_body(self) -> bytes:
         """The next piece; b"" at the end."""

@@ -62,7 +62,7 @@ class Http2End(Waiter):
         failure: why nothing more can be read or sent.
     """
 
-    __slots__ = ("_body", "_has_end", "_is_blocked", "_is_sent", "_link", "failure", "stream", "trailers")
+    __slots__ = ("_body", "_has_end", "_is_blocked", "_is_sent", "_link", "_owed", "failure", "stream", "trailers")
 
     def __init__(self, link: "Http2Link", stream: int) -> None:
         super().__init__()
@@ -71,6 +71,7 @@ class Http2End(Waiter):
         self.trailers: Headers = []
         self.failure: MeshError | None = None
         self._body: bytes | bytearray = b""     # arrived, and not yet taken
+        self._owed = 0                          # bytes that were taken and have perhaps not gone on
         self._has_end = False
         self._is_blocked = False                # by a window
         self._is_sent = False
@@ -110,15 +111,20 @@ class Http2End(Waiter):
         return self._has_end and not self._body
 
     def take_buffered(self) -> bytes:
-        body = self._body
-        if not body:
-            return b""
-        self._body = b""
-        self._link.engine.consumed(self.stream, len(body))
-        self._link.push()
+        self._give_back()
+        body, self._body = self._body, b""
+        self._owed = len(body)
         return bytes(body)
 
+    def _give_back(self) -> None:
+        """Who asks for more has passed on what it had: so a piece that waits for its reader holds up its sender."""
+        if self._owed:
+            self._link.engine.consumed(self.stream, self._owed)
+            self._owed = 0
+            self._link.push()
+
     async def read_body(self) -> bytes:
+        self._give_back()
         while not self._body and not self._has_end:
             self.check()
             await self._link.wait(self, self._has_piece)
@@ -176,9 +182,9 @@ class Http2End(Waiter):
         engine = self._link.engine
         if self.failure is None:
             engine.reset(self.stream, code)
-        if self._body:
-            engine.consumed(self.stream, len(self._body))
-            self._body = b""
+        if left := self._owed + len(self._body):
+            engine.consumed(self.stream, left)
+            self._owed, self._body = 0, b""
         self._link.push()
 
 

@@ -144,7 +144,7 @@ class _ClientLink(Http2Link):
         end.answer(event.head, event.is_end)
 
     def on_reset(self, event: StreamReset) -> None:
-        failure: MeshError = Reset(event.detail, is_unprocessed=event.is_unprocessed)
+        failure: MeshError = Reset(event.detail, is_unprocessed=event.is_unprocessed, is_alone=True)
         if event.is_malformed:
             failure = BadResponse(event.detail)
         self.ends[event.stream].fail(failure)

@@ -135,16 +135,19 @@ async def _ask_once(
     asking, is_reused = await lease(upstream, runtime.pool, deadline)
     while True:
         try:
-            deadline.upstream("response", RESPONSE_HEAD_S)
+            deadline.upstream_waits("response", RESPONSE_HEAD_S)
             trailers = exchange.end.trailers if is_whole and request.takes_trailers else None
             await asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
             if trailers:
                 await asking.send_body(b"", is_end=True, trailers=trailers)
-            return asking, (await _final_head(exchange, asking, deadline) if is_whole else None)
+            if not is_whole:
+                return asking, None
+            exchange.end.take_buffered()    # there is no more, and `first` has gone on
+            return asking, await _final_head(exchange, asking, deadline)
         except Reset as exc:
             asking.finish()
             # The keep-alive race: the server closed just as we asked. Nothing of an answer was seen.
-            is_race = is_reused and is_whole and not first and request.method in REPLAYABLE
+            is_race = is_reused and not exc.is_alone and is_whole and not first and request.method in REPLAYABLE
             if exchange.has_begun or not (is_race or (exc.is_unprocessed and is_reused)):
                 raise
             deadline.upstream("connect", upstream.connect_s)
@@ -198,7 +201,8 @@ async def _send_body(exchange: Exchange, plan: Plan, asking: AskingEnd, deadline
         deadline.upstream("request body", idle_s)
         await asking.send_body(piece, is_end=is_end, trailers=end.trailers if is_end and request.takes_trailers else None)
         if is_end:
-            deadline.upstream("response", RESPONSE_HEAD_S if is_upload else idle_s)
+            end.take_buffered()     # there is no more, and the last piece has gone on
+            deadline.upstream_waits("response", RESPONSE_HEAD_S if is_upload else idle_s)
         elif is_upload or not (request.is_http2 or exchange.has_answered):
             spent_s = trio.current_time() - started
             deadline.downstream("request body", min(idle_s, GRACE_S + exchange.received / LEAST_BYTES_PER_S - spent_s))

@@ -41,7 +41,7 @@ from .headers import caller_headers, inbound_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
 from .plan import CONNECT_S, Decision, Upstream
-from .respond import TABLE, explain
+from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
 from .tunnel import tunnel
@@ -140,16 +140,23 @@ async def _serve_plaintext(
         record.refuse(judged.reason, judged.detail)
         if kind is Detected.HTTP1:
             record.status = TABLE[judged.reason].status
-            try:
-                await stream.send_all(explain(judged.reason, "", ""))
-                await linger(stream)
-            except trio.BrokenResourceError:
-                pass
+            await _part(stream, explain(judged.reason, "", ""))
+        elif kind is Detected.HTTP2:
+            record.detail = "it spoke HTTP/2"
+            await _part(stream, explain_http2(judged.reason))
         runtime.tell(record)
     elif kind in (Detected.HTTP1, Detected.HTTP2) and rules.snapshot.inbound.ports.get(to.port) not in ("opaque", "app-tls"):
         await _serve_requests(stream, to, None, record, runtime, serve_http)
     else:
         await serve_opaque(stream, to, None, record, runtime)
+
+
+async def _part(stream: SocketStream, last_words: bytes) -> None:
+    try:
+        await stream.send_all(last_words)
+        await linger(stream)
+    except trio.BrokenResourceError:
+        pass
 
 
 def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Address, runtime: Runtime) -> Permit | Denied:   # 4
@@ -242,6 +249,7 @@ async def serve_opaque(
         record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
         runtime.tell(record)
+        await linger(stream)    # an end, and no reset: who is refused is not to take it for a fault of the network
         return
     record.rule, record.upstream = judged.rule, f"app {to}"
     done = runtime.admission.hold(judged)

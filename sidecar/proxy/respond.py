@@ -12,6 +12,8 @@ from urllib.parse import quote
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.protocol import render
+from sidecar.protocol.http2.engine import Engine
+from sidecar.protocol.http2.frames import Code
 
 # grpc-message is percent-encoded but for printable ASCII without the percent sign.
 _GRPC_SAFE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
@@ -129,3 +131,10 @@ def explain(reason: Reason, rule: str, detail: str, *, has_body: bool = True) ->
     if not has_body:
         head = replace(head, body=NO_BODY)
     return render.render_response(head, [], close=True, chunk_until_close=False) + (text if has_body else b"")
+
+
+def explain_http2(reason: Reason) -> bytes:
+    """The bytes by which a connection of HTTP/2 is refused for what it lacks: GOAWAY has room for a few words."""
+    engine = Engine(is_server=True)
+    engine.goaway(Code.INADEQUATE_SECURITY, f"{reason.code} {reason.token}; see: bartizan explain {reason.code}")
+    return engine.take_output()

@@ -12,6 +12,7 @@ from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.http1 import Http1Server
 from sidecar.net.socket_stream import LAST_WORDS_S, linger
+from sidecar.protocol.grpc_timeout import grpc_timeout_s
 from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
@@ -64,11 +65,10 @@ def _refusal_of_version(request: RequestHead, runtime: Runtime) -> Denied | None
 async def _forward(exchange: Exchange, record: Record, plan: Plan, runtime: Runtime, deadline: Deadline) -> None:
     record.rule = plan.permit.rule
     try:
+        deadline.cap(_least(plan.request_s, grpc_timeout_s(exchange.request)))
         if plan.delay_s:
             deadline.upstream("injected delay", plan.delay_s + 1)
             await trio.sleep(plan.delay_s)
-        if plan.request_s is not None:
-            deadline.cap(plan.request_s)
         await forward(exchange, plan, runtime, deadline)
         if exchange.reason is not None:
             record.refuse(exchange.reason, "said by the upstream's sidecar")
@@ -82,6 +82,10 @@ async def _forward(exchange: Exchange, record: Record, plan: Plan, runtime: Runt
             plan.done()
 
 
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 async def _refuse(exchange: Exchange, record: Record, denied: Denied, runtime: Runtime, deadline: Deadline) -> None:
     row = TABLE[denied.reason]
     record.refuse(denied.reason, denied.detail)
@@ -93,7 +97,9 @@ async def _refuse(exchange: Exchange, record: Record, denied: Denied, runtime: R
 
 
 async def _discard_body(exchange: Exchange, deadline: Deadline) -> None:
-    """A short body is read to its end, so that the connection can go on."""
+    """A short body is read to its end, so that the connection can go on. HTTP/2 goes on anyway, and its client may wait for us."""
+    if exchange.request.is_http2:
+        return
     deadline.downstream("request body", BODY_IDLE_S)
     seen = 0
     while not exchange.request.expects_continue and seen < DISCARD_BYTES and (piece := await exchange.end.read_body()):

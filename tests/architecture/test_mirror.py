@@ -36,7 +36,9 @@ UNTESTED: dict[str, str] = {
 }
 
 # Tests of something that no one source file holds.
-OF_THE_WHOLE = ("tests/architecture/", "tests/e2e/", "tests/fuzz/", "tests/threats/", "tests/injector/test_examples.py")
+OF_THE_WHOLE = (
+    "tests/architecture/", "tests/conformance/", "tests/e2e/", "tests/fuzz/", "tests/threats/", "tests/injector/test_examples.py",
+)
 
 
 def mirror(source: str) -> str:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 downstream connection on memory streams, whose exchanges lead to upstreams that the test plays."""
+"""One downstream connection on memory streams, whose exchanges lead to upstreams that the test plays."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
@@ -7,7 +7,9 @@ import trio
 
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import RequestHead, ResponseHead
+from sidecar.net.ends import Connection
 from sidecar.net.http1 import Http1Client
+from sidecar.net.http2_client import Http2Client
 from sidecar.proxy.http import serve_http
 from sidecar.proxy.plan import Decision, Plan, Upstream
 from sidecar.telemetry.access_log import Record
@@ -22,22 +24,23 @@ class Server:
     """Where exchanges go: `accept` is the test's end of the next connection, `made` all of the proxy's ends."""
 
     room: int = ROOM_BYTES
+    is_http2: bool = False
     made: list[MemoryStream] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._give, self._take = trio.open_memory_channel[MemoryStream](64)
+        self._give, self._take = trio.open_memory_channel[MemoryStream](1024)
 
-    async def connect(self) -> Http1Client:
+    async def connect(self) -> Connection:
         ours, theirs = stream_pair(self.room)
         self.made.append(ours)
         await self._give.send(theirs)
-        return Http1Client(ours)
+        return Http2Client(ours) if self.is_http2 else Http1Client(ours)
 
     async def accept(self) -> MemoryStream:
         return await self._take.receive()
 
     def upstream(self, key: Hashable = "server", *, is_mesh: bool = False) -> Upstream:
-        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", is_mesh)
+        return Upstream(key, self.connect, b"up.test", [(b"x-ours", b"1")], "up", is_mesh, is_shared=self.is_http2)
 
     def plan(
         self, key: Hashable = "server", *, is_mesh: bool = False, adapt: Callable[[ResponseHead], ResponseHead] | None = None
@@ -69,6 +72,7 @@ def downstream(
     decide: Callable[[RequestHead, Record], Awaitable[Decision]] | Denied | None = None,
     room: int = ROOM_BYTES,
     upstream_room: int = ROOM_BYTES,
+    server: Server | None = None,
     is_mesh: bool = False,
     known: Bench | None = None,
     direction: str = "outbound",
@@ -77,8 +81,9 @@ def downstream(
 
     Args:
         decide: a decision function, or the one refusal; None: everything is permitted and goes to `server`.
+        server: None: one that speaks HTTP/1.1.
     """
-    server = Server(upstream_room)
+    server = server or Server(upstream_room)
     client, ours = stream_pair(room)
     made = Downstream(known or bench(nursery, rules(accept_http10=True)), server, client, ours, trio.CancelScope())
 

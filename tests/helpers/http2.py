@@ -73,6 +73,13 @@ def goaways(output: bytes) -> list[tuple[int, int]]:
     return [frames.parse_pair(payload) for kind, _, _, payload in split(output) if kind == frames.GOAWAY]   # type: ignore[misc]
 
 
+def heads(output: bytes) -> list[Headers]:
+    """The fields of each header block, which is one frame; trailers, too."""
+    decoder = hpack.Decoder()
+    return [[(bytes(name), bytes(value)) for name, value in decoder.decode(payload, raw=True)]
+            for kind, _, _, payload in split(output) if kind == frames.HEADERS]
+
+
 def server(step: int = 1 << 20) -> "Fed":
     """A server whose client has begun."""
     fed = Fed(Engine(is_server=True), step)

@@ -15,6 +15,7 @@ class _Way:
     def __init__(self, room: int) -> None:
         self.room = room
         self.data = bytearray()
+        self.taken = 0
         self.is_ended = False   # by its writer
         self.is_cut = False     # by either
         self.moved = trio.Event()
@@ -22,6 +23,11 @@ class _Way:
     def tell(self) -> None:
         self.moved.set()
         self.moved = trio.Event()
+
+    def take(self, count: int) -> None:
+        del self.data[:count]
+        self.taken += count
+        self.tell()
 
     def cut(self) -> None:
         self.is_cut = True
@@ -48,8 +54,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 raise trio.BrokenResourceError("reset")
             if self._in.data:
                 piece = bytes(self._in.data[:max_bytes or ROOM_BYTES])
-                del self._in.data[:len(piece)]
-                self._in.tell()
+                self._in.take(len(piece))
                 return piece
             if self._in.is_ended:
                 return b""
@@ -81,8 +86,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         if not self._in.data:
             return b"" if self._in.is_ended else None
         piece = bytes(self._in.data[:ROOM_BYTES])
-        del self._in.data[:len(piece)]
-        self._in.tell()
+        self._in.take(len(piece))
         return piece
 
     def send_nowait(self, data: bytes | memoryview) -> int:
@@ -131,6 +135,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     # -- for tests that play one end
+
+    @property
+    def taken(self) -> int:
+        """How many bytes were read."""
+        return self._in.taken
 
     async def read(self, count: int) -> bytes:
         """Exactly `count` bytes."""

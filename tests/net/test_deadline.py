@@ -72,3 +72,14 @@ async def test_time_that_ran_out_without_a_wait_counts_for_nothing(autojump_cloc
     """What was done is done: only a wait can be too long."""
     with Deadline() as deadline:
         deadline.upstream("connect", 0)
+
+
+@pytest.mark.parametrize(("cap_s", "ends_at"), [(None, 60), (10, 10), (90, 90)])
+async def test_who_waits_for_an_answer_waits_as_long_as_was_said(
+    cap_s: float | None, ends_at: float, autojump_clock: MockClock
+) -> None:
+    with pytest.raises(TimedOut), Deadline() as deadline:
+        deadline.cap(cap_s)
+        deadline.upstream_waits("response", 60)
+        await trio.sleep(1000)
+    assert trio.current_time() == ends_at

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -32,9 +33,12 @@ from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, https_client, mesh_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
+from sidecar.protocol.http2 import frames
 from tests.certs.support import JWKS, token
 from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
+from tests.helpers.http2 import GET as HTTP2_GET
+from tests.helpers.http2 import OPENING, goaways, headers, split
 from tests.helpers.mesh import APP, arrive, call, echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, POD, Bench, bench, rules
@@ -115,6 +119,21 @@ async def test_plaintext_is_refused_with_a_reason(nursery: trio.Nursery, autojum
     stream.close()
     await wait_all_tasks_blocked()
     assert (known.codes, known.lines[0]["status"], known.lines[0]["security"]) == (["BZ0103"], 403, "plaintext")
+
+
+async def test_http2_in_plaintext_is_refused_in_its_own_words(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery)
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(OPENING + headers(1, HTTP2_GET))
+    answer = await read_rest(stream)
+    assert split(answer)[0][0] == frames.SETTINGS       # else it is no HTTP/2 (RFC 9113 s3.4)
+    assert goaways(answer) == [(0, frames.Code.INADEQUATE_SECURITY)]
+    assert answer.endswith(b"BZ0103 plaintext-refused; see: bartizan explain BZ0103")
+    assert known.dialer.dialled == []
+    stream.close()
+    await wait_all_tasks_blocked()
+    (line,) = known.lines
+    assert (line["code"], line["security"], line["detail"]) == ("BZ0103", "plaintext", "it spoke HTTP/2")
 
 
 @pytest.mark.parametrize("said", [b"\x00\x01binary", b"EHLO there\r\n\x00", b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00"])
@@ -293,6 +312,14 @@ async def test_plaintext_that_does_not_look_like_http_neither(nursery: trio.Nurs
     await stream.send_all(b"G\xc9T /admin HTTP/1.1\r\nhost: a\r\n\r\n")
     assert await is_gone(stream)
     assert known.dialer.dialled == []
+
+
+async def test_who_is_refused_sees_an_end_and_no_reset(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, of(replace(PERMISSIVE, ports={8080: "http2"})))
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(b"INVALID CONNECTION PREFACE\r\n\r\n")
+    assert await read_rest(stream) == b""
+    assert known.codes == [Reason.NOT_HTTP.code]
 
 
 # -- our own state
