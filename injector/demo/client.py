@@ -3,6 +3,7 @@
     http METHOD URL [--to ADDRESS:PORT] [--header K:V] [--body TEXT]    {status, headers, body, certificate, error}
     load URL --per-second N --seconds S                                 {sent, statuses, failures}
     until URL --status N --seconds S                                    {at, statuses}; `at`: when it was first answered so
+    websocket URL --body TEXT                                           {status, received, error}: the text that came back
     tcp ADDRESS PORT [--send TEXT]                                      {connected, received, error}
     udp ADDRESS PORT [--send TEXT]                                      {sent, received, error}
     dns ADDRESS PORT --send NAME                                        {sent, received, error}, `received` is the answer's code
@@ -12,7 +13,9 @@ TLS here verifies nothing; `certificate` tells who answered.
 """
 
 import argparse
+import base64
 import json
+import os
 import socket
 import ssl
 import struct
@@ -20,9 +23,11 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, parse_headers
 from typing import Any
 from urllib.parse import urlsplit
+
+from . import websocket
 
 Report = dict[str, Any]
 POLL_S = 0.05
@@ -84,6 +89,25 @@ def ask(options: argparse.Namespace) -> Report:
         report |= {"status": response.status, "headers": {key.lower(): value for key, value in response.getheaders()},
                    "body": body.decode("utf-8", "replace")}
     except (OSError, HTTPException) as exc:
+        report["error"] = f"{type(exc).__name__}: {exc}"
+    return report
+
+
+def upgrade(options: argparse.Namespace) -> Report:
+    """Ask for a WebSocket, and send one text through it."""
+    report: Report = {"status": 0, "received": "", "error": ""}
+    url, key = urlsplit(options.url), base64.b64encode(os.urandom(16)).decode()
+    head = (f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n")
+    try:
+        with socket.create_connection((url.hostname or "", url.port or 80), options.timeout) as raw, raw.makefile("rb") as stream:
+            raw.sendall(head.encode())
+            report["status"] = int(stream.readline().split()[1])
+            if parse_headers(stream).get("Sec-WebSocket-Accept") == websocket.accept(key):
+                raw.sendall(websocket.frame(options.body.encode(), os.urandom(4)))
+                report["received"] = websocket.read_frame(stream)[1].decode()
+                raw.sendall(websocket.frame(b"", os.urandom(4), websocket.CLOSE))
+    except (OSError, HTTPException, IndexError, ValueError) as exc:
         report["error"] = f"{type(exc).__name__}: {exc}"
     return report
 
@@ -175,7 +199,7 @@ def _exchange(options: argparse.Namespace, data: bytes, report: Report) -> bytes
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="client")
     verbs = parser.add_subparsers(required=True)
-    for name, act in (("http", ask), ("load", load), ("until", until), ("tcp", tcp), ("udp", udp), ("dns", dns)):
+    for name, act in (("http", ask), ("load", load), ("until", until), ("websocket", upgrade), ("tcp", tcp), ("udp", udp), ("dns", dns)):
         verb = verbs.add_parser(name)
         verb.set_defaults(act=act)
         verb.add_argument("--timeout", type=float, default=5.0)

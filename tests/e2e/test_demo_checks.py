@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 # (sabotage of tests/helpers/sabotage.py, check, what it says). Neighbours share a sabotage: it is brought about once.
 SHOWN = (
     ("unmeshed", "web reaches orders over mTLS, and the application is told both identities", "told that None calls"),
-    ("unmeshed", "an identity that a client makes up does not reach the application", "sa/admin"),
+    ("unmeshed", "an identity that a client makes up, and whatever else it claims, does not reach the application", "sa/admin"),
+    ("unmeshed", "a chunked upload arrives with its trailer, and a trailer comes back", "URI=admin"),
     ("unmeshed", "the same holds over IPv6", "not told the caller's identity"),
     ("unmeshed", "the bridge carries none of the bytes that were sent", "frames on the bridge hold what was sent"),
     ("unmeshed", "an approved host is reached over TLS that the sidecar originates and verifies", "spoken to over None"),
@@ -32,6 +33,11 @@ SHOWN = (
     ("any_method", "a method that no rule allows is refused with code and rule", "got 200"),
     ("any_path", "a path that no rule allows is refused with code and rule", "got 200"),
     ("thief_allowed", "the right network with the wrong identity is refused", "got 200"),
+    ("port_undeclared", "HTTP/2 from curl passes both sidecars to an application that speaks HTTP/1.1", "curl was told"),
+    ("leave_only", "a WebSocket is opened where a rule allows it, and nowhere else", "expected 101, got 200"),
+    ("leave_only", "a rate limit holds for each tenant alone", "expected 429 BZ0106, got 200"),
+    ("leave_only", "a redirection is answered by the sidecar", "expected 308, got 200"),
+    ("no_retries", "the caller's sidecar asks again where the rule says so, and never for a POST", "expected 200, got 503"),
     ("permissive", "plaintext from a pod without sidecar is refused", "reached the application"),
     ("port_served", "another pod cannot use the sidecar's own ports", "legacy was answered at 10.244.0."),
     ("private_folder_shared", "neither the application nor another pod reaches the admin", "admin.sock"),

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import trio
-import yaml
 
 from injector.demo import settings
 from injector.demo.apiserver import Webhook
@@ -32,6 +31,7 @@ from injector.demo.modes import BY_NAME, search_path
 from injector.demo.network import NODE, command, in_netns
 from injector.demo.outside import HOSTS
 from injector.demo.world import World, world
+from injector.yaml_text import read_yaml
 
 Object = dict[str, Any]
 Stands = AbstractAsyncContextManager[None]      # a sabotage, for as long as the block runs
@@ -40,7 +40,7 @@ Edit = Callable[[list[Object]], list[Object]]   # of a JSON patch
 ROOT = Path(__file__).parents[2]
 EFFECTIVE_WITHIN_S = 15.0
 ANOTHER_UID = 49999   # admission gives none below 50000
-EGRESS = "bartizan.dev/egress"
+EGRESS, PORTS = "bartizan.dev/egress", "bartizan.dev/ports"
 TOOLS = ("iptables", "ip6tables")
 
 
@@ -86,7 +86,7 @@ def _found(world: World, kind: str, namespace: str, name: str) -> Object:
 def _annotated(world: World, name: str, annotation: str, change: Callable[[list[Object]], None]) -> Object:
     """A Deployment with its template's annotation, changed, on itself, where it is read live."""
     deployment = _found(world, "Deployment", "shop", name)
-    rules = yaml.safe_load(deployment["spec"]["template"]["metadata"]["annotations"][annotation])
+    rules: Any = read_yaml(deployment["spec"]["template"]["metadata"]["annotations"][annotation]).data
     change(rules)
     deployment["metadata"].setdefault("annotations", {})[annotation] = json.dumps(rules)
     return deployment
@@ -103,6 +103,34 @@ def any_path(world: World) -> Stands:
 def thief_allowed(world: World) -> Stands:
     thief = {"serviceAccount": "thief"}
     return stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["allow"].append(thief)))
+
+
+def _kept(*fields: str) -> Callable[[list[Object]], None]:
+    """Of every rule these fields remain."""
+    def change(rules: list[Object]) -> None:
+        rules[:] = [{name: value for name, value in rule.items() if name in fields} for rule in rules]
+
+    return change
+
+
+def leave_only(world: World) -> Stands:
+    """The rules of orders say who may call, and what callers' sidecars do; beyond that nothing."""
+    return stored(world, "orders", _annotated(world, "orders", ROUTES, _kept("name", "port", "matches", "allow", "retries")))
+
+
+def no_retries(world: World) -> Stands:
+    def change(rules: list[Object]) -> None:
+        for rule in rules:
+            rule.pop("retries", None)
+
+    return stored(world, "web", _annotated(world, "orders", ROUTES, change))
+
+
+def port_undeclared(world: World) -> Stands:
+    """The application is said to speak every version of HTTP."""
+    deployment = _found(world, "Deployment", "shop", "orders")
+    deployment["metadata"].setdefault("annotations", {})[PORTS] = json.dumps({"8080": "http"})
+    return stored(world, "orders", deployment)
 
 
 def permissive(world: World) -> Stands:
@@ -298,8 +326,9 @@ async def right_certificate(world: World) -> AsyncIterator[None]:
 
 
 SABOTAGES: dict[str, Callable[[World], Stands]] = {sabotage.__name__: sabotage for sabotage in (
-    nothing, any_method, any_path, thief_allowed, permissive, approved, another_client, secret_created, unmeshed, another_user,
-    private_folder_shared, another_probe, no_way_out_over_ipv6, port_served, control_plane_mute, right_certificate,
+    nothing, any_method, any_path, thief_allowed, leave_only, no_retries, port_undeclared, permissive, approved, another_client,
+    secret_created, unmeshed, another_user, private_folder_shared, another_probe, no_way_out_over_ipv6, port_served,
+    control_plane_mute, right_certificate,
 )}
 
 

@@ -1,6 +1,7 @@
 """What the demo shows: a table of checks, each from traffic that was observed, none from configuration.
 
     mesh      who may call whom, as the application and the wire see it
+    speaking  what applications speak with each other, and what is done with it where a rule says so
     leaving   what may leave a pod, as the outside world sees it
     change    what changes while traffic runs
     rules     what happens when a packet rule is gone
@@ -19,10 +20,10 @@ from injector.demo.errors import causes
 from injector.demo.world import World
 from sidecar.model.errors import MeshError
 
-from . import change, leaving, mesh, rules
+from . import change, leaving, mesh, rules, speaking
 from .check import Check
 
-CHECKS: tuple[Check, ...] = (*mesh.CHECKS, *leaving.CHECKS, *change.CHECKS)
+CHECKS: tuple[Check, ...] = (*mesh.CHECKS, *speaking.CHECKS, *leaving.CHECKS, *change.CHECKS)
 BESIDE: tuple[Check, ...] = rules.CHECKS   # they wait most of the time, for pods of their own, so they run beside the others
 CHECK_WITHIN_S = 60.0
 

@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trio
-import yaml
 
 from injector.demo.world import Object, World
+from injector.yaml_text import read_yaml
 
 from .check import Check, expect, expect_status
 from .mesh import ALLOWED
@@ -34,12 +35,14 @@ async def _under_load(world: World, seconds: float, change: Callable[[], Awaitab
 
 
 async def annotation(world: World) -> str:
-    """A rule is added to the workload's own annotation, then taken away again; no pod is replaced."""
+    """A rule is added to the workload's own annotation, limited, and taken away again; no pod is replaced."""
     deployment = world.api.get("Deployment", "shop", "orders")
     assert deployment is not None
     before = deployment["spec"]["template"]["metadata"]["annotations"][ROUTES]
-    added = [*yaml.safe_load(before), {"name": "reports", "port": 8080, "allow": [{"serviceAccount": "web"}],
-                                       "matches": [{"path": {"type": "PathPrefix", "value": "/reports"}, "method": "GET"}]}]
+    rules: Any = read_yaml(before).data
+    added: Object = {"name": "reports", "port": 8080, "allow": [{"serviceAccount": "web"}],
+                     "matches": [{"path": {"type": "PathPrefix", "value": "/reports"}, "method": "GET"}]}
+    limited = {**added, "rateLimit": {"requests": 1, "per": "1h", "by": "route"}}
     took: list[float] = []
     expect((await world.ask("web", "http", "GET", "http://orders/reports"))["status"] == 403, "/reports is allowed beforehand")
 
@@ -58,12 +61,14 @@ async def annotation(world: World) -> str:
         took.append(asked["at"] - changed)
 
     async def change() -> None:
-        await set_routes(json.dumps(added), 200)
+        await set_routes(json.dumps([*rules, added]), 200)
+        await set_routes(json.dumps([*rules, limited]), 429)
         await set_routes(before, 403)
 
     report = await _under_load(world, 6, change)
-    expect(max(took) <= EFFECTIVE_WITHIN_S, f"effective after {took[0]:.1f} and {took[1]:.1f} s")
-    return f"effective after {took[0]:.2f} s, taken back after {took[1]:.2f} s; {report['sent']} requests meanwhile, none failed"
+    expect(max(took) <= EFFECTIVE_WITHIN_S, f"effective after {', '.join(f'{seconds:.1f} s' for seconds in took)}")
+    return (f"allowed after {took[0]:.2f} s, limited after {took[1]:.2f} s, taken back after {took[2]:.2f} s; "
+            f"{report['sent']} requests meanwhile, none failed")
 
 
 async def rotation(world: World) -> str:

@@ -32,13 +32,25 @@ async def allowed(world: World) -> str:
     return f"200; the application saw {WEB} call {ORDERS} over {tls}"
 
 
-async def forged_header(world: World) -> str:
-    forged = f"By={ORDERS};URI={workload_id(TRUST_DOMAIN, 'shop', 'admin')}"
-    answer = await world.ask("web", "http", "GET", ALLOWED, "--header", f"x-forwarded-client-cert:{forged}")
+async def forged_claims(world: World) -> str:
+    """Everything by which the application could believe in another caller, address or URL."""
+    forged = {
+        "X-Forwarded-Client-Cert": f"By={ORDERS};URI={workload_id(TRUST_DOMAIN, 'shop', 'admin')}",
+        "x-bartizan-tls": "TLSv9.admin", "X-Forwarded-For": "192.0.2.66", "Forwarded": "for=192.0.2.66", "x-real-ip": "192.0.2.66",
+        "x-forwarded-proto": "admin", "X-Original-URL": "/admin", "x-http-method-override": "admin", "traceparent": "admin",
+        "Connection": "x-tenant", "x-tenant": "admin",      # named as an option of the connection, a field ends with it
+    }
+    words = [word for name, value in forged.items() for word in ("--header", f"{name}:{value}")]
+    answer = await world.ask("web", "http", "GET", ALLOWED, *words)
     expect_status(answer, 200)
-    headers = [value for name, value in json.loads(answer["body"])["headers"] if name.lower() == "x-forwarded-client-cert"]
-    expect(len(headers) == 1 and "admin" not in headers[0] and WEB in headers[0], f"the application was told {headers}")
-    return f"the forged header was replaced: {headers[0]}"
+    headers = [(name.lower(), value) for name, value in json.loads(answer["body"])["headers"]]
+    believed = [f"{name}: {value}" for name, value in headers if "admin" in value or "192.0.2.66" in value]
+    expect(not believed, f"the application was told {believed}")
+    told = dict(headers)
+    expect(WEB in told.get("x-forwarded-client-cert", ""), "the application was not told the caller's identity")
+    expect(told.get("x-forwarded-for") in world.kubelet.pod("web").addresses.both(),
+           f"the application was told x-forwarded-for: {told.get('x-forwarded-for')}")
+    return f"{len(forged)} forged fields are gone; the application was told {told['x-forwarded-client-cert']}, {told.get('forwarded')}"
 
 
 async def method(world: World) -> str:
@@ -119,7 +131,7 @@ async def admin(world: World) -> str:
 
 CHECKS = (
     Check("web reaches orders over mTLS, and the application is told both identities", allowed),
-    Check("an identity that a client makes up does not reach the application", forged_header),
+    Check("an identity that a client makes up, and whatever else it claims, does not reach the application", forged_claims),
     Check("a method that no rule allows is refused with code and rule", method),
     Check("a path that no rule allows is refused with code and rule", path),
     Check("the right network with the wrong identity is refused", thief),

@@ -68,3 +68,19 @@ def test_udp_and_dns(capsys: pytest.CaptureFixture[str]) -> None:
         assert report(capsys, "dns", "127.0.0.1", port, "--send", "a.example")["received"] == "RCODE 3, 0 answers"
         assert asked[0] == b"hello"
         assert asked[1].endswith(b"\1a\7example\0\0\1\0\1")
+
+
+def test_a_websocket_echoes_and_is_asked_for(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = report(capsys, "websocket", f"http://127.0.0.1:{port}/events", "--body", "hello")
+    assert seen == {"status": 101, "received": "hello", "error": ""}
+
+
+def test_without_a_server_that_accepts_there_is_no_websocket(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def answer() -> None:
+            with server.accept()[0] as stream:
+                stream.sendall(b"HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: no\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        seen = report(capsys, "websocket", f"http://127.0.0.1:{server.getsockname()[1]}/", "--body", "hello")
+    assert seen == {"status": 101, "received": "", "error": ""}
