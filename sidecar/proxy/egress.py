@@ -14,10 +14,10 @@ believed nothing before its certificate is verified, and its answer is judged li
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit

@@ -11,10 +11,10 @@ Whichever Service a rule leads to is reached in the same way, and never in plain
 
 import socket
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import partial
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied
