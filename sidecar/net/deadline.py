@@ -78,10 +78,11 @@ class Deadline:
         rings_at: what the alarm clock is set for, never later than this deadline.
     """
 
-    __slots__ = ("_alarm", "_at", "_cap", "_is_upstream", "_phase", "_scope", "rings_at")
+    __slots__ = ("_alarm", "_at", "_cap", "_is_upstream", "_now", "_phase", "_scope", "rings_at")
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()
+        self._now = trio.lowlevel.current_clock().current_time
         self._alarm = AlarmClock.of_this_run()
         self._phase = ""
         self._is_upstream = False
@@ -90,15 +91,15 @@ class Deadline:
 
     def cap(self, seconds: float | None) -> None:
         """From now on all phases together have `seconds`, which are the upstream's; None: no end to them."""
-        self._cap = NEVER if seconds is None else trio.current_time() + seconds
+        self._cap = NEVER if seconds is None else self._now() + seconds
 
     def downstream(self, phase: str, seconds: float) -> None:
         """From now on the downstream has `seconds` for `phase`."""
-        self._begin(phase, trio.current_time() + seconds, False)
+        self._begin(phase, self._now() + seconds, False)
 
     def upstream(self, phase: str, seconds: float) -> None:
         """From now on the upstream has `seconds` for `phase`."""
-        self._begin(phase, trio.current_time() + seconds, True)
+        self._begin(phase, self._now() + seconds, True)
 
     def _begin(self, phase: str, at: float, is_upstream: bool) -> None:
         if at > self._cap:
@@ -122,7 +123,7 @@ class Deadline:
     @property
     def is_upstream_late(self) -> bool:
         """Time ran out in a phase of the upstream's."""
-        return self._is_upstream and (self._scope.cancel_called or self._at <= trio.current_time())
+        return self._is_upstream and (self._scope.cancel_called or self._at <= self._now())
 
     def lift(self) -> None:
         """No deadline until the next phase (a relay that has its own idle rule)."""

@@ -107,7 +107,7 @@ async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime
         return Record(runtime.wall(), "outbound", dst=known.dst, security="mtls", tls="TLSv1.3")
 
     async def decide(request: RequestHead, record: Record) -> Decision:
-        headers = mesh_headers(request, record)
+        headers = mesh_headers(request, record, runtime.rng)
         rules = runtime.rules.current
         if rules is None:
             return Denied(Reason.NO_SNAPSHOT)
