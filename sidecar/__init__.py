@@ -3,6 +3,7 @@
 Floors; imports point down only, siblings on floor 1 never import each other (tests/architecture/test_floors.py):
 
     4  main                                reads the configuration, builds everything once, owns the root nursery
+       start                               keeps out of the process what no pod uses, then runs main
     3  proxy/  control/                    the recipes; what changes while we run
     2  net/                                trio, sockets, TLS
     1  policy/  protocol/  telemetry/  intercept      decisions; bytes <-> values; what is told; packet rules as data

@@ -4,7 +4,7 @@ import importlib
 import sys
 
 VERBS = {
-    "sidecar": ("sidecar.main", "run the sidecar proxy"),
+    "sidecar": ("sidecar.start", "run the sidecar proxy"),
     "intercept": ("sidecar.intercept", "load the packet rules of this pod"),
     "certs": ("certs.cli", "the certificate authority: init, renew, serve, issue, inspect, list, bundle, verify"),
     "injector": ("injector.server", "run the admission webhook and the snapshot stream"),

@@ -4,8 +4,9 @@ Names and values are bytes as received (RFC 9110 s5.5 lets values hold bytes abo
 through `lower()`. Whoever holds a head may rely on `protocol/framing.py` having judged it.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -17,8 +18,7 @@ class BodyKind(Enum):
     UNTIL_CLOSE = "close"   # responses only
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, gc=False):
     """How the bytes after a head are delimited. `length` counts for LENGTH only (and is > 0 there)."""
 
     kind: BodyKind
@@ -28,8 +28,7 @@ class Body:
 NO_BODY = Body(BodyKind.NONE)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """A judged request head.
 
     Args:
@@ -71,8 +70,7 @@ class RequestHead:
         return self.target.partition(b"?")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     """A judged response head.
 
     Args:

@@ -7,14 +7,15 @@ Spec: RFC 9112.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.errors import BadResponse, DownstreamGone, ProtocolViolation, Reset
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
-from sidecar.protocol import chunked, head
+from sidecar.protocol import chunked
+from sidecar.protocol.head import RequestReader, ResponseReader
 from sidecar.protocol.render import render_request, render_response
 from sidecar.protocol.trailers import allowed_trailers
 
@@ -138,12 +139,13 @@ def _framed(kind: BodyKind, piece: bytes, is_end: bool, trailers: Headers) -> by
 class Http1Server(Http1Connection):
     """Where we serve. `request` is the one that is being answered."""
 
-    __slots__ = ("_kind", "can_go_on", "request")
+    __slots__ = ("_heads", "_kind", "can_go_on", "request")
 
     request: RequestHead
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
         super().__init__(stream, early)
+        self._heads = RequestReader()
         self.can_go_on = True
         self._kind = BodyKind.NONE      # of the response being written
 
@@ -161,7 +163,7 @@ class Http1Server(Http1Connection):
         """
         while True:
             if self._buffer:
-                found = head.read_request(self._buffer)
+                found = self._heads.read(self._buffer)
                 if found is not None:
                     self.request, consumed = found
                     self._start_body(self.request.body, consumed)
@@ -219,10 +221,11 @@ class Http1Server(Http1Connection):
 class Http1Client(Http1Connection):
     """Where we ask: a connection with room for one exchange, and the end of that exchange."""
 
-    __slots__ = ("_is_answered", "_is_asked", "_is_reusable", "_kind", "_method", "_upgrade", "is_idle", "released", "room")
+    __slots__ = ("_heads", "_is_answered", "_is_asked", "_is_reusable", "_kind", "_method", "_upgrade", "is_idle", "released", "room")
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         super().__init__(stream)
+        self._heads = ResponseReader()
         self.room = 1
         self.is_idle = True
         self.released: Callable[[Connection], None] | None = None
@@ -278,7 +281,7 @@ class Http1Client(Http1Connection):
     async def read_head(self) -> ResponseHead:
         while True:
             if self._buffer:
-                found = head.read_response(self._buffer, self._method, self._upgrade)
+                found = self._heads.read(self._buffer, self._method, self._upgrade)
                 if found is not None:
                     response, consumed = found
                     self._start_body(response.body, consumed)

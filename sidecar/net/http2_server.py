@@ -11,9 +11,10 @@ Spec: RFC 9113.
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.errors import DownstreamGone, MeshError, ProtocolViolation
 from sidecar.model.message import NO_BODY, Headers, RequestHead, ResponseHead

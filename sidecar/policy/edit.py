@@ -5,7 +5,8 @@ that a judge would leave, so that no edit opens a way that the judge had closed.
 Spec: Gateway API HTTPHeaderFilter, HTTPURLRewriteFilter, HTTPRequestRedirectFilter.
 """
 
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.path import judge_path, judge_rule_path

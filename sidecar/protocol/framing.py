@@ -11,6 +11,8 @@ Spec: RFC 9110 s5, s7; RFC 9112 s2 to s7. Stricter than they are wherever a comm
 
 import re
 
+from msgspec.structs import replace
+
 from sidecar.model.errors import BadResponse, ProtocolViolation
 from sidecar.model.fields import CLAIMS, DROPPED_PREFIXES, FRAMING, HOP_BY_HOP, OTHER_MESHES
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
@@ -240,8 +242,7 @@ def _decide_target(method: bytes, target: bytes, hosts: list[bytes] | None) -> t
         host, port = parse_authority(value)
     except ValueError as exc:
         raise ProtocolViolation(Reason.BAD_HOST, str(exc)) from None
-    if len(target) > MAX_TARGET_BYTES:
-        raise ProtocolViolation(Reason.TARGET_TOO_LONG, f"the target has {len(target)} bytes; {MAX_TARGET_BYTES} are allowed")
+    _check_length(target)
     if not target.startswith(b"/") and (absolute := _ABSOLUTE.fullmatch(target)) is not None:
         try:
             named, named_port = parse_authority(absolute[1])
@@ -257,8 +258,23 @@ def _decide_target(method: bytes, target: bytes, hosts: list[bytes] | None) -> t
         if method != b"OPTIONS":
             raise ProtocolViolation(Reason.BAD_TARGET, "the target * is for OPTIONS only")
         return host, port, target
+    return host, port, _judge_target(target)
+
+
+def with_target(head: RequestHead, target: bytes) -> RequestHead:
+    """The request that differs from `head`, whose target is in origin form too, in its `target` alone. Raises: ProtocolViolation."""
+    _check_length(target)
+    return replace(head, target=_judge_target(target), headers=head.headers[:])
+
+
+def _check_length(target: bytes) -> None:
+    if len(target) > MAX_TARGET_BYTES:
+        raise ProtocolViolation(Reason.TARGET_TOO_LONG, f"the target has {len(target)} bytes; {MAX_TARGET_BYTES} are allowed")
+
+
+def _judge_target(target: bytes) -> bytes:
     try:
-        return host, port, judge_target(target)
+        return judge_target(target)
     except ValueError as exc:
         raise ProtocolViolation(Reason.BAD_TARGET, str(exc)) from None
 

@@ -12,8 +12,9 @@ import hashlib
 import random  # noqa: TID251 -- the type of the generator that is passed in
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead

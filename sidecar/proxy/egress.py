@@ -14,10 +14,10 @@ believed nothing before its certificate is verified, and its answer is judged li
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit
@@ -111,7 +111,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         return Record(runtime.wall(), "outbound", dst=known.dst)
 
     async def decide(request: RequestHead, record: Record) -> Decision:
-        headers = egress_headers(request, record)
+        headers = egress_headers(request, record, runtime.rng)
         host = request.host.decode("ascii")
         if request.port not in (None, to.port):
             return Denied(Reason.MISDIRECTED, detail=f"Host says port {request.port}, the connection goes to port {to.port}")

@@ -6,9 +6,9 @@ over; whatever is in doubt is closed. A response that was begun and cannot be co
 Attempts follow one another only while the client has seen nothing of an answer. Spec: RFC 9112 s9.3, RFC 9110 s9.2.2.
 """
 
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.decision import Permit
 from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, TimedOut, UpstreamError

@@ -13,7 +13,7 @@ Attacked by tests/proxy/test_headers.py.
 Spec: RFC 7239, W3C Trace Context; x-forwarded-client-cert as Envoy writes it.
 """
 
-import os
+import random  # noqa: TID251 -- the type of the generator that is passed in
 import re
 
 from sidecar.model.call import Peer
@@ -50,23 +50,25 @@ def caller_headers(runtime: Runtime, peer: Peer | None, tls: str, source: str) -
     return said
 
 
-def inbound_headers(request: RequestHead, record: Record, caller: Headers, *, is_mesh: bool) -> Headers:
+def inbound_headers(request: RequestHead, record: Record, caller: Headers, rng: random.Random, *, is_mesh: bool) -> Headers:
     """To the application: `caller` is what `caller_headers` made."""
-    return caller + _context(request, record, is_trusted=is_mesh)
+    return caller + _context(request, record, rng, is_trusted=is_mesh)
 
 
-def mesh_headers(request: RequestHead, record: Record) -> Headers:
+def mesh_headers(request: RequestHead, record: Record, rng: random.Random) -> Headers:
     """To another sidecar."""
-    return _context(request, record, is_trusted=True)
+    return _context(request, record, rng, is_trusted=True)
 
 
-def egress_headers(request: RequestHead, record: Record) -> Headers:
+def egress_headers(request: RequestHead, record: Record, rng: random.Random) -> Headers:
     """To an external host: nothing. ID and trace of the application's go into the log only."""
-    _context(request, record, is_trusted=True, taken=_STAYS_INSIDE)
+    _context(request, record, rng, is_trusted=True, taken=_STAYS_INSIDE)
     return []
 
 
-def _context(request: RequestHead, record: Record, *, is_trusted: bool, taken: frozenset[bytes] = CONTEXT) -> Headers:
+def _context(
+    request: RequestHead, record: Record, rng: random.Random, *, is_trusted: bool, taken: frozenset[bytes] = CONTEXT
+) -> Headers:
     """ID and trace to go on; they are out of `request` then, and in `record`."""
     found: dict[bytes, list[bytes]] = {}
     for name, value in request.headers:
@@ -80,7 +82,7 @@ def _context(request: RequestHead, record: Record, *, is_trusted: bool, taken: f
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         record.request_id = given[0].decode()
     else:
-        record.request_id = os.urandom(16).hex()
+        record.request_id = rng.randbytes(16).hex()     # no secret, and not worth a system call
     headers.append((b"x-request-id", record.request_id.encode()))
     if is_trusted and b"traceparent" in found:
         known = trace.take_up(found[b"traceparent"], found.get(b"tracestate", []))

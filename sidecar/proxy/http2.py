@@ -1,16 +1,23 @@
-"""The loop of one HTTP/2 downstream connection: one task reads, each exchange has its own."""
+"""The loop of one HTTP/2 downstream connection: one task reads, each exchange has its own.
+
+What HTTP/2 needs is loaded with the first connection that speaks it: 1.5 MB that most pods never use.
+"""
+
+from typing import TYPE_CHECKING
 
 import trio
 
 from sidecar.model.errors import ProtocolViolation, ReasonedError
 from sidecar.net.deadline import Deadline
-from sidecar.net.http2_server import Http2Server, Http2ServingEnd, Refused
 from sidecar.net.socket_stream import linger
 from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
 from .runtime import Runtime
 from .serve import Decide, NewRecord, abandon, carry_out, conclude
+
+if TYPE_CHECKING:
+    from sidecar.net.http2_server import Http2Server, Http2ServingEnd, Refused
 
 
 async def serve_http2(
@@ -21,6 +28,8 @@ async def serve_http2(
     Args:
         new_record: a record with what is known of the connection; one for each exchange.
     """
+    from sidecar.net.http2_server import Http2Server, Refused
+
     server = Http2Server(stream, early)
     async with trio.open_nursery() as watch:
         watch.start_soon(_drain_when_told, server, runtime)
@@ -37,13 +46,13 @@ async def serve_http2(
     await linger(stream)    # so that GOAWAY arrives
 
 
-async def _drain_when_told(server: Http2Server, runtime: Runtime) -> None:
+async def _drain_when_told(server: "Http2Server", runtime: Runtime) -> None:
     while not runtime.draining.current:
         await runtime.draining.wait_change(False)
     server.drain()
 
 
-async def _serve(end: Http2ServingEnd, record: Record, runtime: Runtime, decide: Decide) -> None:
+async def _serve(end: "Http2ServingEnd", record: Record, runtime: Runtime, decide: Decide) -> None:
     exchange = Exchange(end)
     try:
         with end.scope:
@@ -61,7 +70,7 @@ async def _serve(end: Http2ServingEnd, record: Record, runtime: Runtime, decide:
         end.finish()
 
 
-async def _refuse(refused: Refused, record: Record, runtime: Runtime) -> None:
+async def _refuse(refused: "Refused", record: Record, runtime: Runtime) -> None:
     """A request against the law; it is explained if anything can be said."""
     error = ProtocolViolation(refused.reason, refused.detail)
     if refused.end is None:

@@ -195,7 +195,7 @@ async def _serve_requests(
     caller = caller_headers(runtime, peer, known.tls, known.source)
 
     async def decide(request: RequestHead, record: Record) -> Decision:
-        headers = inbound_headers(request, record, caller, is_mesh=peer is not None)
+        headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None)
         return enter(request, headers, to, peer, record, runtime)
 
     await serve(stream, runtime, decide, new_record)

@@ -11,10 +11,10 @@ Whichever Service a rule leads to is reached in the same way, and never in plain
 
 import socket
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import partial
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied
@@ -107,7 +107,7 @@ async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime
         return Record(runtime.wall(), "outbound", dst=known.dst, security="mtls", tls="TLSv1.3")
 
     async def decide(request: RequestHead, record: Record) -> Decision:
-        headers = mesh_headers(request, record)
+        headers = mesh_headers(request, record, runtime.rng)
         rules = runtime.rules.current
         if rules is None:
             return Denied(Reason.NO_SNAPSHOT)

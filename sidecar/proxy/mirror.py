@@ -4,9 +4,10 @@ Only a request that is whole when its head arrives is copied: what is still on i
 wait than a few, the next ones are dropped and counted.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.errors import MeshError
 from sidecar.model.message import RequestHead

@@ -4,7 +4,8 @@ The plan holds everything that differs between entering, mesh and egress, so tha
 """
 
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import Headers, RequestHead, ResponseHead
@@ -14,8 +15,7 @@ from sidecar.net.ends import Connection
 CONNECT_S = 10.0
 
 
-@dataclass(frozen=True)
-class Upstream:
+class Upstream(msgspec.Struct, frozen=True):
     """Where one attempt goes.
 
     Args:
@@ -46,8 +46,7 @@ class Upstream:
     leave: Callable[[], None] | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """How a permitted exchange is carried out.
 
     Args:
@@ -82,8 +81,7 @@ class Plan:
     done: Callable[[], None] | None = None
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An answer of our own that a rule asks for: direct response, redirection, injected abort.
 
     Args:

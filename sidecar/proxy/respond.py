@@ -4,10 +4,11 @@ A refusal says its code, its token and the nearest rule in headers, and cause an
 it is seldom the one who wrote the rule.
 """
 
-from dataclasses import replace
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
 from sidecar.model.reason import Reason

@@ -1,9 +1,9 @@
 """One exchange, whatever version of HTTP it came by: decide, forward or explain, and what is told of it in the end."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.decision import Denied
 from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError

@@ -1,13 +1,13 @@
 """Which version of HTTP goes on: the one that the client speaks, unless the port's protocol says that its application knows one only.
 
-So an application gets what its client meant, end to end, and a sidecar translates only where it was told to.
+So an application gets what its client meant, end to end, and a sidecar translates only where it was told to. What HTTP/2 needs is
+loaded with the first connection that speaks it.
 """
 
 from sidecar.model.message import RequestHead
 from sidecar.model.service import Protocol
 from sidecar.net.ends import Connection
 from sidecar.net.http1 import Http1Client
-from sidecar.net.http2_client import Http2Client
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
 
@@ -20,4 +20,8 @@ def speaks_http2(request: RequestHead, protocol: Protocol | None) -> bool:
 
 
 def client(stream: SocketStream | TlsStream, *, is_http2: bool, scheme: bytes = b"http") -> Connection:
-    return Http2Client(stream, scheme) if is_http2 else Http1Client(stream)
+    if not is_http2:
+        return Http1Client(stream)
+    from sidecar.net.http2_client import Http2Client
+
+    return Http2Client(stream, scheme)

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from sidecar.model.errors import DownstreamTimedOut, TimedOut
-from sidecar.net.deadline import Deadline
+from sidecar.net.deadline import SPARE, AlarmClock, Deadline
 
 
 @pytest.mark.parametrize(("phase", "blamed"), [(Deadline.upstream, TimedOut), (Deadline.downstream, DownstreamTimedOut)])
@@ -83,3 +85,53 @@ async def test_who_waits_for_an_answer_waits_as_long_as_was_said(
         deadline.upstream_waits("response", 60)
         await trio.sleep(1000)
     assert trio.current_time() == ends_at
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 20), st.one_of(st.none(), st.integers(1, 20))), max_size=12)
+
+
+@given(connections=st.lists(STEPS, min_size=1, max_size=4))
+def test_it_rings_exactly_then_however_it_is_moved(connections: list[list[tuple[int, int | None]]]) -> None:
+    """Phases of any lengths (None: lifted) after any pauses, on several connections: each ends when its last phase is over."""
+
+    async def run_one(steps: list[tuple[int, int | None]]) -> None:
+        ends_at = float("inf")
+        with pytest.raises(TimedOut), Deadline() as deadline:
+            for pause, seconds in [*steps, (0, 7)]:
+                if trio.current_time() + pause > ends_at:
+                    break
+                if pause and trio.current_time() + pause == ends_at:
+                    pause -= 1      # who is first at the same instant is nobody's affair
+                await trio.sleep(pause)
+                if seconds is None:
+                    deadline.lift()
+                    ends_at = float("inf")
+                else:
+                    deadline.upstream("response", seconds)
+                    ends_at = trio.current_time() + seconds
+            await trio.sleep_forever()
+        assert trio.current_time() == ends_at
+
+    async def run_all() -> None:
+        async with trio.open_nursery() as nursery:
+            for steps in connections:
+                nursery.start_soon(run_one, steps)
+
+    trio.run(run_all, clock=MockClock(autojump_threshold=0))
+
+
+async def test_who_has_left_is_forgotten(autojump_clock: MockClock) -> None:
+    """Connections come and go by the thousand long before their time is over."""
+    for _ in range(3 * SPARE):
+        with Deadline() as deadline:
+            deadline.upstream("response", 60)
+    assert len(AlarmClock.of_this_run()) <= SPARE + 2
+    await trio.sleep(100)
+    assert len(AlarmClock.of_this_run()) == 0
+
+
+async def test_what_is_over_does_not_ring(autojump_clock: MockClock) -> None:
+    with Deadline() as deadline:
+        deadline.upstream("connect", 1)
+    with Deadline():
+        await trio.sleep(10)

@@ -6,7 +6,9 @@ head's own are written \\r\\n; \\t, \\\\ and \\xNN are the other escapes.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from sidecar.model.message import Body, BodyKind, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.protocol import head, http1
 from sidecar.protocol.framing import MAX_HEAD_BYTES, judge_request, judge_response
-from sidecar.protocol.head import read_request, read_response
+from sidecar.protocol.head import MAX_KNOWN_BYTES, RequestReader, ResponseReader, read_request, read_response
 
 CANARY = b"GET /canary HTTP/1.1\r\nHost: canary.example\r\n\r\n"
 _ESCAPE = re.compile(rb"\\(r|n|t|\\|x[0-9a-f]{2})")
@@ -244,3 +246,77 @@ def test_trailers_are_announced_by_who_takes_them() -> None:
         found = read_request(b"POST / HTTP/1.1\r\n" + fields + te + b"\r\n")
         assert found is not None
         assert (found[0].takes_trailers, found[0].headers) == (bool(te), told)
+
+
+# -- what a connection remembers
+
+_LINES = [
+    b"GET / HTTP/1.1", b"GET /a?b HTTP/1.1", b"GET /a/../b HTTP/1.1", b"GET /%61 HTTP/1.1", b"GET /" + b"a" * 8192 + b" HTTP/1.1",
+    b"POST / HTTP/1.1", b"GET / HTTP/1.0", b"GET http://a/ HTTP/1.1", b"GET http://b/ HTTP/1.1", b"OPTIONS * HTTP/1.1", b"GET  / HTTP/1.1",
+    b"GET / HTTP/1.1 ", b"GET / HTTP/2.0", b"TRACE / HTTP/1.1", b"", b"GET /\n HTTP/1.1",
+]
+_FIELDS = [
+    b"\r\nHost: a\r\n\r\n", b"\r\nHost: a\r\nX:  b \r\n\r\n", b"\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", b"\r\nHost: a\r\nX-Request-Id: 1\r\n\r\n", b"\r\n\r\n",
+    b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\nHost: a\r\nX: " + b"b" * MAX_KNOWN_BYTES + b"\r\n\r\n",
+]
+_Verdict = tuple[RequestHead, int] | tuple[Reason, str] | None
+
+
+def _verdict(read: Callable[[bytes], tuple[RequestHead, int] | None], data: bytes) -> _Verdict:
+    try:
+        return read(data)
+    except ProtocolViolation as exc:
+        return exc.reason, exc.detail
+
+
+@pytest.mark.parametrize("fields", _FIELDS)
+def test_a_connection_that_remembers_gives_the_verdict_of_one_that_does_not(fields: bytes) -> None:
+    """Whatever it has read twice, and whatever comes then."""
+    for known, line in product(_LINES, _LINES):
+        reader = RequestReader()
+        for data in (known + fields, known + fields, line + fields + CANARY, known + fields + b"x", line + fields[:-1], line + fields):
+            assert _verdict(reader.read, data) == _verdict(read_request, data)
+
+
+@given(_mutated(_HEADS), _mutated(_HEADS))
+def test_it_is_the_same_with_any_bytes(known: bytes, data: bytes) -> None:
+    reader = RequestReader()
+    line, end, fields = data.partition(b"\r\n")
+    for one in (known, known, known.partition(b"\r\n")[0] + end + fields, line + end + known.partition(b"\r\n")[2], data, known):
+        assert _verdict(reader.read, one) == _verdict(read_request, one)
+
+
+def test_a_request_that_is_remembered_is_nobody_elses() -> None:
+    """Recipes take fields out of a request's headers: the next request has them again."""
+    reader, data = RequestReader(), b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: 1\r\n\r\n"
+    for _ in range(4):
+        found = reader.read(data)
+        assert found is not None
+        assert found[0].headers == [(b"X-Request-Id", b"1")]
+        found[0].headers.clear()
+
+
+@given(
+    st.lists(st.tuples(
+        st.sampled_from(RESPONSES) | _mutated(RESPONSES), st.sampled_from([b"GET", b"HEAD"]), st.sampled_from([b"", b"websocket"]),
+    ), min_size=1, max_size=3),
+    st.lists(st.integers(0, 2), max_size=12),
+)
+def test_a_connection_that_remembers_reads_responses_as_one_that_does_not(
+    kinds: list[tuple[bytes, bytes, bytes]], order: list[int]
+) -> None:
+    reader = ResponseReader()
+    for number in order:
+        data, method, upgrade = kinds[number % len(kinds)]
+        found: object
+        try:
+            found = reader.read(data + b"body", method, upgrade)
+        except BadResponse as exc:
+            found = exc.detail
+        expected: object
+        try:
+            expected = read_response(data + b"body", method, upgrade)
+        except BadResponse as exc:
+            expected = exc.detail
+        assert found == expected

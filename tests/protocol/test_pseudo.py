@@ -1,8 +1,8 @@
 """HTTP/2 heads: what they are in our law's words, and back."""
 
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.model.errors import BadResponse, ProtocolViolation
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead

@@ -2,12 +2,12 @@
 
 import re
 import socket
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
 from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 

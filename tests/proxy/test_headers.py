@@ -1,5 +1,6 @@
 """Who an application believes is calling: spoofed names through the real inbound recipe, then ID and trace on each way."""
 
+import random
 import re
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from tests.helpers.mesh import APP, arrive, call, http_app, meshed, read_until
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, NOW, bench, rules
 
+RNG = random.Random(1)
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01".encode()
 
@@ -129,14 +131,22 @@ def record() -> Record:
 
 
 def of_a_peer(request: RequestHead, told: Record) -> Headers:
-    return inbound_headers(request, told, [], is_mesh=True)
+    return inbound_headers(request, told, [], RNG, is_mesh=True)
 
 
 def of_nobody(request: RequestHead, told: Record) -> Headers:
-    return inbound_headers(request, told, [], is_mesh=False)
+    return inbound_headers(request, told, [], RNG, is_mesh=False)
 
 
-@pytest.mark.parametrize("way", [of_a_peer, mesh_headers])
+def to_a_peer(request: RequestHead, told: Record) -> Headers:
+    return mesh_headers(request, told, RNG)
+
+
+def to_a_stranger(request: RequestHead, told: Record) -> Headers:
+    return egress_headers(request, told, RNG)
+
+
+@pytest.mark.parametrize("way", [of_a_peer, to_a_peer])
 def test_id_and_trace_go_on_once(way: Way) -> None:
     request, told = head((b"X-Request-ID", b"abc-1"), (b"TraceParent", PARENT), (b"tracestate", b"a=1"), (b"Tracestate", b"b=2")), record()
     headers = way(request, told)
@@ -147,7 +157,7 @@ def test_id_and_trace_go_on_once(way: Way) -> None:
     assert (told.request_id, told.trace_id, told.parent_id) == ("abc-1", TRACE, SPAN)
 
 
-@pytest.mark.parametrize("way", [of_a_peer, mesh_headers, of_nobody, egress_headers])
+@pytest.mark.parametrize("way", [of_a_peer, to_a_peer, of_nobody, to_a_stranger])
 @pytest.mark.parametrize("given", [
     (), (b"a" * 65,), (b"",), (b"a b",), (b"x\xff",), (b"a_b",), (b"a\r\n",), (b"a,b",), (b"a", b"b"), (b"a", b"a"),
 ])
@@ -155,7 +165,7 @@ def test_an_id_that_is_not_plain_is_replaced(given: tuple[bytes, ...], way: Way)
     request, told = head(*((b"x-request-id", value) for value in given)), record()
     headers = way(request, told)
     assert re.fullmatch("[0-9a-f]{32}", told.request_id)
-    assert headers == ([] if way is egress_headers else [(b"x-request-id", told.request_id.encode())])
+    assert headers == ([] if way is to_a_stranger else [(b"x-request-id", told.request_id.encode())])
     assert request.headers == [(b"Accept", b"*/*"), (b"Cookie", b"a=b")]
 
 
@@ -173,7 +183,7 @@ def test_a_broken_trace_is_dropped() -> None:
     assert (name, told.trace_id, told.parent_id) == (b"x-request-id", "", "")
 
 
-@pytest.mark.parametrize("way", [of_a_peer, mesh_headers])
+@pytest.mark.parametrize("way", [of_a_peer, to_a_peer])
 def test_no_trace_begins_here(way: Way) -> None:
     request, told = head((b"tracestate", b"a=1")), record()
     assert [name for name, _ in way(request, told)] == [b"x-request-id"]
@@ -183,7 +193,7 @@ def test_no_trace_begins_here(way: Way) -> None:
 
 def test_nothing_of_the_mesh_leaves_it() -> None:
     request, told = head((b"x-request-id", b"abc-1"), (b"traceparent", PARENT), (b"tracestate", b"a=1"), (b"Baggage", b"user=7")), record()
-    assert egress_headers(request, told) == []
+    assert to_a_stranger(request, told) == []
     assert request.headers == [(b"Accept", b"*/*"), (b"Cookie", b"a=b")]
     assert (told.request_id, told.trace_id) == ("abc-1", TRACE)     # for the log
 

@@ -1,9 +1,9 @@
 """A place on an upstream connection: pooled, new, or refused, and what many do who want the same one at once."""
 
-from dataclasses import replace
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.errors import ConnectFailed, TimedOut, Unavailable

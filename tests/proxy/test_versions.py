@@ -1,8 +1,8 @@
 """Which version goes on."""
 
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.service import Protocol

@@ -1,0 +1,33 @@
+"""The first thing that runs in a pod: it keeps out what libraries load and no sidecar uses, then `main` takes over.
+
+trio and hashlib load Python's own OpenSSL, beside the one that `cryptography` brings and that all our TLS goes through: 5 MB in every
+pod for nothing. So `ssl` is loaded when somebody asks it for something, which nobody does, and hashlib computes SHA-2 by itself, as
+it does where Python was built without OpenSSL.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+
+
+class Later(ModuleType):
+    """Stands for the module of its name until somebody asks it for something. (importlib's LazyLoader loads at the second import.)"""
+
+    def __getattr__(self, name: str) -> object:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def main(argv: list[str]) -> int:
+    keep_out()
+    from .main import main as run  # it imports trio
+
+    return run(argv)
+
+
+def keep_out() -> None:
+    """Before anything imports trio or hashlib; what is loaded already stays."""
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    modules.setdefault("_hashlib", None)    # what the import system takes for `not there`
+    modules.setdefault("ssl", Later("ssl"))
