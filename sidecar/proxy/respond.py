@@ -13,8 +13,6 @@ from msgspec.structs import replace
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.protocol import render
-from sidecar.protocol.http2.engine import Engine
-from sidecar.protocol.http2.frames import Code
 
 # grpc-message is percent-encoded but for printable ASCII without the percent sign.
 _GRPC_SAFE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
@@ -136,6 +134,9 @@ def explain(reason: Reason, rule: str, detail: str, *, has_body: bool = True) ->
 
 def explain_http2(reason: Reason) -> bytes:
     """The bytes by which a connection of HTTP/2 is refused for what it lacks: GOAWAY has room for a few words."""
+    from sidecar.protocol.http2.engine import Engine    # 2 MB that a pod without HTTP/2 does without
+    from sidecar.protocol.http2.frames import Code
+
     engine = Engine(is_server=True)
     engine.goaway(Code.INADEQUATE_SECURITY, f"{reason.code} {reason.token}; see: bartizan explain {reason.code}")
     return engine.take_output()

@@ -1,13 +1,13 @@
 """gRPC through the loop: what its callers and servers count on, with the library h2 at both ends, under the virtual clock."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 import h2.errors
 import h2.events
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.decision import Denied
