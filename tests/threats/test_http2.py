@@ -325,8 +325,8 @@ async def test_uploads_that_the_application_does_not_take(is_http2: bool, nurser
             while room := min(client.h2.local_flow_control_window(sid), 16384):
                 client.h2.send_data(sid, bytes(room))
                 sent += room
-                await client.flush()
-                await wait_all_tasks_blocked()
+            await client.flush()
+            await wait_all_tasks_blocked()
     assert 150_000 < down.ours.taken - sum(up.sent for up in down.server.made) <= 262144
 
 
