@@ -134,7 +134,8 @@ def explain(reason: Reason, rule: str, detail: str, *, has_body: bool = True) ->
 
 def explain_http2(reason: Reason) -> bytes:
     """The bytes by which a connection of HTTP/2 is refused for what it lacks: GOAWAY has room for a few words."""
-    from sidecar.protocol.http2.engine import Engine    # 2 MB that a pod without HTTP/2 does without
+    # 2 MB that a pod without HTTP/2 does without
+    from sidecar.protocol.http2.engine import Engine
     from sidecar.protocol.http2.frames import Code
 
     engine = Engine(is_server=True)
