@@ -33,6 +33,8 @@ def route(rule: RouteRule, namespace: str) -> Route:
         redirect=rule.redirect,
         direct_response=rule.direct_response,
         upgrades=rule.upgrades,
+        request_s=seconds(rule.timeouts.request) if rule.timeouts.request is not None else None,
+        idle_s=seconds(rule.timeouts.idle) if rule.timeouts.idle is not None else None,
     )
 
 

@@ -162,6 +162,7 @@ class Route(Value, frozen=True):
         concurrency: requests at a time.
         max_body_bytes: of a request.
         upgrades: protocols that a connection may be upgraded to.
+        request_s, idle_s: as in callers' `CallRule`; here they hold for callers without a sidecar, too.
     """
 
     name: Name
@@ -181,3 +182,5 @@ class Route(Value, frozen=True):
     redirect: Redirect | None = None
     direct_response: DirectResponse | None = None
     upgrades: tuple[Literal["websocket"], ...] = ()
+    request_s: Seconds | None = None
+    idle_s: Seconds | None = None

@@ -81,7 +81,7 @@ class Admission:
             permit, lambda: chosen,
             request=sent if sent is not request else None,
             adapt=partial(_edit_response, route.response_headers) if _edits(route.response_headers) else None,
-            delay_s=fault.delay_s, max_body_bytes=most, done=self.hold(permit),
+            request_s=route.request_s, idle_s=route.idle_s, delay_s=fault.delay_s, max_body_bytes=most, done=self.hold(permit),
             upgrades=tuple(name.encode() for name in route.upgrades), is_permitted=is_permitted if route.upgrades else None,
         )
 

@@ -291,3 +291,9 @@ def test_what_was_judged_is_what_is_sent(target: str) -> None:
     assert gate.sent[0].target == request.target == (plan.request or request).target
 
 
+
+
+def test_times_hold_for_who_has_no_sidecar_too() -> None:
+    plan = Gate(Route("r", ANYBODY, request_s=300.0, idle_s=900.0))()
+    assert isinstance(plan, Plan)
+    assert (plan.request_s, plan.idle_s) == (300.0, 900.0)
