@@ -14,9 +14,22 @@ One word for one thing:
     downstream   who connects to us              upstream    whom we connect to
     inbound      what enters the pod             outbound    what leaves it
     peer         the verified other end          endpoint    one pod behind a Service
-    route        an inbound rule                 exchange    one request with its response
-    permit       leave to forward an exchange    reason      why something was refused or failed
-    lease        a pooled upstream connection while one exchange uses it
+    route        an inbound rule                 call rule   the part of it that callers carry out
+    exchange     one request with its response   permit      leave to forward an exchange
+    end          one side of an exchange: serving (towards the downstream) or asking (towards the upstream)
+    plan         how a permitted exchange is carried out
+    attempt      one try at an upstream; an exchange may make several
+    reply        an answer of our own that a rule asks for
+    reason       why something was refused or failed
+    lease        an exchange's place on an upstream connection
+    trailer      a header field behind a body
+    upgrade      from HTTP to another protocol, on the same connection
+    route table  all rules, arranged so that a request costs look-ups
+    group        what a caller remembers of one Service; its members are the endpoints
+    ejection     leaving out an endpoint that fails again and again
+    mirror       a copy of a request, whose answer is thrown away
+    budget       what may be spent on retries, or on frames that do nothing
+    drain        to leave in order
     origination  TLS that the sidecar speaks for an application that does not
     snapshot     all that one sidecar knows of the mesh, in one value
     SVID         the certificate that carries a SPIFFE ID
