@@ -289,7 +289,7 @@ async def control_plane_mute(world: World) -> AsyncIterator[None]:
 
 
 HONEST = """
-import dataclasses, sys, threading
+import dataclasses, os, sys, threading
 from pathlib import Path
 from injector.demo.outside import HOSTS, Evidence, TcpServer, tls_context
 name, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
@@ -297,7 +297,7 @@ host = dataclasses.replace(HOSTS[name], certificate=name)
 for address in host.addresses.both():
     server = TcpServer(host, address, port, tls_context(host, folder), Evidence(folder / "evidence.jsonl"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-print("ready", flush=True)
+os.write(1, b"ready\\n")
 threading.Event().wait()
 """
 
