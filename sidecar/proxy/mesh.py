@@ -277,7 +277,8 @@ async def serve_mesh_connection(
 ) -> None:
     """One connection of an application whose protocol is opaque to us."""
     record.security, record.rule = "mtls", dialled.permit.rule
-    target = _target(dialled, _rule(dialled, None), rules, runtime)
+    rule = _rule(dialled, None)
+    target = _target(dialled, rule, rules, runtime)
     record.rule = target.permit.rule
     group = runtime.endpoints.group(rules, target.service, trio.current_time())
     member = group.pick(trio.current_time(), only=target.only)
@@ -304,7 +305,8 @@ async def serve_mesh_connection(
             now = rules.outbound.service_named(target.service.name, target.service.port)
             return now is not None and endpoint in now.endpoints
 
-        await tunnel(SocketStream(sock), upstream, target.permit, record, runtime.rules, is_permitted, runtime.pipes)
+        idle_s = rule.idle_s if rule is not None else None
+        await tunnel(SocketStream(sock), upstream, target.permit, record, runtime.rules, is_permitted, runtime.pipes, idle_s)
     finally:
         leave()
         upstream.close()

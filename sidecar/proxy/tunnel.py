@@ -1,4 +1,4 @@
-"""Opaque bytes both ways, until both sides have ended, one breaks, nothing moves for an hour, or the leave to do so is withdrawn.
+"""Opaque bytes both ways, until both sides have ended, one breaks, nothing moves for long, or the leave to do so is withdrawn.
 
 Only the first is an end; everything else cuts both sides, so that nobody takes a part for the whole. What is plain on both sides
 goes from socket to socket (`net/splice.py`); with TLS on either the bytes pass through here.
@@ -28,9 +28,11 @@ async def tunnel(
     rules: Watched[Rules | None],
     is_permitted: Callable[[Rules | None], bool],
     pipes: Pipes,
+    idle_s: float | None = None,
 ) -> None:
     """
     Args:
+        idle_s: how long it may be without a byte either way; None: an hour.
         record: gets the bytes counted.
         is_permitted: asked at each change of the rules, and now and then, since dates pass, too; False ends the connection.
 
@@ -38,11 +40,12 @@ async def tunnel(
     """
     assert isinstance(permit, Permit)
     ended: list[bool] = []
-    idle = trio.CancelScope(deadline=trio.current_time() + IDLE_S)
+    idle_s = idle_s or IDLE_S
+    idle = trio.CancelScope(deadline=trio.current_time() + idle_s)
 
     async def half(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, is_up: bool) -> None:
         def moved(count: int) -> None:
-            idle.deadline = trio.current_time() + IDLE_S
+            idle.deadline = trio.current_time() + idle_s
             if is_up:
                 record.received += count
             else:

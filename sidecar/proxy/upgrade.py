@@ -42,7 +42,7 @@ async def switch(
     try:
         await tunnel(
             end.stream, asking.stream, plan.permit, counted, runtime.rules,
-            lambda _: is_permitted is None or is_permitted(), runtime.pipes,
+            lambda _: is_permitted is None or is_permitted(), runtime.pipes, plan.idle_s,
         )
     finally:
         exchange.received += counted.received

@@ -18,20 +18,21 @@ from tests.helpers.streams import MemoryStream, stream_pair
 class Tunnel:
     """`client` and `server` are the test's ends."""
 
-    def __init__(self, nursery: trio.Nursery, room: int = 65536) -> None:
+    def __init__(self, nursery: trio.Nursery, room: int = 65536, idle_s: float | None = None) -> None:
         self.client, self.down = stream_pair(room)
         self.server, self.up = stream_pair(room)
         self.record = Record(NOW, "outbound")
         self.rules: Watched[Rules | None] = Watched(rules())
         self.is_permitted = True
         self.scope = trio.CancelScope()
+        self.idle_s = idle_s
         self.ended_at: float | None = None
         nursery.start_soon(self._run)
 
     async def _run(self) -> None:
         with self.scope:
             try:
-                await tunnel(self.down, self.up, PERMIT, self.record, self.rules, lambda _: self.is_permitted, Pipes())
+                await tunnel(self.down, self.up, PERMIT, self.record, self.rules, lambda _: self.is_permitted, Pipes(), self.idle_s)
             finally:
                 self.down.close()
                 self.up.close()
@@ -180,3 +181,13 @@ async def test_cancelled_anywhere_it_is_cut(where: str, is_up: bool, nursery: tr
     await wait_all_tasks_blocked()
     assert pair.is_cut == (True, True)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("idle_s", [None, 5.0, 7200.0])
+async def test_idle_as_long_as_the_rule_says(idle_s: float | None, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    pair = Tunnel(nursery, idle_s=idle_s)
+    await trio.sleep(3)
+    await pair.client.send_all(b"x")
+    with pytest.raises(trio.BrokenResourceError):
+        await pair.client.read_rest()
+    assert trio.current_time() == 3 + (idle_s or 3600)
