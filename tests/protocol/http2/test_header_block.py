@@ -104,6 +104,80 @@ def test_the_librarys_blocks_are_read_as_the_library_reads_them(lists: list[Head
         assert decoder.read(encoder.encode(fields), None, fields_of) == fields
 
 
+# Static :status 200; literals that are added, one by a static name, one as large as half a table; one that is not added; references
+# to what was added last, before that, long before; limits to the table.
+BRICKS = [
+    b"\x88", b"\x76\x01s", b"\x40\x01a\x01b", b"\x40\x01a\x01c", b"\x40\x01l" + b"\x7f\xd1\x0e" + b"l" * 2000, b"\x00\x01n\x01n",
+    b"\xbe", b"\xbf", b"\xc0", b"\xc8", b"\x20", b"\x3f\x21", b"\x3f\xe1\x1f",
+]
+BLOCKS = st.lists(st.sampled_from(BRICKS), max_size=4).map(b"".join).filter(lambda data: b"\x20\x20\x20" not in data)
+
+
+class Beside:
+    """A decoder of ours beside the library's: they say the same, and their tables hold the same."""
+
+    def __init__(self) -> None:
+        self.judged = 0
+        self.is_over = False
+        self._decoder, self._library = HeaderDecoder(), hpack.Decoder()
+
+    def read(self, data: bytes) -> None:
+        try:
+            expected = fields_of(self._library.decode(data, raw=True))
+        except hpack.HPACKError:
+            self.is_over = True
+            with pytest.raises(Http2Error):
+                self._decoder.read(data, None, fields_of)
+        else:
+            assert self._decoder.read(data, None, self._judge) == expected
+            assert list(self._decoder._decoder.header_table.dynamic_entries) == list(self._library.header_table.dynamic_entries)
+
+    def _judge(self, fields: Headers) -> Headers:
+        self.judged += 1
+        return fields_of(fields)
+
+
+@given(st.lists(BLOCKS, min_size=1, max_size=4), st.lists(st.integers(0, 3), max_size=24))
+def test_blocks_that_repeat_say_what_the_library_reads(kinds: list[bytes], order: list[int]) -> None:
+    """Whatever they refer to, add or limit."""
+    beside = Beside()
+    for number in order:
+        if not beside.is_over:
+            beside.read(kinds[number % len(kinds)])
+
+
+@pytest.mark.parametrize("adding", [b"\x88\x76\x01s\x40\x01a\x01b\x40\x01a\x01c", b"\x40\x01a\x01b\xbe\x40\x01a\x01c\xbf"])
+@pytest.mark.parametrize("follower", BRICKS)
+def test_a_block_that_adds_the_same_again_is_judged_once(adding: bytes, follower: bytes) -> None:
+    """And the table is what it would be, until it is full and beyond: the next block is read by it."""
+    beside = Beside()
+    for _ in range(100):
+        beside.read(adding)
+    assert beside.judged == 2
+    for data in (follower, adding, b"\xbe\xbf\xc0"):
+        if not beside.is_over:
+            beside.read(data)
+
+
+@pytest.mark.parametrize("data", [
+    b"\x88\xbe\x40\x01a\x01b", b"\x20\x3f\xe1\x1f\x40\x01a\x01b", b"\x40\x01a\x01b" * 130,
+])
+def test_a_block_that_depends_on_the_table_limits_or_fills_it_is_read_each_time(data: bytes) -> None:
+    beside = Beside()
+    beside.read(b"\x40\x01z\x01z")
+    for number in range(5):
+        if not beside.is_over:
+            assert beside.judged == number + 1
+            beside.read(data)
+
+
+def test_what_was_remembered_of_one_table_is_forgotten_with_it() -> None:
+    beside, one, other = Beside(), b"\x40\x01a\x01b", b"\x40\x01c\x01d"
+    for data in (one, one, other, other, one, b"\xbe", b"\xbe", other, b"\xbe"):
+        beside.read(data)
+    assert beside.judged == 6
+
+
 def test_what_repeats_is_judged_once() -> None:
     judged: list[Headers] = []
 
