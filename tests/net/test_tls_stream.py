@@ -61,6 +61,27 @@ async def test_a_megabyte_both_ways_at_once() -> None:
     assert got == {client: text, server: text}
 
 
+async def test_what_openssl_holds_already_is_not_waited_for() -> None:
+    """The rest of a record, and the end: nothing more comes to the socket."""
+    client, server = await connected()
+    async with client, server:
+        await client.send_all(b"abc")
+        assert await server.receive_some(1) == b"a"
+        assert await server.receive_some() == b"bc"
+        await client.send_eof()
+        assert [await server.receive_some() for _ in range(3)] == [b"", b"", b""]
+        assert server.receive_nowait() == b""
+
+
+async def test_an_end_that_was_found_without_waiting_is_not_waited_for() -> None:
+    client, server = await connected()
+    async with client, server:
+        await client.send_eof()
+        await wait_readable(server.sock)
+        assert server.receive_nowait() == b""
+        assert await server.receive_some() == b""
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 200_000])
 async def test_whatever_holds_the_bytes(kind: type, size: int) -> None:
