@@ -42,6 +42,8 @@ def location(request: RequestHead, redirect: Redirect, match: Match) -> bytes:
     Raises: ValueError as for rewrites.
     """
     target = _target(request, redirect.path, redirect.prefix, match)
+    if target == b"*":
+        raise ValueError("`*` is no path")      # behind a host it would be a part of its name
     if redirect.scheme is None and redirect.hostname is None and redirect.port is None:
         return target
     host = request.host if redirect.hostname is None else redirect.hostname.encode()

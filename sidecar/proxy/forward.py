@@ -92,7 +92,7 @@ async def _attempt(
             await switch(exchange, plan, asking, response, runtime, deadline)
         else:
             _observe(upstream, is_good=response.status < 500)
-            await _answer(exchange, plan, asking, response, upstream, runtime, deadline)
+            await _answer(exchange, plan, asking, response, runtime, deadline)
     finally:
         asking.finish()
     return True
@@ -120,16 +120,16 @@ async def _ask(
 ) -> tuple[AskingEnd, ResponseHead | None]:
     """Send the request, as far as it is here; the response's head if that was all of it."""
     if plan.retries is None or plan.retries.attempt_s is None:
-        return await _ask_once(exchange, upstream, first, runtime, deadline)
+        return await _ask_once(exchange, plan, upstream, first, runtime, deadline)
     try:
         with trio.fail_after(plan.retries.attempt_s):
-            return await _ask_once(exchange, upstream, first, runtime, deadline)
+            return await _ask_once(exchange, plan, upstream, first, runtime, deadline)
     except trio.TooSlowError as exc:
         raise TimedOut(f"no answer from {upstream.name} within {plan.retries.attempt_s} s") from exc
 
 
 async def _ask_once(
-    exchange: Exchange, upstream: Upstream, first: bytes, runtime: Runtime, deadline: Deadline
+    exchange: Exchange, plan: Plan, upstream: Upstream, first: bytes, runtime: Runtime, deadline: Deadline
 ) -> tuple[AskingEnd, ResponseHead | None]:
     request, is_whole = exchange.request, exchange.end.is_body_done
     asking, is_reused = await lease(upstream, runtime.pool, deadline)
@@ -143,7 +143,7 @@ async def _ask_once(
             if not is_whole:
                 return asking, None
             exchange.end.take_buffered()    # there is no more, and `first` has gone on
-            return asking, await _final_head(exchange, asking, deadline)
+            return asking, await _final_head(exchange, plan, asking, upstream, deadline)
         except Reset as exc:
             asking.finish()
             # The keep-alive race: the server closed just as we asked. Nothing of an answer was seen.
@@ -175,9 +175,9 @@ async def _exchange_bodies(
 
         nursery.start_soon(upload)
         try:
-            response = await _final_head(exchange, asking, deadline)
+            response = await _final_head(exchange, plan, asking, upstream, deadline)
             _observe(upstream, is_good=response.status < 500)
-            await _answer(exchange, plan, asking, response, upstream, runtime, deadline)
+            await _answer(exchange, plan, asking, response, runtime, deadline)
         except MeshError as exc:
             if isinstance(exc, UpstreamError):
                 _observe(upstream, is_good=False)
@@ -210,9 +210,12 @@ async def _send_body(exchange: Exchange, plan: Plan, asking: AskingEnd, deadline
             deadline.downstream("request body", idle_s)
 
 
-async def _final_head(exchange: Exchange, asking: AskingEnd, deadline: Deadline) -> ResponseHead:
+async def _final_head(
+    exchange: Exchange, plan: Plan, asking: AskingEnd, upstream: Upstream, deadline: Deadline
+) -> ResponseHead:
+    """As it is passed on, as are the interim ones before it."""
     for seen in range(MAX_INTERIM + 1):
-        response = await asking.read_head()
+        response = _as_told(exchange, plan, upstream, await asking.read_head())
         if response.status >= 200 or response.status == 101:
             return response
         if seen == MAX_INTERIM:
@@ -225,6 +228,16 @@ async def _final_head(exchange: Exchange, asking: AskingEnd, deadline: Deadline)
     raise BadResponse(f"more than {MAX_INTERIM} interim responses")
 
 
+def _as_told(exchange: Exchange, plan: Plan, upstream: Upstream, response: ResponseHead) -> ResponseHead:
+    """What the client is told of `response`; nobody but a sidecar of the mesh says our words."""
+    ours = [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]
+    if upstream.is_mesh:
+        exchange.reason = _reason_told(ours)
+    elif ours:
+        response = replace(response, headers=[field for field in response.headers if field not in ours])
+    return response if plan.adapt is None else plan.adapt(response)
+
+
 def _reason_told(fields: Headers) -> Reason | None:
     """The one reason that `fields` name, if it is one of ours: a code is a label of our metrics."""
     told = [value for name, value in fields if name.lower() == b"x-bartizan-reason"]
@@ -232,18 +245,10 @@ def _reason_told(fields: Headers) -> Reason | None:
 
 
 async def _answer(
-    exchange: Exchange, plan: Plan, asking: AskingEnd, response: ResponseHead, upstream: Upstream, runtime: Runtime,
-    deadline: Deadline,
+    exchange: Exchange, plan: Plan, asking: AskingEnd, response: ResponseHead, runtime: Runtime, deadline: Deadline
 ) -> None:
     """The response's head and body."""
     end, takes_trailers = exchange.end, exchange.request.takes_trailers
-    if ours := [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]:
-        if upstream.is_mesh:
-            exchange.reason = _reason_told(ours)
-        else:
-            response = replace(response, headers=[field for field in response.headers if field not in ours])
-    if plan.adapt is not None:
-        response = plan.adapt(response)
     piece = asking.take_buffered()
     is_end = asking.is_body_done
     exchange.has_answered = True

@@ -93,7 +93,7 @@ async def test_an_end_without_a_byte(way: Way) -> None:
     assert way.moved == []
 
 
-def waiting(sock: socket.socket, request: int) -> int:
+def waiting(sock: socket.socket | int, request: int) -> int:
     return int.from_bytes(fcntl.ioctl(sock, request, bytes(4)), sys.byteorder)
 
 
@@ -201,6 +201,50 @@ async def test_cancelled_while_it_waits(way: Way) -> None:
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     assert way.pipes.count == 0
+
+
+@pytest.mark.parametrize("how", ["cancelled", "sink reset", "source reset"])
+async def test_no_pipe_brings_bytes_of_another_connection(how: str) -> None:
+    """However a connection ends while its bytes are in a pipe: whoever takes the next pipe finds it empty."""
+    pipes = Pipes()
+    for _ in range(SPARE_PIPES + 2):
+        way = Way(pipes)
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+
+                async def run(way: Way = way, scope: trio.CancelScope = nursery.cancel_scope) -> None:
+                    try:
+                        await way.run()
+                    except trio.BrokenResourceError:
+                        scope.cancel()
+
+                await fill(way)
+                nursery.start_soon(run)
+                nursery.start_soon(SocketStream(way.client).send_all, b"s" * (8 << 20))
+                while pipes.count <= len(pipes._spare):     # until one holds bytes that the sink does not take
+                    await SocketStream(way.server).receive_some()
+                    await wait_all_tasks_blocked(0.02)
+                if how == "sink reset":
+                    reset(way.server)
+                elif how == "source reset":
+                    reset(way.client)
+                    reset(way.server)
+                else:
+                    nursery.cancel_scope.cancel()
+        way.close()
+        assert [waiting(pipe.out, termios.FIONREAD) for pipe in pipes._spare] == [0] * pipes.count
+    way = Way(pipes)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(way.run)
+            nursery.start_soon(SocketStream(way.client).send_all, b"m" * (4 << 20))
+            seen = b""
+            while len(seen) < 4 << 20:
+                seen += await SocketStream(way.server).receive_some()
+            nursery.cancel_scope.cancel()
+    assert set(seen) == set(b"m")
+    way.close()
+    pipes.give_up()
 
 
 class NotPipes(Pipes):

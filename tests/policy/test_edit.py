@@ -90,6 +90,13 @@ def test_locations(redirect: dict[str, Any], expected: bytes) -> None:
     assert location(get(b"/a?q", port=8080), Redirect(**redirect), EVERYTHING) == expected
 
 
+@pytest.mark.parametrize("redirect", [{"hostname": "b.test"}, {"scheme": "https"}, {"prefix": "/v2"}])
+def test_the_server_itself_is_nowhere_else(redirect: dict[str, Any]) -> None:
+    """`*` is no path: behind a host it would be a part of its name."""
+    with pytest.raises(ValueError, match="no path"):
+        location(get(b"*"), Redirect(**redirect), EVERYTHING)
+
+
 TARGETS = st.lists(st.sampled_from(["a", "%40", "..a", "x.", "%25", "/"]), max_size=6).map(
     lambda pieces: ("/p/" + "".join(pieces)).replace("//", "/")
 )
