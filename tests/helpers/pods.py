@@ -87,9 +87,15 @@ class Pod(Namespace):
         node.run(f"ip link set {name} master {BRIDGE} up")
         for command in ("link set lo up", "link set eth0 up", f"addr add {address}/24 dev eth0", f"route add default via {router}"):
             self.run(f"ip {command}")
-        (self.folder / "resolv.conf").write_text(f"nameserver {NODE}\noptions attempts:2 timeout:3\n")
-        subprocess.run(["nsenter", f"--target={self.pid}", "--mount", "mount", "--bind", self.folder / "resolv.conf",
-                        "/etc/resolv.conf"], check=True)
+        self._instead_of("/etc/resolv.conf", f"nameserver {NODE}\noptions attempts:2 timeout:3\n")
+        # Some programs want their user to have a name; the machine need not know one.
+        self._instead_of("/etc/passwd", f"root:x:0:0::/root:/bin/sh\napp:x:{APP_UID}:{APP_UID}::{self.app_folder}:/bin/sh\n")
+
+    def _instead_of(self, path: str, text: str) -> None:
+        """What the machine's file says in here."""
+        own = self.folder / Path(path).name
+        own.write_text(text)
+        subprocess.run(["nsenter", f"--target={self.pid}", "--mount", "mount", "--bind", own, path], check=True)
 
     @property
     def app_folder(self) -> Path:
