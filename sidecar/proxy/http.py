@@ -21,6 +21,7 @@ from .serve import Decide, NewRecord, abandon, carry_out, conclude
 
 REQUEST_HEAD_S = 15.0   # from its first byte
 KEEP_ALIVE_S = 75.0
+DRAINING_S = 1.0
 
 
 async def serve_http(stream: trio.abc.HalfCloseableStream, runtime: Runtime, decide: Decide, new_record: NewRecord) -> None:
@@ -71,7 +72,8 @@ async def serve_http1(
                     deadline.lift()
                     await linger(stream)
                     return
-                deadline.downstream("next request", KEEP_ALIVE_S)
+                # An answer that was begun before we drained has not said that it is the last.
+                deadline.downstream("next request", DRAINING_S if runtime.draining.current else KEEP_ALIVE_S)
                 idle.add(deadline)
     except ReasonedError as exc:
         if exchange is not None:

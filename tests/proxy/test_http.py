@@ -325,3 +325,19 @@ async def test_a_caller_that_rests_can_be_told_to_go(
     await down.ask(GET[:5])
     await wait_all_tasks_blocked()
     assert not down.bench.runtime.idle
+
+
+async def test_an_answer_that_ends_after_draining_began_keeps_its_connection_for_a_moment(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    down = downstream(nursery)
+    await down.ask(GET)
+    up = await down.server.accept()
+    await up.read_until()
+    await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no")
+    assert (await down.client.read_until(b"\r\n\r\no")).startswith(b"HTTP/1.1 200 ")
+    down.bench.runtime.draining.set(True)
+    await trio.sleep(5)
+    await up.send_all(b"k")
+    assert await down.client.read_rest() == b"k"
+    assert trio.current_time() == 6
