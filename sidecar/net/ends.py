@@ -1,4 +1,5 @@
-"""The two ends of an exchange, whatever version of HTTP carries it: what `http1.py` and `http2.py` offer and the recipes use.
+"""The two ends of an exchange, whatever version of HTTP carries it: what `http1.py`, `http2_server.py` and
+`http2_client.py` offer and the recipes use.
 
     ServingEnd   the downstream's: its request has arrived, its response is written
     AskingEnd    the upstream's: the request is written, its response is read

@@ -1,13 +1,8 @@
-"""One HTTP/2 connection on a stream, seen from either end: who waits at the socket, what goes out, and whom an event concerns.
+"""The streams of one HTTP/2 connection, seen from either end: what arrives for each and what each may send, and whom an event concerns.
 
-There is no background task. Of the tasks that wait for something on the connection one is the pump: it waits at the socket and
-deals out what comes in; when its own wish is fulfilled, or it is cancelled, another takes its place. What was received is dealt
-out before anything else can happen, so that a cancelled pump loses nothing. Output is sent without waiting; what the socket does
-not take is kept, whole, for the pump, so that a cancelled writer leaves no half frame behind.
+Who waits at the socket for it, `http2_pump.py` says. What is special to the side that serves stands in `http2_server.py`, to the
+side that asks in `http2_client.py`.
 """
-
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import trio
 
@@ -28,30 +23,7 @@ from sidecar.protocol.http2.events import (
 from sidecar.protocol.http2.frames import Code, Http2Error
 from sidecar.protocol.pseudo import trailer_fields
 
-MAX_UNSENT_BYTES = 65536    # beyond it bodies wait
-HEADER_BLOCK_S = 10.0       # from the first byte of a frame that is no DATA to the end of its header block
-
-
-@runtime_checkable
-class NowaitStream(Protocol):
-    """A stream that can be tried: SocketStream, TlsStream."""
-
-    def receive_nowait(self) -> bytes | None: ...
-
-    def send_nowait(self, data: bytes | memoryview) -> int: ...
-
-
-class Waiter:
-    """Somebody for whom the pump may have news: an end, or the server that waits for the next one."""
-
-    __slots__ = ("_events",)
-
-    def __init__(self) -> None:
-        self._events: list[trio.Event] = []
-
-    def wake(self) -> None:
-        for event in self._events:
-            event.set()
+from .http2_pump import Http2Pump, Waiter
 
 
 class Http2End(Waiter):
@@ -188,26 +160,15 @@ class Http2End(Waiter):
         self._link.push()
 
 
-class Http2Link:
+class Http2Link(Http2Pump):
     """
     Attributes:
         ends: that are on, by stream.
-        failure: why the connection is over, or None.
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, engine: Engine) -> None:
-        assert isinstance(stream, NowaitStream), f"{type(stream).__name__} cannot be tried without waiting"
-        self.stream = stream
-        self._tried: NowaitStream = stream
-        self.engine = engine
+        super().__init__(stream, engine)
         self.ends: dict[int, Http2End] = {}
-        self.failure: MeshError | None = None
-        self._unsent: bytes | memoryview = b""
-        self._has_pump = False
-        self._is_sending_rest = False
-        self._pumping: trio.CancelScope | None = None   # around the pump's wait
-        self._followers: dict[trio.Event, None] = {}
-        self._idle_until = float("inf")
 
     # -- for the two sides to fill in
 
@@ -220,97 +181,9 @@ class Http2Link:
     def on_reset(self, event: StreamReset) -> None:
         raise NotImplementedError
 
-    def gone(self, detail: str) -> MeshError:
-        raise NotImplementedError
-
-    def violated(self, error: Http2Error) -> MeshError:
-        raise NotImplementedError
-
-    def on_idle(self) -> None:
-        """Nothing was on for as long as `idle_for` allows."""
-
-    # -- waiting
-
-    async def wait(self, waiter: Waiter, is_ready: Callable[[], bool]) -> None:
-        """Until `is_ready`, which changes by what the pump deals out; as the pump, if there is none. Cancellation loses nothing."""
-        try:
-            while not is_ready():
-                if not self._has_pump:
-                    self._has_pump = True
-                    try:
-                        while not is_ready():
-                            await self._pump()
-                    finally:
-                        self._has_pump = False
-                else:
-                    await self._follow(waiter)
-        finally:
-            if not self._has_pump and self._followers:
-                next(iter(self._followers)).set()   # it sees that there is no pump, or leaves and sets the next
-
-    async def _follow(self, waiter: Waiter) -> None:
-        event = trio.Event()
-        waiter._events.append(event)
-        self._followers[event] = None
-        try:
-            await event.wait()
-        finally:
-            waiter._events.remove(event)
-            del self._followers[event]
-
-    async def _pump(self) -> None:
-        """One wait at the socket."""
-        deadline = self._idle_until
-        if self.engine.begun_at is not None:
-            deadline = min(deadline, self.engine.begun_at + HEADER_BLOCK_S)
-        with trio.CancelScope(deadline=deadline) as scope:
-            self._pumping = scope
-            try:
-                if self._unsent:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._send_rest)
-                        await self._receive()
-                        nursery.cancel_scope.cancel()
-                else:
-                    await self._receive()
-            finally:
-                self._pumping = None
-        if scope.cancelled_caught and self.failure is None:
-            self._look_at_the_time()
-
-    def poke(self) -> None:
-        """The pump is to look again at what it waits for."""
-        if self._pumping is not None:
-            self._pumping.cancel()
-
-    def _look_at_the_time(self) -> None:
-        now = trio.current_time()
-        begun_at = self.engine.begun_at
-        if begun_at is not None and now >= begun_at + HEADER_BLOCK_S:
-            error = Http2Error(Code.ENHANCE_YOUR_CALM, f"a header block not complete within {HEADER_BLOCK_S:g} s")
-            self.engine.goaway(error.code, error.detail)
-            self.push()
-            self.fail(self.violated(error))
-        elif now >= self._idle_until:
-            self._idle_until = float("inf")
-            self.on_idle()
-
-    def idle_for(self, seconds: float) -> None:
-        """`on_idle` is called after so long, unless something else comes between."""
-        self._idle_until = trio.current_time() + seconds
-        if self._pumping is not None:
-            self._pumping.deadline = min(self._pumping.deadline, self._idle_until)
-
-    async def _receive(self) -> None:
-        try:
-            data = await self.stream.receive_some()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self.fail(self.gone(f"connection lost ({exc})"))
-        else:
-            self.feed(bytes(data))
+    # -- what the pump received
 
     def feed(self, data: bytes) -> None:
-        """Deal out what was received; b"" is the end."""
         if not data:
             self.fail(self.gone("connection closed"))
             return
@@ -342,68 +215,7 @@ class Http2Link:
             assert isinstance(event, GoneAway)  # the engine remembers
 
     def fail(self, failure: MeshError) -> None:
-        """The connection is over."""
         if self.failure is None:
-            self.failure = failure
-            self.poke()
+            super().fail(failure)
             for end in list(self.ends.values()):
                 end.fail(failure)
-
-    def receive_nowait(self) -> bytes | None:
-        return self._tried.receive_nowait()
-
-    def close(self) -> None:
-        close = getattr(self.stream, "close", None)
-        if close is not None:
-            close()
-
-    # -- sending
-
-    @property
-    def is_backed_up(self) -> bool:
-        return self.failure is None and len(self._unsent) + self.engine.queued_bytes > MAX_UNSENT_BYTES
-
-    @property
-    def is_unsent(self) -> bool:
-        return bool(self._unsent)
-
-    def push(self) -> None:
-        """Send what the socket takes; the pump sends the rest."""
-        if self._send_now():
-            return
-        if self._pumping is not None:
-            if not self._is_sending_rest:
-                self._pumping.cancel()      # it waits to read, and is to wait for both
-        elif not self._has_pump and self._followers:
-            next(iter(self._followers)).set()
-
-    def _send_now(self) -> bool:
-        """True if nothing is left to send."""
-        try:
-            while True:
-                if not self._unsent:
-                    if not self.engine.queued_bytes:
-                        return True
-                    self._unsent = self.engine.take_output()
-                sent = self._tried.send_nowait(self._unsent)
-                if not sent:
-                    return False
-                self._unsent = b"" if sent == len(self._unsent) else memoryview(self._unsent)[sent:]
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._unsent = b""
-            self.fail(self.gone(f"connection lost ({exc})"))
-            return True
-
-    async def _send_rest(self) -> None:
-        """While the pump reads."""
-        self._is_sending_rest = True
-        try:
-            while not self._send_now():
-                await self.stream.wait_send_all_might_not_block()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self.fail(self.gone(f"connection lost ({exc})"))
-        finally:
-            self._is_sending_rest = False
-        for end in list(self.ends.values()):    # those that waited for room, and the pump itself
-            end.wake()
-        self.poke()

@@ -1,6 +1,6 @@
 """HTTP/2 where we ask: one connection that carries many exchanges to the same upstream.
 
-It has no task of its own: whichever exchange waits for an answer reads for all (`net/http2.py`), and while none is on the pool asks
+It has no task of its own: whichever exchange waits for an answer reads for all (`http2_pump.py`), and while none is on the pool asks
 `is_quiet`.
 
 Trust: what comes is an upstream's, judged in `protocol/http2`; an answer that nobody asked for ends the connection, and one that

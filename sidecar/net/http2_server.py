@@ -24,7 +24,8 @@ from sidecar.protocol.http2.events import RequestReceived, RequestRefused, Strea
 from sidecar.protocol.http2.frames import Code, Http2Error
 from sidecar.protocol.pseudo import response_fields
 
-from .http2 import Http2End, Http2Link, Waiter
+from .http2 import Http2End, Http2Link
+from .http2_pump import Waiter
 
 FIRST_REQUEST_S = 15.0
 IDLE_S = 75.0       # without any exchange

@@ -1,9 +1,20 @@
-"""The mesh's TLS contexts for one set of credentials, built once when they change."""
+"""The mesh's TLS contexts for one set of credentials, built once when they change, and the connection that they make.
+
+Trust: an endpoint is nobody before its certificate is verified; what is returned here leads to exactly the identity that the
+snapshot names, or nothing is. Attacked by tests/proxy/test_outbound.py.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sidecar.model.address import Address
+from sidecar.model.errors import NotVerified, WrongIdentity
+from sidecar.model.service import Endpoint
+
+from .dial import Dialer
 from .tls_context import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, Context, Credentials, mesh_client, mesh_server
+from .tls_stream import TlsStream
+from .verify import peer_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,3 +27,20 @@ class MeshTls:
     def of(cls, credentials: Credentials) -> "MeshTls":
         clients = {alpn: mesh_client(credentials, alpn) for alpn in (ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP)}
         return cls(credentials, mesh_server(credentials), clients)
+
+
+async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: bytes) -> TlsStream:
+    """mTLS to `endpoint`, or an error; never anything less. The caller sets the deadline."""
+    sock = await dialer.connect(Address(endpoint.address, endpoint.port))
+    stream = TlsStream(tls.clients[alpn], sock, is_server=False)
+    try:
+        await stream.handshake(NotVerified)
+        peer = peer_of(stream.connection, tls.credentials.trust_domain, NotVerified)
+        if peer.identity != endpoint.identity:
+            raise WrongIdentity(f"{endpoint.address} proved {peer.identity}, not {endpoint.identity}")
+        if not stream.connection.get_alpn_proto_negotiated():
+            raise NotVerified("the endpoint does not speak the mesh's protocol")
+    except BaseException:
+        stream.close()
+        raise
+    return stream

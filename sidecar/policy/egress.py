@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.service import CallRule, Endpoint, Service
 from sidecar.model.snapshot import EgressHost, EgressRange, Outbound
@@ -37,6 +38,11 @@ class ToService:
     def only(self) -> Endpoint | None:
         """The pod that the application dialled itself."""
         return None if self.endpoints is self.service.endpoints else self.endpoints[0]
+
+    def rule(self, request: RequestHead | None) -> CallRule | None:
+        """How this request, or TCP connection (None), is to be carried out."""
+        found = self.rules.find(self.service.port, request) if self.rules else None
+        return found.rule if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,11 @@ class OutboundTable:
     def service_named(self, name: str, port: int) -> ToService | None:
         """What a rule names: `orders-v2.shop` and its port."""
         return self._by_name.get((name, port))
+
+    def has_endpoint(self, service: Service, endpoint: Endpoint) -> bool:
+        """Whether `endpoint` is one of the Service's, which an earlier snapshot may have told of."""
+        known = self.service_named(service.name, service.port)
+        return known is not None and endpoint in known.endpoints
 
     def host(self, host: str, port: int, *, is_tls: bool) -> ToHost | Denied:
         """The approval for `host`, reached at `port` by plain HTTP or by the application's own TLS."""

@@ -45,22 +45,15 @@ class Budget:
         return second % WINDOW_S
 
 
-def is_worth(retries: Retries, method: bytes, failure: UpstreamError | int, *, is_body_seen: bool = False) -> bool:
+def is_worth(retries: Retries, method: bytes, failure: UpstreamError | int, *, has_body: bool = False) -> bool:
     """Whether another attempt may be made after `failure`.
 
     Args:
         failure: what went wrong, or the status of the answer.
-        is_body_seen: bytes of the request's body went out that are kept no longer, or bytes of an answer went to the client.
+        has_body: bytes of the request's body were taken from the client. What was perhaps acted upon is not sent with them again.
     """
-    if is_body_seen:
-        return False
     on, did_nothing = _kind(failure)
-    return on in retries.on and (did_nothing or method.decode("latin-1") in retries.methods)
-
-
-def is_harmless(failure: UpstreamError | int) -> bool:
-    """Whether the application surely did nothing."""
-    return _kind(failure)[1]
+    return on in retries.on and (did_nothing or (not has_body and method.decode("latin-1") in retries.methods))
 
 
 def _kind(failure: UpstreamError | int) -> tuple[str, bool]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sidecar.model import identity
 from sidecar.model.route import Route
+from sidecar.model.service import Endpoint
 from sidecar.model.snapshot import Snapshot
 
 from .egress import OutboundTable
@@ -32,3 +33,6 @@ class Rules:
             OutboundTable(snapshot.outbound),
             identity.parts(identity.parse(snapshot.workload.identity))[0],
         )
+
+    def is_this_pod(self, endpoint: Endpoint) -> bool:
+        return endpoint.address in self.snapshot.workload.addresses

@@ -1,18 +1,28 @@
-"""Which Service takes a request whose rule splits them, by weight."""
+"""Which Service takes a call: the one that was dialled or, where its rule names backends, one of them by weight."""
 
 import random  # noqa: TID251 -- the type of the generator that is passed in
-from collections.abc import Callable, Sequence
 
-from sidecar.model.service import Backend
+from sidecar.model.decision import Denied
+from sidecar.model.reason import Reason
+from sidecar.model.service import Backend, CallRule, Mirror
+
+from .egress import OutboundTable, ToService
 
 
-def split(backends: Sequence[Backend], is_known: Callable[[Backend], bool], rng: random.Random) -> Backend | None:
-    """The backend for one request; None if all that has weight is unknown.
+def target(dialled: ToService, rule: CallRule | None, outbound: OutboundTable, rng: random.Random) -> ToService | Denied:
+    """The Service that takes one request, or connection. Backends that are known share what one that is not would take."""
+    if rule is None or not rule.backends:
+        return dialled
+    known = [(backend.weight, to) for backend in rule.backends
+             if backend.weight and (to := named(backend, dialled, outbound)) is not None]
+    if not known:
+        return Denied(Reason.NO_ENDPOINT, dialled.permit.rule, f"no backend of the rule {rule.name!r} is in the mesh")
+    return rng.choices([to for _, to in known], [weight for weight, _ in known])[0]
 
-    Args:
-        is_known: whether the snapshot has that Service; the others share what one that it has not would take.
-    """
-    candidates = [backend for backend in backends if backend.weight and is_known(backend)]
-    if not candidates:
-        return None
-    return rng.choices(candidates, [backend.weight for backend in candidates])[0]
+
+def named(what: Backend | Mirror, dialled: ToService, outbound: OutboundTable) -> ToService | None:
+    """The Service that a rule names, if it is of the same kind; the very one that was dialled stays as it was dialled."""
+    if (what.service, what.port) == (dialled.service.name, dialled.service.port):
+        return dialled
+    found = outbound.service_named(what.service, what.port)
+    return found if found is not None and found.service.is_http == dialled.service.is_http else None

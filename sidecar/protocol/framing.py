@@ -138,7 +138,7 @@ def decide_response(
     if len(fields) > MAX_FIELDS:
         raise BadResponse(f"{len(fields)} header fields; {MAX_FIELDS} are allowed")
 
-    # `x-bartizan-*` goes on: whether this server may say it, `proxy/forward.py` knows.
+    # `x-bartizan-*` goes on: whether this server may say it, `proxy/attempt.py` knows.
     kept, special = _sort(fields, _JUDGED_IN_RESPONSES, HOP_BY_HOP, OTHER_MESHES)
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     if status == 101:

@@ -4,7 +4,7 @@
 We cannot know them all, so the classes that the section names are dropped, and everything that would speak of the caller.
 
 Trust: what comes in is well-formed fields of a stranger. They are never merged into the head. Attacked by
-tests/protocol/test_trailers.py. Who does not say `TE: trailers` gets none (`proxy/forward.py`).
+tests/protocol/test_trailers.py. Who does not say `TE: trailers` gets none (`proxy/attempt.py`).
 """
 
 from sidecar.model.fields import CLAIMS, DROPPED_PREFIXES

@@ -95,9 +95,7 @@ def _is_this_pod(to: Address, rules: Rules) -> bool:
 
 
 async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime: Runtime) -> None:
-    tls = runtime.valid_tls()
-    if tls is None:
-        raise Unavailable(Reason.NO_IDENTITY)
+    tls = runtime.own_tls()
     stream = TlsStream(tls.server, sock, is_server=True)
     try:
         with Deadline() as deadline:
@@ -232,9 +230,7 @@ def caller_of(peer: Peer | None, record: Record) -> str:
 
 def ourselves(runtime: Runtime) -> Peer:
     """This workload as its own caller: a Service may well choose the very pod that asks. Unavailable without a certificate."""
-    tls = runtime.valid_tls()
-    if tls is None:
-        raise Unavailable(Reason.NO_IDENTITY)
+    tls = runtime.own_tls()
     return read_svid(tls.credentials.chain[0], tls.credentials.trust_domain)
 
 

@@ -2,7 +2,7 @@
 
     1  where was it going?      the kernel's word; never one of our own ports; our canary is answered, our own loop is cut
     2  is the way out whole?    a lost packet rule closes everything (`control/redirect_check.py`)
-    3  a mesh destination       mTLS to exactly the identity that the snapshot names: `proxy/mesh.py`
+    3  a mesh destination       mTLS to exactly the identity that the snapshot names: `proxy/mesh.py`, `proxy/mesh_tcp.py`
     4  an approved range        TCP as it is
     5  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused
 
@@ -30,7 +30,8 @@ from sidecar.telemetry.access_log import Record
 
 from . import egress
 from .dns_guard import DnsGuard
-from .mesh import serve_mesh_connection, serve_mesh_requests
+from .mesh import serve_mesh_requests
+from .mesh_tcp import serve_mesh_connection
 from .respond import TABLE, explain
 from .runtime import Runtime
 

@@ -3,6 +3,8 @@
 import random  # noqa: TID251 -- the generator is made by main and passed
 from dataclasses import dataclass, field
 
+from sidecar.model.errors import Unavailable
+from sidecar.model.reason import Reason
 from sidecar.net.clock import WallClock
 from sidecar.net.deadline import Deadline
 from sidecar.net.dial import Dialer
@@ -66,3 +68,10 @@ class Runtime:
         """Our credentials, unless their time is over: then everything that needs them fails closed."""
         tls = self.tls.current
         return tls if tls is not None and tls.credentials.not_after > self.wall() else None
+
+    def own_tls(self) -> MeshTls:
+        """Our credentials. Unavailable without any."""
+        tls = self.valid_tls()
+        if tls is None:
+            raise Unavailable(Reason.NO_IDENTITY)
+        return tls

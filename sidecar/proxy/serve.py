@@ -15,8 +15,9 @@ from sidecar.net.socket_stream import LAST_WORDS_S, linger
 from sidecar.protocol.grpc_timeout import grpc_timeout_s
 from sidecar.telemetry.access_log import Record
 
+from .attempt import BODY_IDLE_S
 from .exchange import Exchange
-from .forward import BODY_IDLE_S, forward
+from .forward import forward
 from .plan import Decision, Plan, Reply
 from .respond import TABLE, explanation
 from .runtime import Runtime

@@ -10,6 +10,7 @@ from sidecar.model import ports
 from sidecar.model.address import Address
 from sidecar.model.call import Handler
 from sidecar.model.errors import NotVerified
+from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1
 from sidecar.net.tls_mesh import MeshTls
@@ -21,6 +22,7 @@ from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import POD, Bench, Redirected, Serve, bench, kept_pair, rules
 
 APP = Address(POD, 8080)
+ELSEWHERE = Address("10.1.0.7", 8080)     # another pod
 
 
 _authority = cache(pki.authority)   # keys are slow to make, so made once
@@ -61,6 +63,20 @@ def arrive(
 
     nursery.start_soon(serve)
     return ours
+
+
+def sidecar(
+    nursery: trio.Nursery, app: Serve, inbound: Inbound = Inbound(), identity: str = ORDERS, at: Address = ELSEWHERE  # noqa: B008
+) -> tuple[Bench, Serve]:
+    """The destination's sidecar before its application: its bench, and what plays it."""
+    known = meshed(nursery, rules(inbound, identity=identity, address=at.host), identity)
+    known.dialer.servers[at] = app
+
+    async def serve(sock: socket.socket) -> None:
+        with Redirected(sock, at) as arrived:
+            await serve_inbound(arrived, known.runtime, {})
+
+    return known, serve
 
 
 async def call(sock: socket.socket, identity: str = WEB, authority: str = "root", alpn: bytes = ALPN_HTTP1) -> TlsStream:

@@ -62,7 +62,14 @@ UNPROCESSED = Reset(is_unprocessed=True)
 ])
 def test_what_is_worth_another_attempt(retries: Retries, method: bytes, failure: UpstreamError | int, expected: bool) -> None:
     assert is_worth(retries, method, failure) is expected
-    assert not is_worth(retries, method, failure, is_body_seen=True)
+
+
+@pytest.mark.parametrize(("failure", "expected"), [
+    (ConnectFailed(), True), (TimedOut(is_before_request=True), True), (UNPROCESSED, True),
+    (Reset(), False), (TimedOut(), False), (503, False),
+])
+def test_a_body_goes_again_only_where_nothing_was_done_with_it(failure: UpstreamError | int, expected: bool) -> None:
+    assert is_worth(ALL, b"PUT", failure, has_body=True) is expected
 
 
 def test_pauses_grow_up_to_ten_times_and_differ() -> None:

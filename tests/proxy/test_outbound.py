@@ -15,13 +15,12 @@ from sidecar.model.snapshot import EgressRange, Inbound, Outbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.policy.rules import Rules
-from sidecar.proxy.inbound import serve_inbound
 from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
 from tests.helpers.leave import pod
-from tests.helpers.mesh import echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
+from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root, sidecar, tls_of
 from tests.helpers.pki import ORDERS, WEB
-from tests.helpers.runtime import POD, Bench, Redirected, Serve, rules
+from tests.helpers.runtime import POD, Serve, rules
 
 VIP = Address("10.96.7.1", 80)
 ENDPOINT = Address("10.1.0.7", 8080)
@@ -39,20 +38,6 @@ def mesh(*endpoints: Endpoint, ranges: tuple[EgressRange, ...] = ()) -> Rules:
 ONE = Endpoint(ENDPOINT.host, ENDPOINT.port, ORDERS)
 OPAQUE = Inbound(ports={ENDPOINT.port: "opaque"})
 RANGE = EgressRange("203.0.113.0/24", "far-db", (5432,))
-
-
-def sidecar(
-    nursery: trio.Nursery, app: Serve, inbound: Inbound = Inbound(), identity: str = ORDERS, at: Address = ENDPOINT  # noqa: B008
-) -> tuple[Bench, Serve]:
-    """The destination's sidecar before its application: its bench, and what plays it."""
-    known = meshed(nursery, rules(inbound, identity=identity, address=at.host), identity)
-    known.dialer.servers[at] = app
-
-    async def serve(sock: socket.socket) -> None:
-        with Redirected(sock, at) as arrived:
-            await serve_inbound(arrived, known.runtime, {})
-
-    return known, serve
 
 
 async def ask(app: SocketStream, path: bytes = b"/") -> bytes:

@@ -27,11 +27,11 @@ from tests.helpers import pki
 from tests.helpers.exchange import GET, post
 from tests.helpers.http2 import OPENING, goaways
 from tests.helpers.leave import https, partner, pod
-from tests.helpers.mesh import APP, arrive, call, echo, http_app, meshed, read_rest, root
+from tests.helpers.mesh import APP, arrive, call, echo, http_app, meshed, read_rest, root, sidecar
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import POD, Bench, Serve, rules
 from tests.proxy.test_egress import DIALLED, HOST, SERVER, approved
-from tests.proxy.test_outbound import ENDPOINT, ONE, VIP, mesh, sidecar
+from tests.proxy.test_outbound import ENDPOINT, ONE, VIP, mesh
 
 
 def test_the_table_has_a_row_for_each_reason() -> None:

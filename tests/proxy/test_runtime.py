@@ -1,8 +1,10 @@
 """What every recipe shares: what is told is counted, and credentials end in time."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from sidecar.model.errors import Unavailable
 from sidecar.model.reason import Reason
 from sidecar.telemetry.access_log import Record
 from tests.helpers.mesh import meshed
@@ -24,8 +26,10 @@ async def test_what_is_told_is_written_and_counted(nursery: trio.Nursery, autoju
 
 async def test_credentials_that_have_ended_are_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     known = meshed(nursery)
-    assert known.runtime.valid_tls() is known.runtime.tls.current
+    assert known.runtime.valid_tls() is known.runtime.own_tls() is known.runtime.tls.current
     known.wall = known.runtime.tls.current.credentials.not_after    # type: ignore[union-attr]
     assert known.runtime.valid_tls() is None
+    with pytest.raises(Unavailable):
+        known.runtime.own_tls()
     known.runtime.tls.set(None)
     assert known.runtime.valid_tls() is None

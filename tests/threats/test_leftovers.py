@@ -23,9 +23,9 @@ from sidecar.policy.rules import Rules
 from sidecar.protocol.http2 import frames
 from tests.helpers.http2 import ENDS, OPENING, data, headers, reset
 from tests.helpers.leave import Pod, pod
+from tests.helpers.mesh import sidecar
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import POD, Bench
-from tests.proxy.test_outbound import sidecar
 
 TIMES = int(os.environ.get("BARTIZAN_TIMES", "8"))     # of each row
 VIP = Address("10.96.7.1", 80)

@@ -1,0 +1,160 @@
+"""One request to a Service of the mesh: which endpoint takes each attempt, and the way there.
+
+An endpoint that was tried already is taken only if no other is left; one that is this very pod is entered in-process, since a
+connection to ourselves would pass no packet rule. Between attempts time passes: each one takes the Service as it is then.
+"""
+
+from collections.abc import Callable, Collection
+
+import trio
+from msgspec.structs import replace
+
+from sidecar.model.address import Address
+from sidecar.model.decision import Denied
+from sidecar.model.errors import NoEndpoint, Unavailable
+from sidecar.model.message import Headers, RequestHead
+from sidecar.model.reason import Reason
+from sidecar.model.service import Endpoint
+from sidecar.net.ends import Connection
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2
+from sidecar.net.tls_mesh import connect_mesh
+from sidecar.policy.egress import ToService
+from sidecar.policy.hash_key import hash_key
+from sidecar.policy.rules import Rules
+from sidecar.telemetry.access_log import Record
+
+from .endpoints import Group, Member
+from .headers import caller_headers
+from .inbound import enter, ourselves
+from .plan import Decision, Plan, Upstream
+from .runtime import Runtime
+from .versions import client
+
+UPGRADES = (b"websocket",)  # whether it may be, the route of the pod that is called says
+
+
+class MeshCall:
+    """
+    Args:
+        headers: our own fields, which go with it to whichever endpoint.
+        rules: in which `to` was found.
+        to: the Service; a single endpoint if the application dialled a pod itself.
+    """
+
+    __slots__ = ("_first", "_group", "_headers", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried")
+
+    def __init__(
+        self, request: RequestHead, headers: Headers, to: ToService, rules: Rules, record: Record, runtime: Runtime
+    ) -> None:
+        self._request = request
+        self._headers = headers
+        self._to = to
+        self._rules = rules
+        self._record = record
+        self._runtime = runtime
+        self._tried: list[Endpoint] = []
+        self._first: Member | None = None
+        self._only = to.only        # `to` is the whole Service after `_look_again`
+        self._group = runtime.endpoints.group(rules, to.service, trio.current_time())
+        on = to.service.balancing.hash_on
+        self._key = hash_key(on, request) if on is not None else None
+
+    def decide(self) -> Decision:
+        """The plan of a request; the pod's own inbound recipe decides where its turn has come."""
+        self._first = self._pick(())
+        if self._first is None:
+            return Denied(Reason.NO_ENDPOINT, self._to.permit.rule)
+        if self._rules.is_this_pod(self._first.endpoint):
+            return self._enter(self._first)
+        return Plan(self._to.permit, self.choose, upgrades=UPGRADES, is_permitted=self.is_there)
+
+    def is_there(self) -> bool:
+        """Whether the endpoint of the last attempt still is one; asked while an upgraded connection lasts."""
+        rules = self._runtime.rules.current
+        is_known = rules is not None and rules.outbound.has_endpoint(self._to.service, self._tried[-1])
+        return is_known and self._runtime.is_outbound_open.current
+
+    def choose(self) -> Upstream:
+        """Where the next attempt goes. Raises NoEndpoint or Unavailable."""
+        member = self._first
+        if self._tried:
+            self._look_again()
+            member = self._pick((*self._tried, *self._own()))
+        if member is None or self._rules.is_this_pod(member.endpoint):
+            raise NoEndpoint(f"{self._to.service.name} has no other endpoint")
+        self._tried.append(member.endpoint)
+        self._record.peer = member.endpoint.identity
+        return self._upstream(member, leave=self._group.enter(member), observe=_observer(self._group, member))
+
+    def copy(self) -> Upstream | None:
+        """Where a copy goes, which is not counted and does not enter the pod itself; None: nowhere."""
+        member = self._pick(self._own())
+        if member is None or self._group.is_full or self._rules.is_this_pod(member.endpoint):
+            return None
+        return self._upstream(member)
+
+    def _pick(self, avoid: Collection[Endpoint]) -> Member | None:
+        return self._group.pick(trio.current_time(), key=self._key, avoid=avoid, only=self._only)
+
+    def _own(self) -> tuple[Endpoint, ...]:
+        return tuple(endpoint for endpoint in self._to.service.endpoints if self._rules.is_this_pod(endpoint))
+
+    def _look_again(self) -> None:
+        """Time has passed since the first attempt: take the Service as it is now."""
+        rules, service = self._runtime.rules.current, self._to.service
+        if not self._runtime.is_outbound_open.current:
+            raise Unavailable(Reason.REDIRECT_LOST)
+        found = rules.outbound.service_named(service.name, service.port) if rules is not None else None
+        if rules is None or found is None:
+            raise NoEndpoint(f"{service.name} is in the mesh no longer")
+        self._rules, self._to = rules, found
+        self._group = self._runtime.endpoints.group(rules, found.service, trio.current_time())
+
+    def _upstream(
+        self, member: Member, leave: Callable[[], None] | None = None, observe: Callable[[bool], None] | None = None
+    ) -> Upstream:
+        endpoint, service, runtime, request = member.endpoint, self._to.service, self._runtime, self._request
+        at = Address(endpoint.address, endpoint.port)
+        is_http2 = request.is_http2
+
+        async def connect() -> Connection:
+            alpn = ALPN_HTTP2 if is_http2 else ALPN_HTTP1
+            return client(await connect_mesh(runtime.own_tls(), runtime.dialer, endpoint, alpn), is_http2=is_http2)
+
+        return Upstream(
+            key=("mesh", endpoint.identity, at, is_http2, runtime.tls.current),
+            connect=connect,
+            host=request.host if request.port is None else request.host + b":%d" % request.port,
+            headers=self._headers,
+            name=f"{service.name} {at}",
+            is_mesh=True,
+            is_shared=is_http2,
+            connect_s=service.balancing.connect_s,
+            group=(service.name, service.port),
+            limits=service.balancing.limits,
+            observe=observe,
+            leave=leave,
+        )
+
+    def _enter(self, member: Member) -> Decision:
+        """This very pod: a connection to ourselves would pass no packet rule, so it enters in-process, judged like all others."""
+        record, group = self._record, self._group
+        record.peer, record.security = member.endpoint.identity, "in-process"
+        at = Address(member.endpoint.address, member.endpoint.port)
+        us = ourselves(self._runtime)
+        headers = caller_headers(self._runtime, us, "", at.host) + self._headers
+        decision = enter(self._request, headers, at, us, record, self._runtime)
+        if not isinstance(decision, Plan):
+            return decision
+        inner = decision.choose
+
+        def choose() -> Upstream:
+            upstream = inner()
+            assert upstream.leave is None       # the pod's own application is no endpoint
+            return replace(upstream, leave=group.enter(member), observe=_observer(group, member))
+
+        return replace(decision, choose=choose)
+
+
+def _observer(group: Group, member: Member) -> Callable[[bool], None]:
+    return lambda is_success: group.observe(member, trio.current_time(), is_success)

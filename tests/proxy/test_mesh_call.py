@@ -1,0 +1,226 @@
+"""Which endpoint takes each attempt, and when it is this very pod; several sidecars face to face."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from sidecar.model.route import Caller, Route
+from sidecar.model.service import Balancing, CallRule, HashOn, Limits, Retries
+from sidecar.model.snapshot import Inbound
+from sidecar.policy.rules import Rules
+from tests.helpers.exchange import OK
+from tests.helpers.mesh import http_app, is_gone, read_until, sidecar
+from tests.helpers.pki import ORDERS
+from tests.helpers.services import (
+    BROKEN,
+    FIRST_FAILS,
+    IN_TURN,
+    OURSELVES,
+    VIP,
+    A,
+    B,
+    C,
+    World,
+    address,
+    names,
+    new_orders,
+    orders,
+    says,
+    to_both,
+)
+
+
+async def test_an_upgrade_is_the_destinations_affair_and_lasts_as_long_as_the_endpoint(
+    nursery: trio.Nursery, autojump_clock: MockClock,
+) -> None:
+    world = World(nursery, orders(A))
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    opted_in = Inbound(routes=(Route("all", (Caller(),), upgrades=("websocket",)),))
+    app = http_app(world.seen[A], switch)
+    world.web.bench.dialer.servers[address(A)] = sidecar(nursery, app, opted_in, at=address(A))[1]
+    client = world.web.dial(VIP)
+    await client.send_all(b"GET / HTTP/1.1\r\nhost: orders.shop\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+    assert b"101 Switching" in await read_until(client, b"\r\n\r\n")
+    await client.send_all(b"GET /in-the-tunnel HTTP/1.1\r\n\r\n")
+    assert await read_until(client, b"\r\n\r\n") == switch      # the app's own words: nobody reads along
+    world.become(orders(B))
+    assert await is_gone(client)
+
+
+# -- which endpoint
+
+
+async def test_requests_of_one_connection_go_to_each_endpoint(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, C))
+    app, found = world.web.dial(VIP), []
+    for _ in range(6):
+        await app.send_all(b"GET / HTTP/1.1\r\nhost: orders.shop\r\n\r\n")
+        found.append(bytes(await app.receive_some()).rpartition(b"\r\n")[2])
+    assert Counter(found) == dict.fromkeys(names(A, B, C), 2)
+    assert world.in_flight() == 0
+
+
+@pytest.mark.parametrize("protocol", ["http", "http1", "http2"])
+async def test_every_http_is_balanced(protocol: Any, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, protocol=protocol))
+    assert await world.asked(4) == dict.fromkeys(names(A, B), 2)
+
+
+async def test_the_pod_that_was_dialled_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, C))
+    assert set(await world.asked(4, to=address(B))) == names(B)
+
+
+async def test_the_callers_zone_comes_first(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    near, far = (msgspec.structs.replace(endpoint, zone=zone) for endpoint, zone in ((A, "a"), (B, "b")))
+    world = World(nursery, orders(near, far), zone="a")
+    assert set(await world.asked(4)) == names(A)
+
+
+@pytest.mark.parametrize(("on", "path", "more"), [
+    (HashOn(header="x-user"), "/", "x-user: {}\r\n"),
+    (HashOn(cookie="sid"), "/", "cookie: a=1; sid={}\r\n"),
+    (HashOn(query="user"), "/?user={}", ""),
+])
+async def test_a_key_keeps_its_endpoint(
+    on: HashOn, path: str, more: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World(nursery, orders(A, B, C, balancing=Balancing("ConsistentHash", on)))
+    found = [await world.asked(3, path=path.format(key), more=more.format(key)) for key in range(8)]
+    assert {len(of) for of in found} == {1}
+    assert len({owner for of in found for owner in of}) > 1
+    assert len(await world.asked(20)) > 1       # where there is no key chance decides
+
+
+# -- how often
+
+
+def again(**how: Any) -> CallRule:
+    return CallRule("again", retries=Retries(**{"attempts": 2, **how}))
+
+
+async def test_where_one_is_down_another_is_asked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, C, rule=again()))
+    world.is_down(A, B)
+    for _ in range(3):
+        assert C.address.encode() in await world.ask(method="POST")     # nothing had been sent
+    assert len(world.seen[C]) == 3
+    assert {line["peer"] for line in world.web.bench.lines} == {ORDERS}
+    assert {line["upstream"] for line in world.web.bench.lines} == {f"orders.shop {address(C)}"}
+    assert world.in_flight() == 0
+
+
+async def test_without_a_rule_nothing_is_asked_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B))
+    world.is_down(A)
+    assert {b"BZ0401" in await world.ask() for _ in range(4)} == {True, False}
+
+
+async def test_no_more_attempts_than_allowed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, C, rule=again()))
+    world.is_down(A, B, C)
+    assert b"BZ0401 connect-failed" in await world.ask()
+    assert len(world.web.bench.dialer.dialled) == len(set(world.web.bench.dialer.dialled)) == 3
+    assert world.in_flight() == 0
+
+
+async def test_the_only_one_is_asked_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, rule=again()))
+    world.is_down(A)
+    await world.ask()
+    assert world.web.bench.dialer.dialled == [address(A)] * 3
+
+
+async def test_an_answer_may_be_worth_another_attempt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, rule=again(on=("503",))))
+    world.answers(A, BROKEN)
+    assert set(await world.asked(4)) == names(B)
+    assert len(world.seen[A]) == 2
+    assert {(await world.ask(method="POST"))[:12] for _ in range(2)} == {b"HTTP/1.1 503", b"HTTP/1.1 200"}
+
+
+async def test_a_connection_that_is_not_made_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, rule=again(), balancing=msgspec.structs.replace(IN_TURN, connect_s=2)))
+    world.web.bench.dialer.silent.add(address(A))
+    for _ in range(2):
+        assert B.address.encode() in await world.ask()
+    assert 2 <= trio.current_time() < 2.2
+    world.web.bench.dialer.silent.add(address(B))
+    world.become(orders(B, balancing=msgspec.structs.replace(IN_TURN, connect_s=2)))
+    world.web.bench.runtime.pool.close()
+    assert b"BZ0402 upstream-timed-out" in await world.ask()
+
+
+async def test_the_budget_ends_retries(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, rule=again(attempts=1, budget_percent=0, backoff_s=0.001)))
+    world.is_down(A)
+    found = [b"BZ0401" in await world.ask() for _ in range(70)]
+    assert found.count(True) == world.counted("bartizan_retries_refused_total") == 5
+    assert found.index(True) > 55       # thirty retries are in reserve
+
+
+async def test_between_attempts_the_rules_may_change(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    for change, code in (((orders(A),), b"BZ0401"), ((orders(A, C),), C.address.encode()), ((), b"BZ0404")):
+        world = World(nursery, orders(A, B, rule=again(backoff_s=10)))
+        world.is_down(A, B)
+        app = world.web.dial(VIP)
+        await app.send_all(b"GET / HTTP/1.1\r\nhost: orders.shop\r\n\r\n")
+        await wait_all_tasks_blocked()
+        first = world.web.bench.dialer.dialled[0]
+        world.become(*change)
+        assert code in bytes(await app.receive_some())
+        assert address(B) not in world.web.bench.dialer.dialled or first == address(B)
+        app.close()
+
+
+async def test_between_attempts_the_way_out_may_be_lost(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, rule=again(backoff_s=10)))
+    world.is_down(A, B)
+    app = world.web.dial(VIP)
+    await app.send_all(b"GET / HTTP/1.1\r\nhost: orders.shop\r\n\r\n")
+    await wait_all_tasks_blocked()
+    world.web.bench.runtime.is_outbound_open.set(False)
+    assert b"BZ0207 redirect-lost" in await app.receive_some()
+    assert len(world.web.bench.dialer.dialled) == 1
+
+
+# -- this very pod
+
+
+async def test_our_own_turn_is_counted_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, OURSELVES, balancing=msgspec.structs.replace(IN_TURN, limits=Limits(requests=1))))
+    own: list[bytes] = []
+    world.web.bench.dialer.servers[address(OURSELVES)] = http_app(own, says(b"own"))
+    assert await world.asked(4) == {A.address.encode(): 2, b"own": 2}
+    assert {line["security"] for line in world.web.bench.lines} == {"mtls", "in-process"}
+    assert world.in_flight() == 0
+
+
+async def test_our_own_failures_count_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, OURSELVES, balancing=FIRST_FAILS))
+    assert [b"BZ0401" in await world.ask() for _ in range(6)].count(True) == 1
+
+
+async def test_what_was_sent_elsewhere_does_not_come_home(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A retry would have to be judged by our own inbound rules, as another exchange."""
+    world = World(nursery, orders(A, OURSELVES, rule=again()))
+    world.is_down(A)
+    world.web.bench.dialer.servers[address(OURSELVES)] = http_app([], says(b"own"))
+    assert {b"BZ0404" in await world.ask() for _ in range(2)} == {True, False}
+
+
+async def test_our_own_rules_apply_to_what_a_split_sends_home(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world, seen = World(nursery, orders(A, rule=to_both(0, 1)), new_orders(OURSELVES)), []
+    world.web.bench.dialer.servers[address(OURSELVES)] = http_app(seen, OK)
+    assert await world.ask() == OK
+    known = world.web.bench.runtime.rules.current
+    assert known is not None
+    refusing = msgspec.structs.replace(known.snapshot, inbound=Inbound(routes=()))
+    world.web.bench.runtime.rules.set(Rules.of(refusing, "digest"))
+    assert b"BZ0101 no-route" in await world.ask()
+    assert len(seen) == 1
+    assert world.in_flight() == 0
