@@ -1,18 +1,10 @@
 """A value that changes while we run: read it whenever it is needed, or wait for the next one. Passed as a parameter, never global."""
 
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Current(Protocol[T_co]):
-    """A watched value for who only reads it."""
-
-    @property
-    def current(self) -> T_co: ...
 
 
 class Watched(Generic[T]):

@@ -8,8 +8,6 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote
 
-from msgspec.structs import replace
-
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.protocol import render
@@ -120,16 +118,10 @@ def phrase(status: int) -> bytes:
         return b""
 
 
-def explain(reason: Reason, rule: str, detail: str, *, has_body: bool = True) -> bytes:
-    """The bytes of the last response on a connection, HTTP/1.1, where there is no exchange to answer.
-
-    Args:
-        has_body: False for HEAD.
-    """
+def explain(reason: Reason, rule: str, detail: str) -> bytes:
+    """The bytes of the last response on a connection, HTTP/1.1, where there is no exchange to answer."""
     head, text = explanation(reason, rule, detail)
-    if not has_body:
-        head = replace(head, body=NO_BODY)
-    return render.render_response(head, [], close=True, chunk_until_close=False) + (text if has_body else b"")
+    return render.render_response(head, [], close=True, chunk_until_close=False) + text
 
 
 def explain_http2(reason: Reason) -> bytes:

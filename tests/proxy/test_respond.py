@@ -81,14 +81,6 @@ def test_a_grpc_caller_is_told_in_its_own_words(reason: Reason) -> None:
     assert fields[b"x-bartizan-reason"] == f"{reason.code} {reason.token}".encode()
 
 
-def test_for_head_the_length_is_said_and_the_body_is_not() -> None:
-    whole, bare = (explain(Reason.NO_ROUTE, "", "", has_body=has_body) for has_body in (True, False))
-    found = read_response(bare, b"HEAD")
-    assert found is not None
-    assert found[1] == len(bare)
-    assert found[0].content_length == len(whole) - len(bare)
-
-
 # -- each reason, given by a recipe
 
 Give = Callable[[trio.Nursery], Awaitable[tuple[Bench, bytes]]]

@@ -56,11 +56,6 @@ class Engine(Control):
         self._streams[self._last_id] = Stream(self._last_id, self._initial_window, method)
         return self._last_id
 
-    def is_open(self, sid: int) -> bool:
-        """Whether something can still be sent on the stream."""
-        stream = self._streams.get(sid)
-        return stream is not None and not stream.is_local_done
-
     def send_head(self, sid: int, fields: Headers, *, is_end: bool) -> None:
         self._send_block(self._streams[sid], fields, is_end)
 
@@ -243,8 +238,6 @@ class Engine(Control):
         stream.is_remote_done = True
         self._events.append(TrailersReceived(stream.id, list(fields)))
         self._settle(stream)
-
-    # -- streams
 
 
 class _Refused(Exception):
