@@ -163,7 +163,7 @@ class Attempt:
                 deadline.upstream_waits("response", RESPONSE_HEAD_S if is_upload else idle_s)
             elif is_upload or not (request.is_http2 or exchange.has_answered):
                 spent_s = trio.current_time() - started
-                deadline.downstream("request body", min(idle_s, GRACE_S + exchange.received / LEAST_BYTES_PER_S - spent_s))
+                deadline.downstream("request body", min(idle_s, GRACE_S + exchange.record.received / LEAST_BYTES_PER_S - spent_s))
             else:
                 deadline.downstream("request body", idle_s)
 
@@ -234,8 +234,8 @@ class Attempt:
         piece = asking.take_buffered()
         is_end = asking.is_body_done
         exchange.has_answered = True
-        exchange.status = response.status
-        exchange.sent += len(piece)
+        exchange.record.status = response.status
+        exchange.record.sent += len(piece)
         deadline.downstream("response", BODY_IDLE_S)
         await end.send_head(
             response, piece, is_end=is_end, closes=self._runtime.draining.current,
@@ -246,7 +246,7 @@ class Attempt:
             deadline.upstream("response body", idle_s)
             piece = await asking.read_body()
             is_end = asking.is_body_done
-            exchange.sent += len(piece)
+            exchange.record.sent += len(piece)
             deadline.downstream("response", BODY_IDLE_S)
             await end.send_body(piece, is_end=is_end, trailers=asking.trailers if is_end and takes_trailers else None)
 

@@ -38,7 +38,7 @@ async def forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: De
         runtime.mirrors.offer(Copy.of(end.request, first, plan.mirror, is_whole=end.is_body_done))     # as it came
     for failed in count():
         upstream = plan.choose()
-        exchange.upstream = upstream.name
+        exchange.record.upstream = upstream.name
         with Attempt(exchange, plan, upstream, runtime, deadline) as attempt:
             try:
                 response = await attempt.ask(first)
@@ -59,6 +59,6 @@ def _may_retry(exchange: Exchange, plan: Plan, failed: int, failure: UpstreamErr
     retries = plan.retries
     return (
         retries is not None and failed < retries.attempts and not exchange.has_begun
-        and retry.is_worth(retries, exchange.request.method, failure, has_body=exchange.received > 0)
+        and retry.is_worth(retries, exchange.request.method, failure, has_body=exchange.record.received > 0)
         and (plan.may_retry is None or plan.may_retry())
     )

@@ -64,8 +64,8 @@ async def serve_http1(
             deadline.downstream("first request", REQUEST_HEAD_S)
             while await end.read_request(begun) is not None:
                 idle.discard(deadline)
-                exchange = Exchange(end)
-                await carry_out(exchange, record, runtime, decide, deadline)
+                exchange = Exchange(end, record)
+                await carry_out(exchange, runtime, decide, deadline)
                 runtime.tell(record)
                 exchange, record = None, new_record()
                 if not end.can_go_on:
@@ -77,12 +77,12 @@ async def serve_http1(
                 idle.add(deadline)
     except ReasonedError as exc:
         if exchange is not None:
-            await conclude(exchange, record, exc, runtime)
+            await conclude(exchange, exc, runtime)
         elif end.has_leftover:      # else it was idle, and its time is over
             await _last_words(end, record, exc, runtime)
     except BaseException:   # cancelled from outside, or a bug
         if exchange is not None:
-            abandon(exchange, record, runtime)
+            abandon(exchange, runtime)
         raise
     finally:
         idle.discard(deadline)

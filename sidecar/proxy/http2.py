@@ -53,18 +53,18 @@ async def _drain_when_told(server: "Http2Server", runtime: Runtime) -> None:
 
 
 async def _serve(end: "Http2ServingEnd", record: Record, runtime: Runtime, decide: Decide) -> None:
-    exchange = Exchange(end)
+    exchange = Exchange(end, record)
     try:
         with end.scope:
             try:
                 with Deadline() as deadline:
-                    await carry_out(exchange, record, runtime, decide, deadline)
+                    await carry_out(exchange, runtime, decide, deadline)
                 runtime.tell(record)
             except ReasonedError as exc:
-                await conclude(exchange, record, exc, runtime)
+                await conclude(exchange, exc, runtime)
             except BaseException:   # given up by the client, cancelled from outside, or a bug
                 record.detail = str(end.failure or "")
-                abandon(exchange, record, runtime)
+                abandon(exchange, runtime)
                 raise
     finally:
         end.finish()
@@ -79,7 +79,7 @@ async def _refuse(refused: "Refused", record: Record, runtime: Runtime) -> None:
     record.method = "-"
     try:
         with refused.end.scope:
-            await conclude(Exchange(refused.end), record, error, runtime)
+            await conclude(Exchange(refused.end, record), error, runtime)
     finally:
         refused.end.finish()
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from sidecar.model.decision import Denied
 from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
-from sidecar.model.message import NO_BODY, RequestHead
+from sidecar.model.message import NO_BODY, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.http1 import Http1Server
@@ -30,9 +30,9 @@ NewRecord = Callable[[], Record]
 ServeConnection = Callable[[trio.abc.HalfCloseableStream, Runtime, Decide, NewRecord], Awaitable[None]]
 
 
-async def carry_out(exchange: Exchange, record: Record, runtime: Runtime, decide: Decide, deadline: Deadline) -> None:
+async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline) -> None:
     """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised."""
-    request = exchange.request
+    request, record = exchange.request, exchange.record
     record.time = runtime.wall()
     record.method = request.method.decode("ascii")
     record.host = request.host.decode("ascii")
@@ -45,14 +45,13 @@ async def carry_out(exchange: Exchange, record: Record, runtime: Runtime, decide
         except ReasonedError as exc:
             decision = Denied(exc.reason, record.rule, exc.detail)
         if isinstance(decision, Plan):
-            await _forward(exchange, record, decision, runtime, deadline)
+            await _forward(exchange, decision, runtime, deadline)
         elif isinstance(decision, Denied):
-            await _refuse(exchange, record, decision, runtime, deadline)
+            await _refuse(exchange, decision, runtime, deadline)
         else:
-            await _reply(exchange, record, decision, runtime, deadline)
+            await _reply(exchange, decision, runtime, deadline)
     finally:
         deadline.cap(None)
-        record.status, record.received, record.sent = exchange.status, exchange.received, exchange.sent
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
 
 
@@ -63,7 +62,8 @@ def _refusal_of_version(request: RequestHead, runtime: Runtime) -> Denied | None
     return None
 
 
-async def _forward(exchange: Exchange, record: Record, plan: Plan, runtime: Runtime, deadline: Deadline) -> None:
+async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: Deadline) -> None:
+    record = exchange.record
     record.rule = plan.permit.rule
     try:
         deadline.cap(_least(plan.request_s, grpc_timeout_s(exchange.request)))
@@ -76,9 +76,8 @@ async def _forward(exchange: Exchange, record: Record, plan: Plan, runtime: Runt
     except ReasonedError as exc:
         if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
             raise
-        await _refuse(exchange, record, Denied(exc.reason, plan.permit.rule, exc.detail), runtime, deadline)
+        await _refuse(exchange, Denied(exc.reason, plan.permit.rule, exc.detail), runtime, deadline)
     finally:
-        record.upstream = exchange.upstream
         if plan.done is not None:
             plan.done()
 
@@ -87,10 +86,10 @@ def _least(*limits: float | None) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-async def _refuse(exchange: Exchange, record: Record, denied: Denied, runtime: Runtime, deadline: Deadline) -> None:
+async def _refuse(exchange: Exchange, denied: Denied, runtime: Runtime, deadline: Deadline) -> None:
     row = TABLE[denied.reason]
-    record.refuse(denied.reason, denied.detail)
-    record.rule = denied.rule
+    exchange.record.refuse(denied.reason, denied.detail)
+    exchange.record.rule = denied.rule
     if not row.closes:
         await _discard_body(exchange, deadline)
     deadline.downstream("response", BODY_IDLE_S)
@@ -109,33 +108,34 @@ async def _discard_body(exchange: Exchange, deadline: Deadline) -> None:
 
 async def _explain(exchange: Exchange, denied: Denied, *, closes: bool) -> None:
     head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc)
+    await _send_own(exchange, head, body, closes=closes)
+
+
+async def _send_own(exchange: Exchange, head: ResponseHead, body: bytes, *, closes: bool) -> None:
+    """An answer of ours, whole."""
     if exchange.request.method == b"HEAD":
         head, body = replace(head, body=NO_BODY), b""
-    exchange.status = head.status
+    exchange.record.status = head.status
     exchange.has_answered = True
+    exchange.record.sent = len(body)
     await exchange.end.send_head(head, body, is_end=True, closes=closes)
 
 
-async def _reply(exchange: Exchange, record: Record, reply: Reply, runtime: Runtime, deadline: Deadline) -> None:
-    record.rule = reply.permit.rule
+async def _reply(exchange: Exchange, reply: Reply, runtime: Runtime, deadline: Deadline) -> None:
+    exchange.record.rule = reply.permit.rule
     if reply.denied is not None:
-        record.refuse(reply.denied.reason, reply.denied.detail)
+        exchange.record.refuse(reply.denied.reason, reply.denied.detail)
     if reply.delay_s:
         deadline.upstream("injected delay", reply.delay_s + 1)
         await trio.sleep(reply.delay_s)
     await _discard_body(exchange, deadline)
-    head, body = reply.response, reply.body
-    if exchange.request.method == b"HEAD":
-        head, body = replace(head, body=NO_BODY), b""
-    exchange.status = head.status
-    exchange.has_answered = True
-    exchange.sent = len(body)
     deadline.downstream("response", BODY_IDLE_S)
-    await exchange.end.send_head(head, body, is_end=True, closes=runtime.draining.current)
+    await _send_own(exchange, reply.response, reply.body, closes=runtime.draining.current)
 
 
-async def conclude(exchange: Exchange, record: Record, exc: ReasonedError, runtime: Runtime) -> None:
+async def conclude(exchange: Exchange, exc: ReasonedError, runtime: Runtime) -> None:
     """The exchange ends with an error: tell, and answer if nothing was answered yet; else cut what was begun."""
+    record = exchange.record
     if not record.code:
         record.refuse(exc.reason, exc.detail)
     is_heard = not exchange.has_answered and not isinstance(exc, DownstreamGone)
@@ -154,9 +154,10 @@ async def conclude(exchange: Exchange, record: Record, exc: ReasonedError, runti
             pass    # nobody is left to hear it
 
 
-def abandon(exchange: Exchange, record: Record, runtime: Runtime) -> None:
+def abandon(exchange: Exchange, runtime: Runtime) -> None:
     """Cancelled from outside, or a bug: cut what was begun, and tell."""
     if exchange.has_answered:
         exchange.end.cut()
+    record = exchange.record
     record.detail = record.detail or "ended before it was complete"
     runtime.tell(record)

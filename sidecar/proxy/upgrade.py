@@ -26,16 +26,16 @@ async def switch(
     if not isinstance(asking, Http1Client) or not isinstance(end, Http1Server):
         raise BadResponse("101 where no upgrade is possible")
     exchange.has_answered = True
-    exchange.status = response.status
+    exchange.record.status = response.status
     deadline.downstream("response", SEND_S)
     first = asking.take_leftover()
     await end.send_switch(response, first)
-    exchange.sent += len(first)
+    exchange.record.sent += len(first)
     early = end.take_leftover()
     if early:
         deadline.upstream("response", SEND_S)
         await asking.send(early)
-        exchange.received += len(early)
+        exchange.record.received += len(early)
     deadline.lift()
     counted = Record(0.0, "")
     is_permitted = plan.is_permitted
@@ -45,5 +45,5 @@ async def switch(
             lambda _: is_permitted is None or is_permitted(), runtime.pipes, plan.idle_s,
         )
     finally:
-        exchange.received += counted.received
-        exchange.sent += counted.sent
+        exchange.record.received += counted.received
+        exchange.record.sent += counted.sent
