@@ -132,11 +132,15 @@ class Group:
         Raises Unavailable where the Service's limit is reached.
         """
         if self.is_full:
-            self._count("bartizan_circuit_open_total")
+            self.count_refused()
             raise Unavailable(Reason.CIRCUIT_OPEN, f"{self.in_flight} at a time go to {self.service.name}")
         self.in_flight += 1
         member.in_flight += 1
         return partial(self._leave, member)
+
+    def count_refused(self) -> None:
+        """One more was beyond a limit of the Service."""
+        self._count("bartizan_circuit_open_total")
 
     def _leave(self, member: Member) -> None:
         self.in_flight -= 1

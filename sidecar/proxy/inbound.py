@@ -21,6 +21,7 @@ from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
+from sidecar.model.snapshot import Inbound
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
 from sidecar.net.original_dst import original_dst
@@ -48,6 +49,7 @@ from .tunnel import tunnel
 from .versions import client, speaks_http2
 
 DETECT_S = 10.0
+SILENT_S = 3.0      # a sidecar says its hello at once, so who says nothing for so long waits for the server's first word
 HANDSHAKE_S = 10.0
 
 
@@ -74,9 +76,7 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
             raise Unavailable(Reason.NO_SNAPSHOT)
         if not _is_this_pod(to, rules):
             raise Unavailable(Reason.OWN_PORT, f"{to.host} is no address by which others know this pod")
-        with Deadline() as deadline:                                                            # 2
-            deadline.downstream("first bytes", DETECT_S)
-            hello = await peek(sock, recognise)
+        hello = await _first_bytes(sock, to, rules.snapshot.inbound)                            # 2
         if isinstance(hello, ClientHello) and set(hello.alpn) & set(MESH_ALPN):
             await _serve_mesh(sock, to, record, runtime)
         else:
@@ -92,6 +92,15 @@ def _is_this_pod(to: Address, rules: Rules) -> bool:
     """Listeners on the loopback are private, and we are nobody's router: a packet for others that is sent our way ends here."""
     addresses = rules.snapshot.workload.addresses
     return not canonical(to.host).is_loopback and (not addresses or to.host in addresses)
+
+
+async def _first_bytes(sock: socket.socket, to: Address, inbound: Inbound) -> ClientHello | Detected | None:
+    """What it speaks; None: nothing that we know, or nothing yet where plaintext may enter and the server may be to speak first."""
+    may_be_silent = inbound.mode == "permissive" and inbound.ports.get(to.port) == "opaque"
+    with Deadline() as deadline, trio.move_on_after(SILENT_S if may_be_silent else DETECT_S + 1):
+        deadline.downstream("first bytes", DETECT_S)
+        return await peek(sock, recognise)
+    return None
 
 
 async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime: Runtime) -> None:

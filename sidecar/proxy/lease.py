@@ -21,7 +21,7 @@ async def lease(upstream: Upstream, pool: Pool, deadline: Deadline) -> tuple[Ask
     deadline.upstream("connection", 2 * upstream.connect_s)     # to wait for one, then to make one
     limits, group = upstream.limits, upstream.group
     if limits is not None and pool.pending[group] >= limits.pending:
-        raise Unavailable(Reason.CIRCUIT_OPEN, f"{limits.pending} requests wait for a connection to {upstream.name}")
+        raise _beyond(upstream, f"{limits.pending} requests wait for a connection to {upstream.name}")
     pool.pending[group] += 1
     try:
         while upstream.is_shared and (made := pool.connecting.get(upstream.key)) is not None:
@@ -39,7 +39,7 @@ async def connect(upstream: Upstream, pool: Pool) -> AskingEnd:
     """An exchange on a new connection."""
     limits, group = upstream.limits, upstream.group
     if limits is not None and pool.opened[group] >= limits.connections:
-        raise Unavailable(Reason.CIRCUIT_OPEN, f"{limits.connections} connections to {upstream.name} are open")
+        raise _beyond(upstream, f"{limits.connections} connections to {upstream.name} are open")
     pool.opened[group] += 1
     made = trio.Event()
     if upstream.is_shared:
@@ -54,6 +54,12 @@ async def connect(upstream: Upstream, pool: Pool) -> AskingEnd:
         if pool.connecting.get(upstream.key) is made:
             del pool.connecting[upstream.key]
     return pool.add(upstream.key, group, connection)
+
+
+def _beyond(upstream: Upstream, detail: str) -> Unavailable:
+    if upstream.refused is not None:
+        upstream.refused()
+    return Unavailable(Reason.CIRCUIT_OPEN, detail)
 
 
 async def _in_time(upstream: Upstream) -> Connection:

@@ -14,7 +14,7 @@ from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint, Unavailable
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
-from sidecar.model.service import Endpoint
+from sidecar.model.service import Endpoint, Retries
 from sidecar.net.ends import Connection
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2
 from sidecar.net.tls_mesh import connect_mesh
@@ -30,6 +30,8 @@ from .plan import Decision, Plan, Upstream
 from .runtime import Runtime
 from .versions import client
 
+# Where no rule speaks of retries: what reached nobody is taken to another endpoint, as a connection is (`mesh_tcp.py`).
+ELSEWHERE = Retries(attempts=2, backoff_s=0.001)
 UPGRADES = (b"websocket",)  # whether it may be, the route of the pod that is called says
 
 
@@ -66,13 +68,21 @@ class MeshCall:
             return Denied(Reason.NO_ENDPOINT, self._to.permit.rule)
         if self._rules.is_this_pod(self._first.endpoint):
             return self._enter(self._first)
-        return Plan(self._to.permit, self.choose, upgrades=UPGRADES, is_permitted=self.is_there)
+        return Plan(
+            self._to.permit, self.choose, retries=ELSEWHERE, may_retry=self.has_other, upgrades=UPGRADES, is_permitted=self.is_there
+        )
 
     def is_there(self) -> bool:
         """Whether the endpoint of the last attempt still is one; asked while an upgraded connection lasts."""
         rules = self._runtime.rules.current
         is_known = rules is not None and rules.outbound.has_endpoint(self._to.service, self._tried[-1])
         return is_known and self._runtime.is_outbound_open.current
+
+    def has_other(self) -> bool:
+        """Whether there is an endpoint that was not tried."""
+        avoided = (*self._tried, *self._own())
+        member = self._pick(avoided)
+        return member is not None and member.endpoint not in avoided
 
     def choose(self) -> Upstream:
         """Where the next attempt goes. Raises NoEndpoint or Unavailable."""
@@ -132,6 +142,7 @@ class MeshCall:
             connect_s=service.balancing.connect_s,
             group=(service.name, service.port),
             limits=service.balancing.limits,
+            refused=self._group.count_refused,
             observe=observe,
             leave=leave,
         )

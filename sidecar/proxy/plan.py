@@ -28,6 +28,7 @@ class Upstream(msgspec.Struct, frozen=True):
         connect_s: time for it.
         is_shared: a connection carries many exchanges.
         group: whose connections are counted together, against `limits`.
+        refused: called where one of these limits is reached.
         observe: told once for each attempt whether it succeeded: an answer below 500 did, a failed connection or reset did not.
         leave: called once when the attempt is over, however it ended.
     """
@@ -42,6 +43,7 @@ class Upstream(msgspec.Struct, frozen=True):
     is_shared: bool = False
     group: Hashable = None
     limits: Limits | None = None
+    refused: Callable[[], None] | None = None
     observe: Callable[[bool], None] | None = None
     leave: Callable[[], None] | None = None
 

@@ -39,6 +39,7 @@ from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
 from tests.helpers.http2 import GET as HTTP2_GET
 from tests.helpers.http2 import OPENING, goaways, headers, split
+from tests.helpers.leave import https, partner
 from tests.helpers.mesh import APP, arrive, call, echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, POD, Bench, bench, rules
@@ -272,6 +273,13 @@ async def test_opaque_bytes_and_half_close(nursery: trio.Nursery, autojump_clock
     assert (line["rule"], line["peer"], line["received"], line["sent"]) == ("db", WEB, 4, 4)
 
 
+async def test_opaque_bytes_pause_as_long_as_their_rule_says(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, of(Inbound(ports=OPAQUE, routes=(Route("db", BY_WEB, idle_s=7),))))
+    known.dialer.servers[APP] = echo
+    assert await is_gone(await opaque(nursery, known))
+    assert trio.current_time() == 7
+
+
 async def test_opaque_bytes_are_cut_when_the_leave_is_withdrawn(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     known = meshed(nursery, of(Inbound(ports=OPAQUE, routes=(Route("db", BY_WEB),))))
     known.dialer.servers[APP] = echo
@@ -282,6 +290,45 @@ async def test_opaque_bytes_are_cut_when_the_leave_is_withdrawn(nursery: trio.Nu
     with pytest.raises(trio.BrokenResourceError):
         await stream.receive_some()
     assert trio.current_time() == 0
+
+
+async def greet(sock: socket.socket) -> None:
+    await SocketStream(sock).send_all(b"220 hello")
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(("change", "greeting", "at", "codes"), [
+    ({}, b"220 hello", 3, []),
+    ({"ports": {8080: "http"}}, b"", 10, ["BZ0311"]),
+    ({"mode": "strict"}, b"", 10, ["BZ0311"]),
+    ({"routes": (Route("db", (Caller(source="192.0.2.0/24"),)),)}, b"", 3, ["BZ0102"]),
+])
+async def test_a_server_that_speaks_first_to_who_has_no_sidecar(
+    change: dict[str, Any], greeting: bytes, at: float, codes: list[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Where plaintext may enter, nobody is asked for a first byte on an opaque port; whom rules refuse is refused all the same."""
+    known = meshed(nursery, of(replace(PERMISSIVE, **{"ports": OPAQUE, **change})))
+    known.dialer.servers[APP] = greet
+    stream = SocketStream(arrive(nursery, known))
+    assert await stream.receive_some() == greeting
+    assert (trio.current_time(), known.codes) == (at, codes)
+    stream.close()
+
+
+@pytest.mark.parametrize("declared", [{8080: "app-tls"}, {8080: "opaque"}, {}])
+async def test_the_applications_own_tls_passes_where_plaintext_may_enter(
+    declared: dict[int, Protocol], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The certificate is the application's, and what is said in between nobody here can read."""
+    known, holder, heard = meshed(nursery, of(replace(PERMISSIVE, ports=declared))), partner("orders.shop"), []
+    known.dialer.servers[APP] = https(holder, http_app(heard, OK))
+    stream = TlsStream(https_client([root("public").certificate]), arrive(nursery, known), is_server=False, server_name="orders.shop")
+    await stream.handshake(NotVerified)
+    assert stream.connection.get_peer_certificate(as_cryptography=True) == holder.certificate
+    await stream.send_all(GET)
+    assert await read_until(stream, b"ok") == OK
+    assert b"x-forwarded" not in heard[0]
+    stream.close()
 
 
 @pytest.mark.parametrize(("inbound", "code"), [
@@ -495,6 +542,30 @@ async def test_concurrency_counts_until_the_end_of_the_exchange(nursery: trio.Nu
     assert not known.runtime.admission.under_way
     for end in (stream, other):
         end.close()
+
+
+@pytest.mark.parametrize("chunks", [[b"5\r\nabcXY\r\n0\r\n\r\n"], [b"3\r\nabc\r\n", b"2\r\nXY\r\n", b"0\r\n\r\n"]])
+async def test_a_body_without_a_length_has_its_limit_too(
+    chunks: list[bytes], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The application gets no end of it, and so takes it for none."""
+    known, stream, _ = await entering(nursery, Route("r", BY_WEB, max_body_bytes=4))
+    arrived: list[bytes] = []
+
+    async def serve(sock: socket.socket) -> None:
+        while piece := await SocketStream(sock).receive_some():
+            arrived.append(piece)
+
+    known.dialer.servers[APP] = serve
+    await stream.send_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+    for chunk in chunks:
+        await stream.send_all(chunk)
+        await wait_all_tasks_blocked()
+    assert (await read_rest(stream)).startswith(b"HTTP/1.1 413 ")
+    assert known.codes == ["BZ0108"]
+    assert b"XY" not in b"".join(arrived)
+    assert not b"".join(arrived).endswith(b"0\r\n\r\n")
+    stream.close()
 
 
 async def test_a_place_is_given_back_whoever_breaks_off(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

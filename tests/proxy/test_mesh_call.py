@@ -1,5 +1,6 @@
 """Which endpoint takes each attempt, and when it is this very pod; several sidecars face to face."""
 
+import socket
 from collections import Counter
 from typing import Any
 
@@ -11,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model.route import Caller, Route
 from sidecar.model.service import Balancing, CallRule, HashOn, Limits, Retries
 from sidecar.model.snapshot import Inbound
+from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.rules import Rules
 from tests.helpers.exchange import OK
 from tests.helpers.mesh import http_app, is_gone, read_until, sidecar
@@ -26,6 +28,7 @@ from tests.helpers.services import (
     C,
     World,
     address,
+    hang,
     names,
     new_orders,
     orders,
@@ -49,6 +52,7 @@ async def test_an_upgrade_is_the_destinations_affair_and_lasts_as_long_as_the_en
     assert await read_until(client, b"\r\n\r\n") == switch      # the app's own words: nobody reads along
     world.become(orders(B))
     assert await is_gone(client)
+    assert trio.current_time() == 0
 
 
 # -- which endpoint
@@ -114,10 +118,40 @@ async def test_where_one_is_down_another_is_asked(nursery: trio.Nursery, autojum
     assert world.in_flight() == 0
 
 
-async def test_without_a_rule_nothing_is_asked_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    world = World(nursery, orders(A, B))
+async def test_without_a_rule_what_reached_nobody_is_taken_elsewhere(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, C))
+    world.is_down(A, B)
+    for _ in range(3):
+        assert C.address.encode() in await world.ask(method="POST", more="content-length: 0\r\n")
+    world.is_down(C)
+    world.web.bench.runtime.pool.close()
+    world.web.bench.dialer.dialled.clear()
+    assert b"BZ0401" in await world.ask()
+    assert sorted(world.web.bench.dialer.dialled) == sorted(map(address, (A, B, C)))
+    assert world.in_flight() == 0
+
+
+async def test_without_a_rule_the_only_one_is_asked_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A))
     world.is_down(A)
-    assert {b"BZ0401" in await world.ask() for _ in range(4)} == {True, False}
+    assert b"BZ0401" in await world.ask()
+    assert world.web.bench.dialer.dialled == [address(A)]
+
+
+@pytest.mark.parametrize("answer", [BROKEN, b""])
+async def test_without_a_rule_nothing_is_asked_twice(answer: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Neither a bad answer nor none is a reason to ask another: somebody was reached."""
+    world = World(nursery, orders(A, B))
+    asked = []
+
+    async def serve(sock: socket.socket) -> None:
+        asked.append(await SocketStream(sock).receive_some())
+        await SocketStream(sock).send_all(answer)
+
+    world.plays(A, serve)
+    world.plays(B, serve)
+    assert (await world.ask())[:11] == b"HTTP/1.1 50"
+    assert len(asked) == 1
 
 
 async def test_no_more_attempts_than_allowed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -143,6 +177,18 @@ async def test_an_answer_may_be_worth_another_attempt(nursery: trio.Nursery, aut
     assert {(await world.ask(method="POST"))[:12] for _ in range(2)} == {b"HTTP/1.1 503", b"HTTP/1.1 200"}
 
 
+async def test_a_body_that_may_have_been_seen_is_not_sent_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Not even by a method that may be repeated, and not even where it is here whole; nobody has seen it where nobody was reached."""
+    body = "content-length: 2\r\n\r\n"       # the end of what is asked is the body
+    world = World(nursery, orders(A, B, rule=again(on=("503", "connect-failure"))))
+    world.answers(A, BROKEN)
+    assert {(await world.ask(method="PUT"))[:12] for _ in range(2)} == {b"HTTP/1.1 200"}
+    assert [(await world.ask(method="PUT", more=body))[:12] for _ in range(4)].count(b"HTTP/1.1 503") == 2
+    world.is_down(A)
+    world.web.bench.runtime.pool.close()
+    assert {(await world.ask(method="PUT", more=body))[:12] for _ in range(4)} == {b"HTTP/1.1 200"}
+
+
 async def test_a_connection_that_is_not_made_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World(nursery, orders(A, B, rule=again(), balancing=msgspec.structs.replace(IN_TURN, connect_s=2)))
     world.web.bench.dialer.silent.add(address(A))
@@ -153,6 +199,14 @@ async def test_a_connection_that_is_not_made_in_time(nursery: trio.Nursery, auto
     world.become(orders(B, balancing=msgspec.structs.replace(IN_TURN, connect_s=2)))
     world.web.bench.runtime.pool.close()
     assert b"BZ0402 upstream-timed-out" in await world.ask()
+
+
+async def test_an_attempt_has_its_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, rule=again(on=("timeout",), attempt_s=2)))
+    world.plays(A, hang)
+    for _ in range(2):
+        assert B.address.encode() in await world.ask()
+    assert 2 <= trio.current_time() < 2.2
 
 
 async def test_the_budget_ends_retries(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

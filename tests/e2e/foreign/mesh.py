@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.model.route import Caller, Match, PathMatch, Route
-from sidecar.model.service import CallRule, Endpoint, Protocol, Retries, Service
+from sidecar.model.service import Endpoint, Protocol, Service
 from sidecar.model.snapshot import EgressHost, Inbound, Origination, Outbound, Snapshot, Workload
 from tests.helpers import pki
 from tests.helpers.pki import DOMAIN, ORDERS, WEB
@@ -104,9 +104,9 @@ class Mesh:
         return MeshedPod(stack or self._stack, self.node, self.folder, name, self.root, snapshot)
 
     def outbound(self) -> Outbound:
-        def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str, rules: tuple[CallRule, ...] = ()) -> Service:
+        def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str) -> Service:
             endpoints = tuple(Endpoint(ADDRESSES[pod], port, identity) for pod in pods)
-            return Service(f"{name}.shop", port, (VIPS[name],), protocol, endpoints, rules)
+            return Service(f"{name}.shop", port, (VIPS[name],), protocol, endpoints)
 
         roots = pki.pem(self.outside_root.chain)
         return Outbound(
@@ -114,8 +114,7 @@ class Mesh:
                 *(service("orders", port, protocol, ORDERS, "orders") for port, protocol in PORTS.values()),
                 *(service("pair", port, protocol, ORDERS, "orders", "second") for port, protocol in PORTS.values()),
                 service("archive", HTTP10_PORT, "http1", ARCHIVE, "archive"),
-                *(service(f"shrinking{i}", *PORTS["go"], ORDERS, f"leaving{i}", f"staying{i}",
-                          rules=(CallRule("try-the-other", retries=Retries()),)) for i in (1, 2)),
+                *(service(f"shrinking{i}", *PORTS["go"], ORDERS, f"leaving{i}", f"staying{i}") for i in (1, 2)),
             ),
             hosts=tuple(EgressHost(name, f"partners/{name}", tls=Origination(roots=roots)) for name in (APPROVED, MISNAMED)),
             resolvers=(NODE,), cluster_ranges=("10.44.0.0/16", "10.96.0.0/16"),

@@ -20,7 +20,7 @@ LOADS = {1: ("--h1", "-c", "20", "--rps", "50"), 2: ("-c", "4", "-m", "20", "--r
 
 @pytest.mark.parametrize("version", LOADS)
 def test_no_request_is_lost(mesh: Mesh, evidence: Evidence, version: int) -> None:
-    """The callers' sidecar is not even told that the endpoint leaves; it tries the other one where nothing was begun."""
+    """The callers' sidecar is not even told that the endpoint leaves; what reached nobody goes to the other one, without a rule."""
     with ExitStack() as stack:
         leaving, staying = (mesh.meshed(f"{name}{version}", ORDERS, orders_rules(), stack=stack) for name in ("leaving", "staying"))
         for pod in (leaving, staying):
