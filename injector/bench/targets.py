@@ -38,6 +38,7 @@ TARGETS = (
     Target("CPU per request, HTTP/2 multiplexed", "http2-many", "cpu_us", 4.0, then=2.0),
     Target("CPU per new mTLS connection", "mtls-new", "cpu_us", 2.0, then=1.5),
     Target("resident, MB", "memory", "idle_mb", 45.0, is_ratio=False),
+    Target("resident with 1,000 open connections, MB", "memory", "open_mb", 80.0, is_ratio=False),
     Target("ready, s", "start", "ready_s", 0.5, is_ratio=False, then=0.3),
     # A tenth is what two runs of the same differ by.
     Target("CPU among 10,000 routes over CPU among 10", "routes", "growth", 1.1, is_ratio=False),

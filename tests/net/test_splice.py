@@ -97,6 +97,13 @@ def waiting(sock: socket.socket | int, request: int) -> int:
     return int.from_bytes(fcntl.ioctl(sock, request, bytes(4)), sys.byteorder)
 
 
+async def push(sock: socket.socket, sent: list[int]) -> None:
+    """As much as is taken; `sent` counts."""
+    while True:
+        await wait_writable(sock)
+        sent[0] += sock.send(bytes(65536))
+
+
 async def fill(way: Way) -> int:
     """Send until `source`, from which nobody reads yet, holds more than makes a piece bulk, and takes no more."""
     sent = 0
@@ -108,15 +115,21 @@ async def fill(way: Way) -> int:
 
 @pytest.mark.parametrize("most", [32, 0])
 async def test_a_stalled_reader_costs_at_most_256_kib(most: int) -> None:
-    """What was sent, was not read, and is in none of the four sockets. The first piece is copied, the second waits in a pipe."""
-    way, read = Way(Pipes(most)), 0
+    """What was sent, was not read, and is in none of the four sockets. The first piece is copied, the second waits in a pipe.
+
+    There is always more to take than one piece may be.
+    """
+    way, read, sent = Way(Pipes(most)), 0, [0]
+    way.source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     for sock in (way.sink, way.server):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     try:
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                sent = await fill(way)
+                nursery.start_soon(push, way.client, sent)
+                await wait_all_tasks_blocked(0.1)
+                assert waiting(way.source, termios.FIONREAD) > LIMIT
                 nursery.start_soon(way.run)
                 while not way.moved:
                     read += len(await SocketStream(way.server).receive_some(4096))
@@ -124,7 +137,7 @@ async def test_a_stalled_reader_costs_at_most_256_kib(most: int) -> None:
                 assert way.pipes.count == (1 if most else 0)
                 unread = sum(waiting(sock, termios.FIONREAD) for sock in (way.source, way.server))
                 unsent = sum(waiting(sock, termios.TIOCOUTQ) for sock in (way.client, way.sink))
-                assert 0 < sent - read - unread - unsent <= LIMIT
+                assert 0 < sent[0] - read - unread - unsent <= LIMIT
                 nursery.cancel_scope.cancel()
     finally:
         way.close()

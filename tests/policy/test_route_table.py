@@ -1,6 +1,10 @@
 """Which rule decides: as tables, and against the straightforward scan of all rules in order of precedence."""
 
 import re
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import pytest
@@ -39,6 +43,7 @@ def regex(path: str, method: str | None = None) -> Match:
     return Match(PathMatch(path, "RegularExpression"), method)
 
 
+TraceFunction = Callable[[FrameType, str, Any], Any]
 V1 = HeaderMatch("v", "1")
 Q1 = QueryMatch("q", "1")
 
@@ -332,6 +337,32 @@ def path_holds(match: PathMatch, path: str) -> bool:
         return re.fullmatch(match.value, path) is not None
     value = unquote_to_bytes(judge_rule_path(match.value)).decode()
     return path == value if match.type == "Exact" else (path + "/").startswith(value.rstrip("/") + "/")
+
+
+def test_ten_thousand_rules_cost_what_ten_cost() -> None:
+    """Counted in lines that are run, since time is no measure: of the first look-up for a path, before anything is remembered."""
+    def lines(count: int) -> int:
+        numbers = range(count)
+        table = RouteTable((*(Route(f"p{i}", (), matches=(prefix(f"/a/{i}", "GET", V1),)) for i in numbers),
+                            *(Route(f"e{i}", (), hosts=("*.b",), matches=(exact(f"/x/{i}"),)) for i in numbers)))
+        seen = 0
+
+        def count_line(frame: FrameType, event: str, _: object) -> TraceFunction:
+            nonlocal seen
+            seen += event == "line"
+            return count_line
+
+        wanted, before = get(f"/a/{count - 1}/x", headers=[(b"v", b"1")]), sys.gettrace()
+        sys.settrace(count_line)
+        try:
+            found = table.find(80, wanted)
+        finally:
+            sys.settrace(before)
+        assert found is not None
+        assert found.rule.name == f"p{count - 1}"
+        return seen
+
+    assert 0 < lines(10_000) == lines(10)
 
 
 @settings(max_examples=500)

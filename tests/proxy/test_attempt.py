@@ -480,6 +480,7 @@ async def test_what_may_be_repeated_is_asked_once_more(
 
 @pytest.mark.parametrize("ask", [
     post(0), post(2, b"ab"), GET.replace(b"GET", b"PATCH"), post(4, b"ab").replace(b"POST", b"PUT"),
+    post(2, b"ab").replace(b"POST", b"PUT"),
 ])
 async def test_what_must_not_be_repeated_is_not(
     ask: bytes, nursery: trio.Nursery, autojump_clock: MockClock
@@ -489,7 +490,7 @@ async def test_what_must_not_be_repeated_is_not(
     await down.ask(ask)
     await up.read_until()
     up.abort()
-    if ask.startswith(b"PUT"):
+    if b"length: 4" in ask:
         await down.ask(b"cd")   # it was not complete, so it cannot be said again
     assert (await down.client.read_until()).startswith(b"HTTP/1.1 502 ")
     assert len(down.server.made) == 1
@@ -509,6 +510,18 @@ async def test_a_new_connection_that_is_reset_is_no_race(nursery: trio.Nursery, 
     down = downstream(nursery)
     await down.ask(GET)
     (await down.server.accept()).abort()
+    assert (await down.client.read_until()).startswith(b"HTTP/1.1 502 ")
+    assert len(down.server.made) == 1
+
+
+async def test_whose_answer_has_begun_is_not_asked_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    down = downstream(nursery)
+    up = await idle_connection(down)
+    await down.ask(GET)
+    await up.read_until()
+    await up.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    assert (await down.client.read_until()).startswith(b"HTTP/1.1 103 ")
+    up.abort()
     assert (await down.client.read_until()).startswith(b"HTTP/1.1 502 ")
     assert len(down.server.made) == 1
 
@@ -619,6 +632,29 @@ async def test_a_client_that_takes_no_answer(nursery: trio.Nursery, autojump_clo
     assert trio.current_time() == 60
     assert down.bench.codes == [Reason.TIMED_OUT_DOWNSTREAM.code]
     assert down.ours.is_aborted
+
+
+@pytest.mark.parametrize("idle_s", [5.0, 900.0])
+@pytest.mark.parametrize(("ask", "answer", "told"), [
+    (GET, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na", Reason.TIMED_OUT),
+    (post(3, b"a"), b"", Reason.TIMED_OUT_DOWNSTREAM),
+    (CHUNKED_POST, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na", Reason.TIMED_OUT),
+])
+async def test_bodies_pause_as_long_as_the_rule_says(
+    idle_s: float, ask: bytes, answer: bytes, told: Reason, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async def decide(request: RequestHead, record: Record) -> Decision:
+        return replace(down.server.plan(), idle_s=idle_s)
+
+    down = downstream(nursery, decide=decide)
+    await down.ask(ask)
+    up = await down.server.accept()
+    await up.read_until(ask[-1:])
+    await up.send_all(answer)
+    await up.read_rest()
+    assert trio.current_time() == idle_s
+    await wait_all_tasks_blocked()
+    assert down.bench.codes == [told.code]
 
 
 # -- what must hold whatever happens

@@ -8,12 +8,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint
-from sidecar.model.message import RequestHead
+from sidecar.model.message import NO_BODY, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.http1 import Http1Client
 from sidecar.net.socket_stream import SocketStream
 from sidecar.proxy.http import serve_http
-from sidecar.proxy.plan import Decision, Plan, Upstream
+from sidecar.proxy.plan import Decision, Plan, Reply, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import GET, OK, PERMIT, downstream, post
 from tests.helpers.runtime import NOW, bench, rules
@@ -307,6 +307,32 @@ async def test_draining_the_next_answer_is_the_last(nursery: trio.Nursery, autoj
     assert b"connection: close" not in await down.client.receive_some()
     down.bench.runtime.draining.set(True)
     await down.ask(GET)
+    assert b"connection: close" in await down.client.read_rest()
+
+
+async def test_draining_the_next_answer_of_a_rule_is_the_last(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async def decide(request: RequestHead, record: Record) -> Decision:
+        return Reply(PERMIT, ResponseHead(204, b"No Content", [], NO_BODY, None, is_last=False))
+
+    down = downstream(nursery, decide=decide)
+    await down.ask(GET)
+    assert b"connection: close" not in await down.client.receive_some()
+    down.bench.runtime.draining.set(True)
+    await down.ask(GET)
+    assert b"connection: close" in await down.client.read_rest()
+
+
+async def test_draining_the_next_answer_that_is_passed_on_is_the_last(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    down = downstream(nursery)
+    await down.ask(GET)
+    up = await down.server.accept()
+    await up.read_until()
+    await up.send_all(OK)
+    assert await down.client.read_until(b"ok") == OK
+    down.bench.runtime.draining.set(True)
+    await down.ask(GET)
+    await up.read_until()
+    await up.send_all(OK)
     assert b"connection: close" in await down.client.read_rest()
 
 

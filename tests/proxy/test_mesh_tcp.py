@@ -81,6 +81,23 @@ async def test_a_connection_that_cannot_be_made_is_made_to_another(nursery: trio
     assert world.in_flight() == 0
 
 
+async def test_an_endpoint_has_its_time_to_take_a_connection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = echoing(nursery, db(A, B, balancing=msgspec.structs.replace(IN_TURN, connect_s=2)))
+    world.web.bench.dialer.silent.add(address(A))
+    for _ in range(2):
+        assert await pinged(world)
+    assert trio.current_time() == 2
+
+
+async def test_a_connection_is_idle_as_long_as_its_rule_says(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = echoing(nursery, msgspec.structs.replace(db(A), rules=(CallRule("short", idle_s=7),)))
+    app = world.web.dial(TCP_VIP)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    assert await is_gone(app)
+    assert trio.current_time() == 7
+
+
 async def test_three_endpoints_are_tried_and_none_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = echoing(nursery, db(A, B, C, msgspec.structs.replace(A, port=8081)))
     world.web.bench.dialer.servers.clear()

@@ -252,6 +252,29 @@ async def test_a_server_may_speak_first_on_an_opaque_port(nursery: trio.Nursery,
     assert await read_until(web.dial(DB), b"hello") == b"220 hello"
 
 
+async def test_of_opaque_bytes_none_is_taken_before_there_is_who_gets_them(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Not even looked at: their number and their sense are the endpoint's affair."""
+    web = pod(nursery, mesh(ONE))
+    web.bench.dialer.silent.add(ENDPOINT)
+    app = web.dial(DB)
+    capacity = fill(app.sock)
+    await wait_all_tasks_blocked()
+    assert web.bench.dialer.dialled == [ENDPOINT]
+    assert (fill(app.sock), capacity > 0) == (0, True)
+
+
+def fill(sock: socket.socket) -> int:
+    """How many bytes it takes at once."""
+    taken = 0
+    try:
+        while True:
+            taken += sock.send(b"x" * 4096)
+    except BlockingIOError:
+        return taken
+
+
 @pytest.mark.parametrize(("endpoints", "identity", "code"), [
     ((), ORDERS, "BZ0404"), ((ONE,), WEB, "BZ0502"), ((ONE,), "", "BZ0401"),
 ])
@@ -283,6 +306,7 @@ async def test_opaque_bytes_are_cut_when_the_endpoint_is_withdrawn(
     await read_until(app, b"pong")
     web.bench.runtime.rules.set(change)
     assert await is_gone(app)
+    assert trio.current_time() == 0
     assert trio.current_time() == 0
 
 

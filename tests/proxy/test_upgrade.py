@@ -99,3 +99,4 @@ async def test_it_ends_with_the_leave(nursery: trio.Nursery, autojump_clock: Moc
     with pytest.raises(trio.BrokenResourceError):
         await down.client.read_rest()
     assert down.ours.is_aborted
+    assert trio.current_time() == 0

@@ -10,6 +10,7 @@ import trio
 from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sidecar.model.address import Address
 from sidecar.model.reason import Reason
 from sidecar.model.snapshot import Inbound
 from sidecar.net.listener import Tally, serve_listener
@@ -18,9 +19,11 @@ from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP
 from sidecar.net.tls_stream import TlsStream
 from sidecar.telemetry.access_log import AccessLog
 from tests.helpers.attack import PLAIN_HTTP, Chain, canary, request
-from tests.helpers.mesh import APP, arrive, call, tls_of
+from tests.helpers.leave import pod
+from tests.helpers.mesh import APP, arrive, call, sidecar, tls_of
 from tests.helpers.pki import WEB
 from tests.helpers.runtime import socket_pair
+from tests.proxy.test_outbound import DB, ENDPOINT, ONE, VIP, mesh
 
 OK_BIG = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n"
 OPAQUE = Inbound(mode="permissive", permissive_until=4e9, ports={8080: "opaque"})
@@ -340,6 +343,27 @@ async def test_a_tunnel_holds_back_either_side(is_meshed: bool, nursery: trio.Nu
     await wait_all_tasks_blocked()
     for sent in (up, down):
         assert capacity() < sent[0] <= 2 * capacity() + MOST_BYTES
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("to", [pytest.param(VIP, id="L5-out"), pytest.param(DB, id="L5-out-tcp")])
+async def test_two_sidecars_hold_back_either_side(to: Address, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """An application calls another, and neither reads what it is sent."""
+    up, down = [0], [0]
+    web = pod(nursery, mesh(ONE))
+
+    async def serve(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(OK_BIG if to is VIP else b"")
+        await push(sock, down)
+
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, serve, Inbound() if to is VIP else OPAQUE)
+    app = web.dial(to)
+    if to is VIP:
+        await app.send_all(UPLOADS["length"])
+    nursery.start_soon(push, app.sock, up)
+    await wait_all_tasks_blocked()
+    for sent in (up, down):
+        assert capacity() < sent[0] <= 3 * capacity() + 2 * MOST_BYTES
     nursery.cancel_scope.cancel()
 
 

@@ -2,8 +2,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from injector.cluster import Cluster
 from injector.cluster.directory import derived_slices
@@ -12,9 +14,13 @@ from injector.compile.last_good import LastGood
 from injector.compile.services import Services
 from injector.documents import TokenIssuer
 from injector.validate import read_routes
+from sidecar.model.address import Address
 from sidecar.model.route import Caller
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
 from sidecar.policy.rules import Rules
+from tests.certs import support as keys
+from tests.helpers.exchange import GET, OK
+from tests.helpers.mesh import arrive, call, http_app, meshed
 from tests.injector.pods import ROUTES, egress_policy, mesh_policy, namespace
 
 
@@ -210,6 +216,27 @@ def test_the_keys_of_the_issuers_that_are_asked_for() -> None:
     assert "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" in compiled.snapshot.inbound.issuers[0].keys
     assert compiled.problems == ()
     assert _compile(_pod(routes=ROUTES), policy).snapshot.inbound.issuers == ()
+
+
+async def test_from_annotation_and_policy_to_the_answer(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A token counts if the rule names its issuer and the MeshPolicy that issuer's keys; each way through what the pod is sent."""
+    routes = """
+        - {name: read, allow: [{serviceAccount: web, claims: {role: [buyer]}}], jwt: {issuer: 'https://a', audiences: [shop]}}"""
+    policy = mesh_policy(tokenIssuers=[{"issuer": "https://a", "jwks": keys.JWKS.decode()}])
+    snapshot = parse_snapshot(render_snapshot(_compile(_pod(routes=routes), policy).snapshot))
+    pod = meshed(nursery, Rules.of(snapshot, "digest"), snapshot.workload.identity)
+    at = Address("10.0.0.1", 8080)
+    pod.dialer.servers[at] = http_app([], OK)
+    stream = await call(arrive(nursery, pod, at))
+
+    async def status(**claims: str) -> bytes:
+        token = keys.token({"iss": "https://a", "aud": "shop", "exp": pod.wall + 60, "role": "buyer", **claims})
+        await stream.send_all(GET[:-2] + f"authorization: Bearer {token}\r\n\r\n".encode())
+        return (await stream.receive_some()).split()[1]
+
+    assert await status() == b"200"
+    assert [await status(**wrong) for wrong in ({"iss": "https://b"}, {"aud": "bank"}, {"role": "guest"})] == [b"401", b"401", b"403"]
+    stream.close()
 
 
 def test_an_issuer_that_nobody_trusts_is_told() -> None:
