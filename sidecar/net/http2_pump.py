@@ -190,11 +190,14 @@ class Http2Pump:
             next(iter(self._followers)).set()
 
     def _send_now(self) -> bool:
-        """True if nothing is left to send."""
+        """True if nothing is left to send; whoever waited for room hears of it, whichever task it was that sent the last byte."""
+        had_rest = bool(self._unsent)
         try:
             while True:
                 if not self._unsent:
                     if not self.engine.queued_bytes:
+                        if had_rest:
+                            self._wake_all()
                         return True
                     self._unsent = self.engine.take_output()
                 sent = self._tried.send_nowait(self._unsent)
@@ -216,6 +219,8 @@ class Http2Pump:
             self.fail(self.gone(f"connection lost ({exc})"))
         finally:
             self._is_sending_rest = False
-        for event in self._followers:   # those that waited for room, and the pump itself
+
+    def _wake_all(self) -> None:
+        for event in self._followers:
             event.set()
         self.poke()

@@ -13,7 +13,6 @@ UNTESTED: dict[str, str] = {
     "sidecar/main.py": RUNS,
     "sidecar/model/call.py": VALUES,
     "sidecar/net/ends.py": "interfaces only",
-    "sidecar/net/http2_pump.py": "tests/net/test_http2.py tries it with both sides of a connection, and each side's tests with a peer",
     "sidecar/protocol/http2/control.py": "the engine's lower half: tests/protocol/http2/test_engine.py and test_flood.py try the whole",
     "sidecar/protocol/http2/events.py": VALUES,
     "sidecar/protocol/http2/stream.py": VALUES,
