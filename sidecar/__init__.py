@@ -18,6 +18,7 @@ One word for one thing:
     exchange     one request with its response   permit      leave to forward an exchange
     end          one side of an exchange: serving (towards the downstream) or asking (towards the upstream)
     plan         how a permitted exchange is carried out
+    admission    what a rule asks for beyond leave: limits, faults, answers, edits
     attempt      one try at an upstream; an exchange may make several
     reply        an answer of our own that a rule asks for
     reason       why something was refused or failed
@@ -26,6 +27,8 @@ One word for one thing:
     upgrade      from HTTP to another protocol, on the same connection
     route table  all rules, arranged so that a request costs look-ups
     group        what a caller remembers of one Service; its members are the endpoints
+    dialled      the destination that the application chose; a rule may lead the call elsewhere
+    pump         the task that waits at the socket of an HTTP/2 connection for all that wait on it
     ejection     leaving out an endpoint that fails again and again
     mirror       a copy of a request, whose answer is thrown away
     budget       what may be spent on retries, or on frames that do nothing
