@@ -119,6 +119,18 @@ async def test_chunks_both_ways_are_framed_anew(nursery: trio.Nursery, autojump_
     assert len(down.bench.runtime.pool) == 1
 
 
+@pytest.mark.parametrize("takes", [True, False])
+async def test_trailers_of_an_answer_go_to_who_takes_them(takes: bool, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    down = downstream(nursery)
+    await down.ask(GET[:-2] + b"te: trailers\r\nconnection: te\r\n\r\n" if takes else GET)
+    up = await down.server.accept()
+    await up.read_until()
+    await up.send_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
+    assert (await down.client.read_until(b"ab\r\n")).startswith(b"HTTP/1.1 200 ")
+    await up.send_all(b"0\r\ngrpc-status: 0\r\n\r\n")
+    assert await down.client.read_until(b"\r\n\r\n") == (b"0\r\ngrpc-status: 0\r\n\r\n" if takes else b"0\r\n\r\n")
+
+
 async def test_the_answer_flows_while_the_request_still_does(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -162,11 +162,13 @@ def test_a_new_endpoint_starts_slowly(policy: Any) -> None:
 
 
 def test_an_endpoint_is_new_since_its_snapshot_came_not_since_it_was_called() -> None:
+    """Though nobody had called the Service before."""
     slow = Balancing(slow_start_s=100)
     world = World(service(A, balancing=slow))
     world.endpoints.follow(world.rules, world.now)
     world.become(service(A, B, balancing=slow))
     world.endpoints.follow(world.rules, world.now)
+    assert world.picked(1000)[B] < 50
     world.now += 100
     assert world.picked(1000)[B] > 400
 

@@ -15,6 +15,8 @@ from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.rules import Rules
 from tests.helpers.exchange import OK
+from tests.helpers.h2_peer import Peer
+from tests.helpers.http2 import GET
 from tests.helpers.mesh import http_app, is_gone, read_until, sidecar
 from tests.helpers.pki import ORDERS
 from tests.helpers.services import (
@@ -66,6 +68,19 @@ async def test_requests_of_one_connection_go_to_each_endpoint(nursery: trio.Nurs
         found.append(bytes(await app.receive_some()).rpartition(b"\r\n")[2])
     assert Counter(found) == dict.fromkeys(names(A, B, C), 2)
     assert world.in_flight() == 0
+
+
+async def test_streams_of_one_connection_go_to_each_endpoint(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Each by HTTP/2 to its endpoint's sidecar, whose application speaks HTTP/1.1 only."""
+    world = World(nursery, orders(A, B, C))
+    for endpoint in (A, B, C):
+        app, inbound = http_app([], says(endpoint.address.encode())), Inbound(ports={endpoint.port: "http1"})
+        world.web.bench.dialer.servers[address(endpoint)] = sidecar(nursery, app, inbound, at=address(endpoint))[1]
+    client = Peer(world.web.dial(VIP), is_client=True)
+    await client.begin()
+    for stream in range(1, 12, 2):
+        await client.ask(stream, GET)
+    assert Counter([await client.ended(stream) for stream in range(1, 12, 2)]) == dict.fromkeys(names(A, B, C), 2)
 
 
 @pytest.mark.parametrize("protocol", ["http", "http1", "http2"])

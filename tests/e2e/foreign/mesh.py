@@ -2,7 +2,7 @@
 
     web      clients; allowed by every route of orders
     orders   one server of each kind; `second` is its second endpoint, for the Service `pair`
-    archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date
+    archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date, by which it serves other protocols, too
     legacy   no sidecar, no packet rules
     leaving  the first endpoint of a Service `shrinking`, started by the test that ends it; `staying` is the second
     outside  beyond the router: an approved HTTPS host, and one that nobody approved
@@ -36,6 +36,7 @@ PORTS: dict[str, tuple[int, Protocol]] = {
     "app-tls": (8443, "app-tls"),
 }
 HTTP10_PORT = 8010
+IN_PLAINTEXT = ("grpc", "websockets", "redis", "banner", "app-tls")    # of archive
 ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "legacy": "10.44.0.30",
              "leaving1": "10.44.0.40", "staying1": "10.44.0.41", "leaving2": "10.44.0.42", "staying2": "10.44.0.43"}
 VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "shrinking1": "10.96.0.23", "shrinking2": "10.96.0.24"}
@@ -87,8 +88,7 @@ class Mesh:
         self.outside = Pod(stack, self.node, folder, "outside", OUTSIDE, ROUTER)
         self.orders = self.meshed("orders", ORDERS, orders_rules())
         self.second = self.meshed("second", ORDERS, orders_rules())
-        self.archive = self.meshed("archive", ARCHIVE, Inbound(mode="permissive", permissive_until=YEAR_2096,
-                                                               ports={HTTP10_PORT: "http1"}), accept_http10=True)
+        self.archive = self.meshed("archive", ARCHIVE, archive_rules(), accept_http10=True)
         self.web = self.meshed("web", WEB, Inbound())
 
     @property
@@ -119,6 +119,11 @@ class Mesh:
             hosts=tuple(EgressHost(name, f"partners/{name}", tls=Origination(roots=roots)) for name in (APPROVED, MISNAMED)),
             resolvers=(NODE,), cluster_ranges=("10.44.0.0/16", "10.96.0.0/16"),
         )
+
+
+def archive_rules() -> Inbound:
+    ports = {HTTP10_PORT: "http1", **{PORTS[name][0]: PORTS[name][1] for name in IN_PLAINTEXT}}
+    return Inbound(mode="permissive", permissive_until=YEAR_2096, ports=ports, routes=(Route("all", (Caller(),), upgrades=("websocket",)),))
 
 
 def orders_rules() -> Inbound:

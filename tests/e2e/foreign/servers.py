@@ -23,7 +23,7 @@ def serve_all(mesh: Mesh) -> None:
     for pod in (mesh.orders, mesh.second):
         serve_http(pod)
     serve_other(mesh)
-    mesh.archive.serve(HTTP10_PORT, "http10", PYTHON, APPS / "server.py", "http10", str(HTTP10_PORT))
+    serve_plaintext(mesh)
     serve_outside(mesh)
     proxy(mesh)
 
@@ -57,11 +57,37 @@ def newest_postgres() -> Path:
     return max(POSTGRES.glob("*/bin"))
 
 
+def serve_plaintext(mesh: Mesh) -> None:
+    """What archive is called for without a sidecar."""
+    pod = mesh.archive
+    pod.serve(HTTP10_PORT, "http10", PYTHON, APPS / "server.py", "http10", str(HTTP10_PORT))
+    pod.serve(PORTS["grpc"][0], "grpc", PYTHON, APPS / "grpc_server.py", str(PORTS["grpc"][0]), pod.name)
+    pod.serve(PORTS["websockets"][0], "websockets", PYTHON, APPS / "server.py", "websockets", str(PORTS["websockets"][0]))
+    serve_redis(pod)
+    serve_banner(pod)
+    serve_own_tls(mesh, pod)
+
+
+def serve_redis(pod: Pod) -> None:
+    pod.serve(PORTS["redis"][0], "redis", "redis-server", "--port", str(PORTS["redis"][0]), "--protected-mode", "no", "--save", "",
+              "--dir", pod.app_folder)
+
+
+def serve_banner(pod: Pod) -> None:
+    """It speaks first."""
+    pod.serve(PORTS["banner"][0], "banner", "socat", f"TCP-LISTEN:{PORTS['banner'][0]},fork,reuseaddr",
+              "SYSTEM:echo 220 ready; read line; echo 250 $line")
+
+
+def serve_own_tls(mesh: Mesh, pod: Pod) -> None:
+    own = pki.issue(mesh.outside_root, pki.host(host("orders")), purposes=[pki.SERVER])
+    _https(pod, "app-tls", PORTS["app-tls"][0], own, "the app's own TLS")
+
+
 def serve_other(mesh: Mesh) -> None:
     """Other protocols than HTTP."""
     pod = mesh.orders
-    pod.serve(PORTS["redis"][0], "redis", "redis-server", "--port", str(PORTS["redis"][0]), "--protected-mode", "no", "--save", "",
-              "--dir", pod.app_folder)
+    serve_redis(pod)
     newest = newest_postgres()
     data = pod.app_folder / "data"
     pod.call(newest / "initdb", "-A", "trust", "-U", "postgres", "--no-sync", "-D", data)
@@ -69,11 +95,9 @@ def serve_other(mesh: Mesh) -> None:
         file.write("host all all 0.0.0.0/0 trust\n")
     pod.serve(PORTS["postgres"][0], "postgres", newest / "postgres", "-D", data, "-k", pod.app_folder, "-c", "listen_addresses=*",
               "-c", "fsync=off")
-    pod.serve(PORTS["banner"][0], "banner", "socat", f"TCP-LISTEN:{PORTS['banner'][0]},fork,reuseaddr",
-              "SYSTEM:echo 220 ready; read line; echo 250 $line")
+    serve_banner(pod)
     pod.serve(PORTS["sort"][0], "sort", "socat", "-t", "30", f"TCP-LISTEN:{PORTS['sort'][0]},fork,reuseaddr", "EXEC:sort")
-    own = pki.issue(mesh.outside_root, pki.host(host("orders")), purposes=[pki.SERVER])
-    _https(pod, "app-tls", PORTS["app-tls"][0], own, "the app's own TLS")
+    serve_own_tls(mesh, pod)
 
 
 def _https(pod: Pod, name: str, port: int, holder: pki.Holder, text: str, address: str = "0.0.0.0") -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.helpers.netns import Wire
 from tests.helpers.pods import Evidence
 
-from .mesh import APPROVED, HTTP10_PORT, MISNAMED, OUTSIDE, PORTS, UNAPPROVED, Mesh, curl
+from .mesh import APPROVED, APPS, HTTP10_PORT, MISNAMED, OUTSIDE, PORTS, PYTHON, UNAPPROVED, Mesh, client, curl, host, url
 
 # -- who has no sidecar
 
@@ -44,6 +44,48 @@ def test_http2_in_plaintext_where_the_mode_is_permissive(mesh: Mesh, evidence: E
     assert (answer.status, answer.version, answer.body) == (200, "2", b"hello from http10\n")
     (record,) = evidence.wait_told(mesh.archive, direction="inbound", path="/hello")
     assert record["security"] == "plaintext"
+
+
+@pytest.mark.parametrize(("case", "answer"), [
+    ("unary", "hello"), ("download", [200, 2_000_000]), ("chat", [f"{i} from archive" for i in range(20)]),
+])
+def test_grpc_in_plaintext(mesh: Mesh, evidence: Evidence, case: str, answer: object) -> None:
+    assert client(mesh.legacy, PYTHON, APPS / "grpc_client.py", f"{mesh.archive.address}:{PORTS['grpc'][0]}", case) == answer
+    (record,) = evidence.wait_told(mesh.archive, direction="inbound", status=200)
+    assert (record["security"], record["path"].partition("/foreign.Test/")[0]) == ("plaintext", "")
+
+
+def test_websocket_in_plaintext(mesh: Mesh, evidence: Evidence) -> None:
+    found = client(mesh.legacy, PYTHON, APPS / "client.py", "websockets", f"ws://{mesh.archive.address}:{PORTS['websockets'][0]}/ws")
+    assert found == {"text": "hello", "pieces": "in three pieces", "same": True, "code": 1000}
+    evidence.wait_told(mesh.archive, direction="inbound", status=101, security="plaintext")
+
+
+def test_bytes_in_plaintext(mesh: Mesh, evidence: Evidence) -> None:
+    redis = ("redis-cli", "-h", mesh.archive.address, "-p", str(PORTS["redis"][0]))
+    large = "0123456789abcdef" * 60_000
+    assert mesh.legacy.call(*redis, "-x", "SET", "large", stdin=large.encode()).stdout == b"OK\n"
+    assert mesh.legacy.call(*redis, "GET", "large").stdout.decode() == large + "\n"
+    evidence.wait_told(mesh.archive, 2, direction="inbound", port=PORTS["redis"][0], security="plaintext", rule="all")
+
+
+def test_a_server_that_speaks_first_in_plaintext(mesh: Mesh, evidence: Evidence) -> None:
+    """socat sends only once it was greeted."""
+    greeted = f"TCP:{mesh.archive.address}:{PORTS['banner'][0]}"
+    done = mesh.legacy.call("socat", "-t", "30", "SYSTEM:read line; echo EHLO; echo $line >&2; cat >&2", greeted)
+    assert done.stderr == b"220 ready\n250 EHLO\n"
+    evidence.wait_told(mesh.archive, direction="inbound", port=PORTS["banner"][0], security="plaintext")
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_tls_of_the_applications_own_where_plaintext_may_enter(mesh: Mesh, evidence: Evidence, version: str) -> None:
+    roots = mesh.legacy.app_folder / "roots.pem"
+    roots.write_text(mesh.outside_root.chain_pem)
+    port = PORTS["app-tls"][0]
+    answer = curl(mesh.legacy, version, "--cacert", roots, "--resolve", f"{host('orders')}:{port}:{mesh.archive.address}",
+                  url("app-tls", "/", scheme="https"))
+    assert (answer.body, answer.headers["x-server-name"]) == (b"the app's own TLS\n", [host("orders")])
+    evidence.wait_told(mesh.archive, direction="inbound", port=port, security="plaintext")
 
 
 # -- hosts outside
