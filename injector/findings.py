@@ -42,7 +42,8 @@ class Finding(Enum):
     )
     ABSENT = (
         "BZ0706", "names-nothing",
-        "A rule names a Service or a token issuer that is not among the files. Admission lets it pass; that part of it is not in force.",
+        "A rule names a Service or a token issuer that is not among the files. Admission lets it pass; nothing is sent to "
+        "such a Service, and a rule with such an issuer refuses every request.",
         "Write the name of one that is there, or create it: a Service in the pod's own namespace, an issuer in a MeshPolicy.",
     )
 

@@ -141,7 +141,7 @@ class Reason(Enum):
     METHOD = (
         "BZ0305", "method-refused",
         "CONNECT and TRACE are not forwarded.",
-        "Use another method; tunnels are declared as TCP.",
+        "Use another method; a tunnel needs a port declared `opaque`.",
     )
     HEAD_TOO_LARGE = (
         "BZ0306", "head-too-large",
@@ -150,8 +150,8 @@ class Reason(Enum):
     )
     VERSION = (
         "BZ0307", "version-refused",
-        "The request is neither HTTP/1.1 nor HTTP/1.0.",
-        "Speak HTTP/1.1, or declare the port `opaque` if it is not HTTP.",
+        "The request is not HTTP/1.1, nor HTTP/1.0 where a MeshPolicy accepts that.",
+        "Speak HTTP/1.1, let a MeshPolicy say `acceptHttp10`, or declare the port `opaque` if it is not HTTP.",
     )
     EXPECTATION = (
         "BZ0308", "expectation-refused",

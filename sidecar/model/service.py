@@ -41,7 +41,7 @@ class Retries(Value, frozen=True):
 
 
 class Backend(Value, frozen=True):
-    """A share of the requests goes to this port of another Service of the mesh; `orders-v2.shop`."""
+    """A share of the requests goes to this port of another Service. In a snapshot it is named `orders-v2.shop`."""
 
     service: Name
     port: Port

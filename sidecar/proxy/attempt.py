@@ -110,6 +110,7 @@ class Attempt:
     async def _ask(self, first: bytes) -> ResponseHead | None:
         pool = self._runtime.pool
         self._leased, is_reused = await lease(self._upstream, pool, self._deadline)
+        self._exchange.reach(self._upstream)
         try:
             return await self._send_request(first)
         except Reset as exc:

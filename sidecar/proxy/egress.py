@@ -119,7 +119,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         if isinstance(judged, Denied):
             return judged
         permit, approval, rules = judged
-        record.rule, record.security = permit.rule, "tls"
+        record.rule = permit.rule
         context = originator.context(approval.tls, is_http2=request.is_http2)
         addresses = await originator.addresses(host, approval, rules)
         record.dst_mismatch = to.host not in addresses
@@ -130,7 +130,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         name = f"{host}:{approval.tls.port}"
         authority = request.host if approval.tls.port == 443 else b"%b:%d" % (request.host, approval.tls.port)
         adapt = partial(_stay_plain, host=request.host, port=to.port, tls_port=approval.tls.port)
-        upstream = Upstream(key, connect, authority, headers, name, is_shared=request.is_http2, group=("egress", host))
+        upstream = Upstream(key, connect, authority, headers, name, is_shared=request.is_http2, group=("egress", host), security="tls")
         return Plan(permit, lambda: upstream, adapt=adapt)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)

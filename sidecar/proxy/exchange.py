@@ -5,7 +5,7 @@ from sidecar.model.reason import Reason
 from sidecar.net.ends import ServingEnd
 from sidecar.telemetry.access_log import Record
 
-from .plan import Plan
+from .plan import Plan, Upstream
 
 
 class Exchange:
@@ -35,3 +35,9 @@ class Exchange:
         if plan.max_body_bytes is not None and self.record.received > plan.max_body_bytes:
             raise ProtocolViolation(Reason.BODY_TOO_LARGE, f"more than {plan.max_body_bytes} bytes")
         return piece
+
+    def reach(self, upstream: Upstream) -> None:
+        """There is a connection, which has proved what the log may now say of it."""
+        if upstream.security:
+            self.record.security, self.record.peer = upstream.security, upstream.peer
+            self.record.tls = upstream.tls or self.record.tls

@@ -34,7 +34,7 @@ from .runtime import Runtime
 async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime, known: Record) -> None:
     """One connection of an application that speaks HTTP; each request is judged and balanced for itself."""
     def new_record() -> Record:
-        return Record(runtime.wall(), "outbound", dst=known.dst, security="mtls", tls="TLSv1.3")
+        return Record(runtime.wall(), "outbound", dst=known.dst)
 
     async def decide(request: RequestHead, record: Record) -> Decision:
         headers = mesh_headers(request, record, runtime.rng)
@@ -62,7 +62,7 @@ def _call(
     decision = MeshCall(request, headers, to, rules, record, runtime).decide()                  # 3, 4
     if rule is None or not isinstance(decision, Plan):
         return decision
-    plan = replace(decision, request_s=rule.request_s, idle_s=rule.idle_s)
+    plan = replace(decision, request_s=rule.request_s or decision.request_s, idle_s=rule.idle_s or decision.idle_s)
     if rule.mirror is not None and runtime.rng.random() * 100 < rule.mirror.percent:
         mirror = named(rule.mirror, dialled, rules.outbound)
         if mirror is not None:

@@ -93,7 +93,6 @@ class MeshCall:
         if member is None or self._rules.is_this_pod(member.endpoint):
             raise NoEndpoint(f"{self._to.service.name} has no other endpoint")
         self._tried.append(member.endpoint)
-        self._record.peer = member.endpoint.identity
         return self._upstream(member, leave=self._group.enter(member), observe=_observer(self._group, member))
 
     def copy(self) -> Upstream | None:
@@ -145,6 +144,9 @@ class MeshCall:
             refused=self._group.count_refused,
             observe=observe,
             leave=leave,
+            security="mtls",
+            peer=endpoint.identity,
+            tls="TLSv1.3",      # the mesh speaks no other
         )
 
     def _enter(self, member: Member) -> Decision:

@@ -39,7 +39,7 @@ async def serve_mesh_connection(
     Args:
         at: the address that the application dialled, which leads to `dialled`.
     """
-    record.security, record.rule = "mtls", dialled.permit.rule
+    record.rule = dialled.permit.rule
     rule = dialled.rule(None)
     to = target(dialled, rule, rules.outbound, runtime.rng)
     if isinstance(to, Denied):
@@ -113,7 +113,6 @@ async def _connect(
     member: Member, group: Group, to: ToService, runtime: Runtime, record: Record
 ) -> tuple[TlsStream, Callable[[], None]]:
     endpoint = member.endpoint
-    record.peer = endpoint.identity
     leave = group.enter(member)
     try:
         with Deadline() as deadline:
@@ -122,5 +121,6 @@ async def _connect(
     except BaseException:
         leave()
         raise
+    record.security, record.peer = "mtls", endpoint.identity
     record.upstream = f"{to.service.name} {Address(endpoint.address, endpoint.port)}"
     return stream, leave

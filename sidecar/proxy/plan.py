@@ -31,6 +31,7 @@ class Upstream(msgspec.Struct, frozen=True):
         refused: called where one of these limits is reached.
         observe: told once for each attempt whether it succeeded: an answer below 500 did, a failed connection or reset did not.
         leave: called once when the attempt is over, however it ended.
+        security, peer, tls: for the log once there is a connection, which has proved it; empty: of no concern to it.
     """
 
     key: Hashable
@@ -46,6 +47,9 @@ class Upstream(msgspec.Struct, frozen=True):
     refused: Callable[[], None] | None = None
     observe: Callable[[bool], None] | None = None
     leave: Callable[[], None] | None = None
+    security: str = ""
+    peer: str = ""
+    tls: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):

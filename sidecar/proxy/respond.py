@@ -102,7 +102,7 @@ def explanation(
     if detail:
         lines.append(detail)
     if rule:
-        lines.append(f"nearest rule: {rule}")
+        lines.append(f"rule: {rule}")
     lines.append(reason.cure)
     text = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
     headers.insert(0, (b"content-type", b"text/plain; charset=utf-8"))

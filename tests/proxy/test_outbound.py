@@ -145,6 +145,20 @@ async def test_an_endpoint_that_is_silent(nursery: trio.Nursery, autojump_clock:
     assert trio.current_time() == 5
 
 
+async def test_nobody_is_called_verified_who_was_not_reached(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ONE))
+    app = web.dial(VIP)
+    assert b" 503 " in await ask(app)       # nobody listens there
+    await wait_all_tasks_blocked()
+    (line,) = web.bench.lines
+    assert not {"security", "tls", "peer"} & line.keys()
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK))
+    assert await ask(web.dial(VIP)) == OK
+    await wait_all_tasks_blocked()
+    line = web.bench.lines[-1]
+    assert (line["security"], line["tls"], line["peer"]) == ("mtls", "TLSv1.3", ORDERS)
+
+
 async def test_new_credentials_mean_new_connections(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     web = pod(nursery, mesh(ONE))
     _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK))

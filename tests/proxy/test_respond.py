@@ -65,7 +65,7 @@ def test_every_explanation_is_one_response(reason: Reason) -> None:
     assert fields[b"x-bartizan-reason"] == f"{reason.code} {reason.token}".encode()
     challenge = {b"www-authenticate"} if head.status == 401 else set()
     assert set(fields) == {b"content-type", b"x-bartizan-reason", b"x-bartizan-rule"} | challenge
-    for text in (reason.code, reason.cause, reason.cure, "nearest rule"):
+    for text in (reason.code, reason.cause, reason.cure, "rule: "):
         assert text.encode() in data[length:]
 
 
