@@ -1,4 +1,4 @@
-"""How long, how many, how much? L1 to L6, L8: slow clients, floods, edges, stalled readers, under the virtual clock."""
+"""How long, how many, how much? L1 to L6, L8 (L7 has a file of its own): slow clients, floods, edges, stalled readers; virtual time."""
 
 import errno
 import socket
