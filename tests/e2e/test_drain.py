@@ -78,6 +78,8 @@ class Leaving:
                 await (await self.connect(ports.HEALTH)).aclose()      # the application's would have to be answered
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                pass    # it came just as the listener closed
 
     async def wait_ended(self) -> int:
         return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
