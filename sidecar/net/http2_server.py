@@ -106,11 +106,6 @@ class Http2Server(Waiter):
         self._link.idle_for(FIRST_REQUEST_S)
         self._early = early
 
-    @property
-    def open_exchanges(self) -> int:
-        """Shown and not finished, and not yet shown."""
-        return len(self._link.ends)
-
     async def next_exchange(self) -> Http2ServingEnd | Refused | None:
         """The next request; None once the client has closed or been idle for long, or `drain` is done.
 

@@ -9,7 +9,6 @@ from sidecar.model.message import ResponseHead
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import AskingEnd
 from sidecar.net.http1 import Http1Client, Http1Server
-from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
 from .plan import Plan
@@ -37,13 +36,8 @@ async def switch(
         await asking.send(early)
         exchange.record.received += len(early)
     deadline.lift()
-    counted = Record(0.0, "")
     is_permitted = plan.is_permitted
-    try:
-        await tunnel(
-            end.stream, asking.stream, plan.permit, counted, runtime.rules,
-            lambda _: is_permitted is None or is_permitted(), runtime.pipes, plan.idle_s,
-        )
-    finally:
-        exchange.record.received += counted.received
-        exchange.record.sent += counted.sent
+    await tunnel(
+        end.stream, asking.stream, plan.permit, exchange.record, runtime.rules,
+        lambda _: is_permitted is None or is_permitted(), runtime.pipes, plan.idle_s,
+    )

@@ -15,6 +15,7 @@ import trio
 
 from sidecar.model import ports
 from tests.architecture.sources import ROOT
+from tests.helpers.mesh import read_until
 from tests.helpers.netns import POD, World, why_impossible, world
 
 WHY_IMPOSSIBLE = why_impossible()
@@ -83,15 +84,6 @@ class Leaving:
 
     async def wait_ended(self) -> int:
         return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
-
-
-async def read_until(stream: trio.SocketStream, end: bytes) -> bytes:
-    data = b""
-    while not data.endswith(end):
-        piece = await stream.receive_some()
-        assert piece, f"the end came after {data!r}"
-        data += piece
-    return data
 
 
 @contextmanager

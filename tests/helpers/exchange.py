@@ -65,6 +65,13 @@ class Downstream:
     async def ask(self, text: bytes) -> None:
         await self.client.send_all(text)
 
+    async def reach(self, text: bytes) -> MemoryStream:
+        """Ask, on a new connection to the server: its end, from which the request's head has been read."""
+        await self.ask(text)
+        up = await self.server.accept()
+        await up.read_until()
+        return up
+
 
 def downstream(
     nursery: trio.Nursery,

@@ -6,6 +6,8 @@ it when a last word would be lost.
 
 import trio
 
+from sidecar.net.ends import BodyReader
+
 ROOM_BYTES = 65536
 
 
@@ -165,6 +167,15 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         while piece := await self.receive_some():
             data += piece
         return data
+
+
+async def whole(reader: BodyReader) -> bytes:
+    """The rest of the body that arrives at one end of an exchange."""
+    body = b""
+    while piece := await reader.read_body():
+        body += piece
+    assert reader.is_body_done
+    return body
 
 
 def stream_pair(room: int = ROOM_BYTES) -> tuple[MemoryStream, MemoryStream]:

@@ -10,6 +10,7 @@ from sidecar.model.errors import BadResponse, DownstreamGone, ProtocolViolation,
 from sidecar.model.message import NO_BODY, BodyKind, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.http1 import Http1Client, Http1Connection, Http1Server
+from tests.helpers.streams import whole
 
 GET = b"GET /a HTTP/1.1\r\nHost: orders\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: orders\r\nContent-Length: 5\r\n\r\nhello"
@@ -48,18 +49,10 @@ async def ask(data: bytes, step: int, method: bytes = b"GET", *, is_cut: bool = 
     return connection
 
 
-async def whole_body(connection: Http1Connection) -> bytes:
-    body = b""
-    while piece := await connection.read_body():
-        body += piece
-    assert connection.is_body_done
-    return body
-
-
 async def requests(connection: Http1Server) -> list[tuple[bytes, bytes, bytes]]:
     found = []
     while (request := await connection.read_request()) is not None:
-        found.append((request.method, request.target, await whole_body(connection)))
+        found.append((request.method, request.target, await whole(connection)))
     return found
 
 
@@ -68,7 +61,7 @@ async def response(
 ) -> tuple[ResponseHead, bytes, Http1Client]:
     connection = await ask(data, step, method, is_cut=is_cut)
     head = await connection.read_head()
-    return head, await whole_body(connection), connection
+    return head, await whole(connection), connection
 
 
 steps = pytest.mark.parametrize("step", [1, 2, 7, 1 << 20])
@@ -118,7 +111,7 @@ async def test_responses(step: int, data: bytes, method: bytes, kind: BodyKind, 
 async def test_interim_responses_come_one_by_one(step: int) -> None:
     connection = await ask(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + OK, step)
     assert [(await connection.read_head()).status for _ in range(3)] == [100, 103, 200]
-    assert await whole_body(connection) == b"ok"
+    assert await whole(connection) == b"ok"
 
 
 async def test_what_a_server_says_too_much_is_seen() -> None:
@@ -248,7 +241,7 @@ async def test_trailers_come_after_the_body(step: int) -> None:
     coded = b"2\r\nhi\r\n0\r\nGrpc-Status:  0 \r\nContent-Length: 7\r\n\r\n"
     connection = Http1Server(Fed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + coded + POST, step))
     await connection.read_request()
-    assert await whole_body(connection) == b"hi"
+    assert await whole(connection) == b"hi"
     assert connection.trailers == [(b"Grpc-Status", b"0")]
     await connection.read_request()
-    assert (await whole_body(connection), connection.trailers) == (b"hello", [])
+    assert (await whole(connection), connection.trailers) == (b"hello", [])

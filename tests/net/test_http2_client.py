@@ -17,7 +17,7 @@ from sidecar.protocol.http2.frames import Code, Setting
 from tests.helpers.h2_peer import Peer
 from tests.helpers.http2 import OK as OK_FIELDS
 from tests.helpers.http2 import SERVER_OPENING, Raw, data, goaways, headers, reset, resets, split
-from tests.helpers.streams import MemoryStream, stream_pair
+from tests.helpers.streams import MemoryStream, stream_pair, whole
 
 GET = RequestHead(b"GET", b"/a", b"orders", None, [(b"accept", b"*/*")], NO_BODY, False)
 POST = RequestHead(b"POST", b"/a", b"orders", None, [], Body(BodyKind.CHUNKED), False, takes_trailers=True)
@@ -45,14 +45,6 @@ async def ask(client: Http2Client, request: RequestHead = GET, piece: bytes = b"
     end = client.open()
     await end.send_request(request, b"orders", [(b"x-request-id", b"1")], piece, is_end=is_end)
     return end
-
-
-async def whole(end: Http2AskingEnd) -> bytes:
-    body = b""
-    while piece := await end.read_body():
-        body += piece
-    assert end.is_body_done
-    return body
 
 
 # -- exchanges

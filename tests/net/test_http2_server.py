@@ -16,7 +16,7 @@ from sidecar.protocol.http2 import frames
 from sidecar.protocol.http2.frames import Code
 from tests.helpers.h2_peer import Peer
 from tests.helpers.http2 import GET, OPENING, POST, Raw, goaways, headers, reset, resets, split
-from tests.helpers.streams import MemoryStream, stream_pair
+from tests.helpers.streams import MemoryStream, stream_pair, whole
 
 OK = ResponseHead(200, b"OK", [(b"server", b"x")], Body(BodyKind.CHUNKED), None, False)
 EMPTY = ResponseHead(204, b"No Content", [], NO_BODY, None, False)
@@ -64,14 +64,6 @@ async def served(room: int = 1 << 20) -> AsyncIterator[Served]:
         nursery.cancel_scope.cancel()
 
 
-async def whole(end: Http2ServingEnd) -> bytes:
-    body = b""
-    while piece := await end.read_body():
-        body += piece
-    assert end.is_body_done
-    return body
-
-
 # -- exchanges
 
 
@@ -84,7 +76,7 @@ async def test_a_request_and_its_answer() -> None:
         end.finish()
         assert await one.peer.ended(1) == b"hello"
         assert one.peer.of(h2.events.ResponseReceived)[0].headers == [(b":status", b"200"), (b"server", b"x")]
-        assert one.server.open_exchanges == 0
+        assert len(one.server._link.ends) == 0
 
 
 async def test_a_small_answer_is_one_write() -> None:
@@ -256,14 +248,14 @@ async def test_a_client_that_resets_ends_the_exchange_at_once() -> None:
                 await attempt
         end.cut()
         end.finish()
-        assert one.server.open_exchanges == 0
+        assert len(one.server._link.ends) == 0
 
 
 async def test_what_was_given_up_before_anybody_looked_is_not_shown() -> None:
     async with served() as one:
         await one.peer.stream.send_all(b"".join(headers(sid, GET) + reset(sid) for sid in range(1, 201, 2)) + headers(201, GET))
         assert (await one.shown()).stream == 201
-        assert one.server.open_exchanges == 1
+        assert len(one.server._link.ends) == 1
 
 
 @pytest.mark.parametrize("leave", [MemoryStream.close, MemoryStream.abort])

@@ -90,9 +90,7 @@ async def test_an_upload_is_held_back_by_the_upstream(nursery: trio.Nursery, aut
 async def test_a_download_is_held_back_by_the_client(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     total, room = 4 << 20, 65536
     down = downstream(nursery, room=room, upstream_room=room)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
 
     async def send() -> None:
         await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
@@ -122,9 +120,7 @@ async def test_chunks_both_ways_are_framed_anew(nursery: trio.Nursery, autojump_
 @pytest.mark.parametrize("takes", [True, False])
 async def test_trailers_of_an_answer_go_to_who_takes_them(takes: bool, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = downstream(nursery)
-    await down.ask(GET[:-2] + b"te: trailers\r\nconnection: te\r\n\r\n" if takes else GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET[:-2] + b"te: trailers\r\nconnection: te\r\n\r\n" if takes else GET)
     await up.send_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
     assert (await down.client.read_until(b"ab\r\n")).startswith(b"HTTP/1.1 200 ")
     await up.send_all(b"0\r\ngrpc-status: 0\r\n\r\n")
@@ -135,9 +131,7 @@ async def test_the_answer_flows_while_the_request_still_does(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(CHUNKED_POST)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(CHUNKED_POST)
     await up.send_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     assert b"connection: close" in await down.client.read_until()
     for _ in range(3):      # question and answer on one exchange, as gRPC and the like do
@@ -154,9 +148,7 @@ async def test_the_answer_flows_while_the_request_still_does(
 async def test_after_close_was_said_no_request_is_served(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """RFC 9112 s9.6: the answer began before the body's end, so it said close, though both came to their ends."""
     down = downstream(nursery)
-    await down.ask(post(2))
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(post(2))
     await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
     assert b"connection: close" in await down.client.read_until()
     await down.ask(b"ab" + GET)
@@ -196,9 +188,7 @@ async def test_a_connection_with_half_a_body_on_it_is_not_pooled(
     """All of the body has left the client, a part is stuck before the upstream, which answers: what is asked on that connection
     next would be taken for the body's rest, and a request of the client's making for the next user's."""
     down = downstream(nursery, upstream_room=1000, room=1 << 20)
-    await down.ask(begin)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(begin)
     await down.ask(b"u" * 200_000 + (b"" if b"content-length" in begin else b"\r\n0\r\n\r\n"))
     await wait_all_tasks_blocked()
     await up.send_all(OK)
@@ -212,9 +202,7 @@ async def test_an_upstream_that_stopped_listening_may_still_answer(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery, upstream_room=1000)
-    await down.ask(post(100_000))
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(post(100_000))
     await up.send_all(OK)
     up._in.cut()    # its reading half only: a reset that the answer overtook
     await down.ask(b"u" * 60_000)
@@ -249,9 +237,7 @@ async def test_answers_without_a_body(
     ask: bytes, answer: bytes, expected: bytes, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(GET.replace(b"GET", ask))
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET.replace(b"GET", ask))
     await up.send_all(answer)
     assert await down.client.read_until() == expected
     await down.ask(GET)     # and the next exchange follows on both connections
@@ -282,9 +268,7 @@ async def test_an_upstream_that_says_too_much_is_not_asked_again(
 
 async def test_a_close_delimited_answer_goes_on_in_chunks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(b"HTTP/1.0 200 OK\r\n\r\nabc")
     assert await down.client.read_until(b"abc\r\n") == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"
     up.close()
@@ -303,9 +287,7 @@ async def test_interim_answers_are_passed_on_and_counted(
     count: int, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * count + OK)
     for _ in range(min(count, 8)):
         assert (await down.client.read_until()).startswith(b"HTTP/1.1 103 ")
@@ -355,9 +337,7 @@ async def test_expect_answered_with_a_refusal_ends_both_connections(
 ) -> None:
     """Whether the body still comes is anybody's guess, so nothing after it can be trusted (0.CL)."""
     down = downstream(nursery)
-    await down.ask(post(4, b"", b"expect: 100-continue"))
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(post(4, b"", b"expect: 100-continue"))
     await up.send_all(b"HTTP/1.1 401 Who\r\ncontent-length: 0\r\n\r\n")
     assert await down.client.read_until() == b"HTTP/1.1 401 Who\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     await down.ask(GET)
@@ -379,9 +359,7 @@ async def test_a_truncated_answer_never_ends_quietly(
     ask: bytes, begun: bytes, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(ask)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(ask)
     await up.send_all(begun)
     await down.client.read_until(b"abc")
     await up.send_eof()
@@ -402,9 +380,7 @@ async def test_an_answer_whose_framing_breaks_midway(
     broken: bytes, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     cut = broken.index(b"\r\n\r\n") + 4
     await up.send_all(broken[:cut])
     await down.client.read_until()
@@ -451,9 +427,7 @@ async def test_a_malformed_answer_is_ours_to_explain(
     answer: bytes, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(answer)
     assert (await down.client.read_until()).startswith(b"HTTP/1.1 502 ")
     assert down.server.made[0].is_closed
@@ -466,9 +440,7 @@ async def test_a_malformed_answer_is_ours_to_explain(
 
 async def idle_connection(down: Downstream) -> MemoryStream:
     """The upstream's end of a connection that waits in the pool."""
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(OK)
     await down.client.read_until(b"ok")
     return up
@@ -551,9 +523,7 @@ async def test_an_upstream_that_falls_silent(
     answer: bytes, status: int, reason: Reason, after_s: float, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(answer)
     if b"103" in answer:
         assert await down.client.read_until() == answer
@@ -585,9 +555,7 @@ async def test_an_upstream_that_cannot_be_reached(nursery: trio.Nursery, autojum
 async def test_slow_is_not_silent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Each piece has its time; the whole has as long as it takes."""
     down = downstream(nursery)
-    await down.ask(post(90_000))
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(post(90_000))
     for _ in range(3):
         await trio.sleep(59)
         await down.ask(b"u" * 30_000)
@@ -603,9 +571,7 @@ async def test_slow_is_not_silent(nursery: trio.Nursery, autojump_clock: MockClo
 async def test_an_upload_may_not_trickle(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """One byte before each deadline would hold a connection for days: after a minute it has to keep up a rate."""
     down = downstream(nursery)
-    await down.ask(post(1000))
-    up = await down.server.accept()
-    await up.read_until()
+    await down.reach(post(1000))
     for _ in range(6):
         await trio.sleep(10)
         await down.ask(b"u")
@@ -636,9 +602,7 @@ async def test_an_upstream_that_takes_no_body_is_blamed(nursery: trio.Nursery, a
 
 async def test_a_client_that_takes_no_answer(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = downstream(nursery, room=100)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n" + b"d" * 1000)
     assert await up.read_rest() == b""
     assert trio.current_time() == 60
@@ -686,23 +650,17 @@ async def in_sending_the_request(down: Downstream) -> None:
 
 
 async def in_the_response_head(down: Downstream) -> None:
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(b"HTTP/1.1 200")
 
 
 async def in_sending_the_response(down: Downstream) -> None:
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\nx: " + b"x" * 5000 + b"\r\n\r\n")
 
 
 async def in_the_response_body(down: Downstream) -> None:
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
     await up.send_all(b"abc")
 
@@ -719,9 +677,7 @@ async def in_sending_the_request_body(down: Downstream) -> None:
 
 
 async def in_passing_on_100(down: Downstream) -> None:
-    await down.ask(post(10, b"", b"expect: 100-continue"))
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(post(10, b"", b"expect: 100-continue"))
     await up.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
@@ -767,9 +723,7 @@ REFUSED = b"HTTP/1.1 403 No\r\nx-bartizan-reason: %b\r\nX-Bartizan-Rule: theirs\
 
 async def test_a_mesh_peer_says_why_it_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = downstream(nursery, is_mesh=True)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(REFUSED % b"BZ0102 identity-not-allowed")
     head = await down.client.read_until()
     assert b"\r\nx-bartizan-reason: BZ0102 identity-not-allowed\r\nX-Bartizan-Rule: theirs\r\n" in head
@@ -782,9 +736,7 @@ async def test_a_mesh_peer_says_why_it_refused(nursery: trio.Nursery, autojump_c
 
 async def test_nobody_else_can_forge_a_reason(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(REFUSED % b"BZ0102 identity-not-allowed")
     assert await down.client.read_until() == b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"
     await wait_all_tasks_blocked()
@@ -808,9 +760,7 @@ async def test_what_holds_for_an_answer_holds_for_whatever_comes_before_it(
         return replace(plan, upgrades=(b"websocket",))
 
     down = downstream(nursery, decide=decide)
-    await down.ask(ask)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(ask)
     await up.send_all(first)
     head = await down.client.read_until()
     assert b"link: a\r\n" in head
@@ -824,9 +774,7 @@ async def test_a_reason_that_is_none_of_ours_is_not_written_down(
 ) -> None:
     """Codes are labels of metrics: a peer must not be able to make up new ones."""
     down = downstream(nursery, is_mesh=True)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(REFUSED % said)
     await down.client.read_until()
     await wait_all_tasks_blocked()

@@ -242,16 +242,12 @@ async def test_an_error_of_the_decision_is_a_refusal(nursery: trio.Nursery, auto
 async def test_an_error_before_the_answer_leaves_the_connection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The upstream is in doubt, the client's connection is not."""
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     up.close()
     head = await down.client.read_until()
     assert head.startswith(b"HTTP/1.1 502 ")
     assert b"connection: close" not in head
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(OK)
     assert (await down.client.read_until(b"HTTP/1.1 200 OK\r\n")).endswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -324,9 +320,7 @@ async def test_draining_the_next_answer_of_a_rule_is_the_last(nursery: trio.Nurs
 
 async def test_draining_the_next_answer_that_is_passed_on_is_the_last(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(OK)
     assert await down.client.read_until(b"ok") == OK
     down.bench.runtime.draining.set(True)
@@ -357,9 +351,7 @@ async def test_an_answer_that_ends_after_draining_began_keeps_its_connection_for
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     down = downstream(nursery)
-    await down.ask(GET)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(GET)
     await up.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no")
     assert (await down.client.read_until(b"\r\n\r\no")).startswith(b"HTTP/1.1 200 ")
     down.bench.runtime.draining.set(True)

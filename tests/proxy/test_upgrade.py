@@ -67,9 +67,7 @@ async def test_without_opting_in_it_is_an_ordinary_request(nursery: trio.Nursery
 ])
 async def test_another_switch_is_no_answer(answer: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     down = opted_in(nursery)
-    await down.ask(ASK)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(ASK)
     await up.send_all(answer)
     assert (await down.client.read_until()).startswith(b"HTTP/1.1 502 ")
     assert down.bench.codes == [Reason.BAD_RESPONSE.code]
@@ -78,9 +76,7 @@ async def test_another_switch_is_no_answer(answer: bytes, nursery: trio.Nursery,
 async def test_a_refusal_of_the_server_is_passed_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """200 to an upgrade is an answer, not a tunnel: what follows is judged as the next request."""
     down = opted_in(nursery)
-    await down.ask(ASK + b"GET /hidden HTTP/1.1\r\nhost : a\r\n\r\n")
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(ASK + b"GET /hidden HTTP/1.1\r\nhost : a\r\n\r\n")
     await up.send_all(OK)
     assert await down.client.read(len(OK)) == OK
     assert (await down.client.read_until()).startswith(b"HTTP/1.1 400 ")
@@ -89,9 +85,7 @@ async def test_a_refusal_of_the_server_is_passed_on(nursery: trio.Nursery, autoj
 async def test_it_ends_with_the_leave(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     leave = Leave()
     down = opted_in(nursery, leave)
-    await down.ask(ASK)
-    up = await down.server.accept()
-    await up.read_until()
+    up = await down.reach(ASK)
     await up.send_all(SWITCH)
     await down.client.read_until()
     leave.is_given = False
