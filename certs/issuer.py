@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import workload_id
+from sidecar.model.trust import Trust
 
 from . import files
 from .authenticate import Attestation, Attestor, Refused
@@ -39,11 +40,12 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Issued(msgspec.Struct, frozen=True, rename="camel"):
-    """Its answer: PEM certificates, leaf first; the trust bundle, PEM; when the leaf ends, Unix seconds."""
+    """Its answer: PEM certificates, leaf first; the trust bundle; when the leaf ends, and our clock, Unix seconds."""
 
     chain: list[str]
-    roots: str
+    trust: Trust
     not_after: int
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,8 @@ class Issuer:
         leaf = issue_svid(authority, public_key, identity, pod.pod_uid, self._lifetime_s, now)
         self._log.record(leaf, identity, pod.pod_uid, call.remote, now)
         chain = [files.pem_of(certificate).decode() for certificate in (leaf, authority.certificate)]
-        roots = files.pem_of(*self._authorities.roots).decode()
-        return Answer(200, msgspec.json.encode(Issued(chain, roots, int(leaf.not_valid_after_utc.timestamp()))))
+        trust = Trust(1, files.pem_of(*self._authorities.roots).decode())
+        return Answer(200, msgspec.json.encode(Issued(chain, trust, int(leaf.not_valid_after_utc.timestamp()), now)))
 
 
 ENDPOINTS: dict[str, Public | ForPods] = {

@@ -18,6 +18,7 @@ from .control.admin import Admin
 from .control.agent import Agent
 from .control.file_identity import load_credentials
 from .control.health import Health, metrics_handler
+from .control.keyring import Keyring
 from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
 from .control.snapshot_stream import run_snapshot_stream
 from .model import ports
@@ -31,7 +32,6 @@ from .net.dial import Dialer
 from .net.files import follow_files, read_file
 from .net.listener import Tally, has_ipv6, listen_tcp, listen_unix, serve_listener
 from .net.resolve import Resolver
-from .net.tls_mesh import MeshTls
 from .net.watched import Watched
 from .policy.rules import Rules
 from .proxy.dns_guard import DnsGuard
@@ -66,12 +66,13 @@ class Sidecar:
             wall=wall_clock,
             rng=random.Random(os.urandom(16)),
         )
+        self.keyring = Keyring(self.runtime.tls)
         self.resolver = Resolver(mark)
         self.originator = Originator(self.runtime.rules, self.resolver)
         self.guard = DnsGuard(self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics)
         self.health = Health(config, self.obstacles, self.own_address, self.runtime.dialer)
         self.agent = (
-            Agent(config.identity, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
+            Agent(config.identity, self.keyring, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
             if isinstance(config.identity, IssuedIdentity) else None
         )
         self.accepting = trio.CancelScope()     # what enters
@@ -130,6 +131,8 @@ class Sidecar:
     def take_snapshot(self, text: bytes) -> None:
         """Whole or, with ConfigError, not at all."""
         rules = Rules.of(parse_snapshot(text), digest(text))
+        if rules.snapshot.trust is not None:
+            self.keyring.take_trust(rules.snapshot.trust)
         self.runtime.rules.set(rules)
         self.runtime.endpoints.follow(rules, trio.current_time())
 
@@ -137,7 +140,7 @@ class Sidecar:
         self.take_snapshot(read_file(source.path, "snapshot.path"))
 
     def take_identity_files(self, files: FileIdentity) -> None:
-        self.runtime.tls.set(MeshTls.of(load_credentials(files)))
+        self.keyring.take_files(*load_credentials(files))
 
     # -- what runs
 

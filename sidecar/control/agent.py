@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.model.config import IssuedIdentity
 from sidecar.model.errors import ConnectFailed, MeshError
+from sidecar.model.trust import Trust
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import read_file
@@ -25,6 +26,7 @@ from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 
 from .file_identity import assemble
+from .keyring import Keyring
 
 ATTEMPT_S = 15.0
 RETRY_FIRST_S = 0.2
@@ -32,20 +34,28 @@ RETRY_MOST_S = 30.0
 
 
 class Issued(msgspec.Struct, rename="camel"):
-    """The issuer's answer: PEM texts."""
+    """The issuer's answer.
+
+    Args:
+        chain: PEM certificates, leaf first.
+        now: the issuer's clock.
+    """
 
     chain: list[str]
-    roots: str
+    trust: Trust
     not_after: float
+    now: float
 
 
 class Agent:
-    """Keeps `tls` supplied, as long as `run` runs."""
+    """Keeps `keyring` supplied, as long as `run` runs."""
 
     def __init__(
-        self, config: IssuedIdentity, tls: Watched[MeshTls | None], dialer: Dialer, wall: WallClock, rng: random.Random
+        self, config: IssuedIdentity, keyring: Keyring, tls: Watched[MeshTls | None], dialer: Dialer, wall: WallClock,
+        rng: random.Random,
     ) -> None:
         self._config = config
+        self._keyring = keyring
         self._tls = tls
         self._dialer = dialer
         self._wall = wall
@@ -71,7 +81,7 @@ class Agent:
                 pause = min(2 * pause, RETRY_MOST_S)
                 continue
             pause = RETRY_FIRST_S
-            self._tls.set(MeshTls.of(credentials))
+            self._keyring.take_credentials(credentials)
             life = credentials.not_after - self._wall()
             with trio.move_on_after(max(1.0, life * self._rng.uniform(0.45, 0.55))):
                 await self._rotations.wait_change(asked)
@@ -80,7 +90,7 @@ class Agent:
         token = read_file(self._config.token_file, "identity.tokenFile").strip()
         tls = self._tls.current
         # The roots at injection start the trust; later ones came over it.
-        roots = tls.credentials.roots if tls else tuple(
+        roots = tls.anchors.roots if tls else tuple(
             load_certificates(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
         )
         key = ec.generate_private_key(ec.SECP256R1())
@@ -98,4 +108,6 @@ class Agent:
         except msgspec.DecodeError as exc:
             raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
         chain = tuple(load_certificates("".join(issued.chain).encode(), "chain"))
-        return assemble(chain, key, tuple(load_certificates(issued.roots.encode(), "roots")), "chain")
+        credentials = assemble(chain, key, "chain")
+        self._keyring.take_trust(issued.trust)
+        return credentials

@@ -11,19 +11,18 @@ from sidecar.net.tls_context import Credentials, load_certificates, load_private
 from sidecar.net.verify import read_svid
 
 
-def load_credentials(files: FileIdentity) -> Credentials:
-    """ConfigError names the file that is wrong and how."""
+def load_credentials(files: FileIdentity) -> tuple[Credentials, str]:
+    """(credentials, PEM of the roots). ConfigError names the file that is wrong and how."""
     chain = tuple(load_certificates(read_file(files.chain_file, "identity.chainFile"), "identity.chainFile"))
-    roots = tuple(load_certificates(read_file(files.roots_file, "identity.rootsFile"), "identity.rootsFile"))
+    roots = read_file(files.roots_file, "identity.rootsFile")
+    load_certificates(roots, "identity.rootsFile")
     key = load_private_key(read_file(files.key_file, "identity.keyFile"), "identity.keyFile")
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError("identity.keyFile", "the key is not ECDSA; SVIDs here are ECDSA P-256")
-    return assemble(chain, key, roots, "identity.chainFile")
+    return assemble(chain, key, "identity.chainFile"), roots.decode("ascii", "replace")
 
 
-def assemble(
-    chain: tuple[x509.Certificate, ...], key: ec.EllipticCurvePrivateKey, roots: tuple[x509.Certificate, ...], where: str
-) -> Credentials:
+def assemble(chain: tuple[x509.Certificate, ...], key: ec.EllipticCurvePrivateKey, where: str) -> Credentials:
     """The credentials that these parts make together, or ConfigError at `where`."""
     leaf = chain[0]
     if leaf.public_key() != key.public_key():
@@ -35,4 +34,4 @@ def assemble(
         peer = read_svid(leaf, domain)
     except (ValueError, IndexError, x509.ExtensionNotFound) as exc:
         raise ConfigError(where, f"the leaf certificate is no SVID: {exc}") from exc
-    return Credentials(spiffe_id, domain, chain, key, roots, peer.not_after)
+    return Credentials(spiffe_id, domain, chain, key, peer.not_after)

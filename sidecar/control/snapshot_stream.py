@@ -44,7 +44,7 @@ async def run_snapshot_stream(
             with trio.fail_after(ANSWER_S):
                 answer = await call_https(
                     dialer, await control_addresses(url), url, "GET",
-                    roots=current.credentials.roots, credentials=current.credentials,
+                    roots=current.anchors.roots, credentials=current.credentials,
                 )
             if answer.status not in (200, 304):
                 raise ConnectFailed(f"answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")

@@ -19,6 +19,8 @@ class Peer:
         serial: of the leaf.
         fingerprint: SHA-256 of the leaf's DER, hex.
         not_after: Unix seconds.
+        key: SHA-256 of its SubjectPublicKeyInfo, hex; empty where nobody asked, since it costs.
+        holder: `application` if the application holds the key (Workload API); empty: its sidecar does.
     """
 
     identity: SpiffeId | None
@@ -26,6 +28,8 @@ class Peer:
     serial: int
     fingerprint: str
     not_after: float
+    key: str = ""
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

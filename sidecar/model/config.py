@@ -19,11 +19,14 @@ class IssuedIdentity(Value, frozen=True, tag="issuer", tag_field="source"):
         url: https://host[:port] of the issuer.
         token_file: the pod's projected token.
         roots_file: PEM; the mesh's trust bundle as it was at injection.
+        keep_file: where key, certificate and trust are kept over a restart of the container; it must lie in memory-backed storage
+            that nobody else mounts. None: the key is nowhere but in this process.
     """
 
     url: str
     token_file: str
     roots_file: str
+    keep_file: str | None = None
 
 
 class FileIdentity(Value, frozen=True, tag="files", tag_field="source"):
@@ -45,6 +48,18 @@ class SnapshotFile(Value, frozen=True, tag="file", tag_field="source"):
     """A JSON file; read again when it changes. One that does not parse leaves the previous one in force."""
 
     path: str
+
+
+class LedgerFiles(Value, frozen=True):
+    """Where the evidence of connections is kept until the control plane has it.
+
+    Args:
+        folder: the sidecar's own.
+        most_bytes: of all its files; what there is no room for is counted and not written.
+    """
+
+    folder: str
+    most_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 8 << 20
 
 
 class Probe(Value, frozen=True):
@@ -86,6 +101,8 @@ class Config(Value, frozen=True):
         admin_socket: path of the private Unix socket.
         pod_uid: which pod this is, for the issuer and the stream.
         probes: by path on the health port.
+        ledger: None: no evidence is kept.
+        workload_api: path of the Unix socket where the application gets an SVID of its own (SPIFFE Workload API); None: it gets none.
         drain_after_s: how long new connections are still served after SIGTERM, each with the word that it is the last exchange. An
             endpoint is withdrawn at the same moment as its pod is told to end, and callers hear of it a second or two later.
         drain_s: how long connections may finish after that. Both together should stay below the pod's terminationGracePeriodSeconds.
@@ -99,6 +116,8 @@ class Config(Value, frozen=True):
     interception: Interception = Interception()
     probes: dict[str, Probe] = {}  # noqa: RUF012 -- msgspec copies it for each value
     access_log: Literal["json", "off"] = "json"
+    ledger: LedgerFiles | None = None
+    workload_api: str | None = None
     drain_after_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
 

@@ -235,6 +235,11 @@ class Reason(Enum):
         "This sidecar has no valid certificate: not issued yet, or ended while the issuer was away.",
         "See that the issuer is reachable and accepts the pod's token.",
     )
+    REVOKED = (
+        "BZ0504", "revoked",
+        "The peer's certificate is genuine and has not ended, but its identity, pod, key or serial number was revoked.",
+        "If it was revoked by mistake: `bartizan certs revoke --lift`. Otherwise find out what the peer did since.",
+    )
     # -- our own state
     NO_SNAPSHOT = (
         "BZ0601", "no-snapshot",

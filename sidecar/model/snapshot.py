@@ -16,6 +16,7 @@ from .errors import ConfigError
 from .route import Route
 from .rule_check import check_matches, check_route
 from .service import Protocol, Service
+from .trust import Trust, check_trust
 from .value import Name, Port, Value, from_json
 
 # -- who this is
@@ -138,11 +139,13 @@ class Outbound(Value, frozen=True):
 class Snapshot(Value, frozen=True):
     """
     Args:
+        trust: whom the mesh trusts, and whom no longer.
         accept_http10: of the application and of callers; else HTTP/1.0 is refused.
     """
 
     workload: Workload
     version: Literal[1] = 1
+    trust: Trust | None = None
     accept_http10: bool = False
     inbound: Inbound = Inbound()
     outbound: Outbound = Outbound()
@@ -171,6 +174,8 @@ def _check(snapshot: Snapshot) -> None:
             raise ConfigError(where, str(exc)) from exc
 
     spiffe("workload.identity", snapshot.workload.identity)
+    if snapshot.trust is not None:
+        check_trust("trust", snapshot.trust)
     for i, text in enumerate(snapshot.workload.addresses):
         address(f"workload.addresses[{i}]", text)
     if snapshot.inbound.mode == "permissive" and snapshot.inbound.permissive_until is None:

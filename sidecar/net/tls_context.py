@@ -34,11 +34,10 @@ _TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
 @dataclass(frozen=True)
 class Credentials:
-    """What this workload proves and whom it trusts.
+    """What this workload proves.
 
     Args:
         chain: leaf first, then intermediates; 1..6.
-        roots: the trust bundle.
         not_after: Unix seconds; when the leaf ends.
     """
 
@@ -46,7 +45,6 @@ class Credentials:
     trust_domain: str
     chain: tuple[x509.Certificate, ...]
     key: ec.EllipticCurvePrivateKey
-    roots: tuple[x509.Certificate, ...]
     not_after: float
 
 
@@ -94,10 +92,10 @@ def _accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_
     return bool(is_ok)
 
 
-def mesh_server(credentials: Credentials) -> Context:
+def mesh_server(credentials: Credentials, roots: Sequence[x509.Certificate]) -> Context:
     context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_3_VERSION)
     _identify(context, credentials.chain, credentials.key)
-    _trust(context, credentials.roots)
+    _trust(context, roots)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept)
 
     def select(conn: SSL.Connection, offered: list[bytes]) -> bytes:
@@ -110,10 +108,10 @@ def mesh_server(credentials: Credentials) -> Context:
     return context
 
 
-def mesh_client(credentials: Credentials, alpn: bytes) -> Context:
+def mesh_client(credentials: Credentials, roots: Sequence[x509.Certificate], alpn: bytes) -> Context:
     context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION)
     _identify(context, credentials.chain, credentials.key)
-    _trust(context, credentials.roots)
+    _trust(context, roots)
     context.set_verify(SSL.VERIFY_PEER, _accept)
     context.set_alpn_protos([alpn])
     return context

@@ -11,8 +11,9 @@ from sidecar.model.address import Address
 from sidecar.model.errors import NotVerified, WrongIdentity
 from sidecar.model.service import Endpoint
 
+from .anchors import Anchors
 from .dial import Dialer
-from .tls_context import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, Context, Credentials, mesh_client, mesh_server
+from .tls_context import MESH_ALPN, Context, Credentials, mesh_client, mesh_server
 from .tls_stream import TlsStream
 from .verify import peer_of
 
@@ -20,13 +21,14 @@ from .verify import peer_of
 @dataclass(frozen=True, eq=False)
 class MeshTls:
     credentials: Credentials
+    anchors: Anchors
     server: Context
     clients: Mapping[bytes, Context]    # by ALPN
 
     @classmethod
-    def of(cls, credentials: Credentials) -> "MeshTls":
-        clients = {alpn: mesh_client(credentials, alpn) for alpn in (ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP)}
-        return cls(credentials, mesh_server(credentials), clients)
+    def of(cls, credentials: Credentials, anchors: Anchors) -> "MeshTls":
+        clients = {alpn: mesh_client(credentials, anchors.roots, alpn) for alpn in MESH_ALPN}
+        return cls(credentials, anchors, mesh_server(credentials, anchors.roots), clients)
 
 
 async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: bytes) -> TlsStream:
@@ -35,7 +37,7 @@ async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: b
     stream = TlsStream(tls.clients[alpn], sock, is_server=False)
     try:
         await stream.handshake(NotVerified)
-        peer = peer_of(stream.connection, tls.credentials.trust_domain, NotVerified)
+        peer = peer_of(stream.connection, tls.credentials.trust_domain, NotVerified, tls.anchors.deny)
         if peer.identity != endpoint.identity:
             raise WrongIdentity(f"{endpoint.address} proved {peer.identity}, not {endpoint.identity}")
         if not stream.connection.get_alpn_proto_negotiated():

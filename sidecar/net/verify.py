@@ -5,16 +5,21 @@ is a `Peer` with at most one identity, of our trust domain, in its one spelling,
 Spec: X509-SVID s2, s5.2; RFC 9525 for host names (by service-identity).
 """
 
+import hashlib
 import ipaddress
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
 
 from sidecar.model import identity
 from sidecar.model.call import Peer
 from sidecar.model.errors import NotVerified, ReasonedError
+from sidecar.model.reason import Reason
+from sidecar.model.trust import NOBODY, DenyList
 
 # What `cryptography` raises for a certificate that it cannot read.
 _UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
@@ -46,24 +51,46 @@ def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:
 
 def _peer(certificate: x509.Certificate, spiffe_id: identity.SpiffeId | None) -> Peer:
     uids = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
+    units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     return Peer(
         identity=spiffe_id,
         pod_uid=str(uids[0].value) if len(uids) == 1 else "",
         serial=certificate.serial_number,
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
         not_after=certificate.not_valid_after_utc.timestamp(),
+        holder=str(units[0].value) if len(units) == 1 else "",
     )
 
 
-def peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError]) -> Peer:
-    """The verified mesh peer at the other end, or `failed`."""
+def peer_of(
+    connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError], deny: DenyList = NOBODY
+) -> Peer:
+    """The verified mesh peer at the other end, or `failed`, whose reason tells a revoked one from others."""
     try:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             raise failed("the peer presented no certificate")
-        return read_svid(certificate, trust_domain)
+        peer = read_svid(certificate, trust_domain)
+        if deny.has_keys:
+            peer = replace(peer, key=key_hash(certificate))
     except _UNREADABLE as exc:
         raise failed(str(exc)) from exc
+    if why := why_revoked(peer, deny):
+        error = failed(why)
+        error.reason = Reason.REVOKED
+        raise error
+    return peer
+
+
+def why_revoked(peer: Peer, deny: DenyList) -> str:
+    """In words; empty if it is not. A key that was revoked since the handshake is found by nobody here: `peer.key` is empty then."""
+    return deny.why(peer.identity or "", peer.pod_uid, peer.serial, peer.key)
+
+
+def key_hash(certificate: x509.Certificate) -> str:
+    """SHA-256 of the SubjectPublicKeyInfo, hex."""
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(key).hexdigest()
 
 
 def verify_host(connection: SSL.Connection, host: str) -> None:

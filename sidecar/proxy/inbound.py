@@ -111,7 +111,7 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
             deadline.downstream("TLS handshake", HANDSHAKE_S)
             try:
                 await stream.handshake(TlsRejected)                                             # 3
-                peer = peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected)
+                peer = peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected, tls.anchors.deny)
             except TlsRejected:
                 await _half_close(sock)     # so that the alert arrives before the end does
                 raise
@@ -172,6 +172,8 @@ def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Addr
         return Denied(Reason.NO_SNAPSHOT)
     if peer is not None and peer.not_after <= now:
         return Denied(Reason.PEER_NOT_VERIFIED, detail="the peer's certificate has ended since it connected")
+    if peer is not None and (why := runtime.why_revoked(peer)):
+        return Denied(Reason.REVOKED, detail=why)
     inbound = rules.snapshot.inbound
     found = find_route(to.port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
     if isinstance(found, Found):

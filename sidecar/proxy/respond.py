@@ -71,6 +71,7 @@ TABLE: dict[Reason, Row] = {
     Reason.PEER_NOT_VERIFIED: Row(403, 16, True),
     Reason.WRONG_IDENTITY: Row(503, 14, False),
     Reason.NO_IDENTITY: Row(503, 14, False),
+    Reason.REVOKED: Row(403, 7, True),
     Reason.NO_SNAPSHOT: Row(503, 14, False),
 }
 

@@ -3,6 +3,7 @@
 import random  # noqa: TID251 -- the generator is made by main and passed
 from dataclasses import dataclass, field
 
+from sidecar.model.call import Peer
 from sidecar.model.errors import Unavailable
 from sidecar.model.reason import Reason
 from sidecar.net.clock import WallClock
@@ -12,6 +13,7 @@ from sidecar.net.jwt import Tokens
 from sidecar.net.pool import Pool
 from sidecar.net.splice import Pipes
 from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.verify import why_revoked
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import AccessLog, Record
@@ -68,6 +70,11 @@ class Runtime:
         """Our credentials, unless their time is over: then everything that needs them fails closed."""
         tls = self.tls.current
         return tls if tls is not None and tls.credentials.not_after > self.wall() else None
+
+    def why_revoked(self, peer: Peer) -> str:
+        """In words; empty if it is not."""
+        tls = self.tls.current
+        return why_revoked(peer, tls.anchors.deny) if tls is not None else ""
 
     def own_tls(self) -> MeshTls:
         """Our credentials. Unavailable without any."""

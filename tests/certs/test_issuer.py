@@ -60,7 +60,7 @@ async def test_an_svid(world):
     assert answer.status == 200
     issued = json.loads(answer.body)
     leaf, intermediate = (x509.load_pem_x509_certificate(pem.encode()) for pem in issued["chain"])
-    roots = x509.load_pem_x509_certificates(issued["roots"].encode())
+    roots = x509.load_pem_x509_certificates(issued["trust"]["roots"].encode())
     assert openssl_verdict([leaf, intermediate], roots, NOW) == ""
     assert leaf.public_key() == key.public_key()
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from trio.testing import MockClock
 
 from sidecar.control.agent import Agent, control_addresses
+from sidecar.control.keyring import Keyring
 from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.config import IssuedIdentity
@@ -27,6 +28,7 @@ from tests.helpers.runtime import FakeDialer
 
 ISSUER = Address(HOST, 8443)
 HOUR_S = 3600.0
+TRUST = {"version": 1, "roots": pki.pem([root().certificate])}
 
 
 class PublicOnly:
@@ -44,7 +46,7 @@ def issued(call: Call, identity: str = WEB, **more: object) -> Answer:
     assert request.is_signature_valid
     holder = pki.issue(root(), pki.uri(identity), key=PublicOnly(request), **more)      # type: ignore[arg-type]
     ends = holder.certificate.not_valid_after_utc.timestamp()
-    body = {"chain": [pki.pem([holder.certificate])], "roots": pki.pem([root().certificate]), "notAfter": ends}
+    body = {"chain": [pki.pem([holder.certificate])], "trust": TRUST, "notAfter": ends, "now": 0.0}
     return Answer(200, json.dumps(body).encode())
 
 
@@ -58,7 +60,7 @@ class Fixture:
         self.started = root().certificate.not_valid_before_utc.timestamp() + HOUR_S     # about now: authorities begin an hour ago
         self.asked: list[tuple[float, Call]] = []
         config = IssuedIdentity(URL, str(folder / "token"), str(folder / "roots"))
-        self.agent = Agent(config, self.tls, self.dialer, lambda: self.started + trio.current_time(), random.Random(1))
+        self.agent = Agent(config, Keyring(self.tls), self.tls, self.dialer, lambda: self.started + trio.current_time(), random.Random(1))
         nursery.start_soon(self.agent.run)
 
     def answer(self, handle: Callable[[Call], Answer | None], **how: object) -> None:
@@ -82,7 +84,7 @@ async def test_the_first_certificate(nursery: trio.Nursery, autojump_clock: Mock
     fixture = Fixture(nursery, tmp_path)
     fixture.answer(issued)
     taken = (await fixture.wait_taken()).credentials
-    assert (taken.identity, taken.roots) == (WEB, (root().certificate,))
+    assert taken.identity == WEB
     assert taken.key.public_key() == taken.chain[0].public_key()
     assert isinstance(taken.key.curve, ec.SECP256R1)
     (_, call) = fixture.asked[0]
@@ -155,12 +157,13 @@ async def test_an_issuer_that_is_silent(nursery: trio.Nursery, autojump_clock: M
 def _other_key(call: Call) -> Answer:
     holder = pki.issue(root(), pki.uri(WEB))
     return Answer(200, json.dumps(
-        {"chain": [holder.chain_pem], "roots": pki.pem([root().certificate]), "notAfter": 0.0}).encode())
+        {"chain": [holder.chain_pem], "trust": TRUST, "notAfter": 0.0, "now": 0.0}).encode())
 
 
 @pytest.mark.parametrize("answer", [
     lambda _: Answer(403, b'{"error": "no such pod"}'), lambda _: Answer(200, b"no JSON"), lambda _: Answer(200, b"{}"),
-    lambda _: Answer(200, b'{"chain": [], "roots": "", "notAfter": 1}'), lambda _: Answer(200, b"\xff"), _other_key,
+    lambda _: Answer(200, b'{"chain": [], "trust": {"version": 1, "roots": ""}, "notAfter": 1, "now": 1}'), lambda _: Answer(200, b"\xff"),
+    _other_key,
     lambda call: issued(call, "spiffe://example.org/ns/shop"), lambda call: issued(call, is_ca=True),
 ])
 async def test_what_is_no_certificate_of_ours_leaves_the_previous_in_force(

@@ -26,10 +26,10 @@ def written(folder: Path, **changed: str | bytes) -> FileIdentity:
 
 
 def test_what_belongs_together_is_taken(tmp_path: Path) -> None:
-    found = load_credentials(written(tmp_path))
+    found, roots = load_credentials(written(tmp_path))
     assert (found.identity, found.trust_domain) == (WEB, DOMAIN)
     assert found.chain == (SVID.certificate, INTERMEDIATE.certificate)
-    assert found.roots == (root().certificate,)
+    assert roots == pki.pem([root().certificate])
     assert found.not_after == SVID.certificate.not_valid_after_utc.timestamp()
 
 

@@ -39,7 +39,7 @@ def tls_of(identity: str, authority: str = "root") -> MeshTls:
 
 @cache
 def _tls_of(identity: str, authority: str) -> MeshTls:
-    return MeshTls.of(pki.credentials(pki.issue(root(authority), pki.uri(identity)), root(authority), identity))
+    return pki.mesh_tls(pki.issue(root(authority), pki.uri(identity)), root(authority), identity)
 
 
 def meshed(nursery: trio.Nursery, known: Rules | None = None, identity: str = ORDERS) -> Bench:

@@ -12,7 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sidecar.model.identity import parse
-from sidecar.net.tls_context import Credentials, PrivateKey, ServerCredentials
+from sidecar.model.trust import Revoked, Trust
+from sidecar.net import tls_context
+from sidecar.net.anchors import Anchors
+from sidecar.net.tls_context import ALPN_HTTP1, Context, Credentials, PrivateKey, ServerCredentials
+from sidecar.net.tls_mesh import MeshTls
 
 DOMAIN = "example.org"
 WEB = f"spiffe://{DOMAIN}/ns/shop/sa/web"
@@ -112,11 +116,31 @@ def weak_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 1024)
 
 
-def credentials(holder: Holder, root: Holder, identity: str = WEB) -> Credentials:
+def credentials(holder: Holder, identity: str = WEB) -> Credentials:
     """A workload's; `identity` is what it believes to be, whatever the certificate says."""
     assert isinstance(holder.key, ec.EllipticCurvePrivateKey)
     ends = holder.certificate.not_valid_after_utc.timestamp()
-    return Credentials(parse(identity), DOMAIN, holder.chain, holder.key, (root.certificate,), ends)
+    return Credentials(parse(identity), DOMAIN, holder.chain, holder.key, ends)
+
+
+def anchors(*roots: Holder, revoked: Revoked = Revoked(), version: int = 1) -> Anchors:  # noqa: B008 -- frozen
+    return Anchors.of(trust(*roots, revoked=revoked, version=version))
+
+
+def trust(*roots: Holder, revoked: Revoked = Revoked(), version: int = 1) -> Trust:  # noqa: B008 -- frozen
+    return Trust(version, pem(root.certificate for root in roots), revoked=revoked)
+
+
+def mesh_client(holder: Holder, root: Holder, alpn: bytes = ALPN_HTTP1) -> Context:
+    return tls_context.mesh_client(credentials(holder), [root.certificate], alpn)
+
+
+def mesh_server(holder: Holder, root: Holder) -> Context:
+    return tls_context.mesh_server(credentials(holder), [root.certificate])
+
+
+def mesh_tls(holder: Holder, root: Holder, identity: str = WEB) -> MeshTls:
+    return MeshTls.of(credentials(holder, identity), anchors(root))
 
 
 def server_credentials(holder: Holder, client_root: Holder | None = None) -> ServerCredentials:

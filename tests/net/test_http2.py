@@ -10,7 +10,6 @@ from sidecar.model.message import Body, BodyKind, RequestHead, ResponseHead
 from sidecar.net.http2_client import Http2Client
 from sidecar.net.http2_server import Http2Server, Http2ServingEnd
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, mesh_client, mesh_server
 from tests.helpers import pki
 from tests.helpers.sockets import tcp
 from tests.helpers.streams import stream_pair
@@ -49,8 +48,8 @@ async def pair(kind: str) -> AsyncIterator[tuple[trio.abc.HalfCloseableStream, t
             yield SocketStream(client_end), SocketStream(server_end)
     else:
         root = pki.authority("root")
-        client = mesh_client(pki.credentials(pki.issue(root, pki.uri(pki.WEB)), root), ALPN_HTTP1)
-        one, other = tls_pair(client, mesh_server(pki.credentials(pki.issue(root, pki.uri(pki.ORDERS)), root, pki.ORDERS)))
+        client = pki.mesh_client(pki.issue(root, pki.uri(pki.WEB)), root)
+        one, other = tls_pair(client, pki.mesh_server(pki.issue(root, pki.uri(pki.ORDERS)), root))
         assert await shake_hands(one, other) == (None, None)
         yield one, other
         one.close()

@@ -12,7 +12,6 @@ from sidecar.net.ends import AskingEnd, Connection
 from sidecar.net.http1 import Http1Client
 from sidecar.net.pool import IDLE_PER_KEY, IDLE_S, Pool
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, mesh_client, mesh_server
 from tests.helpers import pki
 from tests.helpers.sockets import reset, tcp
 from tests.helpers.tls import shake_hands, tls_pair
@@ -194,9 +193,9 @@ async def test_what_ended_or_speaks_unasked_is_no_use(pairs: Make) -> None:
 
 async def test_a_tls_connection_is_asked_below_its_records() -> None:
     root = pki.authority("root")
-    credentials = pki.credentials(pki.issue(root, pki.uri(pki.WEB)), root)
+    holder = pki.issue(root, pki.uri(pki.WEB))
     for end, expected in ((None, True), ("close", False), ("speak", False)):
-        ours, theirs = tls_pair(mesh_client(credentials, ALPN_HTTP1), mesh_server(credentials))
+        ours, theirs = tls_pair(pki.mesh_client(holder, root), pki.mesh_server(holder, root))
         async with ours, theirs:
             assert await shake_hands(ours, theirs) == (None, None)
             if end == "close":

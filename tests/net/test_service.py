@@ -38,7 +38,7 @@ from tests.helpers import pki
 
 ROOT, OTHER_ROOT = pki.authority("root"), pki.authority("other root")
 ENDPOINT = pki.issue(ROOT, pki.host("issuer.bartizan.svc"), pki.host("127.0.0.1"))
-POD = pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB), pod_uid="u-1"), ROOT)
+POD = pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB), pod_uid="u-1"))
 HOUR = timedelta(hours=1)
 MAX_BODY_BYTES = 100_000
 
@@ -167,7 +167,7 @@ async def test_the_clients_certificate_says_who_calls() -> None:
 ])
 async def test_a_client_that_proves_nothing_is_not_served(holder: pki.Holder | None) -> None:
     async with serving(client_root=ROOT) as endpoint:
-        said = await endpoint.call(credentials=pki.credentials(holder, ROOT) if holder else None)
+        said = await endpoint.call(credentials=pki.credentials(holder) if holder else None)
         assert isinstance(said, UpstreamError)
         assert endpoint.calls == []
 

@@ -16,13 +16,11 @@ from sidecar.model.errors import ConfigError, NotVerified, ReasonedError, TlsRej
 from sidecar.net.tls_context import (
     ALPN_HTTP1,
     ALPN_TCP,
-    Credentials,
+    Context,
     https_client,
     https_server,
     load_certificates,
     material_digest,
-    mesh_client,
-    mesh_server,
     origination,
 )
 from sidecar.net.tls_stream import TlsStream
@@ -42,8 +40,12 @@ HOUR = timedelta(hours=1)
 GOOD = pki.issue(ROOT, ORDERS)
 
 
-def mesh(holder: pki.Holder, root: pki.Holder = ROOT) -> Credentials:
-    return pki.credentials(holder, root)
+def mesh_client(holder: pki.Holder, alpn: bytes = ALPN_HTTP1) -> Context:
+    return pki.mesh_client(holder, ROOT, alpn)
+
+
+def mesh_server(holder: pki.Holder) -> Context:
+    return pki.mesh_server(holder, ROOT)
 
 
 async def meet(client: SSL.Context, server: SSL.Context) -> tuple[ReasonedError | None, ReasonedError | None]:
@@ -66,7 +68,7 @@ async def meet(client: SSL.Context, server: SSL.Context) -> tuple[ReasonedError 
 @pytest.mark.parametrize("alpn", [ALPN_HTTP1, ALPN_TCP])
 async def test_two_sidecars_meet(holder: pki.Holder, alpn: bytes) -> None:
     for client, server in ((holder, GOOD), (GOOD, holder)):
-        ours, theirs = tls_pair(mesh_client(mesh(client), alpn), mesh_server(mesh(server)))
+        ours, theirs = tls_pair(mesh_client(client, alpn), mesh_server(server))
         assert await shake_hands(ours, theirs) == (None, None)
         async with ours, theirs:
             assert theirs.connection.get_alpn_proto_negotiated() == ours.connection.get_alpn_proto_negotiated() == alpn
@@ -104,20 +106,20 @@ ONE_SIDE = {"client": pki.issue(ROOT, ORDERS, purposes=(pki.SERVER,)), "server":
 @pytest.mark.parametrize("how", [*WRONG, "for the other side"])
 async def test_a_wrong_client_is_refused(how: str) -> None:
     holder = WRONG.get(how) or ONE_SIDE["client"]
-    _, said = await meet(mesh_client(mesh(holder), ALPN_HTTP1), mesh_server(mesh(GOOD)))
+    _, said = await meet(mesh_client(holder), mesh_server(GOOD))
     assert isinstance(said, TlsRejected)
 
 
 @pytest.mark.parametrize("how", [*WRONG, "for the other side"])
 async def test_a_wrong_server_is_refused(how: str) -> None:
     holder = WRONG.get(how) or ONE_SIDE["server"]
-    said, _ = await meet(mesh_client(mesh(GOOD), ALPN_HTTP1), mesh_server(mesh(holder)))
+    said, _ = await meet(mesh_client(GOOD), mesh_server(holder))
     assert isinstance(said, NotVerified)
 
 
 async def test_the_clients_words_after_a_refusal() -> None:
     """TLS 1.3: the client's handshake succeeds, and the alert comes with the first read."""
-    said, _ = await meet(mesh_client(mesh(WRONG["another root"]), ALPN_HTTP1), mesh_server(mesh(GOOD)))
+    said, _ = await meet(mesh_client(WRONG["another root"]), mesh_server(GOOD))
     assert isinstance(said, NotVerified)
     assert "unknown ca" in str(said)
 
@@ -125,7 +127,7 @@ async def test_the_clients_words_after_a_refusal() -> None:
 async def test_a_client_without_certificate() -> None:
     client = https_client([ROOT.certificate])
     client.set_alpn_protos([ALPN_HTTP1])
-    ours, theirs = tls_pair(client, mesh_server(mesh(GOOD)))
+    ours, theirs = tls_pair(client, mesh_server(GOOD))
     async with ours, theirs:
         _, said = await shake_hands(ours, theirs)
     assert isinstance(said, TlsRejected)
@@ -134,19 +136,19 @@ async def test_a_client_without_certificate() -> None:
 
 @pytest.mark.parametrize("offered", [[b"h2"], [b"http/1.1"], [b"bartizan/h3", b"h2"], [b"BARTIZAN/H1"]])
 async def test_no_protocol_of_the_mesh(offered: list[bytes]) -> None:
-    client = mesh_client(mesh(GOOD), ALPN_HTTP1)
+    client = mesh_client(GOOD)
     client.set_alpn_protos(offered)
-    said = await meet(client, mesh_server(mesh(GOOD)))
+    said = await meet(client, mesh_server(GOOD))
     assert isinstance(said[0], NotVerified)
     assert isinstance(said[1], TlsRejected)
     assert "protocol" in str(said[1])
 
 
 async def test_no_version_below_1_3_in_the_mesh() -> None:
-    client = mesh_client(mesh(GOOD), ALPN_HTTP1)
+    client = mesh_client(GOOD)
     client.set_min_proto_version(SSL.TLS1_2_VERSION)
     client.set_max_proto_version(SSL.TLS1_2_VERSION)
-    said = await meet(client, mesh_server(mesh(GOOD)))
+    said = await meet(client, mesh_server(GOOD))
     assert isinstance(said[1], TlsRejected)
 
 
@@ -166,7 +168,7 @@ LOCALHOST = pki.issue(ROOT, pki.host("localhost"))
     (https_server(pki.server_credentials(LOCALHOST)), ssl.TLSVersion.TLSv1_2),
     (https_server(pki.server_credentials(LOCALHOST)), ssl.TLSVersion.TLSv1_3),
     (https_server(pki.server_credentials(LOCALHOST, ROOT)), ssl.TLSVersion.TLSv1_3),
-    (mesh_server(mesh(LOCALHOST)), ssl.TLSVersion.TLSv1_3),
+    (mesh_server(LOCALHOST), ssl.TLSVersion.TLSv1_3),
 ])
 async def test_nothing_is_resumed(server: SSL.Context, version: ssl.TLSVersion) -> None:
     client = ssl.create_default_context(cadata=pki.pem([ROOT.certificate]))

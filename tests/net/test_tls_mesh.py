@@ -8,8 +8,8 @@ ROOT = pki.authority("root")
 
 
 async def test_one_workload_calls_another_by_either_protocol() -> None:
-    web = MeshTls.of(pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT))
-    orders = MeshTls.of(pki.credentials(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT, pki.ORDERS))
+    web = pki.mesh_tls(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT)
+    orders = pki.mesh_tls(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT, pki.ORDERS)
     for context, protocol in ((context, alpn) for alpn, context in web.clients.items()):
         ours, theirs = tls_pair(context, orders.server)
         async with ours, theirs:
@@ -21,5 +21,5 @@ async def test_one_workload_calls_another_by_either_protocol() -> None:
 
 def test_two_of_the_same_credentials_are_two() -> None:
     """A renewed certificate is a change, whatever it looks like."""
-    credentials = pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT)
-    assert MeshTls.of(credentials) != MeshTls.of(credentials)
+    credentials, anchors = pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB))), pki.anchors(ROOT)
+    assert MeshTls.of(credentials, anchors) != MeshTls.of(credentials, anchors)

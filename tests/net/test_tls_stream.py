@@ -9,15 +9,14 @@ from trio.lowlevel import wait_readable
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from sidecar.model.errors import NotVerified, TlsRejected
-from sidecar.net.tls_context import ALPN_HTTP1, mesh_client, mesh_server
 from sidecar.net.tls_stream import TlsStream
 from tests.helpers import pki
 from tests.helpers.sockets import reset, tcp_pair
 from tests.helpers.tls import shake_hands, tls_pair
 
 ROOT = pki.authority("root")
-CLIENT = mesh_client(pki.credentials(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT), ALPN_HTTP1)
-SERVER = mesh_server(pki.credentials(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT, pki.ORDERS))
+CLIENT = pki.mesh_client(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT)
+SERVER = pki.mesh_server(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT)
 
 
 async def connected(sockets: tuple[socket.socket, socket.socket] | None = None) -> tuple[TlsStream, TlsStream]:

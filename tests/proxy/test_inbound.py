@@ -30,7 +30,7 @@ from sidecar.model.route import (
 from sidecar.model.service import Protocol
 from sidecar.model.snapshot import Inbound, TokenIssuer
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, https_client, mesh_client
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, https_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.http2 import frames
@@ -98,8 +98,8 @@ async def test_a_certificate_that_proves_nothing_here(
 ) -> None:
     known = meshed(nursery)
     sock = arrive(nursery, known)
-    tls = pki.credentials(pki.issue(root(authority), pki.uri(identity)), root(), WEB)
-    stream = TlsStream(mesh_client(tls, ALPN_HTTP1), sock, is_server=False)
+    client = pki.mesh_client(pki.issue(root(authority), pki.uri(identity)), root())
+    stream = TlsStream(client, sock, is_server=False)
     await stream.handshake(NotVerified)     # TLS 1.3: the client learns of it only later
     with pytest.raises(trio.BrokenResourceError, match="unknown ca" if authority == "stranger" else None):
         await stream.receive_some()

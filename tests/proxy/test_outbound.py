@@ -164,7 +164,7 @@ async def test_new_credentials_mean_new_connections(nursery: trio.Nursery, autoj
     _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app([], OK))
     app = web.dial(VIP)
     assert await ask(app) == OK
-    web.bench.runtime.tls.set(MeshTls.of(pki.credentials(pki.issue(root(), pki.uri(WEB)), root())))
+    web.bench.runtime.tls.set(pki.mesh_tls(pki.issue(root(), pki.uri(WEB)), root()))
     assert await ask(app) == OK
     assert web.bench.dialer.dialled == [ENDPOINT, ENDPOINT]
     (old, new) = web.bench.runtime.pool._kept

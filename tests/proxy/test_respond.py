@@ -16,8 +16,10 @@ from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
 from sidecar.model.service import Balancing, Limits, Service
 from sidecar.model.snapshot import ClientCertificate, Inbound, Outbound
+from sidecar.model.trust import Revoked
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, mesh_client
+from sidecar.net.tls_context import ALPN_HTTP2, ALPN_TCP
+from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.head import read_response
@@ -88,13 +90,14 @@ Give = Callable[[trio.Nursery], Awaitable[tuple[Bench, bytes]]]
 
 def entering(
     inbound: Inbound = Inbound(), text: bytes = GET, *, wall: float = 0, known: bool = True,  # noqa: B008
-    before: Callable[[Bench], object] = lambda _: None,
+    before: Callable[[Bench], object] = lambda _: None, connected: Callable[[Bench], object] = lambda _: None,
 ) -> Give:
-    """By mesh mTLS, from WEB; `wall` is how far the clock jumps before the request."""
+    """By mesh mTLS, from WEB; `wall` is how far the clock jumps before the request, when `connected` has been called."""
     async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
         bench = meshed(nursery, rules(inbound, identity=ORDERS))
         before(bench)
         stream = await call(arrive(nursery, bench))
+        connected(bench)
         if not known:
             bench.runtime.rules.set(None)
         bench.wall += wall
@@ -145,8 +148,8 @@ def frames_of_nobody(bad: bytes) -> Give:
 
 async def wrong_certificate(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     bench = meshed(nursery, rules(identity=ORDERS))
-    stranger = pki.credentials(pki.issue(root("stranger"), pki.uri(WEB)), root())
-    client = TlsStream(mesh_client(stranger, ALPN_HTTP1), arrive(nursery, bench), is_server=False)
+    stranger = pki.mesh_client(pki.issue(root("stranger"), pki.uri(WEB)), root())
+    client = TlsStream(stranger, arrive(nursery, bench), is_server=False)
     await client.handshake(errors.NotVerified)
     await wait_all_tasks_blocked()
     client.close()
@@ -220,6 +223,12 @@ def use_up(bench: Bench) -> None:
     assert bench.runtime.admission.limit(Permit("r", route), None, WEB, trio.current_time()) is None
 
 
+def revoke(bench: Bench) -> None:
+    tls = bench.runtime.tls.current
+    assert tls is not None
+    bench.runtime.tls.set(MeshTls.of(tls.credentials, pki.anchors(root(), revoked=Revoked(identities=(WEB,)))))
+
+
 GIVEN: dict[Reason, Give] = {
     Reason.NO_ROUTE: entering(Inbound(routes=())),
     Reason.NOT_ALLOWED: entering(Inbound(routes=(Route("r", (Caller("other", "shop"),)),))),
@@ -263,6 +272,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.HTTP2_FLOOD: frames_of_nobody(frames.render(frames.PING, 0, 0, b"12345678") * 5000),
     Reason.WRONG_IDENTITY: leaving(mesh(ONE), to=VIP),
     Reason.NO_IDENTITY: leaving(mesh(ONE), to=VIP, has_certificate=False),
+    Reason.REVOKED: entering(connected=revoke),
     Reason.NO_SNAPSHOT: entering(known=False),
 }
 WITHOUT_WORDS = {       # nothing is said to a peer that does not speak HTTP, or that is nobody
