@@ -117,6 +117,35 @@ async def test_a_wrong_server_is_refused(how: str) -> None:
     assert isinstance(said, NotVerified)
 
 
+SHARED = pki.issue(CONSTRAINED, ORDERS)
+STRANGE = pki.authority("strange", OTHER_ROOT)
+OVER = pki.issue(ROOT, subject="over", is_ca=True, begins=-2 * HOUR, ends=-HOUR)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (SHARED, WRONG["outside the constraint"]),
+    (SHARED, WRONG["a DNS name under the constraint"]),
+    (SHARED, pki.issue(CONSTRAINED, ORDERS, begins=-2 * HOUR, ends=-HOUR)),
+    (SHARED, pki.issue(SHARED, ORDERS)),
+    (pki.issue(STRANGE, ORDERS), pki.issue(STRANGE, ORDERS)),   # what no root of ours has signed is no end of a chain
+    (pki.issue(OVER, ORDERS), pki.issue(OVER, ORDERS)),
+])
+async def test_an_intermediate_of_our_own_lets_nobody_in_that_a_root_would_not(ours: pki.Holder, theirs: pki.Holder) -> None:
+    _, said = await meet(mesh_client(theirs), mesh_server(ours))
+    assert isinstance(said, TlsRejected)
+
+
+async def test_chains_end_at_an_intermediate_of_our_own() -> None:
+    """Then the root's signature was not verified: it is not among those that were looked at."""
+    ours, theirs = tls_pair(mesh_client(SHARED), mesh_server(SHARED))
+    async with ours, theirs:
+        assert await shake_hands(ours, theirs) == (None, None)
+        for side in (ours, theirs):
+            chain = side.connection.get_verified_chain()
+            assert chain is not None
+            assert [one.to_cryptography() for one in chain] == [SHARED.certificate, CONSTRAINED.certificate]
+
+
 async def test_the_clients_words_after_a_refusal() -> None:
     """TLS 1.3: the client's handshake succeeds, and the alert comes with the first read."""
     said, _ = await meet(mesh_client(WRONG["another root"]), mesh_server(GOOD))
