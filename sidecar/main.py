@@ -11,6 +11,7 @@ import random  # noqa: TID251 -- the one place that makes the generator
 import signal
 import sys
 from functools import partial
+from itertools import count
 
 import trio
 
@@ -40,9 +41,11 @@ from .proxy.inbound import serve_inbound
 from .proxy.outbound import serve_outbound
 from .proxy.runtime import Runtime
 from .telemetry.access_log import AccessLog, stdout_log
+from .telemetry.ledger import Ledger
 from .telemetry.metrics import Metrics
 
 BROOM_EVERY_S = 10.0
+TELL_OPEN_TURNS = 60    # an entry of the ledger each ten minutes for what lasts
 WATCH_EVERY_S = 0.25
 CANARY_WITHIN_S = 1.0
 
@@ -62,6 +65,7 @@ class Sidecar:
             is_outbound_open=Watched(self.verdict.current.is_intact),
             dialer=Dialer(mark),
             log=stdout_log() if config.access_log == "json" else AccessLog(None),
+            ledger=Ledger(config.ledger.folder, config.ledger.most_bytes, wall_clock) if config.ledger else Ledger(None, 0, wall_clock),
             metrics=Metrics(),
             wall=wall_clock,
             rng=random.Random(os.urandom(16)),
@@ -160,6 +164,7 @@ class Sidecar:
             # The admin's connections are not traffic: they neither count nor are waited for.
             nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._part)
             nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool, self.tally)
             if self.config.interception.check_every_s:
                 nursery.start_soon(self._watch_interception)
@@ -197,9 +202,19 @@ class Sidecar:
                 await trio.sleep(WATCH_EVERY_S)
 
     async def _sweep(self) -> None:
-        while True:
+        for turn in count(1):
             await trio.sleep(BROOM_EVERY_S)
             self.runtime.pool.expire()
+            self.runtime.accounts.part(self.runtime.why_no_longer)
+            if turn % TELL_OPEN_TURNS == 0:
+                self.runtime.accounts.tell_open()
+
+    async def _part(self) -> None:
+        """Who was revoked is parted with at once."""
+        while True:
+            seen = self.runtime.tls.current
+            self.runtime.accounts.part(self.runtime.why_no_longer)
+            await self.runtime.tls.wait_change(seen)
 
     async def drain(self) -> None:
         """Not ready from now on, and whoever asks is told to go elsewhere; then nobody enters any more. Outbound stays open: an
@@ -211,8 +226,8 @@ class Sidecar:
         for deadline in self.runtime.idle:
             deadline.downstream("next request", 0)
         with trio.move_on_after(self.config.drain_s):
-            while (count := self.tally.open.current) > 0:
-                await self.tally.open.wait_change(count)
+            while (open_now := self.tally.open.current) > 0:
+                await self.tally.open.wait_change(open_now)
 
 
 async def serve(config: Config) -> None:

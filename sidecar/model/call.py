@@ -19,7 +19,7 @@ class Peer:
         serial: of the leaf.
         fingerprint: SHA-256 of the leaf's DER, hex.
         not_after: Unix seconds.
-        key: SHA-256 of its SubjectPublicKeyInfo, hex; empty where nobody asked, since it costs.
+        key: SHA-256 of its SubjectPublicKeyInfo, hex.
         holder: `application` if the application holds the key (Workload API); empty: its sidecar does.
     """
 
@@ -28,7 +28,7 @@ class Peer:
     serial: int
     fingerprint: str
     not_after: float
-    key: str = ""
+    key: str
     holder: str = ""
 
 

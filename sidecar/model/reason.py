@@ -20,6 +20,11 @@ class Reason(Enum):
         self.cause = cause
         self.cure = cure
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether nobody decided it: the other side failed, or the way there."""
+        return self.code.startswith("BZ04") or self is Reason.TIMED_OUT_DOWNSTREAM
+
     # -- what enters a pod
     NO_ROUTE = (
         "BZ0101", "no-route",

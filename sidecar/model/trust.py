@@ -54,11 +54,7 @@ class Trust(Value, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class DenyList:
-    """A `Revoked` made ready for asking.
-
-    Args:
-        has_keys: only then a peer's key must be looked at, which costs as much as all else.
-    """
+    """A `Revoked` made ready for asking."""
 
     identities: frozenset[str]
     pods: frozenset[str]
@@ -68,10 +64,6 @@ class DenyList:
     @classmethod
     def of(cls, revoked: Revoked) -> "DenyList":
         return cls(frozenset(revoked.identities), frozenset(revoked.pods), frozenset(revoked.keys), frozenset(revoked.serials))
-
-    @property
-    def has_keys(self) -> bool:
-        return bool(self.keys)
 
     def why(self, spiffe_id: str, pod_uid: str, serial: int, key: str) -> str:
         """What of it was revoked, in words; empty: nothing."""

@@ -75,6 +75,10 @@ class ServingEnd(BodyReader, Protocol):
 
 
 class AskingEnd(BodyReader, Protocol):
+    @property
+    def account(self) -> str:
+        """The account of the connection that carries it; empty: none is kept."""
+
     async def send_request(self, request: RequestHead, host: bytes, extra: Headers, piece: bytes, *, is_end: bool) -> None:
         """The request's head with the first piece of its body, in one write where that is possible.
 

@@ -21,6 +21,7 @@ from sidecar.protocol.trailers import allowed_trailers
 
 from .ends import Connection
 from .socket_stream import close_stream, cut, is_stream_quiet
+from .tls_stream import account_of
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -251,6 +252,10 @@ class Http1Client(Http1Connection):
 
     def is_quiet(self) -> bool:
         return not self.has_leftover and is_stream_quiet(self.stream)
+
+    @property
+    def account(self) -> str:
+        return account_of(self.stream)
 
     def open(self) -> "Http1Client":
         assert self.room, "one exchange at a time"

@@ -21,6 +21,7 @@ from sidecar.protocol.pseudo import request_fields
 
 from .ends import Connection
 from .http2 import Http2End, Http2Link
+from .tls_stream import account_of
 
 
 class Http2AskingEnd(Http2End):
@@ -33,6 +34,10 @@ class Http2AskingEnd(Http2End):
         self._client = client
         self._heads: deque[ResponseHead] = deque()
         self._is_finished = False
+
+    @property
+    def account(self) -> str:
+        return account_of(self._link.stream)
 
     def answer(self, head: ResponseHead, is_end: bool) -> None:
         self._heads.append(head)

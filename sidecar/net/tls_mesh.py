@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.model.address import Address
+from sidecar.model.call import Peer
 from sidecar.model.errors import NotVerified, WrongIdentity
 from sidecar.model.service import Endpoint
 
@@ -31,8 +32,8 @@ class MeshTls:
         return cls(credentials, anchors, mesh_server(credentials, anchors.roots), clients)
 
 
-async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: bytes) -> TlsStream:
-    """mTLS to `endpoint`, or an error; never anything less. The caller sets the deadline."""
+async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: bytes) -> tuple[TlsStream, Peer]:
+    """mTLS to `endpoint`, and who it is; or an error, never anything less. The caller sets the deadline."""
     sock = await dialer.connect(Address(endpoint.address, endpoint.port))
     stream = TlsStream(tls.clients[alpn], sock, is_server=False)
     try:
@@ -45,4 +46,4 @@ async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: b
     except BaseException:
         stream.close()
         raise
-    return stream
+    return stream, peer

@@ -9,6 +9,7 @@ Spec: RFC 8446 s6.1.
 """
 
 import socket
+from collections.abc import Callable
 
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
@@ -35,6 +36,11 @@ def _words(exc: SSL.Error) -> str:
     return "; ".join(reason for reason in reasons if reason) or str(exc) or type(exc).__name__
 
 
+def account_of(stream: trio.abc.AsyncResource) -> str:
+    """The account of the connection under a stream; empty: none is kept."""
+    return stream.account if isinstance(stream, TlsStream) else ""
+
+
 class TlsStream(trio.abc.HalfCloseableStream):
     """
     Args:
@@ -42,6 +48,11 @@ class TlsStream(trio.abc.HalfCloseableStream):
         sock: connected; this object owns it from now on.
         is_server: which side we are.
         server_name: SNI to send (client side); None for an address or a mesh peer.
+
+    Attributes:
+        account: by what name its account is known; empty: none is kept.
+        received, sent: bytes inside TLS.
+        closed: called once when this end has closed it.
     """
 
     def __init__(self, context: SSL.Context, sock: socket.socket, *, is_server: bool, server_name: str | None = None) -> None:
@@ -55,6 +66,10 @@ class TlsStream(trio.abc.HalfCloseableStream):
         self._is_broken = False
         self._has_ended = False
         self._has_peer_ended = False
+        self.account = ""
+        self.received = 0
+        self.sent = 0
+        self.closed: Callable[[], None] | None = None
         if is_server:
             self.connection.set_accept_state()
         else:
@@ -114,6 +129,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
                     self._is_broken = True
                     raise trio.BrokenResourceError(_words(exc)) from exc
                 else:
+                    self.received += len(data)
                     if not has_waited:
                         await cancel_shielded_checkpoint()  # cancelled here, what OpenSSL gave out would be lost
                     return data
@@ -134,7 +150,9 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 if end > WRITE_BYTES:
                     piece = bytes(memoryview(data)[start:start + WRITE_BYTES])
                 try:
-                    start += self.connection.send(piece)
+                    count = self.connection.send(piece)
+                    self.sent += count
+                    start += count
                     if start < end:
                         piece = bytes(memoryview(data)[start:start + WRITE_BYTES])
                 except SSL.WantWriteError:
@@ -159,7 +177,9 @@ class TlsStream(trio.abc.HalfCloseableStream):
         """What is here, b"" after the peer's close_notify; None: nothing is."""
         self._check_open()
         try:
-            return self.connection.recv(RECEIVE_BYTES)
+            data = self.connection.recv(RECEIVE_BYTES)
+            self.received += len(data)
+            return data
         except (SSL.WantReadError, SSL.WantWriteError):
             return None
         except SSL.ZeroReturnError:
@@ -173,7 +193,9 @@ class TlsStream(trio.abc.HalfCloseableStream):
         """How many bytes of `data` there was room for; the others come first in the next call, for OpenSSL has seen them."""
         self._check_open()
         try:
-            return self.connection.send(data)
+            count = self.connection.send(data)
+            self.sent += count
+            return count
         except (SSL.WantReadError, SSL.WantWriteError):
             return 0
         except SSL.Error as exc:
@@ -226,10 +248,26 @@ class TlsStream(trio.abc.HalfCloseableStream):
                     pass  # the peer is gone, or the socket full: then the peer sees a truncation, which is true
             notify_closing(self.sock)
             self.sock.close()
+        self._tell_closed()
 
     def abort(self) -> None:
         """Close without close_notify and with a reset: the peer must not take what it got for the whole."""
         abort(self.sock)
+        self._tell_closed()
+
+    def _tell_closed(self) -> None:
+        closed, self.closed = self.closed, None
+        if closed is not None:
+            closed()
+
+    def session_id(self) -> str:
+        """128 bits that both ends can compute and nobody else (RFC 8446 s7.5), hex."""
+        return self.connection.export_keying_material(b"EXPORTER-bartizan-ledger", 16).hex()
+
+    def peer_serial(self) -> int:
+        """Of the peer's certificate; 0 if it has none."""
+        certificate = self.connection.get_peer_certificate(as_cryptography=True)
+        return certificate.serial_number if certificate is not None else 0
 
     async def aclose(self) -> None:
         self.close()

@@ -7,7 +7,6 @@ Spec: X509-SVID s2, s5.2; RFC 9525 for host names (by service-identity).
 
 import hashlib
 import ipaddress
-from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -58,6 +57,7 @@ def _peer(certificate: x509.Certificate, spiffe_id: identity.SpiffeId | None) ->
         serial=certificate.serial_number,
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
         not_after=certificate.not_valid_after_utc.timestamp(),
+        key=key_hash(certificate),
         holder=str(units[0].value) if len(units) == 1 else "",
     )
 
@@ -71,8 +71,6 @@ def peer_of(
         if certificate is None:
             raise failed("the peer presented no certificate")
         peer = read_svid(certificate, trust_domain)
-        if deny.has_keys:
-            peer = replace(peer, key=key_hash(certificate))
     except _UNREADABLE as exc:
         raise failed(str(exc)) from exc
     if why := why_revoked(peer, deny):
@@ -83,7 +81,7 @@ def peer_of(
 
 
 def why_revoked(peer: Peer, deny: DenyList) -> str:
-    """In words; empty if it is not. A key that was revoked since the handshake is found by nobody here: `peer.key` is empty then."""
+    """In words; empty if it is not."""
     return deny.why(peer.identity or "", peer.pod_uid, peer.serial, peer.key)
 
 

@@ -110,7 +110,7 @@ class Attempt:
     async def _ask(self, first: bytes) -> ResponseHead | None:
         pool = self._runtime.pool
         self._leased, is_reused = await lease(self._upstream, pool, self._deadline)
-        self._exchange.reach(self._upstream)
+        self._reach(self._leased)
         try:
             return await self._send_request(first)
         except Reset as exc:
@@ -121,7 +121,13 @@ class Attempt:
         self._leased = None
         self._deadline.upstream("connect", self._upstream.connect_s)
         self._leased = await connect(self._upstream, pool)
+        self._reach(self._leased)
         return await self._send_request(first)
+
+    def _reach(self, asking: AskingEnd) -> None:
+        self._exchange.reach(self._upstream)
+        if asking.account:
+            self._runtime.accounts.carry(self._exchange.record, asking.account)
 
     def _may_ask_again(self, reset: Reset, first: bytes) -> bool:
         """Whether nobody has looked at the request, or it is one that may be repeated and no byte of a body went with it."""

@@ -140,7 +140,7 @@ async def _originate(
     host: str, addresses: Sequence[str], settings: Origination, context: Context, runtime: Runtime, record: Record
 ) -> Connection:
     """A connection whose certificate is for `host`; verified before this returns, so before a byte is sent."""
-    sock = await _dial(addresses, settings.port, runtime)
+    sock, at = await _dial(addresses, settings.port, runtime)
     stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
     try:
         await stream.handshake(NotVerified)
@@ -149,16 +149,18 @@ async def _originate(
         stream.close()
         raise
     record.tls = stream.connection.get_protocol_version_name()
+    runtime.accounts.open_tls(stream, dst=str(at), host=host)
     return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")
 
 
-async def _dial(addresses: Sequence[str], port: int, runtime: Runtime) -> socket.socket:
-    """The first address that takes the connection."""
+async def _dial(addresses: Sequence[str], port: int, runtime: Runtime) -> tuple[socket.socket, Address]:
+    """A connection to the first address that takes it."""
     failures = []
     for address in addresses:
+        at = Address(address, port)
         try:
             with trio.fail_after(CONNECT_S / 2):
-                return await runtime.dialer.connect(Address(address, port))
+                return await runtime.dialer.connect(at), at
         except ConnectFailed as exc:
             failures.append(exc.detail)
         except trio.TooSlowError:
@@ -224,7 +226,8 @@ async def relay(
     record.rule = permit.rule
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
-        upstream = SocketStream(await _dial([address.host for address in to], to[0].port, runtime))
+        sock_up, _ = await _dial([address.host for address in to], to[0].port, runtime)
+    upstream = SocketStream(sock_up)
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
     started = trio.current_time()
     try:

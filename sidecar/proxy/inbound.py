@@ -118,6 +118,8 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
         record.security = "mtls"
         record.tls = stream.connection.get_protocol_version_name()
         record.peer = str(peer.identity)
+        runtime.accounts.open_mesh(stream, tls, peer, "inbound", dst=record.dst, source=record.source)
+        record.connection = stream.account
         alpn = stream.connection.get_alpn_proto_negotiated()
         if alpn == ALPN_HTTP1:
             await _serve_requests(stream, to, peer, record, runtime, serve_http1)
@@ -153,7 +155,12 @@ async def _serve_plaintext(
             await _part(stream, explain_http2(judged.reason))
         runtime.tell(record)
     elif kind in (Detected.HTTP1, Detected.HTTP2) and rules.snapshot.inbound.ports.get(to.port) not in ("opaque", "app-tls"):
-        await _serve_requests(stream, to, None, record, runtime, serve_http)
+        account = runtime.accounts.open_plaintext(dst=record.dst, source=record.source)
+        record.connection = account.entry.id
+        try:
+            await _serve_requests(stream, to, None, record, runtime, serve_http)
+        finally:
+            runtime.accounts.close(account)
     else:
         await serve_opaque(stream, to, None, record, runtime)
 
@@ -170,10 +177,8 @@ def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Addr
     rules, now = runtime.rules.current, runtime.wall()
     if rules is None:
         return Denied(Reason.NO_SNAPSHOT)
-    if peer is not None and peer.not_after <= now:
-        return Denied(Reason.PEER_NOT_VERIFIED, detail="the peer's certificate has ended since it connected")
-    if peer is not None and (why := runtime.why_revoked(peer)):
-        return Denied(Reason.REVOKED, detail=why)
+    if peer is not None and (why := runtime.why_no_longer(peer)):
+        return Denied(Reason.PEER_NOT_VERIFIED if peer.not_after <= now else Reason.REVOKED, detail=why)
     inbound = rules.snapshot.inbound
     found = find_route(to.port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
     if isinstance(found, Found):
@@ -199,7 +204,7 @@ async def _serve_requests(
 ) -> None:
     def new_record() -> Record:
         return Record(runtime.wall(), "inbound", dst=known.dst, source=known.source, security=known.security, tls=known.tls,
-                      peer=known.peer)
+                      peer=known.peer, connection=known.connection)
 
     caller = caller_headers(runtime, peer, known.tls, known.source)
 

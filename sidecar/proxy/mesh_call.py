@@ -17,7 +17,6 @@ from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint, Retries
 from sidecar.net.ends import Connection
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2
-from sidecar.net.tls_mesh import connect_mesh
 from sidecar.policy.egress import ToService
 from sidecar.policy.hash_key import hash_key
 from sidecar.policy.rules import Rules
@@ -128,7 +127,7 @@ class MeshCall:
 
         async def connect() -> Connection:
             alpn = ALPN_HTTP2 if is_http2 else ALPN_HTTP1
-            return client(await connect_mesh(runtime.own_tls(), runtime.dialer, endpoint, alpn), is_http2=is_http2)
+            return client(await runtime.dial_mesh(endpoint, alpn), is_http2=is_http2)
 
         return Upstream(
             key=("mesh", endpoint.identity, at, is_http2, runtime.tls.current),

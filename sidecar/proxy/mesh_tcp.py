@@ -17,7 +17,6 @@ from sidecar.model.errors import NoEndpoint, Unavailable, UpstreamError
 from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_TCP
-from sidecar.net.tls_mesh import connect_mesh
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.egress import ToService
 from sidecar.policy.rules import Rules
@@ -68,9 +67,9 @@ async def serve_mesh_connection(
         await tunnel(SocketStream(sock), upstream, to.permit, record, runtime.rules, is_permitted, runtime.pipes, idle_s)
     finally:
         leave()
-        upstream.close()
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
         runtime.tell(record)
+        upstream.close()
 
 
 async def _enter(sock: socket.socket, group: Group, member: Member, runtime: Runtime, record: Record) -> None:
@@ -117,10 +116,10 @@ async def _connect(
     try:
         with Deadline() as deadline:
             deadline.upstream("connect", to.service.balancing.connect_s)
-            stream = await connect_mesh(runtime.own_tls(), runtime.dialer, endpoint, ALPN_TCP)
+            stream = await runtime.dial_mesh(endpoint, ALPN_TCP)
     except BaseException:
         leave()
         raise
-    record.security, record.peer = "mtls", endpoint.identity
+    record.security, record.peer, record.connection = "mtls", endpoint.identity, stream.account
     record.upstream = f"{to.service.name} {Address(endpoint.address, endpoint.port)}"
     return stream, leave

@@ -3,22 +3,27 @@
 import random  # noqa: TID251 -- the generator is made by main and passed
 from dataclasses import dataclass, field
 
+from sidecar.model.address import Address
 from sidecar.model.call import Peer
 from sidecar.model.errors import Unavailable
 from sidecar.model.reason import Reason
+from sidecar.model.service import Endpoint
 from sidecar.net.clock import WallClock
 from sidecar.net.deadline import Deadline
 from sidecar.net.dial import Dialer
 from sidecar.net.jwt import Tokens
 from sidecar.net.pool import Pool
 from sidecar.net.splice import Pipes
-from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.tls_mesh import MeshTls, connect_mesh
+from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import why_revoked
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import AccessLog, Record
+from sidecar.telemetry.ledger import Ledger
 from sidecar.telemetry.metrics import Metrics
 
+from .accounts import Accounts
 from .admit import Admission
 from .endpoints import Endpoints
 from .mirror import Mirrors
@@ -34,6 +39,8 @@ class Runtime:
         draining: no new exchange is begun on a connection once its present ones are over.
         idle: of each downstream connection that waits for its next request, what ends the waiting.
         endpoints: what is remembered of those in the mesh.
+        ledger: where evidence is kept, if it is.
+        accounts: of the connections that are live.
     """
 
     rules: Watched[Rules | None]
@@ -41,6 +48,7 @@ class Runtime:
     is_outbound_open: Watched[bool]
     dialer: Dialer
     log: AccessLog
+    ledger: Ledger
     metrics: Metrics
     wall: WallClock
     rng: random.Random
@@ -52,8 +60,10 @@ class Runtime:
     endpoints: Endpoints = field(init=False)
     tokens: Tokens = field(default_factory=Tokens)
     admission: Admission = field(default_factory=Admission)
+    accounts: Accounts = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))
         object.__setattr__(self, "mirrors", Mirrors(self.metrics))
         object.__setattr__(self, "endpoints", Endpoints(self.rng, self.metrics))
 
@@ -65,6 +75,12 @@ class Runtime:
         else:
             self.metrics.count("bartizan_connections_total", labels)
         self.log.add(record)
+        self.accounts.note(record)
+
+    def identity(self) -> str:
+        """Our own SPIFFE ID, as far as it is known."""
+        rules = self.rules.current
+        return rules.snapshot.workload.identity if rules else ""
 
     def valid_tls(self) -> MeshTls | None:
         """Our credentials, unless their time is over: then everything that needs them fails closed."""
@@ -75,6 +91,17 @@ class Runtime:
         """In words; empty if it is not."""
         tls = self.tls.current
         return why_revoked(peer, tls.anchors.deny) if tls is not None else ""
+
+    def why_no_longer(self, peer: Peer) -> str:
+        """Why a peer that was verified once is not to be talked to any more, in words; empty: it is."""
+        return "the peer's certificate has ended since it connected" if peer.not_after <= self.wall() else self.why_revoked(peer)
+
+    async def dial_mesh(self, endpoint: Endpoint, alpn: bytes) -> TlsStream:
+        """mTLS to `endpoint`, with its account opened; or an error. The caller sets the deadline."""
+        tls = self.own_tls()
+        stream, peer = await connect_mesh(tls, self.dialer, endpoint, alpn)
+        self.accounts.open_mesh(stream, tls, peer, "outbound", dst=str(Address(endpoint.address, endpoint.port)))
+        return stream
 
     def own_tls(self) -> MeshTls:
         """Our credentials. Unavailable without any."""

@@ -20,6 +20,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         direction: `inbound` or `outbound`.
         security: of the downstream side inbound, of the upstream side outbound: mtls, tls, plaintext, passthrough.
         peer: the verified SPIFFE ID at the other end.
+        connection: the account of the connection to or from the peer, by which the ledger knows it, too.
         dst: where the connection was going, address and port.
         status: what was answered; 0: nothing.
         rule: what allowed it, or the nearest rule of a refusal.
@@ -35,6 +36,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     tls: str = ""
     peer: str = ""
     source: str = ""
+    connection: str = ""
     method: str = ""
     host: str = ""
     path: str = ""

@@ -5,13 +5,15 @@ import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.address import Address
 from sidecar.model.errors import ConnectFailed
+from sidecar.model.ledger import Entry
 from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
 from sidecar.net.dial import Dialer
 from sidecar.net.tls_mesh import MeshTls
@@ -19,6 +21,7 @@ from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.proxy.runtime import Runtime
 from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.ledger import Ledger
 from sidecar.telemetry.metrics import Metrics
 from tests.helpers.pki import WEB
 
@@ -114,17 +117,30 @@ class Redirected(socket.socket):
         return struct.pack("!HH4s8x", socket.AF_INET, self._to.port, socket.inet_aton(self._to.host))
 
 
+class KeptLedger(Ledger):
+    """Keeps the entries as they were when they were added, and writes none."""
+
+    def __init__(self) -> None:
+        super().__init__(None, 0, lambda: NOW)
+        self.entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(replace(entry, rules=dict(entry.rules)))
+
+
 @dataclass
 class Bench:
     """
     Args:
         lines: the access log so far, one mapping for each record.
+        ledger: what it was told.
         wall: what the clock on the wall says.
     """
 
     runtime: Runtime
     dialer: FakeDialer
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]]
+    ledger: KeptLedger
     wall: float = NOW
 
     @property
@@ -135,13 +151,14 @@ class Bench:
 def bench(nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None = None) -> Bench:
     dialer = FakeDialer(nursery)
     lines: list[dict[str, Any]] = []
+    ledger = KeptLedger()
     made = Bench(
         Runtime(
             rules=Watched(known), tls=Watched(tls), is_outbound_open=Watched(True), dialer=dialer,
-            log=AccessLog(lambda line: lines.append(json.loads(line))), metrics=Metrics(),
+            log=AccessLog(lambda line: lines.append(json.loads(line))), ledger=ledger, metrics=Metrics(),
             wall=lambda: made.wall, rng=random.Random(1),
         ),
-        dialer, lines,
+        dialer, lines, ledger,
     )
     nursery.start_soon(_at_the_end, made.runtime.pool.close)
     return made

@@ -19,7 +19,6 @@ def test_each_name_alone_is_enough(revoked: Revoked, word: str) -> None:
     deny = DenyList.of(revoked)
     assert word in deny.why(WEB, "u-1", 10, KEY)
     assert deny.why("spiffe://example.org/ns/shop/sa/orders", "u-2", 11, "cd" * 32) == ""
-    assert deny.has_keys == bool(revoked.keys)
 
 
 def test_what_is_not_known_is_not_revoked() -> None:
