@@ -248,9 +248,9 @@ async def test_connections_that_are_refused(nursery: trio.Nursery, autojump_cloc
     plain.close()
     stranger.close()
     await wait_all_tasks_blocked()
-    assert [(entry.code, entry.security, entry.peer) for entry in bench.ledger.entries] == [
-        ("BZ0103", "plaintext", ""), ("BZ0501", "", ""),
-    ]
+    assert {(entry.kind, entry.code, entry.security, entry.peer) for entry in bench.ledger.entries} == {
+        ("refusal", "BZ0103", "plaintext", ""), ("refusal", "BZ0501", "", ""),
+    }
 
 
 # -- parting
