@@ -7,44 +7,23 @@ is away the old certificate serves until it ends, and then nothing does. The key
 import random  # noqa: TID251 -- the generator's type
 import sys
 
-import msgspec
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.model.config import IssuedIdentity
-from sidecar.model.errors import ConnectFailed, MeshError
-from sidecar.model.trust import Trust
+from sidecar.model.errors import MeshError
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import read_file
-from sidecar.net.service import call_https, control_addresses
 from sidecar.net.tls_context import Credentials, load_certificates
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 
-from .file_identity import assemble
+from .issuance import obtain
 from .keyring import Keyring
 
 ATTEMPT_S = 15.0
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 30.0
-
-
-class Issued(msgspec.Struct, rename="camel"):
-    """The issuer's answer.
-
-    Args:
-        chain: PEM certificates, leaf first.
-        now: the issuer's clock.
-    """
-
-    chain: list[str]
-    trust: Trust
-    not_after: float
-    now: float
 
 
 class Agent:
@@ -87,27 +66,11 @@ class Agent:
                 await self._rotations.wait_change(asked)
 
     async def _obtain(self) -> Credentials:
-        token = read_file(self._config.token_file, "identity.tokenFile").strip()
         tls = self._tls.current
         # The roots at injection start the trust; later ones came over it.
         roots = tls.anchors.roots if tls else tuple(
             load_certificates(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
         )
-        key = ec.generate_private_key(ec.SECP256R1())
-        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-        body = msgspec.json.encode({"csr": request.public_bytes(Encoding.PEM).decode("ascii")})
-        url = self._config.url.rstrip("/") + "/v1/svid"
-        answer = await call_https(
-            self._dialer, await control_addresses(url), url, "POST", roots=roots,
-            headers=[(b"authorization", b"Bearer " + token), (b"content-type", b"application/json")], body=body,
-        )
-        if answer.status != 200:
-            raise ConnectFailed(f"the issuer answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
-        try:
-            issued = msgspec.json.decode(answer.body, type=Issued)
-        except msgspec.DecodeError as exc:
-            raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
-        chain = tuple(load_certificates("".join(issued.chain).encode(), "chain"))
-        credentials = assemble(chain, key, "chain")
-        self._keyring.take_trust(issued.trust)
-        return credentials
+        obtained = await obtain(self._config, roots, self._dialer)
+        self._keyring.take_trust(obtained.trust)
+        return obtained.credentials

@@ -12,12 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from trio.testing import MockClock
 
-from sidecar.control.agent import Agent, control_addresses
+from sidecar.control.agent import Agent
 from sidecar.control.keyring import Keyring
 from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.config import IssuedIdentity
 from sidecar.model.errors import ConfigError
+from sidecar.net.service import control_addresses
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 from tests.helpers import pki

@@ -67,6 +67,7 @@ def issue(
     *names: x509.GeneralName,
     subject: str = "",
     pod_uid: str = "",
+    holder: str = "",
     is_ca: bool = False,
     signs: bool | None = None,
     purposes: Sequence[x509.ObjectIdentifier] = (CLIENT, SERVER),
@@ -86,6 +87,7 @@ def issue(
     now, signs = datetime.now(UTC), is_ca if signs is None else signs
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else []
     attributes += [x509.NameAttribute(NameOID.USER_ID, pod_uid)] if pod_uid else []
+    attributes += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, holder)] if holder else []
     name = x509.Name(attributes)
     builder = (
         x509.CertificateBuilder().subject_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
