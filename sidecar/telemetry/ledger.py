@@ -1,7 +1,7 @@
 """The ledger: evidence of every connection and every refusal, chained line by line, kept until the control plane has it.
 
     add      fills in time and the hash of the line before, and writes the line at once
-    unshipped -> the control plane's countersignature -> shipped     by the shipping task
+    unshipped -> the control plane's countersignature -> shipped     see control/ledger_shipping.py
 
 An entry for which there is no room is shed and counted, and as soon as there is room a `shed` line says how many: no gap is silent,
 and no caller waits or fails. So that one attacker cannot push out everybody else, refusals are written at most

@@ -20,7 +20,9 @@ HOST = "10.96.0.9"      # an address: a thread resolves the names of endpoints, 
 URL = f"https://{HOST}:8443"
 
 
-def endpoint(handle: Callable[[Call], Answer | None], *, authority: str = "root", demands_client: bool = False) -> Serve:
+def endpoint(
+    handle: Callable[[Call], Answer | None], *, authority: str = "root", demands_client: bool = False, max_body_bytes: int = 65536
+) -> Serve:
     """Plays an endpoint at URL.
 
     Args:
@@ -36,7 +38,7 @@ def endpoint(handle: Callable[[Call], Answer | None], *, authority: str = "root"
 
     async def serve(sock: socket.socket) -> None:
         with suppress(MeshError), Deadline() as deadline:
-            await serve_calls(SocketStream(sock), handler, deadline, max_body_bytes=65536)
+            await serve_calls(SocketStream(sock), handler, deadline, max_body_bytes=max_body_bytes)
 
     holder = pki.issue(root(authority), pki.host(HOST))
     return https(holder, serve, client_root=root() if demands_client else None)
