@@ -148,6 +148,8 @@ def _bearer(call: Call) -> str:
     scheme, _, token = call.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Refused("there is none; send the pod's projected token as `Authorization: Bearer`")
+    if "," in token:
+        raise Refused("there is more than one; which of them counts is for nobody to guess")
     return token
 
 
