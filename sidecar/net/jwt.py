@@ -52,8 +52,8 @@ def verify_jws(token: str, keys: Keys) -> dict[str, object]:
         case _:
             raise ValueError("it is no compact JWS of three parts")
     header, claims, signature = json_object(_base64url(header_text)), _base64url(claims_text), _base64url(signature_text)
-    if "crit" in header:
-        raise ValueError("its header demands an extension (`crit`); none is known here")
+    if "crit" in header or "b64" in header:     # RFC 7797 s6: never the one without the other
+        raise ValueError("its header demands an extension (`crit`, `b64`); none is known here")
     kid = header.get("kid", next(iter(keys)) if len(keys) == 1 else None)
     found = keys.get(kid) if isinstance(kid, str) else None
     if found is None:
