@@ -67,6 +67,7 @@ class _Claims(msgspec.Struct, frozen=True):
     exp: int
     nbf: int
     kubernetes: _Kubernetes = msgspec.field(name="kubernetes.io")
+    iat: int = 0
 
 
 class JwksAttestor:
@@ -102,6 +103,8 @@ class JwksAttestor:
             raise Refused("it has expired; read the token file again, the kubelet keeps it fresh")
         if now < claims.nbf - LEEWAY_S:
             raise Refused("it is not valid yet; see that the clocks of the nodes agree")
+        if now < claims.iat - LEEWAY_S:
+            raise Refused("it was issued in the future; see that the clocks of the nodes agree")
         return _attestation(claims)
 
 

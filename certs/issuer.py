@@ -18,6 +18,7 @@ from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import workload_id
 from sidecar.model.trust import Trust
+from sidecar.net.jwt import json_object
 
 from . import files
 from .authenticate import Attestation, Attestor, Refused
@@ -114,10 +115,10 @@ class Issuer:
         if len(call.body) > MAX_BODY_BYTES:
             return _error(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
         try:
-            asked = msgspec.json.decode(call.body, type=Asked)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            asked = msgspec.convert(json_object(call.body), Asked)
+        except (msgspec.ValidationError, ValueError) as exc:
             raise BadRequest(f'the body is not {{"csr": "<PEM>"}}: {exc}') from exc
-        public_key = public_key_of(asked.csr.encode(), self._own_keys)
+        public_key = public_key_of(asked.csr.encode(errors="replace"), self._own_keys)
         now = self._clock()
         holder = self._log.holder_of(key_hash(public_key), now)
         if holder is not None and holder.pod_uid != pod.pod_uid:
@@ -147,6 +148,8 @@ def _bearer(call: Call) -> str:
     scheme, _, token = call.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Refused("there is none; send the pod's projected token as `Authorization: Bearer`")
+    if "," in token:
+        raise Refused("there is more than one; which of them counts is for nobody to guess")
     return token
 
 

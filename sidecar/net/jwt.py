@@ -51,9 +51,9 @@ def verify_jws(token: str, keys: Keys) -> dict[str, object]:
             pass
         case _:
             raise ValueError("it is no compact JWS of three parts")
-    header, claims, signature = _json_object(_base64url(header_text)), _base64url(claims_text), _base64url(signature_text)
-    if "crit" in header:
-        raise ValueError("its header demands an extension (`crit`); none is known here")
+    header, claims, signature = json_object(_base64url(header_text)), _base64url(claims_text), _base64url(signature_text)
+    if "crit" in header or "b64" in header:     # RFC 7797 s6: never the one without the other
+        raise ValueError("its header demands an extension (`crit`, `b64`); none is known here")
     kid = header.get("kid", next(iter(keys)) if len(keys) == 1 else None)
     found = keys.get(kid) if isinstance(kid, str) else None
     if found is None:
@@ -66,7 +66,7 @@ def verify_jws(token: str, keys: Keys) -> dict[str, object]:
         _verify(key, algorithm, f"{header_text}.{claims_text}".encode("ascii"), signature)
     except InvalidSignature as exc:
         raise ValueError("its signature is wrong") from exc
-    return _json_object(claims)
+    return json_object(claims)
 
 
 def _verify(key: PublicKey, algorithm: str, signed: bytes, signature: bytes) -> None:
@@ -95,7 +95,7 @@ def parse_jwks(data: bytes) -> dict[str, tuple[PublicKey, str]]:
     """
     keys: dict[str, tuple[PublicKey, str]] = {}
     try:
-        listed = _json_object(data).get("keys")
+        listed = json_object(data).get("keys")
         if not isinstance(listed, list):
             raise ValueError("it has no list `keys`")
         for jwk in listed:
@@ -153,7 +153,8 @@ def _base64url(text: str) -> bytes:
     return data
 
 
-def _json_object(data: bytes) -> dict[str, object]:
+def json_object(data: bytes) -> dict[str, object]:
+    """The JSON object, no member of which repeats at any depth; or ValueError."""
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         value = dict(pairs)
         if len(value) != len(pairs):

@@ -92,7 +92,11 @@ async def _read_call(
         if len(body) > max_body_bytes:
             return None
     path, _, query = request.target.decode("ascii").partition("?")
-    headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in request.headers}
+    headers: dict[str, str] = {}
+    for name, value in request.headers:     # one that repeats is a list (RFC 9110 s5.3), so that nobody reads a part of it for the whole
+        key = name.decode("ascii").lower()
+        text = value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return Call(request.method.decode("ascii"), path, query, headers, bytes(body), remote, peer)
 
 

@@ -71,7 +71,7 @@ def claims(**changed: object) -> dict[str, object]:
     good: dict[str, object] = {
         "aud": ["bartizan"],
         "exp": int(NOW) + 3600,
-        "iat": int(NOW),
+        "iat": changed.get("nbf") or int(NOW),
         "iss": ISSUER,
         "jti": "0f0f",
         "kubernetes.io": {
