@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from sidecar.model import ports
-from sidecar.model.config import Config, Interception, IssuedIdentity, Probe, SnapshotStream
+from sidecar.model.config import Config, Interception, IssuedIdentity, LedgerFiles, Probe, SnapshotStream
 
 from .cluster.objects import INTERCEPTION, SIDECAR, Pod, at, objects
 from .documents import ROOTS
@@ -109,7 +109,7 @@ def volumes() -> list[dict[str, Any]]:
     token = {"audience": AUDIENCE, "expirationSeconds": 3600, "path": "token"}
     roots = {"path": "roots.pem", "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{ROOTS}']"}}
     return [
-        {"name": PRIVATE_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}},
+        {"name": PRIVATE_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
         {"name": TOKEN_VOLUME, "projected": {"defaultMode": 0o644, "sources": [{"serviceAccountToken": token}]}},
         {"name": ROOTS_VOLUME, "downwardAPI": {"defaultMode": 0o644, "items": [roots]}},
     ]
@@ -127,6 +127,7 @@ def _config(settings: Settings, probes: Mapping[str, Probe]) -> str:
     config = Config(
         admin_socket=f"{PRIVATE}/admin.sock",
         snapshot=SnapshotStream(settings.stream_url, keep_file=f"{PRIVATE}/snapshot.json"),
+        ledger=LedgerFiles(f"{PRIVATE}/ledger"),
         identity=IssuedIdentity(settings.issuer_url, token_file=f"{TOKEN}/token", roots_file=f"{ROOTS_DIR}/roots.pem"),
         pod_uid="@",
         interception=Interception(

@@ -20,6 +20,7 @@ from .control.agent import Agent
 from .control.file_identity import load_credentials
 from .control.health import Health, metrics_handler
 from .control.keyring import Keyring
+from .control.ledger_shipping import Shipping
 from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
 from .control.snapshot_stream import run_snapshot_stream
 from .model import ports
@@ -48,6 +49,7 @@ BROOM_EVERY_S = 10.0
 TELL_OPEN_TURNS = 60    # an entry of the ledger each ten minutes for what lasts
 WATCH_EVERY_S = 0.25
 CANARY_WITHIN_S = 1.0
+LAST_SHIPPING_S = 2.0
 
 
 class Sidecar:
@@ -78,6 +80,10 @@ class Sidecar:
         self.agent = (
             Agent(config.identity, self.keyring, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
             if isinstance(config.identity, IssuedIdentity) else None
+        )
+        self.shipping = (
+            Shipping(config.snapshot, config.pod_uid, self.runtime.ledger, self.runtime.tls, self.runtime.dialer)
+            if config.ledger is not None and isinstance(config.snapshot, SnapshotStream) else None
         )
         self.accepting = trio.CancelScope()     # what enters
         if isinstance(config.identity, FileIdentity):
@@ -128,6 +134,7 @@ class Sidecar:
             "bartizan_identity_not_after_seconds": tls.credentials.not_after if tls else 0.0,
             "bartizan_bugs_total": self.tally.bugs,
             "bartizan_access_log_dropped_total": self.runtime.log.dropped,
+            "bartizan_ledger_shed_total": self.runtime.ledger.shed,
         }
 
     # -- what is taken
@@ -166,6 +173,8 @@ class Sidecar:
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._part)
             nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool, self.tally)
+            if self.shipping is not None:
+                nursery.start_soon(self.shipping.run)
             if self.config.interception.check_every_s:
                 nursery.start_soon(self._watch_interception)
             self._start_sources(nursery)
@@ -229,6 +238,14 @@ class Sidecar:
             while (open_now := self.tally.open.current) > 0:
                 await self.tally.open.wait_change(open_now)
 
+    async def conclude(self) -> None:
+        """When nothing runs any more: the last lines of the ledger, and a last try to ship them."""
+        self.runtime.pool.close()
+        self.runtime.ledger.close()
+        if self.shipping is not None:
+            with trio.move_on_after(LAST_SHIPPING_S):
+                await self.shipping.ship_once()
+
 
 async def serve(config: Config) -> None:
     sidecar = Sidecar(config)
@@ -249,6 +266,7 @@ async def serve(config: Config) -> None:
                 await sidecar.drain()
                 last.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
+        await sidecar.conclude()
 
 
 def read_config(name: str) -> Config:

@@ -34,4 +34,5 @@ def bartizan_config(place: Place, snapshot: str) -> str:
         "identity": {"source": "files", "chainFile": str(certificates / "server.pem"), "keyFile": str(certificates / "server.key"),
                      "rootsFile": str(certificates / "roots.pem")},
         "interception": {"bypassMark": BYPASS_MARK},
+        "ledger": {"folder": str(place.folder / "ledger")},
     })
