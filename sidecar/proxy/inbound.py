@@ -111,16 +111,20 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
             deadline.downstream("TLS handshake", HANDSHAKE_S)
             try:
                 await stream.handshake(TlsRejected)                                             # 3
-                peer = peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected, tls.anchors.deny)
             except TlsRejected:
                 await _half_close(sock)     # so that the alert arrives before the end does
+                raise
+            alpn = stream.connection.get_alpn_proto_negotiated()
+            try:
+                peer = peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected, tls.anchors.deny)
+            except TlsRejected as exc:
+                await _explain_in_tls(stream, alpn, exc)
                 raise
         record.security = "mtls"
         record.tls = stream.connection.get_protocol_version_name()
         record.peer = str(peer.identity)
         runtime.accounts.open_mesh(stream, tls, peer, "inbound", dst=record.dst, source=record.source)
         record.connection = stream.account
-        alpn = stream.connection.get_alpn_proto_negotiated()
         if alpn == ALPN_HTTP1:
             await _serve_requests(stream, to, peer, record, runtime, serve_http1)
         elif alpn == ALPN_HTTP2:
@@ -129,6 +133,16 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
             await serve_opaque(stream, to, peer, record, runtime)
     finally:
         stream.close()
+
+
+async def _explain_in_tls(stream: TlsStream, alpn: bytes, exc: TlsRejected) -> None:
+    """TLS is content with the certificate, and we are not: the caller's sidecar gets to know, before it takes the end for a fault."""
+    if alpn == ALPN_HTTP1:
+        await _part(stream, explain(exc.reason, "", exc.detail))
+    elif alpn == ALPN_HTTP2:
+        await _part(stream, explain_http2(exc.reason))
+    else:
+        await _part(stream, b"")
 
 
 async def _half_close(sock: socket.socket) -> None:
@@ -165,9 +179,10 @@ async def _serve_plaintext(
         await serve_opaque(stream, to, None, record, runtime)
 
 
-async def _part(stream: SocketStream, last_words: bytes) -> None:
+async def _part(stream: trio.abc.HalfCloseableStream, last_words: bytes) -> None:
     try:
-        await stream.send_all(last_words)
+        if last_words:
+            await stream.send_all(last_words)
         await linger(stream)
     except trio.BrokenResourceError:
         pass

@@ -29,8 +29,10 @@ from sidecar.model.route import (
 )
 from sidecar.model.service import Protocol
 from sidecar.model.snapshot import Inbound, TokenIssuer
+from sidecar.model.trust import Revoked
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, https_client
+from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, MESH_ALPN, https_client
+from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.http2 import frames
@@ -90,22 +92,41 @@ async def test_an_application_cannot_speak_as_its_sidecar(nursery: trio.Nursery,
 # -- who is nobody
 
 
-@pytest.mark.parametrize(("authority", "identity"), [
-    ("stranger", WEB), ("root", "spiffe://other.example/ns/shop/sa/web"),
-])
-async def test_a_certificate_that_proves_nothing_here(
-    authority: str, identity: str, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def by(holder: pki.Holder, known: Bench, nursery: trio.Nursery, alpn: bytes = ALPN_HTTP1) -> TlsStream:
+    """A connection whose client believes itself in. TLS 1.3: it learns only later what we think of its certificate."""
+    stream = TlsStream(pki.mesh_client(holder, root(), alpn), arrive(nursery, known), is_server=False)
+    await stream.handshake(NotVerified)
+    return stream
+
+
+async def test_a_certificate_of_another_root(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     known = meshed(nursery)
-    sock = arrive(nursery, known)
-    client = pki.mesh_client(pki.issue(root(authority), pki.uri(identity)), root())
-    stream = TlsStream(client, sock, is_server=False)
-    await stream.handshake(NotVerified)     # TLS 1.3: the client learns of it only later
-    with pytest.raises(trio.BrokenResourceError, match="unknown ca" if authority == "stranger" else None):
+    stream = await by(pki.issue(root("stranger"), pki.uri(WEB)), known, nursery)
+    with pytest.raises(trio.BrokenResourceError, match="unknown ca"):
         await stream.receive_some()
     stream.close()
     await wait_all_tasks_blocked()
     assert known.codes == [Reason.PEER_NOT_VERIFIED.code]
+    assert known.dialer.dialled == []
+
+
+@pytest.mark.parametrize(("name", "revoked", "reason"), [
+    ("spiffe://other.example/ns/shop/sa/web", Revoked(), Reason.PEER_NOT_VERIFIED), (WEB, Revoked(identities=(WEB,)), Reason.REVOKED),
+])
+@pytest.mark.parametrize("alpn", MESH_ALPN)
+async def test_a_certificate_that_proves_nothing_here_is_told_so_in_tls(
+    name: str, revoked: Revoked, reason: Reason, alpn: bytes, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    known = meshed(nursery)
+    tls = tls_of(ORDERS)
+    known.runtime.tls.set(MeshTls.of(tls.credentials, pki.anchors(root(), revoked=revoked)))
+    stream = await by(pki.issue(root(), pki.uri(name)), known, nursery, alpn)
+    said = await read_rest(stream)
+    assert (reason.code.encode() in said) == (alpn != ALPN_TCP)
+    assert said.startswith(b"HTTP/1.1 403 ") == (alpn == ALPN_HTTP1)
+    stream.close()
+    await wait_all_tasks_blocked()
+    assert known.codes == [reason.code]
     assert known.dialer.dialled == []
 
 
