@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.model.errors import MeshError
@@ -23,7 +24,7 @@ class BadRequest(MeshError):
     """The request itself is unusable; asking again with the same one is in vain."""
 
 
-def key_hash(public_key: ec.EllipticCurvePublicKey) -> str:
+def key_hash(public_key: PublicKeyTypes) -> str:
     """By what name log and issuer know a key: SHA-256 of its SubjectPublicKeyInfo, hex."""
     return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
