@@ -1,7 +1,9 @@
 """The issuer: the certificate authority of the mesh, and everything that is needed to trust it.
 
     cli  server                         the operator's verbs; configuration and the HTTPS endpoint
-    issuer                              a call becomes a certificate, or a refusal that says why
+    issuer  holders                     a call becomes a certificate, or a refusal that says why; who is ready for another root
+    trust  bundle                       what is published
+    rotation  revocation                one root after the other; who is refused although its certificate has not ended
     authenticate  request  rate_limit   who asks, for which key, how often
     log                                 what was issued, line chained to line
     files                               the directory of keys, certificates and log

@@ -73,6 +73,11 @@ def create_https_intermediate(root: Authority, domains: Sequence[str], now: floa
     return _intermediate(root, "HTTPS", [(constraints, True)], now)
 
 
+def fingerprint(certificate: x509.Certificate) -> str:
+    """By what name a rotation knows a root: SHA-256 of its DER, hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
 def trust_domain_of(certificate: x509.Certificate) -> str:
     """The trust domain that a signing certificate of ours is for, or ValueError."""
     try:

@@ -9,14 +9,26 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from sidecar.model import identity
 from sidecar.model.errors import ConfigError, MeshError
+from sidecar.model.trust import DenyList
 from sidecar.net.clock import wall_clock
 
-from . import files, log
+from . import files, log, revocation, rotation, trust
 from .ca import DAY_S, HTTPS_DOMAINS
 from .profile import issue_https, issue_svid
+from .request import key_hash
+from .revocation import Revocation
+from .rotation import Phase, Rotation
+
+_PHASES = {
+    Phase.TRUST_BOTH: "phase 1 of 3: both roots are trusted, the old one signs",
+    Phase.SIGN_NEW: "phase 2 of 3: both roots are trusted, the new one signs",
+    Phase.DROP_OLD: "phase 3 of 3: the old root is dropped; the rotation is complete",
+    Phase.SIGN_OLD: "aborted: both roots are trusted, the old one signs until nobody has a certificate under the new one",
+    Phase.DROP_NEW: "aborted: the new root is dropped",
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,10 +65,30 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--trust-domain", required=True, metavar="NAME", help="first part of every SPIFFE ID: example.org")
     init.add_argument("--https-domain", action="append", metavar="DOMAIN",
                       help=f"where the mesh's own servers may have names; repeat for more (default: {' '.join(HTTPS_DOMAINS)})")
-    verb("renew", _renew, "make new intermediates from the same root; restart the issuer afterwards")
+    rotate = verb("rotate", _rotate, "make new intermediates, or change the root without an outage; a running issuer follows")
+    step = rotate.add_mutually_exclusive_group(required=True)
+    step.add_argument("--intermediates", action="store_true", help="new intermediates from the same root")
+    step.add_argument("--root", action="store_true", help="begin to change the root")
+    step.add_argument("--status", action="store_true", help="say how far the change of the root is, and who is awaited")
+    step.add_argument("--proceed", action="store_true", help="go on to the next phase, where no injector is asked who is ready")
+    step.add_argument("--abort", action="store_true", help="go back to the old root")
+    rotate.add_argument("--without", action="append", default=[], metavar="NAME",
+                        help="with --proceed: go on without this holder, which is known to be dead; repeat for more")
+    revoke = verb("revoke", _revoke, "refuse an identity, a pod, a key or one certificate from now on")
+    whom = revoke.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--identity", metavar="URI", help="every certificate with this SPIFFE ID")
+    whom.add_argument("--pod", metavar="UID", help="every certificate of this pod")
+    whom.add_argument("--key", metavar="FILE|HASH",
+                      help="this key: a certificate, a certificate request or a public key in PEM, or the SHA-256 of its DER in hex")
+    whom.add_argument("--serial", metavar="HEX", help="this one certificate; the pod may get another")
+    whom.add_argument("--list", action="store_true", help="say who is revoked")
+    revoke.add_argument("--reason", default="", metavar="TEXT", help="written down beside it")
+    revoke.add_argument("--lift", action="store_true", help="take it back")
+    revoke.add_argument("--force", action="store_true", help="also a serial that the issuance log does not know")
     serve = verb("serve", _serve, "answer requests for certificates")
     serve.add_argument("--config", required=True, type=Path, metavar="FILE",
-                       help="JSON: directory, trustDomain, tokens {jwksFile, issuer, audience}, names, address, port, lifetimeS")
+                       help="JSON: directory, trustDomain, tokens {jwksFile, issuer, audience}, names, address, port, lifetimeS, "
+                            "servers [{namespace, serviceAccount, names}], injectorUrl, identity")
     issue = verb("issue", _issue, "issue one certificate by hand, while no issuer runs: writes PREFIX.pem and PREFIX.key")
     what = issue.add_mutually_exclusive_group(required=True)
     what.add_argument("--identity", metavar="URI", help="an SVID for spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
@@ -65,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     issue.add_argument("--lifetime-s", type=int, default=DAY_S, metavar="SECONDS", help="default: a day")
     inspect = verb("inspect", _inspect, "say what the certificates in a PEM file are")
     inspect.add_argument("file", type=Path, metavar="FILE")
+    inspect.add_argument("--authority", type=Path, metavar="DIR", help="also say what of it this authority has revoked")
     verb("list", _list, "list what was issued")
     verb("bundle", _bundle, "print the trust bundle")
     verify = verb("verify", _verify, "verify the chain of the issuance log")
@@ -76,12 +109,76 @@ def _init(arguments: argparse.Namespace) -> None:
     domains = arguments.https_domain or HTTPS_DOMAINS
     made = files.init(arguments.directory, arguments.trust_domain, domains, wall_clock())
     print(f"made an authority for {made.trust_domain} in {arguments.directory}")
-    print(f"{arguments.directory / files.ROOT} is needed for `renew` only: keep it elsewhere")
+    print(f"{arguments.directory / files.ROOT} is needed for `rotate --intermediates` only: keep it elsewhere")
 
 
-def _renew(arguments: argparse.Namespace) -> None:
-    made = files.renew(arguments.directory, wall_clock())
-    print(f"the intermediates now end at {_date(made.svid.not_after)}; restart the issuer")
+def _rotate(arguments: argparse.Namespace) -> None:
+    directory, now = arguments.directory, wall_clock()
+    if arguments.without and not arguments.proceed:
+        raise ConfigError("--without", "it belongs to --proceed")
+    if arguments.status:
+        _tell(rotation.read(directory))
+        return
+    with files.locked(directory):
+        standing = trust.publish(directory, now)
+        if arguments.intermediates:
+            if standing.rotation is not None:
+                raise ConfigError("--intermediates", "the root is being rotated, which makes new intermediates anyhow")
+            made = files.renew(directory, now)
+            print(f"the intermediates now end at {_date(made.svid.not_after)}")
+            return
+        if arguments.root:
+            turned = rotation.begin(directory, standing.trust.signer, trust.next_version(directory, now), now)
+        elif arguments.proceed:
+            turned = rotation.proceed(directory, arguments.without, now)
+        else:
+            turned = rotation.abort(directory, now)
+        trust.publish(directory, now)
+    _tell(turned)
+
+
+def _tell(turned: Rotation | None) -> None:
+    if turned is None:
+        print("no root rotation is under way")
+        return
+    print(f"{_PHASES[turned.phase]} (since {_date(turned.since)})")
+    if turned.phase in (Phase.DROP_OLD, Phase.DROP_NEW):
+        return
+    print(f"old root {turned.old}\nnew root {turned.new}")
+    if turned.without:
+        print(f"given up: {', '.join(turned.without)}")
+    if turned.awaited is None:
+        print("nobody asks an injector who is ready: when all are, `rotate DIR --proceed` goes on; "
+              "an issuer with `injectorUrl` does so by itself")
+    for awaited in turned.awaited or ():
+        print(f"awaited: {awaited.name} {awaited.why}")
+
+
+def _revoke(arguments: argparse.Namespace) -> None:
+    directory, now = arguments.directory, wall_clock()
+    if arguments.list:
+        for entry in revocation.read(directory):
+            print(f"{_date(entry.time)}  {entry.kind}  {entry.value}  {entry.reason or '-'}{'  (over)' if entry.is_over(now) else ''}")
+        return
+    kind = next(kind for kind in revocation.KINDS if getattr(arguments, kind) is not None)
+    value = revocation.value_of(kind, getattr(arguments, kind), files.load(directory).trust_domain)
+    with files.locked(directory):
+        if arguments.lift:
+            is_news, word = revocation.lift(directory, kind, value), "not revoked any more"
+        else:
+            until = _until(directory, value, now, is_forced=arguments.force) if kind == "serial" else 0.0
+            is_news, word = revocation.add(directory, Revocation(kind, value, now, arguments.reason, until)), "revoked"
+        version = trust.publish(directory, now).trust.version
+    print(f"{kind} {value} {'is' if is_news else 'was already'} {word}; trust version {version}")
+
+
+def _until(directory: Path, serial: str, now: float, *, is_forced: bool) -> float:
+    path = directory / files.LOG
+    not_after = next((entry.not_after for entry in log.read(path) if entry.serial == serial), None) if path.exists() else None
+    if not_after is None and not is_forced:
+        raise ConfigError("--serial", f"no certificate with the serial {serial} was issued here; `bartizan certs list {directory}` "
+                                      "shows those that were, --force revokes it all the same")
+    return revocation.until(not_after, now)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -103,7 +200,7 @@ def _issue(arguments: argparse.Namespace) -> None:
         name, authority = f"dns:{','.join(arguments.https)}", authorities.https
         leaf = issue_https(authority, key.public_key(), arguments.https, arguments.lifetime_s, now)
     else:
-        name, authority = _identity(arguments.identity, authorities.trust_domain), authorities.svid
+        name, authority = revocation.identity_of(arguments.identity, authorities.trust_domain), authorities.svid
         leaf = issue_svid(authority, key.public_key(), name, "", arguments.lifetime_s, now)
     key_file, chain_file = (arguments.out.with_name(arguments.out.name + end) for end in (".key", ".pem"))
     issuance = log.Log(arguments.directory / files.LOG)
@@ -116,17 +213,8 @@ def _issue(arguments: argparse.Namespace) -> None:
     print(f"{chain_file} and {key_file}: {name} until {_date(leaf.not_valid_after_utc.timestamp())}")
 
 
-def _identity(text: str, trust_domain: str) -> identity.SpiffeId:
-    try:
-        spiffe_id = identity.parse(text)
-    except ValueError as exc:
-        raise ConfigError("--identity", str(exc)) from exc
-    if identity.parts(spiffe_id)[0] != trust_domain:
-        raise ConfigError("--identity", f"{text} is not of this authority's trust domain, {trust_domain}")
-    return spiffe_id
-
-
 def _inspect(arguments: argparse.Namespace) -> None:
+    deny = _denied(arguments.authority) if arguments.authority is not None else None
     for position, certificate in enumerate(files.load_certificates(arguments.file)):
         names, ends = _names(certificate), certificate.not_valid_after_utc.timestamp()
         print(f"{position}: {', '.join(names) or 'no names'}")
@@ -137,6 +225,20 @@ def _inspect(arguments: argparse.Namespace) -> None:
         print(f"   valid        {_date(certificate.not_valid_before_utc.timestamp())} to {_date(ends)}"
               f"{' (ENDED)' if ends <= wall_clock() else ''}")
         print(f"   fingerprint  {certificate.fingerprint(hashes.SHA256()).hex()}")
+        if holder := _of_subject(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME):
+            print(f"   key held by  {holder}")
+        if deny is not None:
+            uid, key = _of_subject(certificate, NameOID.USER_ID), key_hash(certificate.public_key())
+            revoked = (deny.why(name, uid, certificate.serial_number, key) for name in names or [""])
+            print(f"   revoked      {next(filter(None, revoked), 'no')}")
+
+
+def _denied(directory: Path) -> DenyList:
+    return DenyList.of(revocation.published(revocation.read(directory), wall_clock()))
+
+
+def _of_subject(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> str:
+    return ",".join(str(each.value) for each in certificate.subject.get_attributes_for_oid(kind))
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
@@ -154,9 +256,12 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 
 def _list(arguments: argparse.Namespace) -> None:
+    deny = _denied(arguments.directory)
     for entry in log.read(arguments.directory / files.LOG):
+        why = deny.why(entry.identity, entry.pod_uid, int(entry.serial, 16), entry.key)
         print(f"{_date(entry.issued)}  until {_date(entry.not_after)}  {entry.serial}  {entry.identity}  "
-              f"pod {entry.pod_uid or '-'}  asked by {entry.requester}")
+              f"pod {entry.pod_uid or '-'}  asked by {entry.requester}"
+              f"{f'  held by the {entry.holder}' if entry.holder else ''}{f'  REVOKED: {why}' if why else ''}")
 
 
 def _bundle(arguments: argparse.Namespace) -> None:

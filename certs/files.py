@@ -1,19 +1,24 @@
 """The authority's directory: keys, certificates, bundle and log, all of mode 0600 and written whole or not at all.
 
-    root.key        the root, key and certificate; needed for `init` and `renew` only, so it can be kept elsewhere
+    root.key        the root, key and certificate; needed for `init` and `rotate --intermediates` only, so it can be kept elsewhere
     svid.key        the intermediate for SVIDs; one file, so that key and certificate cannot disagree after a crash
     https.key       the intermediate for the mesh's own HTTPS
     roots.pem       whom the mesh trusts: the root, and while roots are rotated the other one too
     issuance.log    what was issued
+    revoked.json    who is refused although its certificate has not ended (`revocation`)
+    trust.json      what was published last (`trust`)
+    rotation.json   while roots are rotated: how far that is (`rotation`), with next-root.key, previous-svid.key, previous-https.key
 
 Trust: who can read a key here can be anybody in the mesh, hence the modes; a key that others can read is refused, not mended,
 since it may have been read.
 """
 
+import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from sidecar.model.errors import ConfigError
+from sidecar.model.errors import ConfigError, MeshError
 
 from .ca import Authority, create_https_intermediate, create_root, create_svid_intermediate, trust_domain_of
 from .profile import DNS_NAME, permitted_domains
@@ -62,26 +67,26 @@ def init(directory: Path, trust_domain: str, https_domains: Sequence[str], now: 
         if (directory / name).exists():
             raise ConfigError("", f"{directory / name} exists already; nothing is overwritten, choose another directory")
     write(directory / ROOTS, pem_of(root.certificate))
-    _store(directory / ROOT, root)
-    _store(directory / SVID, create_svid_intermediate(root, trust_domain, now))
-    _store(directory / HTTPS, create_https_intermediate(root, https_domains, now))
+    store(directory / ROOT, root)
+    store(directory / SVID, create_svid_intermediate(root, trust_domain, now))
+    store(directory / HTTPS, create_https_intermediate(root, https_domains, now))
     return load(directory)
 
 
 def renew(directory: Path, now: float) -> Authorities:
     """New intermediates from the same root, with the same constraints. What the old ones signed stays valid until it ends."""
-    old, root = load(directory), _load(directory / ROOT)
-    _store(directory / SVID, create_svid_intermediate(root, old.trust_domain, now), replace=True)
-    _store(directory / HTTPS, create_https_intermediate(root, permitted_domains(old.https), now), replace=True)
+    old, root = load(directory), load_authority(directory / ROOT)
+    store(directory / SVID, create_svid_intermediate(root, old.trust_domain, now), replace=True)
+    store(directory / HTTPS, create_https_intermediate(root, permitted_domains(old.https), now), replace=True)
     return load(directory)
 
 
 def load(directory: Path) -> Authorities:
     """The authority of the directory. ConfigError names the file that is missing, readable by others, or does not fit."""
     roots = load_certificates(directory / ROOTS)
-    svid, https = _load(directory / SVID), _load(directory / HTTPS)
+    svid, https = load_authority(directory / SVID), load_authority(directory / HTTPS)
     for name, authority in ((SVID, svid), (HTTPS, https)):
-        if not any(_is_issued_by(authority.certificate, root) for root in roots):
+        if not any(is_issued_by(authority.certificate, root) for root in roots):
             raise ConfigError("", f"{directory / name} was not signed by a root of {directory / ROOTS}; add its root there")
     try:
         return Authorities(trust_domain_of(svid.certificate), roots, svid, https)
@@ -133,6 +138,32 @@ def write(path: Path, data: bytes, *, replace: bool = False) -> None:
         raise ConfigError("", f"{path}: {exc.strerror}") from exc
 
 
+class Busy(MeshError):
+    """Somebody else is changing the directory at this moment."""
+
+
+@contextmanager
+def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
+    """Whoever changes what is published holds this lock meanwhile, verb and issuer alike; what comes of a crash releases it.
+
+    Raises:
+        Busy: somebody else has it, and we do not `wait`.
+        ConfigError: there is no such directory.
+    """
+    try:
+        file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise ConfigError("", f"{directory}: {exc.strerror}; `bartizan certs init` makes an authority") from exc
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise Busy(f"{directory} is being changed") from exc
+        yield
+    finally:
+        os.close(file)
+
+
 def sync_directory(path: Path) -> None:
     """Wait until the disk knows the names in the directory."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -142,11 +173,12 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-def _store(path: Path, authority: Authority, *, replace: bool = False) -> None:
+def store(path: Path, authority: Authority, *, replace: bool = False) -> None:
     write(path, key_pem_of(authority.key) + pem_of(authority.certificate), replace=replace)
 
 
-def _load(path: Path) -> Authority:
+def load_authority(path: Path) -> Authority:
+    """Key and certificate that stand together in one file. ConfigError names it if it is missing, open to others, or no such file."""
     try:
         with path.open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -162,7 +194,7 @@ def _load(path: Path) -> Authority:
     return Authority(certificate, key)
 
 
-def _is_issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
+def is_issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature):

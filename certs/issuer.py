@@ -1,47 +1,77 @@
 """A call becomes a certificate, or a refusal that says why.
 
-    1 how often    2 who (token)    3 which key (CSR)    4 whose key already    5 certificate, log    6 answer
+    1 how often    2 who (token)    3 which key (CSR)    4 revoked, or another's    5 certificate, log    6 answer
 
-Trust: identity and pod come from the attestation alone, the key from the request alone. Every endpoint stands in one table with
-what it demands of its caller; whatever is not in it does not exist. Attacked by tests/certs/test_issuer.py.
+Trust: identity and pod come from the attestation alone, the key from the request alone, DNS names from the configuration alone.
+Every endpoint stands in one table with what it demands of its caller; whatever is not in it does not exist. Attacked by
+tests/certs/test_issuer.py.
 """
 
 import math
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import msgspec
+import trio
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model.call import Answer, Call
-from sidecar.model.errors import ConfigError
+from sidecar.model.errors import ConfigError, MeshError
 from sidecar.model.identity import workload_id
 from sidecar.model.trust import Trust
+from sidecar.net.clock import WallClock
 from sidecar.net.jwt import json_object
+from sidecar.net.watched import Watched
 
 from . import files
 from .authenticate import Attestation, Attestor, Refused
+from .bundle import spiffe_bundle
+from .ca import Authority
 from .log import Log, LogError
-from .profile import issue_svid
+from .profile import issue_https, issue_svid
 from .rate_limit import RateLimit
 from .request import BadRequest, key_hash, public_key_of
+from .trust import Standing
 
 MAX_BODY_BYTES = 24 << 10       # a request of the greatest length, escaped as JSON
 PER_S, BURST, SOURCES = 5.0, 100, 8192      # a node's pods may share an address and start all at once
+STANDING_S = 30.0       # how long a question that has no news yet is kept
 
 ROOTS_PATH = "/v1/roots"
+TRUST_PATH = "/v1/trust"
+BUNDLE_PATH = "/v1/bundle"
 SVID_PATH = "/v1/svid"
+HTTPS_PATH = "/v1/https"
+
+T = TypeVar("T")
+Issue = Callable[[ec.EllipticCurvePublicKey, float], x509.Certificate]
+_SEEN = re.compile(r"seen=([0-9]{1,18})", re.ASCII)
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of POST /v1/svid. `csr` is PEM; of what it holds only the key counts."""
+class AskedSvid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /v1/svid.
+
+    Args:
+        csr: PEM; of what it holds only the key counts.
+        holder: who holds the private key.
+    """
+
+    csr: str
+    holder: Literal["sidecar", "application"] = "sidecar"
+
+
+class AskedHttps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /v1/https; names are not for the caller to say."""
 
     csr: str
 
 
 class Issued(msgspec.Struct, frozen=True, rename="camel"):
-    """Its answer: PEM certificates, leaf first; the trust bundle; when the leaf ends, and our clock, Unix seconds."""
+    """The answer to both: PEM certificates, leaf first; the trust; when the leaf ends, and our clock, Unix seconds."""
 
     chain: list[str]
     trust: Trust
@@ -49,12 +79,16 @@ class Issued(msgspec.Struct, frozen=True, rename="camel"):
     now: float
 
 
+class Forbidden(MeshError):
+    """We know who asks, and that one does not get it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Public:
     """An endpoint that anybody may call."""
 
     method: str
-    answer: Callable[["Issuer", Call], Answer]
+    answer: Callable[["Issuer", Call], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +102,28 @@ class ForPods:
 class Issuer:
     """
     Args:
-        lifetime_s: of the SVIDs, within what `profile` allows.
+        standing: what is signed with and published; it may change at any time.
+        servers: the DNS names of the mesh's own HTTPS servers, by (namespace, service account).
+        lifetime_s: of the certificates, within what `profile` allows.
         clock: Unix seconds.
     """
 
     def __init__(
-        self, authorities: files.Authorities, attestor: Attestor, log: Log, lifetime_s: float, clock: Callable[[], float]
+        self,
+        standing: Watched[Standing],
+        attestor: Attestor,
+        log: Log,
+        servers: Mapping[tuple[str, str], tuple[str, ...]],
+        lifetime_s: float,
+        clock: WallClock,
     ) -> None:
-        self._authorities = authorities
+        self._standing = standing
         self._attestor = attestor
         self._log = log
+        self._servers = servers
         self._lifetime_s = lifetime_s
         self._clock = clock
         self._limit = RateLimit(PER_S, BURST, SOURCES)
-        self._own_keys = _own_keys(authorities)
 
     async def answer(self, call: Call) -> Answer:
         """The handler of the HTTPS server."""
@@ -90,58 +132,117 @@ class Issuer:
             return _error(404, f"there is no {call.path[:100]!r} here; see {' and '.join(ENDPOINTS)}")
         if call.method != endpoint.method:
             return _error(405, f"{call.path} takes {endpoint.method} only", ("allow", endpoint.method))
+        if len(call.body) > MAX_BODY_BYTES:
+            return _error(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
         if wait_s := self._limit.take(call.remote, self._clock()):
             retry_s = math.ceil(wait_s)
             return _error(429, f"too many requests from {call.remote}; try again in {retry_s} s", ("retry-after", f"{retry_s}"))
         try:
             match endpoint:
                 case Public():
-                    return endpoint.answer(self, call)
+                    return await endpoint.answer(self, call)
                 case ForPods():
                     return endpoint.answer(self, call, await self._attestor.attest(_bearer(call), self._clock()))
         except Refused as exc:
             return _error(401, str(exc), ("www-authenticate", "Bearer"))
         except BadRequest as exc:
             return _error(400, str(exc))
+        except Forbidden as exc:
+            return _error(403, str(exc))
         except (ConfigError, LogError) as exc:
             print(f"bartizan: {exc}", file=sys.stderr)      # for the operator: the cause names files, which are not the caller's
             return _error(503, "the issuer cannot issue now; its own output says why. Try again later")
 
-    def _roots(self, call: Call) -> Answer:
-        return Answer(200, files.pem_of(*self._authorities.roots), "application/x-pem-file")
+    async def _roots(self, call: Call) -> Answer:
+        return Answer(200, self._standing.current.trust.roots.encode(), "application/x-pem-file")
+
+    async def _bundle(self, call: Call) -> Answer:
+        standing = self._standing.current
+        return Answer(200, spiffe_bundle(standing.authorities.roots, standing.trust.version))
+
+    async def _trust(self, call: Call) -> Answer:
+        """At once if the caller has seen another version, otherwise with the next."""
+        seen, standing = _seen(call.query), self._standing.current
+        with trio.move_on_after(STANDING_S):
+            while standing.trust.version == seen:
+                standing = await self._standing.wait_change(standing)
+            return Answer(200, msgspec.json.encode(standing.trust))
+        return Answer(304)
 
     def _svid(self, call: Call, pod: Attestation) -> Answer:
-        """Nothing is awaited here: who holds a key, the certificate and its line in the log are one step."""
-        if len(call.body) > MAX_BODY_BYTES:
-            return _error(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
-        try:
-            asked = msgspec.convert(json_object(call.body), Asked)
-        except (msgspec.ValidationError, ValueError) as exc:
-            raise BadRequest(f'the body is not {{"csr": "<PEM>"}}: {exc}') from exc
-        public_key = public_key_of(asked.csr.encode(errors="replace"), self._own_keys)
-        now = self._clock()
-        holder = self._log.holder_of(key_hash(public_key), now)
-        if holder is not None and holder.pod_uid != pod.pod_uid:
-            return _error(403, "the key belongs to another workload whose certificate has not ended; make a new key")
-        identity = workload_id(self._authorities.trust_domain, pod.namespace, pod.service_account)
-        authority = self._authorities.svid
-        leaf = issue_svid(authority, public_key, identity, pod.pod_uid, self._lifetime_s, now)
-        self._log.record(leaf, identity, pod.pod_uid, call.remote, now)
+        asked, authorities = _decode(call, AskedSvid), self._standing.current.authorities
+        identity = workload_id(authorities.trust_domain, pod.namespace, pod.service_account)
+        holder = "" if asked.holder == "sidecar" else asked.holder
+
+        def issue(key: ec.EllipticCurvePublicKey, now: float) -> x509.Certificate:
+            return issue_svid(authorities.svid, key, identity, pod.pod_uid, self._lifetime_s, now, holder=holder)
+
+        return self._issue(call, pod, asked.csr, authorities.svid, issue, identity, holder)
+
+    def _https(self, call: Call, pod: Attestation) -> Answer:
+        asked, authority = _decode(call, AskedHttps), self._standing.current.authorities.https
+        names = self._servers.get((pod.namespace, pod.service_account))
+        if names is None:
+            raise Forbidden(f"{pod.namespace}/{pod.service_account} is none of the mesh's own servers; "
+                            "they stand under `servers` in the issuer's configuration")
+
+        def issue(key: ec.EllipticCurvePublicKey, now: float) -> x509.Certificate:
+            return issue_https(authority, key, names, self._lifetime_s, now)
+
+        return self._issue(call, pod, asked.csr, authority, issue, f"dns:{','.join(names)}")
+
+    def _issue(
+        self, call: Call, pod: Attestation, csr: str, authority: Authority, issue: Issue, name: str, holder: str = ""
+    ) -> Answer:
+        """Nothing is awaited here: who is revoked, who holds a key, the certificate and its line in the log are one step."""
+        standing, now = self._standing.current, self._clock()
+        public_key = public_key_of(csr.encode(errors="replace"), _own_keys(standing))
+        key = key_hash(public_key)
+        identity = workload_id(standing.authorities.trust_domain, pod.namespace, pod.service_account)
+        if why := standing.deny.why(identity, pod.pod_uid, 0, key):     # no certificate has the serial 0
+            raise Forbidden(f"{why}; `bartizan certs revoke --lift` would take it back")
+        other = self._log.holder_of(key, now)
+        if other is not None and other.pod_uid != pod.pod_uid:
+            raise Forbidden("the key belongs to another workload whose certificate has not ended; make a new key")
+        if other is not None and other.holder != holder:
+            raise Forbidden("the key is held by the pod's sidecar or by its application, and may not be by both; make a new key")
+        leaf = issue(public_key, now)
+        self._log.record(leaf, name, pod.pod_uid, call.remote, now, holder=holder)
         chain = [files.pem_of(certificate).decode() for certificate in (leaf, authority.certificate)]
-        trust = Trust(1, files.pem_of(*self._authorities.roots).decode())
-        return Answer(200, msgspec.json.encode(Issued(chain, trust, int(leaf.not_valid_after_utc.timestamp()), now)))
+        issued = Issued(chain, standing.trust, int(leaf.not_valid_after_utc.timestamp()), now)
+        return Answer(200, msgspec.json.encode(issued))
 
 
 ENDPOINTS: dict[str, Public | ForPods] = {
     ROOTS_PATH: Public("GET", Issuer._roots),
+    TRUST_PATH: Public("GET", Issuer._trust),
+    BUNDLE_PATH: Public("GET", Issuer._bundle),
     SVID_PATH: ForPods("POST", Issuer._svid),
+    HTTPS_PATH: ForPods("POST", Issuer._https),
 }
 
 
-def _own_keys(authorities: files.Authorities) -> frozenset[str]:
-    certificates = (*authorities.roots, authorities.svid.certificate, authorities.https.certificate)
-    keys = (certificate.public_key() for certificate in certificates)
-    return frozenset(key_hash(key) for key in keys if isinstance(key, ec.EllipticCurvePublicKey))
+def _decode(call: Call, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(json_object(call.body), kind)
+    except (msgspec.ValidationError, ValueError) as exc:
+        raise BadRequest(f'the body is not {{"csr": "<PEM>"}}: {exc}') from exc
+
+
+def _seen(query: str) -> int | None:
+    if not query:
+        return None
+    match = _SEEN.fullmatch(query)
+    if match is None:
+        raise BadRequest("the query is not `seen=VERSION`")
+    return int(match[1])
+
+
+def _own_keys(standing: Standing) -> frozenset[str]:
+    authorities = standing.authorities
+    intermediates = (authorities.svid, authorities.https, standing.own_https)
+    certificates = (*authorities.roots, *(authority.certificate for authority in intermediates))
+    return frozenset(key_hash(certificate.public_key()) for certificate in certificates)
 
 
 def _bearer(call: Call) -> str:

@@ -37,6 +37,7 @@ class Entry(Value, frozen=True):
         issued, not_before, not_after: Unix seconds.
         key: `request.key_hash` of the public key.
         requester: the address that asked; `operator` or `issuer` for what was not asked for over the network.
+        holder: `application` if that holds the key; empty: the sidecar, or a server of the mesh, does.
     """
 
     previous: str
@@ -48,6 +49,7 @@ class Entry(Value, frozen=True):
     not_after: int
     key: str
     requester: str
+    holder: str = ""
 
 
 class LogError(MeshError):
@@ -91,7 +93,7 @@ class Log:
         entry = self._by_key.get(key)
         return entry if entry is not None and entry.not_after > now else None
 
-    def record(self, leaf: x509.Certificate, identity: str, pod_uid: str, requester: str, now: float) -> None:
+    def record(self, leaf: x509.Certificate, identity: str, pod_uid: str, requester: str, now: float, *, holder: str = "") -> None:
         """Write the certificate down and wait until the disk has it.
 
         It blocks the loop for the length of an fsync, so that the order of lines, the chain and who holds a key are decided in
@@ -112,6 +114,7 @@ class Log:
             not_after=int(leaf.not_valid_after_utc.timestamp()),
             key=key_hash(public_key),
             requester=requester,
+            holder=holder,
         )
         line = msgspec.json.encode(entry)
         try:

@@ -38,19 +38,28 @@ _LEAF = (
 
 
 def issue_svid(
-    authority: Authority, public_key: ec.EllipticCurvePublicKey, identity: SpiffeId, pod_uid: str, lifetime_s: float, now: float
+    authority: Authority,
+    public_key: ec.EllipticCurvePublicKey,
+    identity: SpiffeId,
+    pod_uid: str,
+    lifetime_s: float,
+    now: float,
+    *,
+    holder: str = "",
 ) -> x509.Certificate:
     """The SVID of one pod.
 
     Args:
-        pod_uid: the whole subject (attribute UID), so that the verified certificate says which pod it was issued to; empty for a
+        pod_uid: in the subject (attribute UID), so that the verified certificate says which pod it was issued to; empty for a
             workload that is no pod.
+        holder: `application` where that holds the key and not the sidecar; it stands in the subject too (attribute OU).
         lifetime_s: brought within 5 minutes to 24 hours, and never past the authority's own end.
 
     Raises:
         ConfigError: the authority has ended.
     """
-    subject = x509.Name([x509.NameAttribute(NameOID.USER_ID, pod_uid)] if pod_uid else [])
+    said = ((NameOID.USER_ID, pod_uid), (NameOID.ORGANIZATIONAL_UNIT_NAME, holder))
+    subject = x509.Name([x509.NameAttribute(kind, text) for kind, text in said if text])
     name = x509.UniformResourceIdentifier(identity)
     return _leaf(authority, public_key, subject, [name], min(lifetime_s, MAX_SVID_S), now)
 
@@ -63,16 +72,21 @@ def issue_https(
     Raises:
         ConfigError: a name is no DNS name, or one that the authority may not sign, or the authority has ended.
     """
+    check_names(authority, names, "names")
+    return _leaf(authority, public_key, x509.Name([]), [x509.DNSName(name) for name in names], min(lifetime_s, MAX_HTTPS_S), now)
+
+
+def check_names(authority: Authority, names: Sequence[str], where: str) -> None:
+    """ConfigError at `where` unless the authority may sign for all of them."""
     if not names:
-        raise ConfigError("names", "a server's certificate needs at least one DNS name")
+        raise ConfigError(where, "a server's certificate needs at least one DNS name")
     permitted = permitted_domains(authority)
     for name in names:
         if DNS_NAME.fullmatch(name) is None:
-            raise ConfigError("names", f"{name!r} is no DNS name in lower case")
+            raise ConfigError(where, f"{name!r} is no DNS name in lower case")
         if not any(name == domain or name.endswith(f".{domain}") for domain in permitted):
-            raise ConfigError("names", f"{name} is not below {' or '.join(permitted)}, where this authority may sign; "
-                                       "name its domain at `bartizan certs init --https-domain`")
-    return _leaf(authority, public_key, x509.Name([]), [x509.DNSName(name) for name in names], min(lifetime_s, MAX_HTTPS_S), now)
+            raise ConfigError(where, f"{name} is not below {' or '.join(permitted)}, where this authority may sign; "
+                                     "name its domain at `bartizan certs init --https-domain`")
 
 
 def permitted_domains(authority: Authority) -> list[str]:
@@ -92,7 +106,8 @@ def _leaf(
     not_after = min(now + max(lifetime_s, MIN_S), authority.not_after)
     if not_after <= now:
         ended = authority.certificate.not_valid_after_utc
-        raise ConfigError("", f"the authority itself ended at {ended:%Y-%m-%d %H:%M} UTC; renew it: bartizan certs renew DIR")
+        raise ConfigError("", f"the authority itself ended at {ended:%Y-%m-%d %H:%M} UTC; "
+                              "renew it: bartizan certs rotate DIR --intermediates")
     # > if the subject is empty, subjectAltName MUST be critical (RFC 5280 s4.2.1.6)
     san = (x509.SubjectAlternativeName(names), len(subject.rdns) == 0)
     return sign(subject, public_key, [*_LEAF, san], authority.certificate.subject, authority.key, now, not_after)

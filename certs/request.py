@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.model.errors import MeshError
@@ -26,7 +27,7 @@ class BadRequest(MeshError):
     """The request itself is unusable; asking again with the same one is in vain."""
 
 
-def key_hash(public_key: ec.EllipticCurvePublicKey) -> str:
+def key_hash(public_key: PublicKeyTypes) -> str:
     """By what name log and issuer know a key: SHA-256 of its SubjectPublicKeyInfo, hex."""
     return hashlib.sha256(_spelt(public_key)).hexdigest()
 
@@ -60,5 +61,5 @@ def public_key_of(csr_pem: bytes, own_keys: Container[str]) -> ec.EllipticCurveP
     return public_key
 
 
-def _spelt(public_key: ec.EllipticCurvePublicKey) -> bytes:
+def _spelt(public_key: PublicKeyTypes) -> bytes:
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

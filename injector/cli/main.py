@@ -6,7 +6,7 @@ import sys
 VERBS = {
     "sidecar": ("sidecar.start", "run the sidecar proxy"),
     "intercept": ("sidecar.intercept", "load the packet rules of this pod"),
-    "certs": ("certs.cli", "the certificate authority: init, renew, serve, issue, inspect, list, bundle, verify"),
+    "certs": ("certs.cli", "the certificate authority: init, serve, issue, inspect, list, rotate, revoke, bundle, verify"),
     "injector": ("injector.server", "run the admission webhook and the snapshot stream"),
     "inject": ("injector.cli.inject", "print manifests as the webhook would patch them"),
     "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),

@@ -81,10 +81,10 @@ def test_bundle(directory, capsys):
     assert capsys.readouterr().out == (directory / files.ROOTS).read_text()
 
 
-def test_renew(directory, capsys):
+def test_rotate_intermediates(directory, capsys):
     before = files.load(directory)
-    assert main(["renew", str(directory)]) == 0
-    assert "restart the issuer" in capsys.readouterr().out
+    assert main(["rotate", str(directory), "--intermediates"]) == 0
+    assert "the intermediates now end at" in capsys.readouterr().out
     assert files.load(directory).svid.certificate != before.svid.certificate
 
 
@@ -126,4 +126,4 @@ def test_wrong_usage(argv, capsys):
 def test_help(capsys):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(verb in said for verb in ("init", "renew", "serve", "issue", "inspect", "list", "bundle", "verify"))
+    assert all(verb in said for verb in ("init", "serve", "issue", "inspect", "list", "rotate", "revoke", "bundle", "verify"))

@@ -12,10 +12,12 @@ from certs.authenticate import Attestation, JwksAttestor
 from certs.ca import HTTPS_DOMAINS, INTERMEDIATE_S
 from certs.issuer import BURST, ENDPOINTS, MAX_BODY_BYTES, ROOTS_PATH, SVID_PATH, ForPods, Issuer
 from certs.log import Log, read
+from certs.trust import Follower
 from sidecar.model.call import Call
 
 from .support import DOMAIN, ISSUER, JWKS, NOW, POD_UID, claims, csr_of, new_key, openssl_verdict, token
 
+SERVERS = {("shop", "web"): ("web.shop.svc", "web.shop.svc.cluster.local")}
 OTHER_UID = "99999999-0d0c-4d1c-9a53-0f5f3a5f6a10"
 
 
@@ -27,7 +29,11 @@ class World:
         self.authorities = files.init(directory, DOMAIN, HTTPS_DOMAINS, NOW)
         self.path = directory / files.LOG
         self.log = Log(self.path)
-        self.issuer = Issuer(self.authorities, JwksAttestor(JWKS, ISSUER, "bartizan"), self.log, 3600, lambda: self.now)
+        self.follower = Follower(directory, lambda: self.now)
+        self.issuer = self.issuer_with(JwksAttestor(JWKS, ISSUER, "bartizan"))
+
+    def issuer_with(self, attestor):
+        return Issuer(self.follower.standing, attestor, self.log, SERVERS, 3600, lambda: self.now)
 
     async def ask(self, body=None, *, bearer=None, method="POST", path=SVID_PATH, remote="10.0.0.7", authorization=None):
         authorization = authorization or f"Bearer {token(claims()) if bearer is None else bearer}"
@@ -167,7 +173,7 @@ async def test_two_pods_at_once_cannot_both_have_a_key(tmp_path):
             return Attestation("shop", "web", "web-0", token)
 
     world, csr, statuses = World(tmp_path / "ca"), csr_of(new_key()).decode(), []
-    world.issuer = Issuer(world.authorities, Slow(), world.log, 3600, lambda: NOW)
+    world.issuer = world.issuer_with(Slow())
 
     async def ask(uid):
         statuses.append((await world.ask(csr, bearer=uid)).status)
@@ -204,7 +210,7 @@ async def test_an_ended_authority(world, capsys):
     world.now = NOW + INTERMEDIATE_S
     answer = await world.ask(bearer=of_pod(POD_UID, world.now))
     assert answer.status == 503
-    assert "bartizan certs renew" in capsys.readouterr().err
+    assert "bartizan certs rotate" in capsys.readouterr().err
 
 
 async def test_no_key_and_no_token_in_any_answer(world):

@@ -67,7 +67,7 @@ def test_never_past_the_authority():
 
 
 def test_an_ended_authority_issues_nothing():
-    with pytest.raises(ConfigError, match="bartizan certs renew"):
+    with pytest.raises(ConfigError, match="bartizan certs rotate"):
         svid(3600, now=NOW + INTERMEDIATE_S)
 
 

@@ -9,6 +9,7 @@ from certs import files
 from certs.ca import HTTPS_DOMAINS, INTERMEDIATE_S
 from certs.log import Log, read
 from certs.server import OWN_LIFETIME_S, RETRY_S, OwnCertificate, parse_config, serve
+from certs.trust import Follower
 from sidecar.model.errors import ConfigError
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
@@ -47,11 +48,12 @@ class TestOwnCertificate:
         authorities = files.init(tmp_path / "ca", DOMAIN, HTTPS_DOMAINS, NOW)
         log = Log(tmp_path / "ca" / files.LOG)
         self.now = NOW
+        self.follower = Follower(tmp_path / "ca", lambda: self.now)
         yield authorities, log
         log.close()
 
     def own(self, world):
-        return OwnCertificate(world[0], (NAME,), world[1], lambda: self.now)
+        return OwnCertificate(self.follower.standing, (NAME,), world[1], lambda: self.now)
 
     def test_it_is_renewed_at_half_life_and_logged(self, world, tmp_path):
         own = self.own(world)
@@ -78,7 +80,7 @@ class TestOwnCertificate:
         first = own.current()
         self.now = NOW + INTERMEDIATE_S     # the authority has ended
         assert own.current() is first
-        assert "bartizan certs renew" in capsys.readouterr().err
+        assert "bartizan certs rotate" in capsys.readouterr().err
         self.now += RETRY_S - 1
         assert own.current() is first
         assert capsys.readouterr().err == ""
@@ -88,7 +90,7 @@ class TestOwnCertificate:
 
     def test_a_name_that_the_authority_may_not_sign(self, world):
         with pytest.raises(ConfigError, match="--https-domain"):
-            OwnCertificate(world[0], ("bank.example",), world[1], lambda: NOW)
+            OwnCertificate(self.follower.standing, ("bank.example",), world[1], lambda: NOW)
 
 
 async def test_a_pod_gets_its_svid_over_https(tmp_path):
