@@ -38,7 +38,7 @@ def head_of(lines: list[bytes]) -> str:
 
 
 def peer(uid: str = "uid-1", *, holder: str = "") -> Peer:
-    return Peer(WEB, uid, 1, "00" * 32, NOW + 3600, holder=holder)
+    return Peer(WEB, uid, 1, "00" * 32, NOW + 3600, "11" * 32, holder=holder)
 
 
 class Injector:
@@ -84,7 +84,7 @@ async def test_lines_are_kept_and_countersigned(injector: Injector, autojump_clo
     (peer("uid-2"), "uid-1"),
     (peer(""), ""),
     (peer(holder="application"), "uid-1"),
-    (Peer(None, "uid-1", 1, "", NOW), "uid-1"),
+    (Peer(None, "uid-1", 1, "", NOW, ""), "uid-1"),
 ])
 async def test_only_the_pods_own_sidecar_may(by: Peer, uid: str, injector: Injector, autojump_clock: MockClock) -> None:
     answer = await injector.post(chain_of(1), uid=uid, by=by)
