@@ -4,6 +4,9 @@ from typing import Annotated
 
 import msgspec
 
+from sidecar.model import identity
+from sidecar.model.errors import ConfigError
+from sidecar.model.identity import SpiffeId
 from sidecar.model.value import Name, Value, from_json
 
 from .settings import Bypass, Mark
@@ -15,21 +18,25 @@ class InjectorConfig(Value, frozen=True):
     """
     Args:
         directory: of manifests; watched.
-        roots_file: PEM; the mesh's trust bundle, written into each pod and demanded of each sidecar.
-        chain_file, key_file: the injector's own HTTPS certificate; read again when they change.
-        issuer_url, stream_url: what sidecars are told.
-        state_file: where each workload's last good rules are kept over a restart.
+        roots_file: PEM; the mesh's trust bundle, for the first start: from then on it is followed from the issuer.
+        issuer_url, stream_url: what sidecars are told; the injector itself asks at the former.
+        state_directory: what is kept over a restart: last good rules, trust, evidence. Made if it is not there.
+        token_file: the injector's own pod token, audience `bartizan`: its HTTPS certificate comes from the issuer.
+        chain_file, key_file: without `token_file`: its HTTPS certificate; read again when they change.
+        issuer_identity: who may ask how far a rotation has come; empty: `spiffe://TRUST-DOMAIN/ns/bartizan-system/sa/bartizan-issuer`.
         bypass: how the packet rules know the sidecar; see `injector/settings.py`.
     """
 
     directory: Name
     trust_domain: Name
     roots_file: Name
-    chain_file: Name
-    key_file: Name
     issuer_url: Name
     stream_url: Name
-    state_file: Name
+    state_directory: Name
+    token_file: Name | None = None
+    chain_file: Name | None = None
+    key_file: Name | None = None
+    issuer_identity: str = ""
     address: Name = "::"
     webhook_port: ListenPort = 9443
     stream_port: ListenPort = 9444
@@ -40,4 +47,20 @@ class InjectorConfig(Value, frozen=True):
 
 def parse_config(data: bytes) -> InjectorConfig:
     """The configuration that the JSON text holds, or ConfigError."""
-    return from_json(data, InjectorConfig)
+    config = from_json(data, InjectorConfig)
+    if config.token_file is None and (config.chain_file is None or config.key_file is None):
+        raise ConfigError("tokenFile", "give it, or chainFile and keyFile: the injector needs a certificate of its own")
+    if config.token_file is not None and (config.chain_file is not None or config.key_file is not None):
+        raise ConfigError("tokenFile", "the certificate comes from the issuer or from chainFile and keyFile; remove one")
+    try:
+        issuer_of(config)
+    except ValueError as exc:
+        raise ConfigError("issuerIdentity" if config.issuer_identity else "trustDomain", str(exc)) from exc
+    return config
+
+
+def issuer_of(config: InjectorConfig) -> SpiffeId:
+    """The issuer's own identity."""
+    if config.issuer_identity:
+        return identity.parse(config.issuer_identity)
+    return identity.workload_id(config.trust_domain, "bartizan-system", "bartizan-issuer")

@@ -1,25 +1,31 @@
 """`bartizan injector --config FILE`: the admission webhook and the snapshot stream, over one watched source of objects.
 
     webhook   POST /mutate, /validate    HTTPS; the API server verifies us, what it sends is judged by `injector/review.py`
-    stream    GET /v1/snapshot           mTLS; a sidecar gets the snapshot of its own pod (`injector/stream.py`)
+    stream    GET /v1/snapshot, ...      mTLS; for sidecars, each of its own pod, and the issuer (`injector/stream.py`)
 
-Both look at the same immutable state of the cluster; a change replaces it whole and wakes the streams that wait.
+Both look at the same immutable state of the cluster, and at the trust that is followed from the issuer; a change of either replaces
+it whole and wakes the streams that wait.
 """
 
 import argparse
+import os
+import random  # noqa: TID251 -- the one place of the injector that makes the generator
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import trio
 
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
+from sidecar.net.clock import wall_clock
+from sidecar.net.dial import Dialer
 from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally
 from sidecar.net.service import serve_https
-from sidecar.net.tls_context import ServerCredentials, load_certificates, load_private_key
 from sidecar.net.watched import Watched
 
 from .capture import CaptureWatch
@@ -28,27 +34,27 @@ from .cluster.directory import Directory
 from .compile import compile_workload
 from .compile.last_good import LastGood
 from .compile.services import Services, compile_services
-from .config import InjectorConfig, parse_config
+from .config import InjectorConfig, issuer_of, parse_config
+from .holders import OWN, Holder
 from .jwks import JwksWatch, fetch_keys
+from .own_certificate import OwnCertificate, Renewal
 from .review import MAX_BODY_BYTES, review
 from .settings import Settings
 from .stream import Stream
+from .trust import TrustWatch
 
-
-def load_credentials(config: InjectorConfig) -> tuple[ServerCredentials, ServerCredentials]:
-    """(the webhook's, the stream's, which demands a client certificate): one certificate and key, or ConfigError naming the file."""
-    chain = load_certificates(read_file(config.chain_file, "chainFile"), "chainFile")
-    key = load_private_key(read_file(config.key_file, "keyFile"), "keyFile")
-    if key.public_key() != chain[0].public_key():
-        raise ConfigError("keyFile", "the key does not belong to the certificate in chainFile")
-    roots = load_certificates(read_file(config.roots_file, "rootsFile"), "rootsFile")
-    return ServerCredentials(chain, key), ServerCredentials(chain, key, roots)
+LAST_GOOD = "last-good.json"    # in the state directory
+LEDGER = "ledger"
 
 
 class Webhook:
-    """The endpoint that the API server calls."""
+    """The endpoint that the API server calls.
 
-    def __init__(self, settings: Settings, cluster: Watched[Cluster]) -> None:
+    Args:
+        settings: of this moment; they hold the roots for new pods.
+    """
+
+    def __init__(self, settings: Callable[[], Settings], cluster: Watched[Cluster]) -> None:
         self._settings = settings
         self._cluster = cluster
 
@@ -61,57 +67,75 @@ class Webhook:
             return Answer(405, b'{"error": "POST an AdmissionReview"}', headers=(("allow", "POST"),))
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return Answer(415, b'{"error": "content-type must be application/json"}')
-        return review(call.body, self._settings, self._cluster.current)
+        return review(call.body, self._settings(), self._cluster.current)
 
 
 async def serve(config: InjectorConfig) -> None:
     """Serve until cancelled. ConfigError if it cannot begin."""
-    settings = Settings(
-        image=config.image, issuer_url=config.issuer_url, stream_url=config.stream_url,
-        roots=read_file(config.roots_file, "rootsFile").decode("ascii", "replace"), bypass=config.bypass, mark=config.mark,
-    )
+    state = Path(config.state_directory)
+    (state / LEDGER).mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = Directory(Path(config.directory))
     cluster = Watched(directory.read())
-    last_good = LastGood.load(Path(config.state_file))
-    credentials = load_credentials(config)
-
-    def take_credentials() -> None:
-        nonlocal credentials
-        credentials = load_credentials(config)
-
+    last_good = LastGood.load(state / LAST_GOOD)
+    dialer = Dialer()
+    trust = TrustWatch(config.issuer_url, state, config.roots_file, dialer)
+    own = OwnCertificate(trust)
+    settings = Settings(
+        image=config.image, issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
+    )
     services: tuple[Cluster, Services] | None = None     # the same for all pods
 
     def compile_pod(now: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
         nonlocal services
         if services is None or services[0] is not now:
             services = now, compile_services(now, config.trust_domain, last_good)
-        compiled = compile_workload(now, uid, config.trust_domain, last_good, jwks.keys.current, services[1])
+        compiled = compile_workload(now, uid, config.trust_domain, last_good, jwks.keys.current, services[1], trust.current)
         if compiled is None:
             return None
         last_good.save()
         return compiled.snapshot, compiled.problems
 
-    async def follow() -> None:
-        async for state in directory.changes():
-            cluster.set(state)
-
-    webhook = Webhook(settings, cluster)
+    webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster)
     capture = CaptureWatch(cluster)
     jwks = JwksWatch(cluster, fetch_keys)
-    stream = Stream(cluster, capture.uncaptured, compile_pod, [jwks.keys])
+    stream = Stream(
+        cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
+        issuer=issuer_of(config), own=lambda: Holder(OWN, trust.current.version, own.signer), wall=wall_clock,
+    )
+
+    async def follow() -> None:
+        async for now in directory.changes():
+            cluster.set(now)
+            stream.forget_gone(now)
+
     tally = Tally()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
         nursery.start_soon(capture.run)
         nursery.start_soon(jwks.run)
-        nursery.start_soon(follow_files, (config.chain_file, config.key_file, config.roots_file), take_credentials)
+        nursery.start_soon(trust.run)
+        await _supply(own, trust, config, dialer, nursery)
         webhook_port = await nursery.start(partial(
-            serve_https, config.address, config.webhook_port, lambda: credentials[0], webhook.answer,
+            serve_https, config.address, config.webhook_port, own.webhook, webhook.answer,
             max_body_bytes=MAX_BODY_BYTES, tally=tally))
         stream_port = await nursery.start(partial(
-            serve_https, config.address, config.stream_port, lambda: credentials[1], stream.answer,
+            serve_https, config.address, config.stream_port, own.stream, stream.answer,
             trust_domain=config.trust_domain, tally=tally))
         print(f"bartizan: injector ready: webhook {webhook_port}, stream {stream_port}", file=sys.stderr, flush=True)
+
+
+async def _supply(own: OwnCertificate, trust: TrustWatch, config: InjectorConfig, dialer: Dialer, nursery: trio.Nursery) -> None:
+    """Returns once there is a certificate; tasks of `nursery` keep it fresh."""
+    if config.token_file is not None:
+        rng = random.Random(os.urandom(16))
+        nursery.start_soon(Renewal(own, trust, config.issuer_url, config.token_file, dialer, wall_clock, rng).run)
+        await own.held.wait_change(None)
+    else:
+        assert config.chain_file is not None, "or the configuration was refused"
+        assert config.key_file is not None, "or the configuration was refused"
+        files = config.chain_file, config.key_file
+        own.take_files(*files)
+        nursery.start_soon(follow_files, files, partial(own.take_files, *files))
 
 
 def main(argv: list[str]) -> int:

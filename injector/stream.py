@@ -1,62 +1,147 @@
-"""Snapshots for sidecars: GET /v1/snapshot?pod=UID&seen=DIGEST, over mTLS.
+"""The port of the sidecars and of the issuer, over mTLS. Every endpoint stands in one table with who may call it; nobody else may.
 
-A question whose answer the sidecar has already seen stands until there is another, or for half a minute (304). Each pod gets its
-own snapshot and no other: the certificate says which pod it was issued to, and that must be the one asked for.
+    GET  /v1/snapshot?pod=UID&seen=DIGEST&trust=VERSION&signer=FP    a sidecar, of its own pod
+    POST /v1/ledger?pod=UID&...                                     a sidecar, of its own pod: its evidence
+    GET  /v1/holders                                                the issuer: who holds which trust
 
-Trust: the caller is a sidecar whose certificate chains to the mesh's roots; the query is a stranger's text.
+A question for a snapshot whose answer the sidecar has already seen stands until there is another, or for half a minute (304). Each
+pod gets its own snapshot and no other: the certificate says which pod it was issued to, and that must be the one asked for. What
+the question says of trust is remembered for the issuer.
+
+Trust: the caller's certificate chains to the mesh's roots and is looked for on the deny-list, at each call and at each change of it;
+a certificate whose key the application holds is nobody's here; the query is a stranger's text. Attacked by
+tests/injector/test_stream.py.
 """
 
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import msgspec
 import trio
 
-from sidecar.model.call import Answer, Call
+from sidecar.model.call import Answer, Call, Handler, Peer
+from sidecar.model.identity import SpiffeId
 from sidecar.model.snapshot import Snapshot, digest, render_snapshot
+from sidecar.model.trust import DIGEST
+from sidecar.net.anchors import Anchors
+from sidecar.net.clock import WallClock
+from sidecar.net.verify import why_revoked
 from sidecar.net.watched import Watched
 
+from . import holders
 from .cluster import Cluster
+from .holders import Holder, Holders, Said
 
 NO_NEWS_S = 30.0
+MOST_FIELDS = 8
+_SEEN = re.compile(r"([0-9a-f]{32})?", re.ASCII)
+_VERSION = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+Query = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who may call an endpoint.
+
+    Args:
+        refusal: what others are told.
+    """
+
+    may_call: Callable[["Stream", Peer, Query], bool]
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    method: str
+    callers: Callers
+    answer: Callable[["Stream", Call, Peer, Query], Awaitable[Answer]]
 
 
 class Stream:
     """
     Args:
+        anchors: whom the mesh trusts; a change is news to everybody, and the end of who was revoked.
         uncaptured: see `injector/capture.py`.
-        besides: what else `compile_pod` looks at; a change of it is news, too.
         compile_pod: the snapshot of the pod with this uid, and what is wrong with its documents; None: no such pod.
+        besides: what else `compile_pod` looks at; a change of it is news, too.
+        issuer: its identity, the only one to hear of `holders`.
+        own: what the injector itself holds.
+        collect: answers POST /v1/ledger once its caller is known; None: no evidence is taken here.
     """
 
     def __init__(
         self,
         cluster: Watched[Cluster],
+        anchors: Watched[Anchors],
         uncaptured: Watched[frozenset[str]],
         compile_pod: Callable[[Cluster, str], tuple[Snapshot, tuple[str, ...]] | None],
         besides: Sequence[Watched[Any]] = (),
+        *,
+        issuer: SpiffeId,
+        own: Callable[[], Holder],
+        wall: WallClock,
+        collect: Handler | None = None,
     ) -> None:
-        self._besides = besides
         self._cluster = cluster
+        self._anchors = anchors
         self._uncaptured = uncaptured
         self._compile = compile_pod
+        self._besides = besides
+        self._issuer = issuer
+        self._own = own
+        self._wall = wall
+        self._collect = collect
+        self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
 
     async def answer(self, call: Call) -> Answer:
-        if (call.method, call.path) != ("GET", "/v1/snapshot"):
-            return _error(404, "the stream has GET /v1/snapshot only")
-        query = parse_qs(call.query)
-        pod, seen = query.get("pod", [""])[0], query.get("seen", [""])[0]
-        if call.peer is None or not call.peer.pod_uid or call.peer.pod_uid != pod:
-            return _error(403, "the certificate was not issued to the pod that is asked for")
-        all_watched: tuple[Watched[Any], ...] = (self._cluster, self._uncaptured, *self._besides)
+        """The handler of the HTTPS server."""
+        endpoint = ENDPOINTS.get(call.path)
+        if endpoint is None:
+            return _error(404, f"there is no {call.path[:100]!r} here; see {', '.join(ENDPOINTS)}")
+        if call.method != endpoint.method:
+            return _error(405, f"{call.path} takes {endpoint.method} only", ("allow", endpoint.method))
+        query = _query(call.query)
+        if query is None:
+            return _error(400, "the query is none, or says a thing twice")
+        if call.peer is None or not endpoint.callers.may_call(self, call.peer, query):
+            return _error(403, endpoint.callers.refusal)
+        return self._why_refused(call.peer) or await endpoint.answer(self, call, call.peer, query)
+
+    def forget_gone(self, cluster: Cluster) -> None:
+        """What pods said that are no more."""
+        self._holders.forget_gone(cluster)
+        self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
+
+    def _is_own_pod(self, peer: Peer, query: Query) -> bool:
+        return peer.identity is not None and bool(peer.pod_uid) and peer.pod_uid == query.get("pod") and not peer.holder
+
+    def _is_issuer(self, peer: Peer, query: Query) -> bool:
+        return peer.identity == self._issuer and not peer.holder
+
+    def _why_refused(self, peer: Peer) -> Answer | None:
+        why = why_revoked(peer, self._anchors.current.deny)
+        return _error(403, why) if why else None
+
+    async def _snapshot(self, call: Call, peer: Peer, query: Query) -> Answer:
+        said, seen = _said(query), query.get("seen", "")
+        if said is None or _SEEN.fullmatch(seen) is None:
+            return _error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
+        pod = peer.pod_uid
+        self._holders.note(pod, said)
+        all_watched: tuple[Watched[Any], ...] = (self._cluster, self._anchors, self._uncaptured, *self._besides)
         with trio.move_on_after(NO_NEWS_S):
             while True:
-                cluster, uncaptured = self._cluster.current, self._uncaptured.current
                 looked_at = [(watched, watched.current) for watched in all_watched]
-                text = self._text(cluster, uncaptured, pod)
+                if refused := self._why_refused(peer):
+                    return refused
+                text = self._text(self._cluster.current, self._uncaptured.current, pod)
                 if text is None:
                     return _error(404, f"no running pod has the uid {pod}")
                 if digest(text) != seen:
@@ -65,6 +150,13 @@ class Stream:
                     for watched, last in looked_at:
                         either.start_soon(_then_cancel, watched, last, either.cancel_scope)
         return Answer(304)
+
+    async def _ledger(self, call: Call, peer: Peer, query: Query) -> Answer:
+        return await self._collect(call) if self._collect is not None else _error(404, "no evidence is collected here")
+
+    async def _list_holders(self, call: Call, peer: Peer, query: Query) -> Answer:
+        found = [self._own(), *self._holders.of(self._cluster.current, self._wall())]
+        return Answer(200, msgspec.json.encode(holders.Answer(found)))
 
     def _text(self, cluster: Cluster, uncaptured: frozenset[str], pod: str) -> bytes | None:
         compiled = self._compile(cluster, pod)
@@ -83,10 +175,38 @@ class Stream:
         return render_snapshot(snapshot)
 
 
+_OWN_SIDECAR = Callers(Stream._is_own_pod, "the certificate was not issued to the sidecar of the pod that is asked for")
+_ISSUER = Callers(Stream._is_issuer, "it is for the issuer alone")
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    "/v1/snapshot": Endpoint("GET", _OWN_SIDECAR, Stream._snapshot),
+    "/v1/ledger": Endpoint("POST", _OWN_SIDECAR, Stream._ledger),
+    "/v1/holders": Endpoint("GET", _ISSUER, Stream._list_holders),
+}
+
+
+def _query(text: str) -> Query | None:
+    """Each name once, or None: what is said twice could be understood in two ways."""
+    try:
+        fields = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return None
+    query = dict(fields)
+    return query if len(query) == len(fields) else None
+
+
+def _said(query: Query) -> Said | None:
+    """What the sidecar holds by its own word; one that says nothing holds nothing. None: it is not to be understood."""
+    version, signer = query.get("trust", "0"), query.get("signer", "")
+    if _VERSION.fullmatch(version) is None or (signer and DIGEST.fullmatch(signer) is None):
+        return None
+    return Said(int(version), signer)
+
+
 async def _then_cancel(watched: Watched[Any], seen: object, scope: trio.CancelScope) -> None:
     await watched.wait_change(seen)
     scope.cancel()
 
 
-def _error(status: int, text: str) -> Answer:
-    return Answer(status, msgspec.json.encode({"error": text}))
+def _error(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, msgspec.json.encode({"error": text}), headers=headers)

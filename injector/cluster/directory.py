@@ -143,7 +143,7 @@ def _read_fields(one: Object) -> None:
         read_policy({**one.data, "metadata": {**one.metadata}})
     elif one.kind in ("Pod", *TEMPLATES):
         pod = one.template or Pod(one.data)
-        _ = pod.labels, pod.annotations, pod.addresses, pod.is_ready, pod.has_sidecar, pod.port("")
+        _ = pod.labels, pod.annotations, pod.addresses, pod.is_ready, pod.has_sidecar, pod.ends_at, pod.port("")
         try:
             workload_id("any", one.namespace, pod.service_account)
         except ValueError as exc:

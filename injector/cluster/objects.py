@@ -3,8 +3,10 @@
 Trust: the dicts come from the API server or from a file that anybody wrote; a field of the wrong type is a ConfigError.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 from sidecar.model.address import canonical
@@ -158,6 +160,18 @@ class Pod(Object):
     @property
     def has_ended(self) -> bool:
         return at(self.data, "status").get("phase") in ("Succeeded", "Failed")
+
+    @property
+    def ends_at(self) -> float:
+        """Unix seconds: when the grace of a pod that is being deleted is over, which is what `deletionTimestamp` says."""
+        written = text(self.metadata.get("deletionTimestamp"), "metadata.deletionTimestamp")
+        if not written:
+            return math.inf
+        try:
+            ends = datetime.fromisoformat(written)
+        except ValueError as exc:
+            raise ConfigError("metadata.deletionTimestamp", f"{written[:100]!r} is no time") from exc
+        return ends.replace(tzinfo=ends.tzinfo or UTC).timestamp()
 
     @property
     def is_ready(self) -> bool:

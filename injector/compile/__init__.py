@@ -6,6 +6,7 @@ from types import MappingProxyType
 from injector.cluster import Cluster
 from sidecar.model import identity
 from sidecar.model.snapshot import Outbound, Snapshot, Workload
+from sidecar.model.trust import Trust
 
 from .declared import declared
 from .egress import Asker, compile_egress, unapproved
@@ -29,13 +30,14 @@ class Compiled:
 
 def compile_workload(
     cluster: Cluster, pod_uid: str, trust_domain: str, last_good: LastGood, keys: Keys = MappingProxyType({}),
-    services: Services | None = None,
+    services: Services | None = None, trust: Trust | None = None,
 ) -> Compiled | None:
     """The snapshot of one pod; None if there is no such pod, or it has ended.
 
     Args:
         keys: of token issuers, as far as they were fetched.
         services: those of this very cluster, from who has compiled them already.
+        trust: whom the mesh trusts now.
     """
     pod = cluster.pods_by_uid.get(pod_uid)
     if pod is None or not pod.addresses:
@@ -59,6 +61,7 @@ def compile_workload(
             identity.workload_id(trust_domain, pod.namespace, pod.service_account), pod.namespace, pod.name, pod.addresses,
             zone=zone_of(pod, cluster),
         ),
+        trust=trust,
         accept_http10=mesh.accept_http10,
         inbound=inbound,
         outbound=Outbound(

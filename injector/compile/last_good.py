@@ -41,7 +41,7 @@ class LastGood:
         except FileNotFoundError:
             return cls(path)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise ConfigError("stateFile", f"{path} is unusable ({exc}); delete it to begin without memory") from exc
+            raise ConfigError("stateDirectory", f"{path} is unusable ({exc}); delete it to begin without memory") from exc
 
     def read(
         self, workload: str, annotation: str, text: str, read: Callable[[str], Reading[T]], convert: Callable[[object], T],

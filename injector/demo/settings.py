@@ -12,6 +12,7 @@ OUTSIDE = WORLD / "outside"
 DNS_TABLE = WORLD / "dns-table.json"
 DNS_EVIDENCE = WORLD / "dns-evidence.jsonl"
 JWKS = WORLD / "jwks.json"
+STATE = WORLD / "state"               # the injector's
 INJECTOR_PAPERS = WORLD / "injector"  # + .pem, .key
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "demo"
@@ -56,7 +57,7 @@ def injector_config(bypass: str) -> dict[str, Any]:
         "streamPort": STREAM_PORT,
         "issuerUrl": f"https://{ISSUER_NAME}:{ISSUER_PORT}",
         "streamUrl": f"https://{INJECTOR_NAME}:{STREAM_PORT}",
-        "stateFile": str(WORLD / "last-good.json"),
+        "stateDirectory": str(STATE),
         "bypass": bypass,
     }
 

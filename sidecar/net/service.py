@@ -51,10 +51,12 @@ async def serve_calls(
     remote: str = "",
     peer: Peer | None = None,
     max_body_bytes: int = 0,
+    is_single: bool = False,
 ) -> None:
     """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection).
 
     Args:
+        is_single: one request a connection.
         max_body_bytes: of a request. Bodies are held whole before anybody has looked at the caller, so none is the default.
     """
     connection = Http1Server(stream)
@@ -73,9 +75,12 @@ async def serve_calls(
             break
         deadline.downstream("answer", ANSWER_S)
         answer = await handler(call)
-        await _send_answer(connection, answer, close=request.is_last, has_body=request.method != b"HEAD")
+        is_last = request.is_last or is_single
+        await _send_answer(connection, answer, close=is_last, has_body=request.method != b"HEAD")
         if request.is_last:
             return
+        if is_last:
+            break
     await linger(stream)
 
 
@@ -143,7 +148,9 @@ async def serve_https(
                 await stream.handshake(TlsRejected)
                 demanded = current.client_roots is not None
                 peer = peer_of(stream.connection, trust_domain, TlsRejected) if demanded else None
-                await serve_calls(stream, handler, deadline, remote=remote, peer=peer, max_body_bytes=max_body_bytes)
+                # Of a client with a certificate each request is a connection: none outlives the trust by which it was verified.
+                await serve_calls(
+                    stream, handler, deadline, remote=remote, peer=peer, max_body_bytes=max_body_bytes, is_single=demanded)
         except (PeerError, DownstreamGone):
             pass  # a client that goes away or talks nonsense is its own business
         finally:

@@ -2,7 +2,6 @@ import msgspec
 import pytest
 
 from certs.ca import HTTPS_DOMAINS
-from injector.config import parse_config
 from injector.settings import Settings
 from sidecar.net.service import split_url
 
@@ -22,9 +21,3 @@ def test_the_issuer_can_certify_the_control_planes_names(url: str) -> None:
     """It signs DNS names below its domains only."""
     host, _, _ = split_url(url)
     assert any(host.endswith(f".{domain}") for domain in HTTPS_DOMAINS)
-
-
-def test_sidecars_ask_where_the_injector_listens() -> None:
-    text = dict.fromkeys(("directory", "trustDomain", "rootsFile", "chainFile", "keyFile", "issuerUrl", "streamUrl", "stateFile"), "x")
-    config = parse_config(msgspec.json.encode(text))
-    assert split_url(Settings().stream_url)[1] == config.stream_port

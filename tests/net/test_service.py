@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
+from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call, Handler
 from sidecar.model.errors import (
     BadResponse,
@@ -32,7 +33,9 @@ from sidecar.net.listener import Tally, listen_unix, serve_listener
 from sidecar.net.peek import peek
 from sidecar.net.service import call_https, call_unix, control_addresses, serve_calls, serve_https, split_url
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import Credentials, ServerCredentials
+from sidecar.net.tls_context import Credentials, ServerCredentials, https_client
+from sidecar.net.tls_stream import TlsStream
+from sidecar.net.verify import key_hash
 from sidecar.protocol.client_hello import read_client_hello
 from tests.helpers import pki
 
@@ -170,6 +173,30 @@ async def test_a_client_that_proves_nothing_is_not_served(holder: pki.Holder | N
         said = await endpoint.call(credentials=pki.credentials(holder) if holder else None)
         assert isinstance(said, UpstreamError)
         assert endpoint.calls == []
+
+
+async def test_each_request_of_a_client_with_a_certificate_is_a_connection() -> None:
+    """None outlives the trust by which it was verified."""
+    async with serving(client_root=ROOT) as endpoint:
+        context = https_client([ROOT.certificate], POD)
+        sock = await Dialer().connect(Address("127.0.0.1", endpoint.port))
+        stream = TlsStream(context, sock, is_server=False)
+        await stream.handshake(NotVerified)
+        await stream.send_all(2 * GET)
+        heard = b""
+        while data := await stream.receive_some():
+            heard += data
+        stream.close()
+    assert statuses(heard) == [b"200"]
+    assert len(endpoint.calls) == 1
+
+
+async def test_the_key_of_a_client_is_known_in_case_it_is_revoked_later() -> None:
+    async with serving(client_root=ROOT) as endpoint:
+        await endpoint.call(credentials=POD)
+    peer = endpoint.calls[0].peer
+    assert peer is not None
+    assert peer.key == key_hash(POD.chain[0])
 
 
 async def test_a_renewed_certificate_counts_at_once() -> None:

@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+
+from injector.cluster import Cluster
+from injector.holders import NOTHING, Holder, Holders, Said, live_pods
+
+NOW = 1_800_000_000.0
+SIGNER = "ab" * 32
+DELETED = "2027-01-15T08:00:30Z"     # half a minute after NOW
+
+
+def pod(uid: str, *, has_sidecar: bool = True, deleted: str | None = None, **status: Any) -> dict[str, Any]:
+    return {
+        "kind": "Pod", "metadata": {"name": f"web-{uid}", "namespace": "shop", "uid": uid, "deletionTimestamp": deleted},
+        "spec": {"initContainers": [{"name": "bartizan-sidecar"}] if has_sidecar else []},
+        "status": {"phase": "Running", "podIP": "10.0.0.1", **status},
+    }
+
+
+def names(*pods: dict[str, Any], now: float = NOW) -> list[str]:
+    return [found.uid for found in live_pods(Cluster.of(pods).pods.values(), now)]
+
+
+@pytest.mark.parametrize(("found", "counts"), [
+    (pod("1"), True), (pod("1", phase="Pending"), True), (pod("1", has_sidecar=False), False), (pod("1", podIP=None), False),
+    (pod("1", phase="Succeeded"), False), (pod("1", phase="Failed"), False), (pod("1", deleted=DELETED), True),
+])
+def test_who_counts(found: dict[str, Any], counts: bool) -> None:
+    assert names(found) == ["1"] * counts
+
+
+def test_a_pod_that_should_have_ended_holds_nobody_up() -> None:
+    assert names(pod("1", deleted=DELETED), now=NOW + 29) == ["1"]
+    assert names(pod("1", deleted=DELETED), now=NOW + 30) == []
+
+
+def test_the_latest_word_of_each_and_zero_of_whom_nobody_has_heard() -> None:
+    cluster, holders = Cluster.of([pod("2"), pod("1")]), Holders()
+    holders.note("2", Said(5, ""))
+    holders.note("2", Said(6, SIGNER))
+    holders.note("3", Said(7, SIGNER))      # no pod of the cluster
+    assert holders.of(cluster, NOW) == [Holder("shop/web-1", 0, ""), Holder("shop/web-2", 6, SIGNER)]
+
+
+def test_what_the_gone_said_is_forgotten() -> None:
+    holders = Holders()
+    holders.note("1", Said(5, SIGNER))
+    holders.forget_gone(Cluster.of([]))
+    assert holders.of(Cluster.of([pod("1")]), NOW) == [Holder("shop/web-1", NOTHING.trust, NOTHING.signer)]

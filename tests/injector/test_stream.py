@@ -1,0 +1,314 @@
+"""Who may ask the control plane what: one table, over real mTLS and with callers of every kind."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from injector.cluster import Cluster
+from injector.compile import compile_workload
+from injector.compile.last_good import LastGood
+from injector.holders import Holder
+from injector.stream import ENDPOINTS, NO_NEWS_S, Stream
+from sidecar.model import identity
+from sidecar.model.call import Answer, Call, Peer
+from sidecar.model.errors import UpstreamError
+from sidecar.model.snapshot import Snapshot, digest, parse_snapshot
+from sidecar.model.trust import Revoked, serial_text
+from sidecar.net.dial import Dialer
+from sidecar.net.service import call_https, serve_https
+from sidecar.net.tls_context import ServerCredentials
+from sidecar.net.verify import key_hash
+from sidecar.net.watched import Watched
+from tests.helpers import pki
+from tests.helpers.mesh import root
+from tests.helpers.pki import DOMAIN, WEB
+
+ISSUER = identity.parse(f"spiffe://{DOMAIN}/ns/bartizan-system/sa/bartizan-issuer")
+SIGNER = "ab" * 32
+KEY = "cd" * 32
+OWN = Holder("injector", 3, SIGNER)
+POD: dict[str, Any] = {
+    "kind": "Pod", "metadata": {"name": "web-1", "namespace": "shop", "uid": "u-1"},
+    "spec": {"serviceAccountName": "web", "initContainers": [{"name": "bartizan-sidecar"}]},
+    "status": {"phase": "Running", "podIP": "10.0.0.1"},
+}
+SNAPSHOT, LEDGER, HOLDERS = "/v1/snapshot", "/v1/ledger", "/v1/holders"
+
+
+class Fixture:
+    def __init__(self, *, collects: bool = True) -> None:
+        self.cluster = Watched(Cluster.of([POD]))
+        self.anchors = Watched(pki.anchors(root()))
+        self.uncaptured: Watched[frozenset[str]] = Watched(frozenset())
+        self.collected: list[bytes] = []
+        self.stream = Stream(
+            self.cluster, self.anchors, self.uncaptured, self._compile,
+            issuer=ISSUER, own=lambda: OWN, wall=lambda: 1.8e9, collect=self._collect if collects else None,
+        )
+
+    def _compile(self, cluster: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
+        compiled = compile_workload(cluster, uid, DOMAIN, LastGood(), trust=self.anchors.current.trust)
+        return (compiled.snapshot, compiled.problems) if compiled else None
+
+    async def _collect(self, call: Call) -> Answer:
+        self.collected.append(call.body)
+        return Answer(200, b"{}")
+
+    def revoke(self, version: int = 2, **named: tuple[str, ...]) -> None:
+        self.anchors.set(pki.anchors(root(), revoked=Revoked(**named), version=version))
+
+    async def ask(
+        self, path: str, query: str = "", *, method: str = "GET", peer: Peer | None = None, body: bytes = b""
+    ) -> Answer:
+        return await self.stream.answer(Call(method, path, query, {}, body, peer=peer))
+
+    async def holders(self) -> list[Holder]:
+        answer = await self.ask(HOLDERS, peer=peer(str(ISSUER), ""))
+        assert answer.status == 200
+        found: list[Holder] = msgspec.json.decode(answer.body, type=dict[str, list[Holder]])["holders"]
+        return found
+
+
+def peer(spiffe_id: str = WEB, uid: str = "u-1", holder: str = "") -> Peer:
+    return Peer(identity.parse(spiffe_id), uid, 7, "", 2e9, KEY, holder)
+
+
+# -- the table
+
+
+def method_of(path: str) -> str:
+    return ENDPOINTS[path].method
+
+
+CALLERS = {
+    "the pod itself": peer(), "another pod": peer(uid="u-2"), "the pod's application": peer(holder="application"),
+    "the issuer": peer(str(ISSUER), ""), "the issuer in a pod": peer(str(ISSUER), "u-9"),
+    "an application of the issuer's": peer(str(ISSUER), "", "application"),
+    "nobody's pod": peer(uid=""), "nobody": None, "a server without a SPIFFE ID": Peer(None, "u-1", 7, "", 2e9, holder=""),
+}
+MAY = {
+    SNAPSHOT: {"the pod itself"},
+    LEDGER: {"the pod itself"},
+    HOLDERS: {"the issuer", "the issuer in a pod"},
+}
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("path", ENDPOINTS)
+async def test_who_may_call_what(path: str, caller: str) -> None:
+    fixture = Fixture()
+    answer = await fixture.ask(path, "pod=u-1", method=method_of(path), peer=CALLERS[caller], body=b"lines")
+    assert answer.status == (200 if caller in MAY[path] else 403)
+    assert bool(fixture.collected) == (path == LEDGER and caller in MAY[LEDGER])
+
+
+def test_every_endpoint_has_its_row() -> None:
+    assert ENDPOINTS.keys() == MAY.keys()
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/snapshot/", "/v1/Snapshot", "/v1", "/metrics", "/v1/svid"])
+async def test_what_is_not_in_the_table_does_not_exist(path: str) -> None:
+    assert (await Fixture().ask(path, "pod=u-1", peer=peer())).status == 404
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("method", ["PUT", "HEAD", "DELETE", "get"])
+async def test_another_method_is_refused(path: str, method: str) -> None:
+    assert (await Fixture().ask(path, "pod=u-1", method=method, peer=peer())).status == 405
+
+
+@pytest.mark.parametrize("named", [
+    {"identities": (WEB, str(ISSUER))}, {"pods": ("u-1",)}, {"keys": (KEY,)}, {"serials": (serial_text(7),)},
+])
+@pytest.mark.parametrize("path", ENDPOINTS)
+async def test_who_was_revoked_is_refused_everywhere(path: str, named: dict[str, tuple[str, ...]]) -> None:
+    fixture = Fixture()
+    fixture.revoke(**named)
+    caller = peer(str(ISSUER)) if path == HOLDERS else peer()
+    answer = await fixture.ask(path, "pod=u-1", method=method_of(path), peer=caller)
+    assert answer.status == 403
+    assert b"revoked" in answer.body
+    assert fixture.collected == []
+
+
+async def test_evidence_where_nobody_collects_it() -> None:
+    assert (await Fixture(collects=False).ask(LEDGER, "pod=u-1", method="POST", peer=peer())).status == 404
+
+
+# -- snapshots
+
+
+async def test_the_snapshot_says_whom_to_trust() -> None:
+    fixture = Fixture()
+    answer = await fixture.ask(SNAPSHOT, "pod=u-1&seen=", peer=peer())
+    assert parse_snapshot(answer.body).trust == fixture.anchors.current.trust
+
+
+async def test_a_question_stands_until_there_is_news(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+    seen = digest((await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer())).body)
+    ask = partial(fixture.ask, SNAPSHOT, f"pod=u-1&seen={seen}", peer=peer())
+    assert (await ask()).status == 304
+    assert trio.current_time() == NO_NEWS_S
+
+
+async def standing(fixture: Fixture, nursery: trio.Nursery) -> list[tuple[float, Answer]]:
+    """Gets the answer to a question that stands already, and when it came."""
+    seen = digest((await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer())).body)
+    answered: list[tuple[float, Answer]] = []
+
+    async def ask() -> None:
+        answer = await fixture.ask(SNAPSHOT, f"pod=u-1&seen={seen}", peer=peer())
+        answered.append((trio.current_time(), answer))
+
+    nursery.start_soon(ask)
+    await wait_all_tasks_blocked()
+    assert answered == []
+    await trio.sleep(10)
+    return answered
+
+
+async def test_a_change_of_trust_is_news(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+    answered = await standing(fixture, nursery)
+    fixture.revoke(pods=("u-9",))
+    await wait_all_tasks_blocked()
+    ((at, answer),) = answered
+    trust = parse_snapshot(answer.body).trust
+    assert (at, trust and trust.revoked) == (10, Revoked(pods=("u-9",)))
+
+
+@pytest.mark.parametrize("named", [{"identities": (WEB,)}, {"pods": ("u-1",)}, {"keys": (KEY,)}, {"serials": (serial_text(7),)}])
+async def test_who_is_revoked_while_its_question_stands_hears_no_more(
+    named: dict[str, tuple[str, ...]], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    fixture = Fixture()
+    answered = await standing(fixture, nursery)
+    fixture.revoke(**named)
+    await wait_all_tasks_blocked()
+    ((at, answer),) = answered
+    assert (at, answer.status) == (10, 403)
+
+
+async def test_a_pod_that_goes_is_told_so(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+    answered = await standing(fixture, nursery)
+    fixture.cluster.set(Cluster.of([]))
+    await wait_all_tasks_blocked()
+    assert [answer.status for _, answer in answered] == [404]
+
+
+async def test_an_address_past_the_sidecar_is_news(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+    answered = await standing(fixture, nursery)
+    fixture.uncaptured.set(frozenset({"10.0.0.1"}))
+    await wait_all_tasks_blocked()
+    assert [parse_snapshot(answer.body).workload.uncaptured for _, answer in answered] == [("10.0.0.1",)]
+
+
+# -- who holds what
+
+
+async def test_what_the_question_says_is_told_to_the_issuer() -> None:
+    fixture = Fixture()
+    assert await fixture.holders() == [OWN, Holder("shop/web-1", 0, "")]
+    await fixture.ask(SNAPSHOT, f"pod=u-1&seen=&trust=5&signer={SIGNER}", peer=peer())
+    assert await fixture.holders() == [OWN, Holder("shop/web-1", 5, SIGNER)]
+    await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer())
+    assert await fixture.holders() == [OWN, Holder("shop/web-1", 0, "")]
+
+
+@pytest.mark.parametrize("query", [
+    "pod=u-1&trust=-1", "pod=u-1&trust=5.0", "pod=u-1&trust=%205", "pod=u-1&trust=", "pod=u-1&trust=٥", "pod=u-1&trust=" + "9" * 16,
+    "pod=u-1&trust=5&trust=6", "pod=u-1&pod=u-1", "pod=u-1&signer=x", f"pod=u-1&signer={SIGNER.upper()}", f"pod=u-1&signer={SIGNER}%0a",
+    "pod=u-1&seen=x", "pod=u-1&&", "pod", "pod=u-1&" + "&".join(f"{i}=" for i in range(20)),
+])
+async def test_a_query_that_can_be_understood_in_two_ways_is_refused(query: str) -> None:
+    fixture = Fixture()
+    await fixture.ask(SNAPSHOT, f"pod=u-1&trust=5&signer={SIGNER}", peer=peer())
+    assert (await fixture.ask(SNAPSHOT, query, peer=peer())).status in (400, 403)
+    assert await fixture.holders() == [OWN, Holder("shop/web-1", 5, SIGNER)]
+
+
+async def test_nobody_speaks_for_another_pod() -> None:
+    fixture = Fixture()
+    for caller in (peer(uid="u-2"), peer(holder="application")):
+        await fixture.ask(SNAPSHOT, f"pod=u-1&trust=5&signer={SIGNER}", peer=caller)
+    assert (await fixture.holders())[1:] == [Holder("shop/web-1", 0, "")]
+
+
+async def test_who_was_revoked_is_not_heard() -> None:
+    fixture = Fixture()
+    fixture.revoke(pods=("u-1",))
+    await fixture.ask(SNAPSHOT, f"pod=u-1&trust=5&signer={SIGNER}", peer=peer())
+    assert (await fixture.holders())[1:] == [Holder("shop/web-1", 0, "")]
+
+
+# -- over real mTLS
+
+
+SERVER = pki.issue(root(), pki.host("127.0.0.1"))
+
+
+@asynccontextmanager
+async def serving(fixture: Fixture) -> AsyncIterator[int]:
+    def credentials() -> ServerCredentials:
+        return ServerCredentials(SERVER.chain, SERVER.key, fixture.anchors.current.roots)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            yield await nursery.start(partial(serve_https, "127.0.0.1", 0, credentials, fixture.stream.answer, trust_domain=DOMAIN))
+            nursery.cancel_scope.cancel()
+
+
+async def over_tls(port: int, path: str, holder: pki.Holder, method: str = "GET") -> int:
+    """The status, 0 for none."""
+    try:
+        answer = await call_https(
+            Dialer(), ["127.0.0.1"], f"https://127.0.0.1:{port}{path}", method, roots=[root().certificate],
+            credentials=pki.credentials(holder))
+    except UpstreamError:
+        return 0
+    return answer.status
+
+
+WEB_1 = pki.issue(root(), pki.uri(WEB), pod_uid="u-1")
+
+
+@pytest.mark.parametrize(("holder", "status"), [
+    (WEB_1, 200), (pki.issue(root(), pki.uri(WEB), pod_uid="u-2"), 403), (pki.issue(root(), pki.uri(WEB)), 403),
+    (pki.issue(root("another root"), pki.uri(WEB), pod_uid="u-1"), 0), (SERVER, 0),
+])
+async def test_a_certificate_opens_its_own_pod_only(holder: pki.Holder, status: int) -> None:
+    async with serving(Fixture()) as port:
+        assert await over_tls(port, f"{SNAPSHOT}?pod=u-1", holder) == status
+
+
+async def test_a_key_that_was_revoked_after_the_handshake_is_found() -> None:
+    fixture = Fixture()
+    async with serving(fixture) as port:
+        seen = digest((await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer())).body)
+        statuses: list[int] = []
+
+        async def ask() -> None:
+            statuses.append(await over_tls(port, f"{SNAPSHOT}?pod=u-1&seen={seen}&trust=1", WEB_1))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            while (await fixture.holders())[1].trust == 0:      # until it stands
+                await trio.lowlevel.checkpoint()
+            fixture.revoke(keys=(key_hash(WEB_1.certificate),))
+        assert statuses == [403]
+
+
+async def test_a_root_that_was_dropped_opens_nothing() -> None:
+    fixture = Fixture()
+    async with serving(fixture) as port:
+        fixture.anchors.set(pki.anchors(root("next root"), version=2))
+        assert await over_tls(port, f"{SNAPSHOT}?pod=u-1", WEB_1) == 0
