@@ -46,6 +46,11 @@ class Finding(Enum):
         "such a Service, and a rule with such an issuer refuses every request.",
         "Write the name of one that is there, or create it: a Service in the pod's own namespace, an issuer in a MeshPolicy.",
     )
+    PERMISSIVE_OVER = (
+        "BZ0707", "permissive-over",
+        "A MeshPolicy lets plaintext in until a date that has passed. What it names is strict now: plaintext is refused there.",
+        "Take the mode out, which says the same; or, if callers without a sidecar are still needed, set a new date.",
+    )
 
 
 BY_CODE = {finding.code: finding for finding in Finding}

@@ -17,6 +17,7 @@ from injector.compile.mesh import mesh_settings
 from injector.compile.routes import missing_services
 from injector.compile.services import service_ports
 from injector.decide import Refuse, decide
+from injector.documents import MeshPolicySpec, Mtls
 from injector.findings import Finding
 from injector.patch import patch_pod
 from injector.review import coverage_problems
@@ -24,6 +25,7 @@ from injector.settings import Settings
 from injector.validate import Invalid, Problem, annotation_problems, name_problems, read_policy, read_routes
 from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
+from sidecar.net.clock import WallClock, wall_clock
 
 from .manifests import Manifest, manifests_in, read_documents
 
@@ -39,8 +41,9 @@ def main(argv: list[str]) -> int:
     return EXIT_FINDINGS if lines else 0
 
 
-def analyze(files: list[str]) -> list[str]:
+def analyze(files: list[str], wall: WallClock = wall_clock) -> list[str]:
     """One line for each finding, in the order of files and objects."""
+    now = wall()
     lines: list[str] = []
     manifests: list[Manifest] = []
     for file in files:
@@ -56,7 +59,7 @@ def analyze(files: list[str]) -> list[str]:
     cluster = Cluster.of(_with_namespace(manifest.data) for manifest in readable)
     for manifest in manifests:
         try:
-            lines += _findings(manifest, cluster)
+            lines += _findings(manifest, cluster, now)
         except ConfigError as exc:
             lines.append(_line(Finding.INVALID, manifest.file, manifest.line(exc.where), str(exc)))
     return list(dict.fromkeys(lines))
@@ -81,15 +84,19 @@ def _line(finding: Finding, file: str, line: int, text: str, name: str = "") -> 
     return f"Error [{finding.code}] ({where}) {text}"
 
 
-def _findings(manifest: Manifest, cluster: Cluster) -> Iterator[str]:
+def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[str]:
     one = Object(manifest.data)
     name = manifest.name
     if one.kind in ("EgressPolicy", "MeshPolicy"):
         try:
-            read_policy(manifest.data)
+            policy = read_policy(manifest.data)
         except Invalid as exc:
             for problem in exc.problems:
                 yield _line(Finding.INVALID, manifest.file, manifest.line(problem.path), problem.text, name)
+            return
+        if isinstance(policy, MeshPolicySpec) and policy.mtls is not None:
+            for where, text in ended(policy.mtls, now):
+                yield _line(Finding.PERMISSIVE_OVER, manifest.file, manifest.line(f"spec.mtls.{where}"), text, name)
         return
     for path, holder in ("", one), *_template(one):
         for problem in name_problems(holder.annotations, holder.labels):
@@ -101,6 +108,18 @@ def _findings(manifest: Manifest, cluster: Cluster) -> Iterator[str]:
     if one.kind in ("Pod", *TEMPLATES):
         for text in _refusals(_pod(one), one.namespace or "default", cluster):
             yield _line(Finding.POD_REFUSED, manifest.file, manifest.line(_template_path(one) + "spec"), text, name)
+
+
+def ended(mtls: Mtls, now: float) -> Iterator[tuple[str, str]]:
+    """(field below `mtls`, text) for each permissive mode whose time is over.
+
+    Args:
+        now: Unix seconds.
+    """
+    for port, mode in (("", mtls), *mtls.ports.items()):
+        if mode.until is not None and mode.until.timestamp() <= now:
+            whole = f"port {port}" if port else "every port that is not listed"
+            yield f"ports.{port}.until" if port else "until", f"permissive ended {mode.until.isoformat()}: {whole} is strict"
 
 
 def _annotations(holder: Object, pod: Pod, namespace: str, cluster: Cluster) -> Iterator[tuple[Finding, Problem]]:

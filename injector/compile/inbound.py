@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Pod, objects
-from injector.documents import RouteRule, TokenIssuer
+from injector.documents import PortMtls, RouteRule, TokenIssuer
 from injector.documents.ports import OPAQUE_PORTS
 from injector.enforced import route
 from injector.key_set import public_keys
 from sidecar.model import snapshot
 from sidecar.model.service import Protocol
-from sidecar.model.snapshot import Inbound
+from sidecar.model.snapshot import Inbound, PortMode
 
 from .declared import Declared
 from .mesh import MeshSettings
@@ -22,15 +22,21 @@ Keys = Mapping[TokenIssuer, str]    # the JWKS that were fetched
 def compile_inbound(pod: Pod, said: Declared, mesh: MeshSettings, cluster: Cluster, keys: Keys) -> tuple[Inbound, list[str]]:
     """(what may enter, what of the declared rules is not in force)"""
     rules = (said.routes or {}).values()
+    default = _mode(mesh.mtls)
     issuers, problems = _issuers(rules, mesh.token_issuers, keys)
     return Inbound(
-        mode=mesh.mtls.mode,
-        permissive_until=mesh.mtls.until.timestamp() if mesh.mtls.until else None,
+        mode=default.mode,
+        permissive_until=default.permissive_until,
+        port_modes={int(port): _mode(mesh.mtls.ports[port]) for port in sorted(mesh.mtls.ports, key=int)},
         routes=None if said.routes is None else tuple(route(rule, pod.namespace) for rule in rules),
         without_routes=mesh.without_routes,
         ports=port_protocols(pod, said.ports, cluster),
         issuers=issuers,
     ), problems
+
+
+def _mode(mtls: PortMtls) -> PortMode:
+    return PortMode(mtls.mode, mtls.until.timestamp() if mtls.until else None)
 
 
 def port_protocols(pod: Pod, said: Mapping[int, Protocol], cluster: Cluster) -> dict[int, Protocol]:

@@ -15,6 +15,7 @@ from .policies import (
     MeshPolicy,
     MeshPolicySpec,
     Mtls,
+    PortMtls,
     Subject,
     TokenIssuer,
     WorkloadSelector,
@@ -24,8 +25,8 @@ from .routes import Caller, RouteRule
 __all__ = [
     "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS",
     "ApprovedHost", "ApprovedRange", "Caller", "EgressPolicy", "EgressPolicySpec", "EgressRequest", "EndpointsRule", "HostPorts",
-    "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "RangeRequest", "RouteRule", "SecretRef", "Subject",
-    "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
+    "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "PortMtls", "RangeRequest", "RouteRule", "SecretRef",
+    "Subject", "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
 ]
 
 API_VERSION = "bartizan.dev/v1alpha1"

@@ -58,11 +58,21 @@ class WorkloadSelector(Value, frozen=True):
     match_labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class Mtls(Value, frozen=True):
+class PortMtls(Value, frozen=True):
     """`permissive` lets plaintext in until a date, after which it means `strict`."""
 
     mode: Literal["strict", "permissive"]
     until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class Mtls(PortMtls, frozen=True):
+    """
+    Args:
+        mode, until: of the ports that `ports` does not list.
+        ports: by the application's port, which is text that spells a number.
+    """
+
+    ports: dict[str, PortMtls] = msgspec.field(default_factory=dict)
 
 
 class TokenIssuer(Value, frozen=True):

@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from injector.documents import ApprovedHost, ApprovedRange, EgressPolicySpec, MeshPolicySpec, Subject, TokenIssuer
+from injector.documents import ApprovedHost, ApprovedRange, EgressPolicySpec, MeshPolicySpec, Mtls, PortMtls, Subject, TokenIssuer
 from injector.key_set import public_keys
 from sidecar.model.address import canonical, is_address
 from sidecar.model.errors import ConfigError
@@ -15,6 +15,7 @@ from sidecar.net.service import split_url
 from .text import HOST, Complaint, below, host_problems, network_problems, repeated
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
+_PORT = re.compile("[1-9][0-9]{0,4}", re.ASCII)
 _NO_PEM = "it holds no certificate; paste the PEM text, -----BEGIN CERTIFICATE----- and all"
 
 
@@ -51,10 +52,8 @@ def _approved_range_problems(approved: ApprovedRange) -> Iterator[Complaint]:
 
 
 def mesh_policy_problems(spec: MeshPolicySpec) -> Iterator[Complaint]:
-    if spec.mtls is not None and spec.mtls.mode == "permissive" and spec.mtls.until is None:
-        yield "mtls", "permissive needs `until`, the date at which it ends: 2026-12-31T00:00:00Z"
-    if spec.mtls is not None and spec.mtls.mode == "strict" and spec.mtls.until is not None:
-        yield "mtls.until", "strict has no end; remove it"
+    if spec.mtls is not None:
+        yield from below("mtls", _mtls_problems(spec.mtls))
     for i, namespace in enumerate(spec.selector.namespaces):
         if not NAMESPACE.fullmatch(namespace):
             yield f"selector.namespaces[{i}]", f"{namespace!r} is no name of a namespace"
@@ -68,6 +67,22 @@ def mesh_policy_problems(spec: MeshPolicySpec) -> Iterator[Complaint]:
     for i, issuer in enumerate(spec.token_issuers or ()):
         yield from below(f"tokenIssuers[{i}]", _issuer_problems(issuer))
     yield from repeated("tokenIssuers", "issuer", [issuer.issuer for issuer in spec.token_issuers or ()])
+
+
+def _mtls_problems(mtls: Mtls) -> Iterator[Complaint]:
+    """How far ahead an end may lie is for people to judge: what was valid once must be so when it is read again, and here is no clock."""
+    yield from _mode_problems(mtls)
+    for port, mode in mtls.ports.items():
+        if _PORT.fullmatch(port) is None or int(port) > 65535:
+            yield f"ports.{port[:100]}", f'"{port[:100]}" is no port; write a number from 1 to 65535'
+        yield from below(f"ports.{port[:100]}", _mode_problems(mode))
+
+
+def _mode_problems(mode: PortMtls) -> Iterator[Complaint]:
+    if mode.mode == "permissive" and mode.until is None:
+        yield "", "permissive needs `until`, the date at which it ends: 2026-12-31T00:00:00Z"
+    if mode.mode == "strict" and mode.until is not None:
+        yield "until", "strict has no end; remove it"
 
 
 def _issuer_problems(issuer: TokenIssuer) -> Iterator[Complaint]:

@@ -43,25 +43,44 @@ class TokenIssuer(Value, frozen=True):
     keys: str
 
 
+Mode = Literal["strict", "permissive"]
+
+
+class PortMode(Value, frozen=True):
+    """
+    Args:
+        mode: `strict` takes mesh mTLS only.
+        permissive_until: Unix seconds; from then on `permissive` means `strict`.
+    """
+
+    mode: Mode = "strict"
+    permissive_until: float | None = None
+
+
 class Inbound(Value, frozen=True):
     """What may enter the pod.
 
     Args:
-        mode: `strict` takes mesh mTLS only.
-        permissive_until: Unix seconds; from then on `permissive` means `strict`.
+        mode, permissive_until: as in PortMode, of the ports that `port_modes` does not list.
         routes: None means the workload declared none; then `without_routes` decides.
         without_routes: `mesh` lets any verified mesh identity in, `nothing` nobody.
         ports: protocol by application port. A port that is not listed speaks HTTP; of peers without an identity it also takes bytes
             that are no HTTP.
         issuers: of the tokens that routes ask for.
+        port_modes: by application port; ask `mode_at`.
     """
 
-    mode: Literal["strict", "permissive"] = "strict"
+    mode: Mode = "strict"
     permissive_until: float | None = None
     routes: tuple[Route, ...] | None = None
     without_routes: Literal["mesh", "nothing"] = "mesh"
     ports: dict[int, Protocol] = {}  # noqa: RUF012 -- msgspec copies it for each value
     issuers: tuple[TokenIssuer, ...] = ()
+    port_modes: dict[int, PortMode] = {}  # noqa: RUF012 -- msgspec copies it for each value
+
+    def mode_at(self, port: int) -> PortMode:
+        """The mode of an application's port."""
+        return self.port_modes.get(port) or PortMode(self.mode, self.permissive_until)
 
 
 # -- what leaves
@@ -178,8 +197,12 @@ def _check(snapshot: Snapshot) -> None:
         check_trust("trust", snapshot.trust)
     for i, text in enumerate(snapshot.workload.addresses):
         address(f"workload.addresses[{i}]", text)
-    if snapshot.inbound.mode == "permissive" and snapshot.inbound.permissive_until is None:
-        raise ConfigError("inbound.permissiveUntil", "permissive needs the date at which it ends")
+    inbound = snapshot.inbound
+    modes = {"inbound": PortMode(inbound.mode, inbound.permissive_until)}
+    modes |= {f"inbound.portModes.{port}": mode for port, mode in inbound.port_modes.items()}
+    for where, mode in modes.items():
+        if mode.mode == "permissive" and mode.permissive_until is None:
+            raise ConfigError(f"{where}.permissiveUntil", "permissive needs the date at which it ends")
     names: set[str] = set()
     for i, route in enumerate(snapshot.inbound.routes or ()):
         check_route(f"inbound.routes[{i}]", route)

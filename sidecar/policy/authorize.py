@@ -53,9 +53,10 @@ def find_route(
         now: Unix seconds, for the end of permissive mode.
     """
     if is_plaintext:
-        if inbound.mode == "strict":
+        mode = inbound.mode_at(port)
+        if mode.mode == "strict":
             return Denied(Reason.PLAINTEXT)
-        if inbound.permissive_until is None or now >= inbound.permissive_until:
+        if mode.permissive_until is None or now >= mode.permissive_until:
             return Denied(Reason.PERMISSIVE_ENDED)
     if inbound.routes is None:
         if inbound.without_routes == "nothing":

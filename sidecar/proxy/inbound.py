@@ -96,7 +96,7 @@ def _is_this_pod(to: Address, rules: Rules) -> bool:
 
 async def _first_bytes(sock: socket.socket, to: Address, inbound: Inbound) -> ClientHello | Detected | None:
     """What it speaks; None: nothing that we know, or nothing yet where plaintext may enter and the server may be to speak first."""
-    may_be_silent = inbound.mode == "permissive" and inbound.ports.get(to.port) == "opaque"
+    may_be_silent = inbound.mode_at(to.port).mode == "permissive" and inbound.ports.get(to.port) == "opaque"
     with Deadline() as deadline, trio.move_on_after(SILENT_S if may_be_silent else DETECT_S + 1):
         deadline.downstream("first bytes", DETECT_S)
         return await peek(sock, recognise)

@@ -4,13 +4,14 @@ from typing import Any
 import pytest
 
 from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import digest, parse_snapshot, render_snapshot
+from sidecar.model.snapshot import Inbound, PortMode, digest, parse_snapshot, render_snapshot
 
 ID = "spiffe://example.org/ns/shop/sa/orders"
 FULL: dict[str, Any] = {
     "workload": {"identity": ID, "namespace": "shop", "pod": "orders-0", "addresses": ["10.1.0.5", "fd00::5"]},
     "inbound": {
         "mode": "permissive", "permissiveUntil": 1.8e9, "withoutRoutes": "nothing", "ports": {"5432": "opaque"},
+        "portModes": {"8080": {"mode": "strict"}, "9090": {"mode": "permissive", "permissiveUntil": 1.9e9}},
         "routes": [{"name": "read", "port": 8080, "allow": [{"serviceAccount": "web", "namespace": "shop"}],
                     "matches": [{"path": {"value": "/orders"}, "method": "GET", "headers": [{"name": "x-v", "value": "1"}]}]}],
     },
@@ -30,8 +31,8 @@ def changed(path: str, value: object) -> bytes:
     *way, last = path.split(".")
     place = document
     for step in way:
-        place = place[int(step) if step.isdecimal() else step]
-    place[int(last) if last.isdecimal() else last] = value
+        place = place[int(step) if isinstance(place, list) else step]
+    place[int(last) if isinstance(place, list) else last] = value
     return json.dumps(document).encode()
 
 
@@ -50,6 +51,9 @@ def test_there_and_back() -> None:
     ("version", 2, "version"),
     ("inbound.mode", "open", "inbound.mode"),
     ("inbound.permissiveUntil", None, "inbound.permissiveUntil"),
+    ("inbound.portModes.9090.permissiveUntil", None, "inbound.portModes.9090.permissiveUntil"),
+    ("inbound.portModes.9090.mode", "open", "inbound.portModes[...].mode"),
+    ("inbound.portModes.8080.until", 1, "inbound.portModes[...]"),
     ("inbound.routes.0.port", 0, "inbound.routes[0].port"),
     ("inbound.routes.0.name", "", "inbound.routes[0].name"),
     ("inbound.routes.0.timeout", 3, "inbound.routes[0]"),
@@ -96,3 +100,11 @@ def test_two_routes_of_one_name() -> None:
 def test_what_is_no_snapshot_at_all(data: bytes) -> None:
     with pytest.raises(ConfigError):
         parse_snapshot(data)
+
+
+def test_a_port_has_its_own_mode_or_the_common_one() -> None:
+    inbound = parse_snapshot(json.dumps(FULL).encode()).inbound
+    assert inbound.mode_at(8080) == PortMode("strict")
+    assert inbound.mode_at(9090) == PortMode("permissive", 1.9e9)
+    assert inbound.mode_at(80) == PortMode("permissive", 1.8e9)
+    assert Inbound().mode_at(80) == PortMode("strict")

@@ -7,7 +7,7 @@ from sidecar.model.identity import SpiffeId, parse
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.route import Caller, DirectResponse, Jwt, Match, PathMatch, Redirect, Route
-from sidecar.model.snapshot import Inbound
+from sidecar.model.snapshot import Inbound, PortMode
 from sidecar.policy.authorize import Asker, Claims, authorize, find_route
 from sidecar.policy.route_table import Found, RouteTable
 
@@ -144,6 +144,25 @@ def test_permissive_asks_for_a_route_all_the_same() -> None:
 def test_strict_refuses_plaintext_whatever_the_date() -> None:
     assert judge(Inbound("strict", NOW + 1, routes=(Route("r", (Caller("*", "*"),)),)), get(), peer=None) == Denied(Reason.PLAINTEXT)
     assert judge(Inbound(), get(), peer=None) == Denied(Reason.PLAINTEXT)
+
+
+STRICT_HERE = Inbound("permissive", NOW + 1, port_modes={80: PortMode("strict")})
+PERMISSIVE_HERE = Inbound(port_modes={80: PortMode("permissive", NOW + 1)})
+ENDED_HERE = Inbound("permissive", NOW + 1, port_modes={80: PortMode("permissive", NOW)})
+NEVER_ENDS = Inbound("permissive", NOW + 1, port_modes={80: PortMode("permissive", None)})
+
+
+@pytest.mark.parametrize(("inbound", "here", "beside"), [
+    (STRICT_HERE, Denied(Reason.PLAINTEXT), Permit("without-routes")),
+    (PERMISSIVE_HERE, Permit("without-routes"), Denied(Reason.PLAINTEXT)),
+    (ENDED_HERE, Denied(Reason.PERMISSIVE_ENDED), Permit("without-routes")),
+    (NEVER_ENDS, Denied(Reason.PERMISSIVE_ENDED), Permit("without-routes")),
+])
+@pytest.mark.parametrize("request_", [get(), None], ids=["HTTP", "TCP"])
+def test_each_port_has_its_mode(inbound: Inbound, here: Permit | Denied, beside: Permit | Denied, request_: RequestHead | None) -> None:
+    assert judge(inbound, request_, peer=None, port=80) == here
+    assert judge(inbound, request_, peer=None, port=81) == beside
+    assert judge(inbound, request_, peer=WEB, port=80) == judge(inbound, request_, peer=WEB, port=81) == Permit("without-routes")
 
 
 REFUSED = Denied(Reason.CALLER_DENIED, "r")

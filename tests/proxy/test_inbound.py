@@ -28,7 +28,7 @@ from sidecar.model.route import (
     Route,
 )
 from sidecar.model.service import Protocol
-from sidecar.model.snapshot import Inbound, TokenIssuer
+from sidecar.model.snapshot import Inbound, PortMode, TokenIssuer
 from sidecar.model.trust import Revoked
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, MESH_ALPN, https_client
@@ -322,6 +322,7 @@ async def greet(sock: socket.socket) -> None:
     ({}, b"220 hello", 3, []),
     ({"ports": {8080: "http"}}, b"", 10, ["BZ0311"]),
     ({"mode": "strict"}, b"", 10, ["BZ0311"]),
+    ({"port_modes": {8080: PortMode("strict")}}, b"", 10, ["BZ0311"]),
     ({"routes": (Route("db", (Caller(source="192.0.2.0/24"),)),)}, b"", 3, ["BZ0102"]),
 ])
 async def test_a_server_that_speaks_first_to_who_has_no_sidecar(

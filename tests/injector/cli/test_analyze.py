@@ -96,3 +96,29 @@ def test_one_malformed_object_hides_no_other(tmp_path: Path) -> None:
 def test_what_other_objects_decide_is_not_guessed(tmp_path: Path) -> None:
     deployment = CLEAN.split("---\n")[2].replace("{name: app}", "{name: app, securityContext: {privileged: true}}")
     assert _analyze(tmp_path, deployment) == []
+
+
+def test_permissive_modes_whose_time_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "mesh.yaml"
+    path.write_text("""\
+apiVersion: bartizan.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: default}
+spec:
+  mtls:
+    mode: permissive
+    until: "2026-12-31T00:00:00Z"
+    ports:
+      "8080":
+        mode: permissive
+        until: "2026-06-30T00:00:00Z"
+      "9090":
+        mode: strict
+""")
+    june, december = 1782777600.0, 1798675200.0
+    assert analyze([str(path)], lambda: june - 1) == []
+    port = f"Error [BZ0707] (MeshPolicy default {path}:11) permissive ended 2026-06-30T00:00:00+00:00: port 8080 is strict"
+    assert analyze([str(path)], lambda: june) == [port]
+    rest = f"Error [BZ0707] (MeshPolicy default {path}:7) permissive ended 2026-12-31T00:00:00+00:00: "
+    whole = f"{rest}every port that is not listed is strict"
+    assert analyze([str(path)], lambda: december) == [whole, port]

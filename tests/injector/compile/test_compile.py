@@ -16,7 +16,8 @@ from injector.documents import TokenIssuer
 from injector.validate import read_routes
 from sidecar.model.address import Address
 from sidecar.model.route import Caller
-from sidecar.model.snapshot import parse_snapshot, render_snapshot
+from sidecar.model.snapshot import PortMode, parse_snapshot, render_snapshot
+from sidecar.model.trust import Revoked, Trust
 from sidecar.policy.rules import Rules
 from tests.certs import support as keys
 from tests.helpers.exchange import GET, OK
@@ -285,5 +286,26 @@ def test_the_mesh_policy_is_in_it() -> None:
     snapshot = _compile(_pod(), policy).snapshot
     inbound = snapshot.inbound
     assert (inbound.mode, inbound.permissive_until, inbound.without_routes) == ("permissive", 1798675200, "nothing")
+    assert inbound.port_modes == {}
     outbound = snapshot.outbound
     assert (outbound.resolvers, outbound.cluster_domain, outbound.cluster_ranges) == (("10.96.0.10",), "cluster.example", ("10.0.0.0/8",))
+
+
+def test_modes_of_ports() -> None:
+    ports = {"8080": {"mode": "permissive", "until": "2026-12-31T00:00:00Z"}, "90": {"mode": "strict"}}
+    inbound = _compile(_pod(), mesh_policy(mtls={"mode": "strict", "ports": ports})).snapshot.inbound
+    assert (inbound.mode, inbound.permissive_until) == ("strict", None)
+    assert inbound.port_modes == {90: PortMode("strict"), 8080: PortMode("permissive", 1798675200)}
+
+
+def test_a_narrower_policy_replaces_the_modes_of_ports_as_well() -> None:
+    wide = mesh_policy("wide", mtls={"mode": "strict", "ports": {"8080": {"mode": "permissive", "until": "2026-12-31T00:00:00Z"}}})
+    narrow = mesh_policy("narrow", selector={"namespaces": ["shop"]}, mtls={"mode": "strict"})
+    assert _compile(_pod(), wide, narrow).snapshot.inbound.port_modes == {}
+
+
+def test_the_trust_of_now_is_in_it() -> None:
+    trust = Trust(3, "PEM", revoked=Revoked(pods=("u",)))
+    compiled = compile_workload(Cluster.of([namespace(), _pod()]), "u", "example.org", LastGood(), trust=trust)
+    assert compiled is not None
+    assert compiled.snapshot.trust == trust

@@ -1,6 +1,8 @@
+from datetime import UTC, datetime
+
 import pytest
 
-from injector.documents import MeshPolicySpec, Mtls, TokenIssuer
+from injector.documents import MeshPolicySpec, Mtls, PortMtls, TokenIssuer
 from injector.semantics.policies import mesh_policy_problems
 
 JWKS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
@@ -17,6 +19,22 @@ def test_resolvers(text: str, is_good: bool) -> None:
 
 def test_strict_needs_no_date() -> None:
     assert list(mesh_policy_problems(MeshPolicySpec(mtls=Mtls("strict")))) == []
+
+
+DATE = datetime(2026, 12, 31, tzinfo=UTC)
+STRICT, PERMISSIVE = PortMtls("strict"), PortMtls("permissive", DATE)
+
+
+@pytest.mark.parametrize(("mtls", "path"), [
+    (Mtls("permissive", DATE), None), (Mtls("permissive"), "mtls"), (Mtls("strict", DATE), "mtls.until"),
+    (Mtls("strict", ports={"8080": PERMISSIVE, "1": STRICT, "65535": STRICT}), None),
+    (Mtls("strict", ports={"8080": PortMtls("permissive")}), "mtls.ports.8080"),
+    (Mtls("permissive", DATE, {"8080": PortMtls("strict", DATE)}), "mtls.ports.8080.until"),
+    *((Mtls("strict", ports={port: PERMISSIVE}), f"mtls.ports.{port}") for port in
+      ("0", "65536", "08080", "http", "", "-1", "٨٠", "8080\n")),
+])
+def test_modes(mtls: Mtls, path: str | None) -> None:
+    assert [where for where, _ in mesh_policy_problems(MeshPolicySpec(mtls=mtls))] == ([path] if path else [])
 
 
 @pytest.mark.parametrize(("issuer", "path"), [
