@@ -90,7 +90,7 @@ CALLERS = {
     "the pod itself": peer(), "another pod": peer(uid="u-2"), "the pod's application": peer(holder="application"),
     "the issuer": peer(str(ISSUER), ""), "the issuer in a pod": peer(str(ISSUER), "u-9"),
     "an application of the issuer's": peer(str(ISSUER), "", "application"),
-    "nobody's pod": peer(uid=""), "nobody": None, "a server without a SPIFFE ID": Peer(None, "u-1", 7, "", 2e9, holder=""),
+    "nobody's pod": peer(uid=""), "nobody": None, "a server without a SPIFFE ID": Peer(None, "u-1", 7, "", 2e9, KEY),
 }
 MAY = {
     SNAPSHOT: {"the pod itself"},

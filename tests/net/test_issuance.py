@@ -49,7 +49,9 @@ class PublicOnly:
         return self._key
 
 
-async def ask(nursery: trio.Nursery, handle: Callable[[Call], Answer], authority: str = "root", asked: dict[str, str] | None = None) -> Issued:
+async def ask(
+    nursery: trio.Nursery, handle: Callable[[Call], Answer], authority: str = "root", asked: dict[str, str] | None = None
+) -> Issued:
     dialer = FakeDialer(nursery)
     dialer.servers[Address(HOST, 8443)] = endpoint(handle, authority=authority)
     return await ask_issuer(dialer, URL + "/v1/https", b"the-token\n", [root().certificate], asked or {})
