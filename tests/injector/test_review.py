@@ -272,3 +272,18 @@ json_like = st.recursive(
 def test_any_object_is_judged(data: object, kind: str, operation: str, sub: str) -> None:
     answer = review(_request(data, operation, data, sub=sub, kind=kind), SETTINGS, CLUSTER)
     assert answer.status in (200, 400)
+
+
+# -- roots that change
+
+
+def test_a_pod_with_the_roots_of_before_is_reviewed_again() -> None:
+    """After a rotation of the root most pods still carry the older bundle in their annotation: that is no reason to refuse them."""
+    changed = json.loads(json.dumps(PATCHED))
+    changed["metadata"]["labels"]["team"] = "shop"
+    now = Settings(roots="PEM of the next root")
+    for body in (_request(changed, "UPDATE", old=PATCHED), _request(PATCHED, "CREATE")):
+        response = json.loads(review(body, now, CLUSTER).body)["response"]
+        assert response["allowed"] is True
+    patch = json.loads(base64.b64decode(response["patch"]))
+    assert [(one["path"], one["value"]) for one in patch] == [("/metadata/annotations/bartizan.dev~1roots", now.roots)]

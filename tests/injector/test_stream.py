@@ -108,6 +108,14 @@ async def test_who_may_call_what(path: str, caller: str) -> None:
     assert bool(fixture.collected) == (path == LEDGER and caller in MAY[LEDGER])
 
 
+@pytest.mark.parametrize("query", ["pod=", ""])
+@pytest.mark.parametrize("path", [SNAPSHOT, LEDGER])
+async def test_a_certificate_without_a_pod_opens_no_pod_without_a_uid(path: str, query: str) -> None:
+    fixture = Fixture()
+    assert (await fixture.ask(path, query, method=method_of(path), peer=peer(uid=""))).status == 403
+    assert fixture.collected == []
+
+
 def test_every_endpoint_has_its_row() -> None:
     assert ENDPOINTS.keys() == MAY.keys()
 

@@ -48,6 +48,7 @@ def test_there_must_be_a_directory(tmp_path: Path) -> None:
 BAD: list[Any] = [
     "a: [", "- x", "metadata: {name: x}", "kind: Namespace", "&a kind: *a", "kind: Pod\nmetadata: {name: p}\nspec: {containers: 3}",
     {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"serviceAccountName": "No Name"}},
+    {"kind": "Pod", "metadata": {"name": "p", "deletionTimestamp": "soon"}},
     {"kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"name": 3}]}},
     {"kind": "EndpointSlice", "metadata": {"name": "s"}, "endpoints": [{"addresses": 3}]},
     {"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": {"metadata": []}}},

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -50,6 +51,14 @@ def test_addresses_of_a_pod(status: object, expected: tuple[str, ...]) -> None:
 )
 def test_readiness_of_a_pod(status: object, expected: bool) -> None:
     assert Pod({"status": status}).is_ready is expected
+
+
+def test_when_a_pod_ends() -> None:
+    assert Pod({}).ends_at == math.inf
+    for written in ("2027-01-15T08:00:30Z", "2027-01-15T08:00:30", "2027-01-15T09:00:30+01:00"):
+        assert Pod({"metadata": {"deletionTimestamp": written}}).ends_at == 1_800_000_030
+    with pytest.raises(ConfigError, match="deletionTimestamp"):
+        _ = Pod({"metadata": {"deletionTimestamp": "soon"}}).ends_at
 
 
 def test_ports_by_number_and_name() -> None:
