@@ -18,7 +18,7 @@ from sidecar.model.errors import ConfigError, MeshError
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import read_file
-from sidecar.net.issuance import Issued, ask_issuer, signer_of
+from sidecar.net.issuance import Issued, ask_issuer
 from sidecar.net.tls_context import ServerCredentials, load_certificates, load_private_key
 from sidecar.net.watched import Watched
 
@@ -56,7 +56,7 @@ class OwnCertificate:
     def signer(self) -> str:
         """Fingerprint of the root that the chain leads to; empty: none that the mesh trusts."""
         held = self.held.current
-        return signer_of(held.chain, self._trust.anchors.current.roots) if held is not None else ""
+        return self._trust.anchors.current.signer_of(held.chain) if held is not None else ""
 
     @property
     def is_of_the_signer(self) -> bool:

@@ -1,8 +1,12 @@
 """A `Trust` made ready for TLS: its roots as certificates, its deny-list as a table. Built once when it changes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 
 from sidecar.model.trust import DenyList, Trust
 
@@ -19,3 +23,22 @@ class Anchors:
     def of(cls, trust: Trust) -> "Anchors":
         """ConfigError if the roots are no certificates."""
         return cls(trust, tuple(load_certificates(trust.roots.encode(), "roots")), DenyList.of(trust.revoked))
+
+    def signer_of(self, chain: Sequence[x509.Certificate]) -> str:
+        """SHA-256 fingerprint, hex, of the root that the chain leads to, by its signatures: two roots may share a name. Empty: none.
+
+        Where two share a key (a root that was made anew), it is the one that the mesh signs with.
+        """
+        if not all(_is_issued_by(lower, upper) for lower, upper in pairwise(chain)):
+            return ""
+        last = chain[-1]
+        found = [root.fingerprint(hashes.SHA256()).hex() for root in self.roots if last == root or _is_issued_by(last, root)]
+        return self.trust.signer if self.trust.signer in found else next(iter(found), "")
+
+
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True

@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -85,14 +84,3 @@ async def ask_issuer(
     if chain[0].public_key() != key.public_key():
         raise ConnectFailed("the issuer's certificate is not for the key that was asked for")
     return Issued(chain, key, issued.trust, issued.not_after, issued.now)
-
-
-def signer_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> str:
-    """SHA-256 fingerprint, hex, of the root that has signed the end of the chain; empty: none of them."""
-    for root in roots:
-        try:
-            chain[-1].verify_directly_issued_by(root)
-        except (ValueError, TypeError, InvalidSignature):
-            continue
-        return root.fingerprint(hashes.SHA256()).hex()
-    return ""

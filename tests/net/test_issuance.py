@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import trio
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from trio.testing import MockClock
 
@@ -15,7 +14,7 @@ from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import MeshError, NotVerified
 from sidecar.model.trust import Trust
-from sidecar.net.issuance import Issued, NotEntitled, ask_issuer, signer_of
+from sidecar.net.issuance import Issued, NotEntitled, ask_issuer
 from tests.helpers import pki
 from tests.helpers.endpoint import HOST, URL, endpoint
 from tests.helpers.mesh import root
@@ -101,12 +100,3 @@ async def test_who_is_not_the_issuer_does_not_hear_the_token(nursery: trio.Nurse
     with pytest.raises(NotVerified):
         await ask(nursery, handle, "another root")
     assert calls == []
-
-
-def test_the_root_that_signs() -> None:
-    other, between = root("another root").certificate, pki.authority("between", root())
-    roots = [other, root().certificate]
-    fingerprint = root().certificate.fingerprint(hashes.SHA256()).hex()
-    assert signer_of(pki.issue(root(), pki.host("a.svc")).chain, roots) == fingerprint
-    assert signer_of(pki.issue(between, pki.host("a.svc")).chain, roots) == fingerprint
-    assert signer_of(pki.issue(root(), pki.host("a.svc")).chain, [other]) == ""
