@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sidecar.model.identity import workload_id
+from sidecar.model.trust import DenyList
+
 from .cluster import Cluster
 from .cluster.objects import Pod
 
@@ -54,13 +57,16 @@ class Holders:
     def forget_gone(self, cluster: Cluster) -> None:
         self._said = {uid: said for uid, said in self._said.items() if uid in cluster.pods_by_uid}
 
-    def of(self, cluster: Cluster, now: float) -> list[Holder]:
-        """One for each live pod with a sidecar, in the order of their names.
+    def of(self, cluster: Cluster, trust_domain: str, deny: DenyList, now: float) -> list[Holder]:
+        """One for each live pod with a sidecar, in the order of their names. Who was revoked is not waited for: nobody listens to it.
 
         Args:
             now: Unix seconds.
         """
-        return [self._holder(pod) for pod in live_pods(cluster.pods.values(), now)]
+        def is_revoked(pod: Pod) -> bool:
+            return bool(deny.why(workload_id(trust_domain, pod.namespace, pod.service_account), pod.uid, 0, ""))
+
+        return [self._holder(pod) for pod in live_pods(cluster.pods.values(), now) if not is_revoked(pod)]
 
     def _holder(self, pod: Pod) -> Holder:
         said = self._said.get(pod.uid, NOTHING)

@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import trio
 
+from sidecar.model import identity
 from sidecar.model.call import Answer, Call, Handler, Peer
 from sidecar.model.identity import SpiffeId
 from sidecar.model.snapshot import Snapshot, digest, render_snapshot
@@ -155,7 +156,8 @@ class Stream:
         return await self._collect(call) if self._collect is not None else _error(404, "no evidence is collected here")
 
     async def _list_holders(self, call: Call, peer: Peer, query: Query) -> Answer:
-        found = [self._own(), *self._holders.of(self._cluster.current, self._wall())]
+        trust_domain, deny = identity.parts(self._issuer)[0], self._anchors.current.deny
+        found = [self._own(), *self._holders.of(self._cluster.current, trust_domain, deny, self._wall())]
         return Answer(200, msgspec.json.encode(holders.Answer(found)))
 
     def _text(self, cluster: Cluster, uncaptured: frozenset[str], pod: str) -> bytes | None:

@@ -4,7 +4,9 @@ import pytest
 
 from injector.cluster import Cluster
 from injector.holders import NOTHING, Holder, Holders, Said, live_pods
+from sidecar.model.trust import NOBODY, DenyList, Revoked
 
+DOMAIN = "example.org"
 NOW = 1_800_000_000.0
 SIGNER = "ab" * 32
 DELETED = "2027-01-15T08:00:30Z"     # half a minute after NOW
@@ -40,11 +42,21 @@ def test_the_latest_word_of_each_and_zero_of_whom_nobody_has_heard() -> None:
     holders.note("2", Said(5, ""))
     holders.note("2", Said(6, SIGNER))
     holders.note("3", Said(7, SIGNER))      # no pod of the cluster
-    assert holders.of(cluster, NOW) == [Holder("shop/web-1", 0, ""), Holder("shop/web-2", 6, SIGNER)]
+    assert holders.of(cluster, DOMAIN, NOBODY, NOW) == [Holder("shop/web-1", 0, ""), Holder("shop/web-2", 6, SIGNER)]
 
 
 def test_what_the_gone_said_is_forgotten() -> None:
     holders = Holders()
     holders.note("1", Said(5, SIGNER))
     holders.forget_gone(Cluster.of([]))
-    assert holders.of(Cluster.of([pod("1")]), NOW) == [Holder("shop/web-1", NOTHING.trust, NOTHING.signer)]
+    assert holders.of(Cluster.of([pod("1")]), DOMAIN, NOBODY, NOW) == [Holder("shop/web-1", NOTHING.trust, NOTHING.signer)]
+
+
+@pytest.mark.parametrize(("revoked", "found"), [
+    (Revoked(pods=("1",)), ["shop/web-2"]), (Revoked(identities=(f"spiffe://{DOMAIN}/ns/shop/sa/default",)), []),
+    (Revoked(identities=(f"spiffe://{DOMAIN}/ns/shop/sa/web",), keys=(SIGNER,), serials=("0" * 31 + "1",)), ["shop/web-1", "shop/web-2"]),
+])
+def test_who_was_revoked_holds_nobody_up(revoked: Revoked, found: list[str]) -> None:
+    """Its questions are refused, so it can never say that it holds anything."""
+    cluster = Cluster.of([pod("1"), pod("2")])
+    assert [one.name for one in Holders().of(cluster, DOMAIN, DenyList.of(revoked), NOW)] == found

@@ -251,10 +251,12 @@ async def test_nobody_speaks_for_another_pod() -> None:
     assert (await fixture.holders())[1:] == [Holder("shop/web-1", 0, "")]
 
 
-async def test_who_was_revoked_is_not_heard() -> None:
+async def test_who_was_revoked_is_neither_heard_nor_waited_for() -> None:
     fixture = Fixture()
     fixture.revoke(pods=("u-1",))
     await fixture.ask(SNAPSHOT, f"pod=u-1&trust=5&signer={SIGNER}", peer=peer())
+    assert await fixture.holders() == [OWN]
+    fixture.revoke(3)
     assert (await fixture.holders())[1:] == [Holder("shop/web-1", 0, "")]
 
 
