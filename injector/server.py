@@ -72,8 +72,7 @@ class Webhook:
 
 async def serve(config: InjectorConfig) -> None:
     """Serve until cancelled. ConfigError if it cannot begin."""
-    state = Path(config.state_directory)
-    (state / LEDGER).mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = _state_directory(config)
     directory = Directory(Path(config.directory))
     cluster = Watched(directory.read())
     last_good = LastGood.load(state / LAST_GOOD)
@@ -122,6 +121,16 @@ async def serve(config: InjectorConfig) -> None:
             serve_https, config.address, config.stream_port, own.stream, stream.answer,
             trust_domain=config.trust_domain, tally=tally))
         print(f"bartizan: injector ready: webhook {webhook_port}, stream {stream_port}", file=sys.stderr, flush=True)
+
+
+def _state_directory(config: InjectorConfig) -> Path:
+    path = Path(config.state_directory)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / LEDGER).mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError("stateDirectory", f"{path}: {exc.strerror}") from exc
+    return path
 
 
 async def _supply(own: OwnCertificate, trust: TrustWatch, config: InjectorConfig, dialer: Dialer, nursery: trio.Nursery) -> None:
