@@ -5,6 +5,7 @@
     cluster/                                                        what the cluster holds, as one immutable value; its sources
     compile/  enforced                                              that value -> the snapshot of one pod
     config  server  stream  capture  jwks  key_set                  the process: webhook, snapshots, which pods are captured, token keys
+    trust  holders  own_certificate                                 whom the mesh trusts, who holds it already, and what we prove ourselves
     cli/  findings                                                  the operator's verbs, and the codes of what `analyze` finds
     demo/                                                           pods of the real webhook's making, run on one machine
 
