@@ -78,7 +78,7 @@ async def ask_issuer(
         raise failed(f"the issuer answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
     try:
         issued = msgspec.json.decode(answer.body, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
     chain = tuple(load_certificates("".join(issued.chain).encode(), "chain"))
     if chain[0].public_key() != key.public_key():
