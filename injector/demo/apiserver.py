@@ -48,13 +48,13 @@ class Webhook:
     Args:
         address: where it listens.
         name: the DNS name that its certificate must be for.
-        tls: verifies that certificate.
+        tls: verifies that certificate, by the roots of now.
     """
 
     address: tuple[str, int]
     name: str
     path: str
-    tls: SSLContext
+    tls: Callable[[], SSLContext]
 
     async def review(self, request: Object) -> Object:
         """Send an AdmissionReview. Returns its response."""
@@ -71,7 +71,7 @@ class Webhook:
         return dict(response)
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
-        connection = _Named(self.address, self.name, self.tls)
+        connection = _Named(self.address, self.name, self.tls())
         try:
             connection.request("POST", self.path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()

@@ -13,7 +13,7 @@ DNS_TABLE = WORLD / "dns-table.json"
 DNS_EVIDENCE = WORLD / "dns-evidence.jsonl"
 JWKS = WORLD / "jwks.json"
 STATE = WORLD / "state"               # the injector's
-INJECTOR_PAPERS = WORLD / "injector"  # + .pem, .key
+INJECTOR_TOKEN = WORLD / "injector-token"
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "demo"
 
@@ -24,6 +24,11 @@ INJECTOR_NAME = "injector.bartizan-system.svc"
 ISSUER_PORT = 8443
 WEBHOOK_PORT = 9443
 STREAM_PORT = 9444
+INJECTOR_POD: dict[str, Any] = {
+    "metadata": {"name": "bartizan-injector-0", "namespace": "bartizan-system", "uid": "bartizan-injector-0"},
+    "spec": {"serviceAccountName": "bartizan-injector"},
+}
+INJECTOR_TOKEN_S = 30 * 86400         # no kubelet keeps it fresh: as long as anybody keeps a world
 SIDECAR = "bartizan-sidecar"          # the container that admission adds
 
 
@@ -34,6 +39,11 @@ def issuer_config() -> dict[str, Any]:
         "trustDomain": TRUST_DOMAIN,
         "tokens": {"jwksFile": str(JWKS), "issuer": TOKEN_ISSUER, "audience": "bartizan"},
         "names": [ISSUER_NAME],
+        "servers": [{
+            "namespace": INJECTOR_POD["metadata"]["namespace"], "serviceAccount": INJECTOR_POD["spec"]["serviceAccountName"],
+            "names": [INJECTOR_NAME],
+        }],
+        "injectorUrl": f"https://{INJECTOR_NAME}:{STREAM_PORT}",
         "address": "::",
         "port": ISSUER_PORT,
         "lifetimeS": 3600,
@@ -50,8 +60,7 @@ def injector_config(bypass: str) -> dict[str, Any]:
         "directory": str(CLUSTER),
         "trustDomain": TRUST_DOMAIN,
         "rootsFile": str(AUTHORITY / "roots.pem"),
-        "chainFile": f"{INJECTOR_PAPERS}.pem",
-        "keyFile": f"{INJECTOR_PAPERS}.key",
+        "tokenFile": str(INJECTOR_TOKEN),
         "address": "::",
         "webhookPort": WEBHOOK_PORT,
         "streamPort": STREAM_PORT,

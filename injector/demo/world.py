@@ -12,6 +12,7 @@ import random
 import ssl
 import subprocess
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -59,8 +60,9 @@ class World:
         self.api = ApiServer(settings.CLUSTER, self.rng, self._write_dns_table)
         self.kubelet = Kubelet(
             Node(WORLD, found, network, self.signer, self.api.get, time.time, mode.has_uids), self.api.set_status)
-        tls = ssl.create_default_context(cafile=str(settings.AUTHORITY / "roots.pem"))
-        self.webhook = Webhook(("127.0.0.1", settings.WEBHOOK_PORT), settings.INJECTOR_NAME, "/mutate", tls)
+        self.webhook = Webhook(
+            ("127.0.0.1", settings.WEBHOOK_PORT), settings.INJECTOR_NAME, "/mutate",
+            lambda: ssl.create_default_context(cafile=str(settings.AUTHORITY / "roots.pem")))
 
     # -- what checks do and see
 
@@ -181,6 +183,9 @@ async def world(mode: Mode, say: Say) -> AsyncIterator[World]:
     await _make_authority(program, environment)
     made = World(mode, found, network, papers)
     replace_json(settings.JWKS, made.signer.jwks())
+    await _name_the_control_plane()
+    settings.INJECTOR_TOKEN.write_text(made.signer.token(
+        settings.INJECTOR_POD, str(uuid.uuid4()), "bartizan", settings.INJECTOR_TOKEN_S, time.time()))
     deployments = made.store_examples()
     async with trio.open_nursery() as nursery:
         start = partial(nursery.start, partial(_server, environment=environment))
@@ -209,14 +214,20 @@ async def world(mode: Mode, say: Say) -> AsyncIterator[World]:
         nursery.cancel_scope.cancel()
 
 
+async def _name_the_control_plane() -> None:
+    """Issuer and injector ask each other by the names that their certificates are for: the node's hosts file has them."""
+    hosts = WORLD / "hosts"
+    names = "\t".join(name for name in settings.control_plane_names())
+    hosts.write_text(f"127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.0.1\t{names}\n")
+    await command(["mount", "--bind", str(hosts), "/etc/hosts"])
+
+
 async def _make_authority(program: list[str], environment: dict[str, str]) -> None:
-    """`bartizan certs init`, and a certificate for the injector's own HTTPS."""
-    for words in (["init", str(settings.AUTHORITY), "--trust-domain", settings.TRUST_DOMAIN],
-                  ["issue", str(settings.AUTHORITY), "--https", settings.INJECTOR_NAME, "--out", str(settings.INJECTOR_PAPERS)]):
-        done = await trio.run_process([*program, "certs", *words], env=environment, check=False,
-                                      capture_stdout=True, capture_stderr=True)
-        if done.returncode != 0:
-            raise DemoError(f"`bartizan certs {words[0]}` failed: {done.stderr.decode(errors='replace').strip()}")
+    """`bartizan certs init`."""
+    words = ["init", str(settings.AUTHORITY), "--trust-domain", settings.TRUST_DOMAIN]
+    done = await trio.run_process([*program, "certs", *words], env=environment, check=False, capture_stdout=True, capture_stderr=True)
+    if done.returncode != 0:
+        raise DemoError(f"`bartizan certs init` failed: {done.stderr.decode(errors='replace').strip()}")
 
 
 async def _server(name: str, argv: list[str], listens: tuple[str, int], *, environment: dict[str, str],
