@@ -241,6 +241,13 @@ def _other_key(call: Call) -> Answer:
     return Answer(200, json.dumps({"chain": [holder.chain_pem], "trust": to_builtins(TRUST), "notAfter": 0.0, "now": 0.0}).encode())
 
 
+def _unknown_key(call: Call) -> Answer:
+    document = json.loads(issued(call).body)
+    (der,) = (item.public_bytes(Encoding.DER) for item in x509.load_pem_x509_certificates(document["chain"][0].encode()))
+    strange = x509.load_der_x509_certificate(der.replace(b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x09"))
+    return Answer(200, json.dumps(document | {"chain": [strange.public_bytes(Encoding.PEM).decode()]}).encode())
+
+
 def _changed(**changes: object) -> Callable[[Call], Answer]:
     return lambda call: Answer(200, json.dumps(json.loads(issued(call).body) | changes).encode())
 
@@ -255,7 +262,8 @@ HOURS = {"begins": timedelta(hours=-3), "ends": timedelta(hours=-1)}
     (lambda _: Answer(200, b'{"x":' + b"[" * 60000), "cannot be read"),
     (lambda _: Answer(200, b'{"chain": [], "trust": {"version": 1, "roots": ""}, "notAfter": 1, "now": 1}'), "holds no certificate"),
     (lambda _: Answer(200, b"\xff"), "cannot be read"),
-    (_other_key, "not for this key"),
+    (_other_key, "not for the key that was asked for"),
+    (_unknown_key, "the key in the certificate of the issuer cannot be read"),
     (lambda call: issued(call, "spiffe://example.org/ns/shop"), "no SVID"),
     (lambda call: issued(call, is_ca=True), "it is a CA"),
     (lambda call: issued(call, ORDERS), "it says .*/sa/orders; this is .*/sa/web. If that is meant, restart the pod"),
