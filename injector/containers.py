@@ -128,7 +128,9 @@ def _config(settings: Settings, probes: Mapping[str, Probe]) -> str:
         admin_socket=f"{PRIVATE}/admin.sock",
         snapshot=SnapshotStream(settings.stream_url, keep_file=f"{PRIVATE}/snapshot.json"),
         ledger=LedgerFiles(f"{PRIVATE}/ledger"),
-        identity=IssuedIdentity(settings.issuer_url, token_file=f"{TOKEN}/token", roots_file=f"{ROOTS_DIR}/roots.pem"),
+        identity=IssuedIdentity(
+            settings.issuer_url, token_file=f"{TOKEN}/token", roots_file=f"{ROOTS_DIR}/roots.pem", keep_file=f"{PRIVATE}/identity.json"
+        ),
         pod_uid="@",
         interception=Interception(
             bypass_mark=settings.mark if settings.bypass == "mark" else None, probe_within_s=PROBE_WITHIN_S

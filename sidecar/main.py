@@ -1,6 +1,6 @@
 """`bartizan sidecar --config FILE`: read the configuration, build everything once, own the root nursery, drain on SIGTERM.
 
-The tree of tasks: main > {redirect check, identity, snapshot, health's watch, pool's broom, admin, inbound, outbound, DNS guard}
+The tree of tasks: main > {redirect check, identity, clock, snapshot, health's watch, pool's broom, admin, inbound, outbound, DNS guard}
 > one task per connection > (a request body still arriving) one more.
 """
 
@@ -17,6 +17,7 @@ import trio
 
 from .control.admin import Admin
 from .control.agent import Agent
+from .control.clock_watch import ClockWatch
 from .control.file_identity import load_credentials
 from .control.health import Health, metrics_handler
 from .control.keyring import Keyring
@@ -78,12 +79,15 @@ class Sidecar:
         self.guard = DnsGuard(self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics)
         self.health = Health(config, self.obstacles, self.own_address, self.runtime.dialer)
         self.agent = (
-            Agent(config.identity, self.keyring, self.runtime.tls, self.runtime.dialer, wall_clock, self.runtime.rng)
+            Agent(config.identity, self.keyring, self.runtime.dialer, wall_clock, self.runtime.rng)
             if isinstance(config.identity, IssuedIdentity) else None
         )
         self.shipping = (
             Shipping(config.snapshot, config.pod_uid, self.runtime.ledger, self.runtime.tls, self.runtime.dialer)
             if config.ledger is not None and isinstance(config.snapshot, SnapshotStream) else None
+        )
+        self.clock = ClockWatch(
+            wall_clock, trio.current_time, self.runtime.ledger.add, self.agent.clock_jumped if self.agent else lambda: None
         )
         self.accepting = trio.CancelScope()     # what enters
         if isinstance(config.identity, FileIdentity):
@@ -95,7 +99,8 @@ class Sidecar:
         self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
         self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
         self.admin_listener = listen_unix(config.admin_socket)
-        self.admin = Admin(self.taken, self.runtime.tls, self.obstacles, self.agent.rotate if self.agent else None)
+        rotate, renewal = (self.agent.rotate, self.agent.renewal) if self.agent else (None, None)
+        self.admin = Admin(self.taken, self.keyring, self.obstacles, rotate, renewal)
 
     # -- what is true now
 
@@ -107,7 +112,7 @@ class Sidecar:
         if self.runtime.rules.current is None:
             found.append("no snapshot yet")
         if self.config.identity is not None and self.runtime.valid_tls() is None:
-            found.append("no valid certificate")
+            found.append(self.agent.why_none() if self.agent else "no valid certificate")
         return [*found, *(f"packet rules: {lost}" for lost in self.lost_rules())]
 
     def lost_rules(self) -> list[str]:
@@ -132,6 +137,9 @@ class Sidecar:
             "bartizan_ready": float(not self.obstacles()),
             "bartizan_redirect_intact": float(not self.lost_rules()),
             "bartizan_identity_not_after_seconds": tls.credentials.not_after if tls else 0.0,
+            **(self.agent.gauges() if self.agent else {}),
+            "bartizan_trust_version": self.keyring.trust.version if self.keyring.trust else 0,
+            "bartizan_clock_jumps_total": self.clock.jumps,
             "bartizan_bugs_total": self.tally.bugs,
             "bartizan_access_log_dropped_total": self.runtime.log.dropped,
             "bartizan_ledger_shed_total": self.runtime.ledger.shed,
@@ -172,6 +180,7 @@ class Sidecar:
             nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._part)
+            nursery.start_soon(self.clock.run)
             nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool, self.tally)
             if self.shipping is not None:
                 nursery.start_soon(self.shipping.run)
@@ -189,7 +198,7 @@ class Sidecar:
             nursery.start_soon(follow_files, files, partial(self.take_identity_files, config.identity))
         if isinstance(config.snapshot, SnapshotStream):
             nursery.start_soon(
-                run_snapshot_stream, config.snapshot, config.pod_uid, self.runtime.tls, self.runtime.dialer, self.take_snapshot
+                run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot
             )
         else:
             nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))

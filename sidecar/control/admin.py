@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.model.call import Answer, Call
 from sidecar.model.snapshot import Snapshot, render_snapshot
+from sidecar.model.trust import serial_text
 from sidecar.net.deadline import Deadline
 from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_mesh import MeshTls
-from sidecar.net.watched import Watched
+
+from .keyring import Keyring
 
 
 class Admin:
@@ -24,19 +25,22 @@ class Admin:
         taken: the snapshot in force and its digest; None before the first.
         obstacles: what stands against readiness.
         rotate: asks for a new certificate now; None where certificates come from files.
+        renewal: how the renewal of the certificate goes.
     """
 
     def __init__(
         self,
         taken: Callable[[], tuple[Snapshot, str] | None],
-        tls: Watched[MeshTls | None],
+        keyring: Keyring,
         obstacles: Callable[[], list[str]],
         rotate: Callable[[], None] | None,
+        renewal: Callable[[], dict[str, object]] | None,
     ) -> None:
         self._taken = taken
-        self._tls = tls
+        self._keyring = keyring
         self._obstacles = obstacles
         self._rotate = rotate
+        self._renewal = renewal
 
     async def serve(self, sock: socket.socket) -> None:
         with Deadline() as deadline:
@@ -48,24 +52,29 @@ class Admin:
                 taken = self._taken()
                 return Answer(200, _without_keys(render_snapshot(taken[0]))) if taken else Answer(404, b'{"error": "none yet"}')
             case "GET", "/certificates":
-                tls = self._tls.current
-                chain = tls.credentials.chain if tls else ()
+                held = self._keyring.credentials
+                chain = held.chain if held else ()
                 return Answer(200, b"".join(item.public_bytes(Encoding.PEM) for item in chain), "application/x-pem-file")
             case "GET", "/status":
-                taken, tls = self._taken(), self._tls.current
-                status = {
-                    "snapshot": taken[1] if taken else None,
-                    "identity": tls.credentials.identity if tls else None,
-                    "notAfter": tls.credentials.not_after if tls else None,
-                    "serial": f"{tls.credentials.chain[0].serial_number:x}" if tls else None,
-                    "obstacles": self._obstacles(),
-                }
-                return Answer(200, msgspec.json.encode(status))
+                return Answer(200, msgspec.json.encode(self._status()))
             case "POST", "/rotate" if self._rotate is not None:
                 self._rotate()
                 return Answer(202, b"{}")
             case _:
                 return Answer(404, b'{"error": "GET /snapshot, /certificates, /status; POST /rotate"}')
+
+    def _status(self) -> dict[str, object]:
+        taken, held, trust = self._taken(), self._keyring.credentials, self._keyring.trust
+        return {
+            "snapshot": taken[1] if taken else None,
+            "identity": held.identity if held else None,
+            "notAfter": held.not_after if held else None,
+            "serial": serial_text(held.chain[0].serial_number) if held else None,
+            "signer": self._keyring.signer or None,
+            "trust": {"version": trust.version, "signer": trust.signer} if trust else None,
+            "renewal": self._renewal() if self._renewal else None,
+            "obstacles": self._obstacles(),
+        }
 
 
 def _without_keys(text: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Credentials from PEM files, checked as a whole before they are taken: key and leaf belong together, the leaf is an SVID."""
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model import identity
@@ -9,6 +10,12 @@ from sidecar.model.errors import ConfigError
 from sidecar.net.files import read_file
 from sidecar.net.tls_context import Credentials, load_certificates, load_private_key
 from sidecar.net.verify import read_svid
+
+# What `cryptography` raises for a certificate that is none of ours, or that it cannot read.
+_UNREADABLE = (
+    ValueError, IndexError, x509.ExtensionNotFound, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
 
 
 def load_credentials(files: FileIdentity) -> tuple[Credentials, str]:
@@ -25,13 +32,13 @@ def load_credentials(files: FileIdentity) -> tuple[Credentials, str]:
 def assemble(chain: tuple[x509.Certificate, ...], key: ec.EllipticCurvePrivateKey, where: str) -> Credentials:
     """The credentials that these parts make together, or ConfigError at `where`."""
     leaf = chain[0]
-    if leaf.public_key() != key.public_key():
-        raise ConfigError(where, "the leaf certificate is not for this key")
     try:
+        if leaf.public_key() != key.public_key():
+            raise ConfigError(where, "the leaf certificate is not for this key")
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         spiffe_id = identity.parse(names.get_values_for_type(x509.UniformResourceIdentifier)[0])
         domain = identity.parts(spiffe_id)[0]
         peer = read_svid(leaf, domain)
-    except (ValueError, IndexError, x509.ExtensionNotFound) as exc:
+    except _UNREADABLE as exc:
         raise ConfigError(where, f"the leaf certificate is no SVID: {exc}") from exc
     return Credentials(spiffe_id, domain, chain, key, peer.not_after)

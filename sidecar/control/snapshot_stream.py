@@ -1,5 +1,8 @@
 """Snapshots from the injector, over mTLS: a standing question that is answered when there is something new.
 
+The question says what trust is held and under which root our certificate stands: this is how the mesh learns that a rotation of its
+root may go on. So it is asked anew at once when either changes.
+
 A snapshot is taken whole or not at all. The last one taken is kept in memory-backed storage of the sidecar's own, so that a
 restarted container serves on while the injector is away. What cannot be taken is refused with its reason, and the previous one
 stays in force.
@@ -11,13 +14,16 @@ from collections.abc import Callable
 
 import trio
 
+from sidecar.model.call import Answer
 from sidecar.model.config import SnapshotStream
 from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
 from sidecar.model.snapshot import digest
 from sidecar.net.dial import Dialer
+from sidecar.net.files import keep
 from sidecar.net.service import call_https, control_addresses
 from sidecar.net.tls_mesh import MeshTls
-from sidecar.net.watched import Watched
+
+from .keyring import Keyring
 
 ANSWER_S = 45.0     # the injector answers 304 after 30 s without news
 RETRY_FIRST_S = 0.2
@@ -25,7 +31,7 @@ RETRY_MOST_S = 10.0
 
 
 async def run_snapshot_stream(
-    config: SnapshotStream, pod_uid: str, tls: Watched[MeshTls | None], dialer: Dialer, take: Callable[[bytes], None]
+    config: SnapshotStream, pod_uid: str, keyring: Keyring, dialer: Dialer, take: Callable[[bytes], None]
 ) -> None:
     """For ever.
 
@@ -36,16 +42,15 @@ async def run_snapshot_stream(
     pause = RETRY_FIRST_S
     while True:
         try:
-            current = tls.current
-            if current is None:
-                await tls.wait_change(None)
+            held = keyring.tls.current
+            if held is None:
+                await keyring.tls.wait_change(None)
                 continue
-            url = f"{config.url.rstrip('/')}/v1/snapshot?pod={pod_uid}&seen={seen}"
-            with trio.fail_after(ANSWER_S):
-                answer = await call_https(
-                    dialer, await control_addresses(url), url, "GET",
-                    roots=current.anchors.roots, credentials=current.credentials,
-                )
+            holds = f"trust={keyring.version}" + (f"&signer={keyring.signer}" if keyring.signer else "")
+            url = f"{config.url.rstrip('/')}/v1/snapshot?pod={pod_uid}&seen={seen}&{holds}"
+            answer = await _ask(url, held, keyring, dialer)
+            if answer is None:
+                continue    # what is held changes rarely, and by our own doing: no flood
             if answer.status not in (200, 304):
                 raise ConnectFailed(f"answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
             pause = RETRY_FIRST_S
@@ -65,6 +70,30 @@ async def run_snapshot_stream(
         await trio.sleep(RETRY_FIRST_S)     # a flurry of changes is taken together, and whatever is wrong there is no flood
 
 
+async def _ask(url: str, held: MeshTls, keyring: Keyring, dialer: Dialer) -> Answer | None:
+    """None: something else is held meanwhile. An answer that came in the same moment counts."""
+    answer: Answer | None = None
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            await keyring.tls.wait_change(held)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        try:    # within the nursery, which would wrap what is raised
+            with trio.fail_after(ANSWER_S):
+                answer = await call_https(
+                    dialer, await control_addresses(url), url, "GET", roots=held.anchors.roots, credentials=held.credentials
+                )
+        except (MeshError, trio.TooSlowError, OSError) as exc:
+            failure = exc
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return answer
+
+
 def _take_kept(path: str | None, take: Callable[[bytes], None]) -> str:
     """Start from what was kept, if it can be taken; returns its digest, or ''."""
     if path is None or not os.path.exists(path):
@@ -77,12 +106,3 @@ def _take_kept(path: str | None, take: Callable[[bytes], None]) -> str:
         print(f"bartizan: the kept snapshot is unusable: {exc}", file=sys.stderr, flush=True)
         return ""
     return digest(text)
-
-
-def keep(path: str, text: bytes) -> None:
-    """Atomically, readable by us alone."""
-    temporary = path + ".new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-    os.replace(temporary, path)

@@ -1,4 +1,5 @@
-"""Files that are read again when they change: certificates and keys, and the snapshot of a sidecar without a control plane.
+"""Files that are read again when they change: certificates and keys, and the snapshot of a sidecar without a control plane. And those
+that the sidecar keeps for itself over a restart.
 
 A file that cannot be taken leaves what was taken before in force, and is reported once for each change. Replacing by rename (as
 the kubelet and every careful writer do) is atomic; a half-written file fails to parse and is tried again at the next look.
@@ -7,6 +8,7 @@ the kubelet and every careful writer do) is atomic; a half-written file fails to
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -22,6 +24,22 @@ def read_file(path: str, where: str) -> bytes:
             return file.read()
     except OSError as exc:
         raise ConfigError(where, f"cannot read {path}: {exc.strerror}") from exc
+
+
+def keep(path: str, text: bytes) -> None:
+    """Replace the file whole, readable by us alone. OSError if it cannot be; then it is as it was."""
+    temporary = path + ".new"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)    # left by a crash
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def _state(paths: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -81,6 +82,10 @@ async def ask_issuer(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ConnectFailed(f"the issuer's answer cannot be read: {exc}") from exc
     chain = tuple(load_certificates("".join(issued.chain).encode(), "chain"))
-    if chain[0].public_key() != key.public_key():
+    try:
+        is_ours = chain[0].public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise ConnectFailed(f"the key in the certificate of the issuer cannot be read: {exc}") from exc
+    if not is_ours:
         raise ConnectFailed("the issuer's certificate is not for the key that was asked for")
     return Issued(chain, key, issued.trust, issued.not_after, issued.now)

@@ -17,11 +17,20 @@ HELP = {
     "bartizan_dns_queries_total": "Queries of the application, by decision.",
     "bartizan_bugs_total": "Connections ended by an error in the sidecar itself.",
     "bartizan_identity_not_after_seconds": "When the workload's certificate ends, Unix seconds; 0 without one.",
+    "bartizan_identity_renewals_total": "Certificates that the workload was issued.",
+    "bartizan_identity_renewal_failures_total": "Times that a certificate was asked for in vain.",
+    "bartizan_identity_renewal_overdue_seconds": "For how long a certificate has been due and asked for in vain; 0: none is due.",
+    "bartizan_trust_version": "Version of the trust bundle that is held: Unix milliseconds of its making; 0 without one.",
+    "bartizan_clock_skew_seconds": "How far the issuer's clock was ahead of ours when it last answered.",
+    "bartizan_clock_jumps_total": "Times that the machine's clock was set, or the machine slept.",
     "bartizan_ready": "Whether the sidecar is ready.",
     "bartizan_redirect_intact": "Whether the sidecar's test of the packet rules holds.",
     "bartizan_access_log_dropped_total": "Access log lines that the reader was too slow for.",
 }
-GAUGES = frozenset({"bartizan_identity_not_after_seconds", "bartizan_ready", "bartizan_redirect_intact"})
+GAUGES = frozenset({
+    "bartizan_identity_not_after_seconds", "bartizan_identity_renewal_overdue_seconds", "bartizan_trust_version",
+    "bartizan_clock_skew_seconds", "bartizan_ready", "bartizan_redirect_intact",
+})
 MAX_SERIES = 4096   # beyond it new label sets are counted together, so that no peer can grow our memory
 
 

@@ -86,7 +86,7 @@ OWNERS = {
     "cryptography": {
         "certs/*", "injector/*", "sidecar/net/anchors.py", "sidecar/net/tls_context.py", "sidecar/net/verify.py",
         "sidecar/net/service.py", "sidecar/net/jwt.py", "sidecar/net/issuance.py",
-        "sidecar/control/issuance.py", "sidecar/control/file_identity.py", "sidecar/control/admin.py",
+        "sidecar/control/issuance.py", "sidecar/control/kept_identity.py", "sidecar/control/file_identity.py", "sidecar/control/admin.py",
     },
     "dns": {"sidecar/net/resolve.py", "sidecar/proxy/dns_guard.py", "injector/demo/*"},
     "re2": {"sidecar/policy/pattern.py"},

@@ -4,10 +4,12 @@ import json
 
 import pytest
 import trio
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from trio.testing import MockClock
 
 from sidecar.control.admin import Admin
+from sidecar.control.keyring import Keyring
 from sidecar.model.snapshot import ClientCertificate, EgressHost, Origination, Outbound, Snapshot, Workload
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
@@ -34,9 +36,12 @@ class Door:
     ) -> None:
         self.rotated = 0
         self._nursery = nursery
+        keyring = Keyring(Watched(None))
+        if tls is not None:
+            keyring.take_issued(tls.credentials, tls.anchors.trust)
         self.admin = Admin(
-            lambda: (taken, "digest-1") if taken else None, Watched(tls), lambda: ["no valid certificate"],
-            self._rotate if can_rotate else None,
+            lambda: (taken, "digest-1") if taken else None, keyring, lambda: ["no valid certificate"],
+            *((self._rotate, lambda: {"dueAt": 5.0}) if can_rotate else (None, None)),
         )
 
     def _rotate(self) -> None:
@@ -83,12 +88,14 @@ async def test_status_and_certificates(nursery: trio.Nursery, autojump_clock: Mo
     door = Door(nursery, tls=tls)
     leaf = tls.credentials.chain[0]
     assert json.loads((await door.ask("GET", "/status"))[1]) == {
-        "snapshot": "digest-1", "identity": WEB, "notAfter": tls.credentials.not_after, "serial": f"{leaf.serial_number:x}",
-        "obstacles": ["no valid certificate"],
+        "snapshot": "digest-1", "identity": WEB, "notAfter": tls.credentials.not_after, "serial": f"{leaf.serial_number:032x}",
+        "signer": root().certificate.fingerprint(hashes.SHA256()).hex(), "trust": {"version": 1, "signer": ""},
+        "renewal": {"dueAt": 5.0}, "obstacles": ["no valid certificate"],
     }
     assert await door.ask("GET", "/certificates") == (200, leaf.public_bytes(Encoding.PEM))
     nothing = Door(nursery, None)
-    assert json.loads((await nothing.ask("GET", "/status"))[1])["identity"] is None
+    status = json.loads((await nothing.ask("GET", "/status"))[1])
+    assert {name for name, value in status.items() if value is not None} == {"renewal", "obstacles"}
     assert await nothing.ask("GET", "/certificates") == (200, b"")
 
 

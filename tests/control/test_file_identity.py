@@ -55,6 +55,7 @@ def _svid(*names: str, **more: object) -> Callable[[], dict[str, str | bytes]]:
     (lambda: {"key": pki.Holder(SVID.certificate, pki.weak_key()).key_pem}, "identity.keyFile"),
     (lambda: {"key": pki.Holder(SVID.certificate, ec.generate_private_key(ec.SECP256R1())).key_pem}, "identity.chainFile"),
     (lambda: {"chain": pki.pem([INTERMEDIATE.certificate, SVID.certificate])}, "identity.chainFile"),
+    (lambda: {"chain": pki.issue(root(), pki.uri(WEB), key=pki.weak_key()).chain_pem}, "identity.chainFile"),
     (_svid(), "identity.chainFile"),
     (_svid(WEB, "spiffe://example.org/ns/shop/sa/root"), "identity.chainFile"),
     (_svid("https://example.org/ns/shop/sa/web"), "identity.chainFile"),

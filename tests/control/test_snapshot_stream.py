@@ -5,21 +5,28 @@ from pathlib import Path
 
 import pytest
 import trio
+from cryptography.hazmat.primitives import hashes
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sidecar.control.snapshot_stream import keep, run_snapshot_stream
+from sidecar.control.keyring import Keyring
+from sidecar.control.snapshot_stream import run_snapshot_stream
 from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.config import SnapshotStream
 from sidecar.model.snapshot import Snapshot, Workload, digest, parse_snapshot, render_snapshot
-from sidecar.net.tls_mesh import MeshTls
+from sidecar.model.trust import Revoked, Trust
+from sidecar.net.files import keep
 from sidecar.net.watched import Watched
+from tests.helpers import pki
 from tests.helpers.endpoint import HOST, URL, endpoint
-from tests.helpers.mesh import tls_of
+from tests.helpers.mesh import root, tls_of
 from tests.helpers.pki import WEB
 from tests.helpers.runtime import FakeDialer
 
 INJECTOR = Address(HOST, 8443)
+CREDENTIALS = tls_of(WEB).credentials
+SIGNER = root().certificate.fingerprint(hashes.SHA256()).hex()
 ONE, TWO = (render_snapshot(Snapshot(Workload(WEB, "shop", pod=name))) for name in ("one", "two"))
 
 
@@ -27,10 +34,12 @@ class Fixture:
     """Answers come from `say`; None is a standing question."""
 
     def __init__(
-        self, nursery: trio.Nursery, folder: Path | None = None, *, url: str = URL, starts: bool = True
+        self, nursery: trio.Nursery, folder: Path | None = None, *, url: str = URL, starts: bool = True, has_certificate: bool = True
     ) -> None:
         self.dialer = FakeDialer(nursery)
-        self.tls: Watched[MeshTls | None] = Watched(tls_of(WEB))
+        self.keyring = Keyring(Watched(None))
+        if has_certificate:
+            self.keyring.take_issued(CREDENTIALS, pki.trust(root()))
         self.taken: list[str] = []
         self.asked: list[tuple[float, str]] = []
         self.say: Callable[[Call], Answer | None] = lambda _: None
@@ -41,7 +50,7 @@ class Fixture:
             self.start(nursery)
 
     def start(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(run_snapshot_stream, self._config, "uid-1", self.tls, self.dialer, self._take)
+        nursery.start_soon(run_snapshot_stream, self._config, "uid-1", self.keyring, self.dialer, self._take)
 
     def _answer(self, call: Call) -> Answer | None:
         assert (call.method, call.path) == ("GET", "/v1/snapshot")
@@ -49,7 +58,14 @@ class Fixture:
         return self.say(call)
 
     def _take(self, text: bytes) -> None:
-        self.taken.append(parse_snapshot(text).workload.pod)
+        snapshot = parse_snapshot(text)
+        if snapshot.trust is not None:
+            self.keyring.take_trust(snapshot.trust)
+        self.taken.append(snapshot.workload.pod)
+
+
+def question(seen: bytes | None, trust: int = 1) -> str:
+    return f"pod=uid-1&seen={digest(seen) if seen is not None else ''}&trust={trust}&signer={SIGNER}"
 
 
 def names_in(folder: Path) -> list[str]:
@@ -67,9 +83,7 @@ async def test_a_snapshot_is_taken_and_kept(nursery: trio.Nursery, autojump_cloc
     fixture.say = once(Answer(200, ONE), Answer(304), Answer(200, TWO))
     await trio.sleep(2)
     assert fixture.taken == ["one", "two"]
-    assert [query for _, query in fixture.asked] == [
-        "pod=uid-1&seen=", *[f"pod=uid-1&seen={digest(ONE)}"] * 2, f"pod=uid-1&seen={digest(TWO)}",
-    ]
+    assert [query for _, query in fixture.asked] == [question(None), question(ONE), question(ONE), question(TWO)]
     assert fixture.kept is not None
     assert fixture.kept.read_bytes() == TWO
     assert fixture.kept.stat().st_mode & 0o777 == 0o600
@@ -87,7 +101,7 @@ async def test_a_restart_serves_on_without_the_injector(nursery: trio.Nursery, a
     assert trio.current_time() == 0
     fixture.dialer.servers[INJECTOR] = endpoint(fixture._answer, demands_client=True)
     await trio.sleep(11)
-    assert fixture.asked[0][1] == f"pod=uid-1&seen={digest(ONE)}"
+    assert fixture.asked[0][1] == question(ONE)
 
 
 @pytest.mark.parametrize("kept", [b"", b"{", ONE[:-5], b"\xff\xfe", b'{"workload": {}}'])
@@ -101,11 +115,20 @@ async def test_what_was_kept_and_is_unusable(
     fixture.start(nursery)
     await trio.sleep(1)
     assert "the kept snapshot is unusable" in capsys.readouterr().err
-    assert fixture.asked[0][1] == "pod=uid-1&seen="
+    assert fixture.asked[0][1] == question(None)
     assert fixture.taken == ["one"]
 
 
-@pytest.mark.parametrize("bad", [b"", b"{", TWO[:-5], b'{"workload": {}, "surprise": 1}'])
+def with_trust(text: bytes, trust: Trust) -> bytes:
+    return render_snapshot(replace(parse_snapshot(text), trust=trust))
+
+
+@pytest.mark.parametrize("bad", [
+    b"", b"{", TWO[:-5], b'{"workload": {}, "surprise": 1}',
+    with_trust(TWO, Trust(2, "no PEM")), with_trust(TWO, Trust(2, pki.pem([root().certificate])[:200])),
+    with_trust(TWO, replace(pki.trust(root(), version=2), signer="nobody")),
+    with_trust(TWO, pki.trust(root(), version=2, revoked=Revoked(identities=("no SPIFFE ID",)))),
+])
 async def test_what_cannot_be_taken_leaves_the_previous_in_force(
     bad: bytes, nursery: trio.Nursery, autojump_clock: MockClock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,7 +140,7 @@ async def test_what_cannot_be_taken_leaves_the_previous_in_force(
     assert fixture.kept.read_bytes() == ONE
     assert capsys.readouterr().err.count("kept the previous snapshot") == 1
     # It is not asked for again and again: the question says that it was seen.
-    assert [query.partition("seen=")[2] for _, query in fixture.asked] == ["", digest(ONE), digest(bad)]
+    assert [query for _, query in fixture.asked] == [question(None), question(ONE), question(bad)]
 
 
 async def test_a_snapshot_that_cannot_be_kept_counts_all_the_same(
@@ -175,11 +198,11 @@ async def test_an_address_that_is_none_is_said_and_does_not_stop_the_rest(
 
 
 async def test_without_a_certificate_it_waits(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    fixture = Fixture(nursery)
-    fixture.tls.set(None)
+    fixture = Fixture(nursery, has_certificate=False)
+    fixture.keyring.take_trust(pki.trust(root()))
     await trio.sleep(7)
     assert fixture.asked == []
-    fixture.tls.set(tls_of(WEB))
+    fixture.keyring.take_credentials(CREDENTIALS)
     await wait_all_tasks_blocked()
     assert [time for time, _ in fixture.asked] == [7]
 
@@ -194,10 +217,62 @@ async def test_an_injector_that_is_not_verified_is_not_asked(nursery: trio.Nurse
     assert fixture.asked == fixture.taken == []
 
 
-def test_keeping_replaces_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "kept"
-    path.write_bytes(b"old")
-    (tmp_path / "kept.new").write_bytes(b"left over from a crash, and longer than what comes now")
-    keep(str(path), b"new")
-    assert path.read_bytes() == b"new"
-    assert names_in(tmp_path) == ["kept"]
+# -- what is held
+
+
+async def test_the_acknowledgement_is_made_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture(nursery)
+    await trio.sleep(10)
+    both = pki.trust(root(), root("new"), version=2)
+    fixture.keyring.take_trust(both)
+    await trio.sleep(10)
+    fresh = pki.credentials(pki.issue(root("new"), pki.uri(WEB)))
+    fixture.keyring.take_credentials(fresh)
+    signer = root("new").certificate.fingerprint(hashes.SHA256()).hex()
+    fixture.dialer.servers[INJECTOR] = endpoint(fixture._answer)      # it trusts the old root alone
+    await trio.sleep(10)
+    assert fixture.asked == [
+        (0, question(None)), (10, question(None, trust=2)), (20, question(None, trust=2).replace(SIGNER, signer)),
+    ]
+
+
+async def test_trust_that_comes_with_a_snapshot_is_acknowledged(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture(nursery)
+    told = with_trust(ONE, pki.trust(root(), root("new"), version=2))
+    fixture.say = once(Answer(200, told))
+    await trio.sleep(1)
+    assert [query for _, query in fixture.asked] == [question(None), question(told, trust=2)]
+
+
+async def test_a_chain_of_no_root_that_is_held_names_no_signer(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture(nursery)
+    fixture.keyring.take_trust(pki.trust(root("new"), version=2))
+    fixture.dialer.servers[INJECTOR] = endpoint(fixture._answer, authority="new")
+    await trio.sleep(1)
+    assert fixture.asked[-1][1] == "pod=uid-1&seen=&trust=2"
+
+
+async def test_an_answer_that_the_change_cut_off_is_asked_for_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Wherever the question stands when it is cancelled: no snapshot is lost, and none is taken twice."""
+    for instants in range(12):
+        fixture = Fixture(nursery)
+        fixture.say = lambda call: Answer(200, ONE) if "seen=&" in call.query else None
+        for _ in range(instants):
+            await trio.lowlevel.checkpoint()
+        fixture.keyring.take_trust(pki.trust(root(), root("new"), version=2))
+        await trio.sleep(1)
+        assert fixture.taken == ["one"]
+        assert fixture.asked[-1][1] == question(ONE, trust=2)
+
+
+async def test_the_newest_trust_counts_after_a_restart(nursery: trio.Nursery, autojump_clock: MockClock, tmp_path: Path) -> None:
+    fixture = Fixture(nursery, tmp_path, starts=False)
+    assert fixture.kept is not None
+    keep(str(fixture.kept), with_trust(ONE, pki.trust(root(), version=3)))
+    newest = pki.trust(root(), version=4, revoked=Revoked(pods=("u-1",)))
+    fixture.keyring.take_trust(newest)      # was kept with the identity
+    fixture.start(nursery)
+    await trio.sleep(1)
+    assert fixture.taken == ["one"]
+    assert fixture.keyring.trust == newest
+    assert "&trust=4&" in fixture.asked[0][1]

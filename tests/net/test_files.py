@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from sidecar.model.errors import ConfigError
-from sidecar.net.files import LOOK_EVERY_S, follow_files, read_file
+from sidecar.net.files import LOOK_EVERY_S, follow_files, keep, read_file
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -69,3 +69,30 @@ async def test_what_cannot_be_taken_is_reported_once_and_followed_on(
         await trio.sleep(2 * LOOK_EVERY_S)
         nursery.cancel_scope.cancel()
     assert taken == ["whole"]
+
+
+def test_keeping_replaces_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(b"old")
+    left = tmp_path / "kept.new"
+    left.write_bytes(b"left over from a crash, and longer than what comes now")
+    left.chmod(0o644)
+    keep(str(path), b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_keeping_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"somebody's")
+    (tmp_path / "kept.new").symlink_to(tmp_path / "elsewhere")
+    keep(str(tmp_path / "kept"), b"new")
+    assert (tmp_path / "elsewhere").read_bytes() == b"somebody's"
+    assert (tmp_path / "kept").read_bytes() == b"new"
+
+
+def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()     # nothing can be renamed to it
+    with pytest.raises(OSError, match="Is a directory"):
+        keep(str(tmp_path / "kept"), b"new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
