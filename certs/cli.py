@@ -164,12 +164,13 @@ def _revoke(arguments: argparse.Namespace) -> None:
     value = revocation.value_of(kind, getattr(arguments, kind), files.load(directory).trust_domain)
     with files.locked(directory):
         if arguments.lift:
-            is_news, word = revocation.lift(directory, kind, value), "not revoked any more"
+            said = "is not revoked any more" if revocation.lift(directory, kind, value) else "was not revoked"
         else:
             until = _until(directory, value, now, is_forced=arguments.force) if kind == "serial" else 0.0
-            is_news, word = revocation.add(directory, Revocation(kind, value, now, arguments.reason, until)), "revoked"
+            is_news = revocation.add(directory, Revocation(kind, value, now, arguments.reason, until))
+            said = "is revoked" if is_news else "was revoked already"
         version = trust.publish(directory, now).trust.version
-    print(f"{kind} {value} {'is' if is_news else 'was already'} {word}; trust version {version}")
+    print(f"{kind} {value} {said}; trust version {version}")
 
 
 def _until(directory: Path, serial: str, now: float, *, is_forced: bool) -> float:

@@ -5,12 +5,16 @@ import os
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from certs import files
+from certs import files, rotation
+from certs.ca import fingerprint
 from certs.cli import main
 from certs.log import Log
+from certs.profile import issue_svid
+from certs.rotation import Holder, Phase
+from sidecar.model.identity import parse
 from sidecar.net.clock import wall_clock
 
-from .support import openssl_verdict
+from .support import new_key, openssl_verdict
 
 
 @pytest.fixture
@@ -88,7 +92,106 @@ def test_rotate_intermediates(directory, capsys):
     assert files.load(directory).svid.certificate != before.svid.certificate
 
 
+def says(capsys, *argv) -> str:
+    assert main([str(argument) for argument in argv]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_a_whole_rotation_by_hand(directory, capsys):
+    assert "no root rotation" in says(capsys, "rotate", directory, "--status")
+    assert "phase 1 of 3" in says(capsys, "rotate", directory, "--root")
+    assert "makes new intermediates anyhow" in fails(capsys, "rotate", directory, "--intermediates")
+    assert "under way already" in fails(capsys, "rotate", directory, "--root")
+    old, new = files.load(directory).roots
+    status = says(capsys, "rotate", directory, "--status")
+    assert f"old root {fingerprint(old)}\nnew root {fingerprint(new)}" in status
+    assert "--proceed" in status
+    assert "phase 2 of 3" in says(capsys, "rotate", directory, "--proceed")
+    assert "complete" in says(capsys, "rotate", directory, "--proceed")
+    assert files.load(directory).roots == (new,)
+    assert "no root rotation" in says(capsys, "rotate", directory, "--status")
+
+
+def test_a_rotation_that_waits_says_for_whom(directory, capsys):
+    says(capsys, "rotate", directory, "--root")
+    rotation.hear(directory, Phase.TRUST_BOTH, [Holder("injector", 1 << 62), Holder("shop/dead"), Holder("shop/slow")], 0)
+    assert "awaited: shop/slow was not heard of yet" in says(capsys, "rotate", directory, "--status")
+    said = says(capsys, "rotate", directory, "--proceed", "--without", "shop/dead")
+    assert "phase 1 of 3" in said
+    assert "given up: shop/dead" in said
+    assert "awaited: shop/dead" not in said
+    assert "shop/typo is not awaited" in fails(capsys, "rotate", directory, "--proceed", "--without", "shop/typo")
+    assert "phase 2 of 3" in says(capsys, "rotate", directory, "--proceed", "--without", "shop/slow")
+    assert "aborted: both" in says(capsys, "rotate", directory, "--abort")
+    assert "it belongs to --proceed" in fails(capsys, "rotate", directory, "--abort", "--without", "shop/slow")
+
+
+WEB = "spiffe://example.org/ns/shop/sa/web"
+
+
+@pytest.mark.parametrize(("kind", "value", "why"), [
+    ("identity", WEB, f"the identity {WEB} was revoked"),
+    ("key", "{out}.pem", "its key was revoked"),
+    ("serial", "{serial}", "the certificate {serial} was revoked"),
+])
+def test_revoke_list_lift(directory, tmp_path, capsys, kind, value, why):
+    out = tmp_path / "web"
+    says(capsys, "issue", directory, "--identity", WEB, "--out", out)
+    serial = f"{files.load_certificates(tmp_path / 'web.pem')[0].serial_number:032x}"
+    value, why = value.format(out=out, serial=serial), why.format(serial=serial)
+    versions = []
+
+    def revoke(*more):
+        said = says(capsys, "revoke", directory, f"--{kind}", value, *more)
+        versions.append(int(said.split()[-1]))
+        return said
+
+    assert "is revoked" in revoke("--reason", "lost")
+    assert "was revoked already" in revoke()
+    assert "lost" in says(capsys, "revoke", directory, "--list")
+    assert f"REVOKED: {why}" in says(capsys, "list", directory)
+    shown = says(capsys, "inspect", tmp_path / "web.pem", "--authority", directory)
+    assert f"revoked      {why}" in shown
+    assert "revoked      no" in shown       # the intermediate
+    assert "revoked" not in says(capsys, "inspect", tmp_path / "web.pem")
+    assert "is not revoked any more" in revoke("--lift")
+    assert "was not revoked" in revoke("--lift")
+    assert "REVOKED" not in says(capsys, "list", directory)
+    assert says(capsys, "revoke", directory, "--list") == ""
+    assert versions[0] == versions[1] < versions[2] == versions[3]
+
+
+def test_a_serial_that_nobody_has(directory, capsys):
+    line = fails(capsys, "revoke", directory, "--serial", "ab")
+    assert "bartizan certs list" in line
+    assert "--force" in line
+    assert "is revoked" in says(capsys, "revoke", directory, "--serial", "ab", "--force")
+    assert "was not revoked" in says(capsys, "revoke", directory, "--serial", "cd", "--lift")
+
+
+def test_who_holds_a_key_is_shown(directory, tmp_path, capsys):
+    authority, log, now = files.load(directory).svid, Log(directory / files.LOG), wall_clock()
+    leaf = issue_svid(authority, new_key().public_key(), parse(WEB), "uid-1", 3600, now, holder="application")
+    log.record(leaf, WEB, "uid-1", "10.0.0.7", now, holder="application")
+    log.close()
+    (tmp_path / "leaf.pem").write_bytes(files.pem_of(leaf))
+    assert "key held by  application" in says(capsys, "inspect", tmp_path / "leaf.pem")
+    assert "held by the application" in says(capsys, "list", directory)
+    says(capsys, "revoke", directory, "--pod", "uid-1")
+    assert "REVOKED: the pod uid-1 was revoked" in says(capsys, "list", directory)
+    assert "revoked      the pod uid-1 was revoked" in says(capsys, "inspect", tmp_path / "leaf.pem", "--authority", directory)
+
+
 @pytest.mark.parametrize(("argv", "why"), [
+    (["rotate", "{ca}/none", "--root"], "bartizan certs init"),
+    (["rotate", "{ca}", "--proceed"], "no root rotation is under way"),
+    (["rotate", "{ca}", "--abort"], "no root rotation is under way"),
+    (["revoke", "{ca}", "--identity", "spiffe://other.org/ns/a/sa/b"], "not of this authority's trust domain"),
+    (["revoke", "{ca}", "--pod", "shop/web-0"], "no pod uid"),
+    (["revoke", "{ca}", "--key", "{out}"], "No such file"),
+    (["revoke", "{ca}/none", "--pod", "a"], "bartizan certs init"),
     (["issue", "{ca}", "--identity", "spiffe://example.org/web", "--out", "{out}"], "not a SPIFFE ID"),
     (["issue", "{ca}", "--identity", "spiffe://other.org/ns/a/sa/b", "--out", "{out}"], "not of this authority's trust domain"),
     (["issue", "{ca}", "--https", "bank.example", "--out", "{out}"], "not below svc"),
@@ -117,7 +220,9 @@ def test_issue_while_the_issuer_runs(directory, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("argv", [[], ["nonsense"], ["init", "x"], ["issue", "x", "--out", "y"], ["serve"],
-                                  ["issue", "x", "--out", "y", "--identity", "a", "--https", "b"]])
+                                  ["issue", "x", "--out", "y", "--identity", "a", "--https", "b"],
+                                  ["rotate", "x"], ["rotate", "x", "--root", "--abort"], ["revoke", "x"],
+                                  ["revoke", "x", "--pod", "a", "--serial", "b"]])
 def test_wrong_usage(argv, capsys):
     assert main(argv) == 2
     assert "usage: bartizan certs" in capsys.readouterr().err

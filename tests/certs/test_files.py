@@ -123,3 +123,16 @@ def test_write_is_whole_or_not_at_all(tmp_path):
 def test_a_written_key_can_be_read_by_others_tools():
     key = new_key()
     assert load_pem_private_key(files.key_pem_of(key), None).private_numbers() == key.private_numbers()  # type: ignore[union-attr]
+
+
+def test_one_changes_the_directory_at_a_time(directory):
+    with files.locked(directory):
+        with pytest.raises(files.Busy), files.locked(directory, wait=False):
+            pass
+        files.load(directory)       # reading needs no lock
+    with pytest.raises(RuntimeError), files.locked(directory, wait=False):
+        raise RuntimeError          # whatever ends it, the lock is free
+    with files.locked(directory, wait=False):
+        pass
+    with pytest.raises(ConfigError, match="bartizan certs init"), files.locked(directory / "none"):
+        pass

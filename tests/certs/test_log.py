@@ -56,6 +56,16 @@ def test_a_line_says_it_all(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_who_holds_the_key_is_said_where_it_is_no_sidecar(tmp_path):
+    path = tmp_path / "issuance.log"
+    log = Log(path)
+    log.record(leaf(), WEB, "uid-1", "10.0.0.1", NOW, holder="application")
+    log.record(leaf(), WEB, "uid-1", "10.0.0.1", NOW)
+    log.close()
+    assert [entry.holder for entry in read(path)] == ["application", ""]
+    assert ["holder" in json.loads(line) for line in path.read_text().splitlines()] == [True, False]
+
+
 def test_it_goes_on_where_it_ended(path):
     log = Log(path)
     assert verify(path) == (4, log.head)

@@ -54,6 +54,13 @@ def test_without_a_pod_the_subject_is_empty_and_the_name_critical():
     assert openssl_verdict([leaf, SVID.certificate], [ROOT.certificate], NOW) == ""
 
 
+def test_an_applications_key_stands_in_the_subject():
+    leaf = issue_svid(SVID, new_key().public_key(), WEB, POD_UID, 3600, NOW, holder="application")
+    said = [(NameOID.USER_ID, POD_UID), (NameOID.ORGANIZATIONAL_UNIT_NAME, "application")]
+    assert [(each.oid, each.value) for each in leaf.subject] == said
+    assert openssl_verdict([leaf, SVID.certificate], [ROOT.certificate], NOW) == ""
+
+
 @pytest.mark.parametrize(("asked_s", "got_s"), [(3600, 3600), (0, MIN_S), (-5, MIN_S), (1e12, DAY_S), (DAY_S + 1, DAY_S)])
 def test_lifetime_is_clamped(asked_s, got_s):
     leaf = svid(asked_s)

@@ -1,19 +1,25 @@
 import json
 import os
 
+import msgspec
 import pytest
 import trio
 from cryptography import x509
 
 from certs import files
-from certs.ca import HTTPS_DOMAINS, INTERMEDIATE_S
+from certs.ca import HTTPS_DOMAINS, INTERMEDIATE_S, fingerprint
+from certs.cli import main
 from certs.log import Log, read
 from certs.server import OWN_LIFETIME_S, RETRY_S, OwnCertificate, parse_config, serve
 from certs.trust import Follower
-from sidecar.model.errors import ConfigError
+from sidecar.model.address import Address
+from sidecar.model.errors import ConfigError, NotVerified
+from sidecar.model.trust import Trust
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https
+from sidecar.net.tls_context import https_client
+from sidecar.net.tls_stream import TlsStream
 
 from .support import DOMAIN, ISSUER, JWKS, NOW, POD_UID, claims, csr_of, new_key, openssl_verdict, token
 
@@ -36,6 +42,12 @@ def document(tmp_path, **changed):
     ({"lifetimeS": 864000}, "lifetimeS"),
     ({"port": 65536}, "port"),
     ({"lifetime": 3600}, "lifetime"),
+    ({"trustDomain": "A B"}, "trustDomain"),
+    ({"identity": "spiffe://other.org/ns/a/sa/b"}, "identity"),
+    ({"identity": "issuer"}, "identity"),
+    ({"injectorUrl": "http://injector"}, "injectorUrl"),
+    ({"servers": [{"namespace": "a", "serviceAccount": "b", "names": []}]}, "servers"),
+    ({"servers": [{"namespace": "a", "serviceAccount": "b", "names": [name]} for name in ("a.svc", "b.svc")]}, "servers"),
 ])
 def test_bad_configurations(tmp_path, changed, where):
     with pytest.raises(ConfigError, match=where):
@@ -88,6 +100,15 @@ class TestOwnCertificate:
         assert own.current() is first
         assert "not renewed" in capsys.readouterr().err
 
+    def test_it_follows_the_authority_above_it(self, world, tmp_path):
+        own = self.own(world)
+        first = own.current()
+        made = files.renew(tmp_path / "ca", NOW)
+        self.follower.look()
+        second = own.current()
+        assert second.chain[1] == made.https.certificate != first.chain[1]
+        assert own.current() is second
+
     def test_a_name_that_the_authority_may_not_sign(self, world):
         with pytest.raises(ConfigError, match="--https-domain"):
             OwnCertificate(self.follower.standing, ("bank.example",), world[1], lambda: NOW)
@@ -113,6 +134,62 @@ async def test_a_pod_gets_its_svid_over_https(tmp_path):
     own, entry = read(tmp_path / "ca" / files.LOG)
     assert (own.requester, entry.requester, entry.pod_uid) == ("issuer", "127.0.0.1", POD_UID)
     Log(tmp_path / "ca" / files.LOG).close()    # the lock went with the server
+
+
+async def test_it_does_not_begin_with_names_that_it_may_not_sign(tmp_path):
+    files.init(tmp_path / "ca", DOMAIN, HTTPS_DOMAINS, wall_clock())
+    servers = [{"namespace": "a", "serviceAccount": "b", "names": ["bank.example"]}]
+    with pytest.raises(ConfigError, match=r"servers\[0\]\.names: bank\.example is not below svc"):
+        await serve(parse_config(document(tmp_path, servers=servers)))
+
+
+async def test_it_follows_the_directory_without_ending_a_connection(tmp_path):
+    """Over real HTTPS: a revocation answers the question that stands; a whole root rotation, while one connection goes on."""
+    directory = tmp_path / "ca"
+    old, = files.init(directory, DOMAIN, HTTPS_DOMAINS, wall_clock()).roots
+    (tmp_path / "jwks.json").write_bytes(JWKS)
+
+    async def get(port, path, *roots):
+        answer = await call_https(Dialer(), ["127.0.0.1"], f"https://{NAME}:{port}{path}", "GET", roots=roots)
+        return msgspec.json.decode(answer.body, type=Trust)
+
+    async def until(port, signs, *trusted, roots):
+        """The trust as soon as it is this."""
+        seen = 0
+        while True:
+            trust = await get(port, f"/v1/trust?seen={seen}", *roots)
+            found = x509.load_pem_x509_certificates(trust.roots.encode())
+            if trust.signer == fingerprint(signs) and found == list(trusted):
+                return
+            seen = trust.version
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(serve, parse_config(document(tmp_path)))
+            sock = await Dialer().connect(Address("127.0.0.1", port))
+            async with TlsStream(https_client([old]), sock, is_server=False, server_name=NAME) as open_since_before:
+                await open_since_before.handshake(NotVerified)
+                first = await get(port, "/v1/trust", old)
+
+                assert main(["revoke", str(directory), "--pod", POD_UID]) == 0
+                news = await get(port, f"/v1/trust?seen={first.version}", old)
+                assert news.revoked.pods == (POD_UID,)
+
+                assert main(["rotate", str(directory), "--root"]) == 0
+                new = files.load(directory).roots[1]
+                await until(port, old, old, new, roots=[old])
+                assert main(["rotate", str(directory), "--proceed"]) == 0
+                await until(port, new, old, new, roots=[old])
+                assert main(["rotate", str(directory), "--proceed"]) == 0
+                await until(port, new, new, roots=[old, new])   # who was acknowledged trusts both, until it hears of this
+                assert await get(port, "/v1/trust", new)
+                with pytest.raises(NotVerified):
+                    await get(port, "/v1/trust", old)
+
+                await open_since_before.send_all(b"GET /v1/roots HTTP/1.1\r\nhost: " + NAME.encode() + b"\r\n\r\n")
+                answer = await open_since_before.receive_some()
+                assert answer.startswith(b"HTTP/1.1 200")
+            nursery.cancel_scope.cancel()
 
 
 async def test_it_does_not_begin_with_another_domains_directory(tmp_path):
