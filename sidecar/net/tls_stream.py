@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
+from OpenSSL._util import ffi, lib  # noqa: TID251 -- what pyOpenSSL has no function for
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
@@ -93,7 +94,19 @@ class TlsStream(trio.abc.HalfCloseableStream):
             raise failed(f"connection lost in the TLS handshake ({exc.args[-1]})") from exc
         except SSL.Error as exc:
             self._is_broken = True
-            raise failed(f"TLS handshake failed: {_words(exc)}") from exc
+            raise failed(f"TLS handshake failed: {_words(exc)}{self._verdict()}") from exc
+        except ValueError as exc:       # a callback's: OpenSSL has sent the alert, and the handshake cannot go on
+            self._is_broken = True
+            raise failed(f"TLS handshake failed: {exc}") from exc
+        except BaseException:
+            self._is_broken = True
+            raise
+
+    def _verdict(self) -> str:
+        """What was wrong with the peer's chain: ` (certificate has expired)`. pyOpenSSL has no words for it of its own."""
+        code = lib.SSL_get_verify_result(self.connection._ssl)
+        words: bytes = ffi.string(lib.X509_verify_cert_error_string(code))
+        return f" ({words.decode()})" if code else ""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to `max_bytes` bytes; b"" only after the peer's close_notify. BrokenResourceError if it was cut off."""
