@@ -29,6 +29,7 @@ from .socket_stream import abort
 
 RECEIVE_BYTES = 65536
 WRITE_BYTES = 65536   # larger writes would hold the loop for long
+MOST_EMPTY_WAKES = 1024     # bytes came, and no data: a record of 16 KB in a few hundred tiny segments, or key updates without end
 
 
 def _words(exc: SSL.Error) -> str:
@@ -62,6 +63,10 @@ class TlsStream(trio.abc.HalfCloseableStream):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.connection = SSL.Connection(context, sock)
+        # One message a call. By pyOpenSSL's setting a single call would go through key updates as long as they come, 7 us and 27 bytes
+        # each and no limit of OpenSSL's, while the loop stands.
+        lib.SSL_clear_mode(self.connection._ssl, lib.SSL_MODE_AUTO_RETRY)
+        self._empty_wakes = 0
         self._is_receiving = False
         self._is_sending = False
         self._is_broken = False
@@ -129,6 +134,8 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 try:
                     data = self.connection.recv(max_bytes or RECEIVE_BYTES)
                 except SSL.WantReadError:
+                    if has_waited:
+                        self._count_empty_wake()
                     has_waited = True
                     await wait_readable(self.sock)
                 except SSL.WantWriteError:
@@ -143,6 +150,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
                     raise trio.BrokenResourceError(_words(exc)) from exc
                 else:
                     self.received += len(data)
+                    self._empty_wakes = 0
                     if not has_waited:
                         await cancel_shielded_checkpoint()  # cancelled here, what OpenSSL gave out would be lost
                     return data
@@ -192,6 +200,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         try:
             data = self.connection.recv(RECEIVE_BYTES)
             self.received += len(data)
+            self._empty_wakes = 0
             return data
         except (SSL.WantReadError, SSL.WantWriteError):
             return None
@@ -214,6 +223,12 @@ class TlsStream(trio.abc.HalfCloseableStream):
         except SSL.Error as exc:
             self._is_broken = True
             raise trio.BrokenResourceError(_words(exc)) from exc
+
+    def _count_empty_wake(self) -> None:
+        self._empty_wakes += 1
+        if self._empty_wakes > MOST_EMPTY_WAKES:
+            self._is_broken = True
+            raise trio.BrokenResourceError("the peer sends without end what is no data")
 
     def _check_open(self) -> None:
         if self.sock.fileno() < 0:
