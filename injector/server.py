@@ -18,6 +18,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
 from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally
+from sidecar.net.memory import keep_memory_private
 from sidecar.net.service import serve_https
 from sidecar.net.tls_context import ServerCredentials, load_certificates, load_private_key
 from sidecar.net.watched import Watched
@@ -123,5 +124,6 @@ def main(argv: list[str]) -> int:
         config = parse_config(text)
     except ConfigError as exc:
         raise ConfigError("", f"{args.config}: {exc}") from exc
+    keep_memory_private()
     trio.run(serve, config)
     return 0
