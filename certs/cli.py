@@ -185,12 +185,15 @@ def _until(directory: Path, serial: str, now: float, *, is_forced: bool) -> floa
 def _serve(arguments: argparse.Namespace) -> None:
     import trio  # here, since no other verb needs it or TLS
 
+    from sidecar.net.memory import keep_memory_private
+
     from .server import parse_config, serve
 
     try:
         config = parse_config(arguments.config.read_bytes())
     except ConfigError as exc:
         raise ConfigError("", f"{arguments.config}: {exc}") from exc
+    keep_memory_private()
     trio.run(serve, config)
 
 

@@ -25,6 +25,7 @@ from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally
+from sidecar.net.memory import keep_memory_private
 from sidecar.net.service import serve_https
 from sidecar.net.watched import Watched
 
@@ -163,5 +164,6 @@ def main(argv: list[str]) -> int:
         config = parse_config(text)
     except ConfigError as exc:
         raise ConfigError("", f"{args.config}: {exc}") from exc
+    keep_memory_private()
     trio.run(serve, config)
     return 0

@@ -34,6 +34,7 @@ from .net.datagram import bind_udp, serve_datagrams
 from .net.dial import Dialer
 from .net.files import follow_files, read_file
 from .net.listener import Tally, has_ipv6, listen_tcp, listen_unix, serve_listener
+from .net.memory import keep_memory_private
 from .net.resolve import Resolver
 from .net.watched import Watched
 from .policy.rules import Rules
@@ -294,6 +295,7 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     try:
         config = read_config(args.config)
+        keep_memory_private()
         trio.run(serve, config)
     except ConfigError as exc:
         print(f"bartizan: {args.config}: {exc}", file=sys.stderr)

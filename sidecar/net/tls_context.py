@@ -28,6 +28,9 @@ MESH_ALPN = (ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP)
 Context = SSL.Context
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
+MOST_INTERMEDIATES = 5      # of a peer's chain; OpenSSL would follow a hundred, a signature each
+MOST_KEY_BITS = 8192        # of any key in it; OpenSSL would verify with 16384, as slowly as a dozen handshakes
+
 # TLS 1.2 suites with forward secrecy and AEAD only (RFC 9325 s4.2); 1.3 has no others.
 _TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -68,6 +71,7 @@ def _context(method: int, minimum: int) -> Context:
     # OP_NO_TICKET alone still resumes by session ID; with the cache off nothing does (measured).
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_verify_depth(MOST_INTERMEDIATES)
     if minimum == SSL.TLS1_2_VERSION:
         context.set_cipher_list(_TLS12_CIPHERS)
     return context
@@ -108,7 +112,9 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 
 
 def _accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_ok: int) -> bool:
-    """OpenSSL's verdict stands; a callback is the only way that pyOpenSSL takes verification flags."""
+    """OpenSSL's verdict stands, save for keys that are too long. What is raised here ends the handshake, as a refusal does."""
+    if is_ok and (bits := cert.get_pubkey().bits()) > MOST_KEY_BITS:
+        raise ValueError(f"a key of {bits} bits in the certificate chain; {MOST_KEY_BITS} are accepted")
     return bool(is_ok)
 
 

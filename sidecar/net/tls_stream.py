@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
+from OpenSSL._util import ffi, lib  # noqa: TID251 -- what pyOpenSSL has no function for
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
@@ -28,6 +29,7 @@ from .socket_stream import abort
 
 RECEIVE_BYTES = 65536
 WRITE_BYTES = 65536   # larger writes would hold the loop for long
+MOST_EMPTY_WAKES = 1024     # bytes came, and no data: a record of 16 KB in a few hundred tiny segments, or key updates without end
 
 
 def _words(exc: SSL.Error) -> str:
@@ -61,6 +63,10 @@ class TlsStream(trio.abc.HalfCloseableStream):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.connection = SSL.Connection(context, sock)
+        # One message a call. By pyOpenSSL's setting a single call would go through key updates as long as they come, 7 us and 27 bytes
+        # each and no limit of OpenSSL's, while the loop stands.
+        lib.SSL_clear_mode(self.connection._ssl, lib.SSL_MODE_AUTO_RETRY)
+        self._empty_wakes = 0
         self._is_receiving = False
         self._is_sending = False
         self._is_broken = False
@@ -93,7 +99,19 @@ class TlsStream(trio.abc.HalfCloseableStream):
             raise failed(f"connection lost in the TLS handshake ({exc.args[-1]})") from exc
         except SSL.Error as exc:
             self._is_broken = True
-            raise failed(f"TLS handshake failed: {_words(exc)}") from exc
+            raise failed(f"TLS handshake failed: {_words(exc)}{self._verdict()}") from exc
+        except ValueError as exc:       # a callback's: OpenSSL has sent the alert, and the handshake cannot go on
+            self._is_broken = True
+            raise failed(f"TLS handshake failed: {exc}") from exc
+        except BaseException:
+            self._is_broken = True
+            raise
+
+    def _verdict(self) -> str:
+        """What was wrong with the peer's chain: ` (certificate has expired)`. pyOpenSSL has no words for it of its own."""
+        code = lib.SSL_get_verify_result(self.connection._ssl)
+        words: bytes = ffi.string(lib.X509_verify_cert_error_string(code))
+        return f" ({words.decode()})" if code else ""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to `max_bytes` bytes; b"" only after the peer's close_notify. BrokenResourceError if it was cut off."""
@@ -116,6 +134,8 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 try:
                     data = self.connection.recv(max_bytes or RECEIVE_BYTES)
                 except SSL.WantReadError:
+                    if has_waited:
+                        self._count_empty_wake()
                     has_waited = True
                     await wait_readable(self.sock)
                 except SSL.WantWriteError:
@@ -130,6 +150,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
                     raise trio.BrokenResourceError(_words(exc)) from exc
                 else:
                     self.received += len(data)
+                    self._empty_wakes = 0
                     if not has_waited:
                         await cancel_shielded_checkpoint()  # cancelled here, what OpenSSL gave out would be lost
                     return data
@@ -179,6 +200,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         try:
             data = self.connection.recv(RECEIVE_BYTES)
             self.received += len(data)
+            self._empty_wakes = 0
             return data
         except (SSL.WantReadError, SSL.WantWriteError):
             return None
@@ -201,6 +223,12 @@ class TlsStream(trio.abc.HalfCloseableStream):
         except SSL.Error as exc:
             self._is_broken = True
             raise trio.BrokenResourceError(_words(exc)) from exc
+
+    def _count_empty_wake(self) -> None:
+        self._empty_wakes += 1
+        if self._empty_wakes > MOST_EMPTY_WAKES:
+            self._is_broken = True
+            raise trio.BrokenResourceError("the peer sends without end what is no data")
 
     def _check_open(self) -> None:
         if self.sock.fileno() < 0:
