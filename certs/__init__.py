@@ -4,7 +4,8 @@
     issuer  holders                     a call becomes a certificate, or a refusal that says why; who is ready for another root
     trust  bundle                       what is published
     rotation  revocation                one root after the other; who is refused although its certificate has not ended
-    authenticate  request  rate_limit   who asks, for which key, how often
+    authenticate  token_review          who asks: by published keys, or by the API server (`kubernetes`); `sources` says which
+    request  rate_limit                 for which key, how often
     log                                 what was issued, line chained to line
     files                               the directory of keys, certificates and log
     profile                             what a leaf looks like

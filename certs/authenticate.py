@@ -29,6 +29,10 @@ class Refused(MeshError):
         super().__init__(f"the token is refused: {why}")
 
 
+class CannotTell(MeshError):
+    """What would have to be asked does not answer. Nothing is known of the token, so nothing is issued; asking again may help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attestation:
     """The pod that asks, and the service account that it runs as."""
@@ -40,10 +44,16 @@ class Attestation:
 
 
 class Attestor(Protocol):
-    """Whoever can say what a token proves: published keys (here), or the API server's TokenReview."""
+    """Whoever can say what a token proves: published keys (here), or the API server (`token_review`)."""
 
-    async def attest(self, token: str, now: float) -> Attestation:
-        """Raises: Refused."""
+    async def attest(self, token: str, remote: str, now: float) -> Attestation:
+        """
+        Args:
+            remote: the caller's IP address, canonical.
+
+        Raises:
+            Refused, CannotTell.
+        """
         ...
 
 
@@ -84,7 +94,7 @@ class JwksAttestor:
         self._issuer = issuer
         self._audience = audience
 
-    async def attest(self, token: str, now: float) -> Attestation:
+    async def attest(self, token: str, remote: str, now: float) -> Attestation:
         return self.verify(token, now)
 
     def verify(self, token: str, now: float) -> Attestation:
@@ -110,14 +120,20 @@ class JwksAttestor:
 
 def _attestation(claims: _Claims) -> Attestation:
     bound = claims.kubernetes
-    namespace, account = bound.namespace, bound.serviceaccount.name
-    if claims.sub != f"system:serviceaccount:{namespace}:{account}":
+    if claims.sub != f"system:serviceaccount:{bound.namespace}:{bound.serviceaccount.name}":
         raise Refused("its subject and its Kubernetes claims name different accounts")
+    return attestation(bound.namespace, bound.serviceaccount.name, bound.pod.name, bound.pod.uid)
+
+
+def attestation(namespace: str, account: str, pod_name: str, pod_uid: str) -> Attestation:
+    """Of words that are names as Kubernetes has them; Refused if one is not."""
     if NAMESPACE.fullmatch(namespace) is None or len(account) > 253 or SERVICE_ACCOUNT.fullmatch(account) is None:
         raise Refused("its namespace or service account is no Kubernetes name")
-    if POD_UID.fullmatch(bound.pod.uid) is None:
+    if POD_UID.fullmatch(pod_uid) is None:
         raise Refused("its pod uid is none")
-    return Attestation(namespace, account, bound.pod.name, bound.pod.uid)
+    if len(pod_name) > 253 or SERVICE_ACCOUNT.fullmatch(pod_name) is None:     # the same grammar: a DNS subdomain
+        raise Refused("its pod's name is none")
+    return Attestation(namespace, account, pod_name, pod_uid)
 
 
 class JwksFileAttestor:
@@ -129,7 +145,7 @@ class JwksFileAttestor:
         self._audience = audience
         self._seen, self._attestor = self._load()
 
-    async def attest(self, token: str, now: float) -> Attestation:
+    async def attest(self, token: str, remote: str, now: float) -> Attestation:
         try:
             if _version(self._path.stat()) != self._seen:
                 self._seen, self._attestor = self._load()

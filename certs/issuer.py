@@ -28,7 +28,7 @@ from sidecar.net.jwt import json_object
 from sidecar.net.watched import Watched
 
 from . import files
-from .authenticate import Attestation, Attestor, Refused
+from .authenticate import Attestation, Attestor, CannotTell, Refused
 from .bundle import spiffe_bundle
 from .ca import Authority
 from .log import Log, LogError
@@ -142,14 +142,14 @@ class Issuer:
                 case Public():
                     return await endpoint.answer(self, call)
                 case ForPods():
-                    return endpoint.answer(self, call, await self._attestor.attest(_bearer(call), self._clock()))
+                    return endpoint.answer(self, call, await self._attestor.attest(_bearer(call), call.remote, self._clock()))
         except Refused as exc:
             return _error(401, str(exc), ("www-authenticate", "Bearer"))
         except BadRequest as exc:
             return _error(400, str(exc))
         except Forbidden as exc:
             return _error(403, str(exc))
-        except (ConfigError, LogError) as exc:
+        except (CannotTell, ConfigError, LogError) as exc:
             print(f"bartizan: {exc}", file=sys.stderr)      # for the operator: the cause names files, which are not the caller's
             return _error(503, "the issuer cannot issue now; its own output says why. Try again later")
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model import identity
 from sidecar.model.errors import ConfigError
-from sidecar.model.value import Name, Value, from_json
+from sidecar.model.value import Name, Value, convert, from_json
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
 from sidecar.net.service import serve_https, split_url
@@ -24,29 +24,16 @@ from sidecar.net.tls_context import ServerCredentials
 from sidecar.net.watched import Watched
 
 from . import files
-from .authenticate import JwksFileAttestor
 from .ca import DAY_S, Authority
 from .holders import Injector, conduct
 from .issuer import MAX_BODY_BYTES, Issuer
 from .log import Log, LogError
 from .profile import MAX_SVID_S, MIN_S, check_names, issue_https
+from .sources import Tokens, attestor_of, with_source
 from .trust import Follower, Standing
 
 OWN_LIFETIME_S = DAY_S
 RETRY_S = 60
-
-
-class Tokens(Value, frozen=True):
-    """What is demanded of a pod's token.
-
-    Args:
-        jwks_file: the cluster's public keys; read again when the file changes.
-        issuer: `iss`, as the cluster's OIDC discovery document has it.
-    """
-
-    jwks_file: Name
-    issuer: Name
-    audience: Name = "bartizan"
 
 
 class Server(Value, frozen=True):
@@ -88,7 +75,7 @@ class IssuerConfig(Value, frozen=True):
 
 def parse_config(data: bytes) -> IssuerConfig:
     """The configuration that the JSON text holds, or ConfigError."""
-    config = from_json(data, IssuerConfig)
+    config = convert(with_source(from_json(data, dict[str, object])), IssuerConfig)
     if config.injector_url:
         try:
             split_url(config.injector_url)
@@ -152,7 +139,7 @@ async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = tri
     servers = {(server.namespace, server.service_account): server.names for server in config.servers}
     for i, server in enumerate(config.servers):
         check_names(authorities.https, server.names, f"servers[{i}].names")
-    attestor = JwksFileAttestor(Path(config.tokens.jwks_file), config.tokens.issuer, config.tokens.audience)
+    attestor = attestor_of(config.tokens)
     log = Log(directory / files.LOG)
     try:
         follower = Follower(directory, wall_clock)

@@ -27,6 +27,14 @@ def from_json(data: bytes, kind: type[T]) -> T:
         raise ConfigError(*path_of(str(exc))) from exc
 
 
+def convert(document: object, kind: type[T]) -> T:
+    """As `from_json`, of what was JSON already."""
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(*path_of(str(exc))) from exc
+
+
 def path_of(message: str) -> tuple[str, str]:
     """Split msgspec's `problem - at `$.a.b[0]`` into (a.b[0], problem)."""
     problem, _, where = message.partition(" - at `$")

@@ -33,7 +33,7 @@ def bound(**changed: object) -> dict[str, object]:
     token(claims(more={"of": "the same"})),
 ])
 async def test_attested(text):
-    assert await ATTESTOR.attest(text, NOW) == WEB
+    assert await ATTESTOR.attest(text, "", NOW) == WEB
 
 
 @pytest.mark.parametrize(("text", "why"), [
@@ -94,18 +94,18 @@ async def test_a_rotated_key_set_counts_at_once(tmp_path, capsys):
     path, key = tmp_path / "jwks.json", new_key()
     path.write_bytes(JWKS)
     attestor = JwksFileAttestor(path, ISSUER, "bartizan")
-    assert await attestor.attest(token(claims()), NOW) == WEB
+    assert await attestor.attest(token(claims()), "", NOW) == WEB
 
     replace(path, json.dumps({"keys": [jwk_of(key, "new")]}).encode())
-    assert await attestor.attest(token(claims(), kid="new", key=key), NOW) == WEB
+    assert await attestor.attest(token(claims(), kid="new", key=key), "", NOW) == WEB
     with pytest.raises(Refused, match="JWKS"):
-        await attestor.attest(token(claims()), NOW)
+        await attestor.attest(token(claims()), "", NOW)
 
     replace(path, b"{")
-    assert await attestor.attest(token(claims(), kid="new", key=key), NOW) == WEB
+    assert await attestor.attest(token(claims(), kid="new", key=key), "", NOW) == WEB
     assert "the previous keys stay in force" in capsys.readouterr().err
     path.unlink()
-    assert await attestor.attest(token(claims(), kid="new", key=key), NOW) == WEB
+    assert await attestor.attest(token(claims(), kid="new", key=key), "", NOW) == WEB
     assert "the previous keys stay in force" in capsys.readouterr().err
 
 

@@ -199,7 +199,7 @@ async def test_two_pods_at_once_cannot_both_have_a_key(tmp_path):
     class Slow:
         waiting = 0
 
-        async def attest(self, token, now):
+        async def attest(self, token, remote, now):
             Slow.waiting += 1
             if Slow.waiting == 2:
                 both.set()

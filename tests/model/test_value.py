@@ -1,7 +1,7 @@
 import pytest
 
 from sidecar.model.errors import ConfigError
-from sidecar.model.value import Port, Value, from_json, path_of
+from sidecar.model.value import Port, Value, convert, from_json, path_of
 
 
 class Inner(Value, frozen=True):
@@ -34,3 +34,10 @@ def test_what_is_wrong_is_refused_with_its_path(text: bytes, where: str) -> None
 def test_path_of() -> None:
     assert path_of("Expected `int` - at `$.a.b[0]`") == ("a.b[0]", "Expected `int`")
     assert path_of("truncated") == ("", "truncated")
+
+
+def test_what_was_json_already_is_read_alike() -> None:
+    assert convert({"inner": [{"somePort": 80}]}, Outer) == Outer((Inner(80),))
+    with pytest.raises(ConfigError) as caught:
+        convert({"inner": [{"somePort": 0}]}, Outer)
+    assert caught.value.where == "inner[0].somePort"

@@ -1,0 +1,47 @@
+"""One API server for all of these tests, with the issuer's own account as its manifest has it; each test uses names of its own."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from certs.kubernetes import Api, ApiServer
+
+from .cluster import ISSUER, SYSTEM, Cluster, running
+
+RULES = json.loads((Path(__file__).parent / "issuer-role.json").read_text())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deselected by `make test`, since it wants programs of others; nothing is ever skipped here."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.foreign)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("kubernetes")) as made:
+        trio.run(prepare, made)
+        yield made
+
+
+async def prepare(cluster: Cluster) -> None:
+    await cluster.apply(*({"kind": "Namespace", "metadata": {"name": name}} for name in (SYSTEM, "shop")))
+    for account in ("web", "orders"):
+        await cluster.account("shop", account)
+    await cluster.account(SYSTEM, "bartizan-issuer")
+    await cluster.apply(*RULES)
+
+
+@pytest.fixture
+async def issuer_server(cluster: Cluster) -> ApiServer:
+    """The API server as the issuer's own account finds it, with what that account is allowed and no more."""
+    return cluster.server_for(await cluster.token(SYSTEM, "bartizan-issuer", audience=ISSUER))
+
+
+@pytest.fixture
+def issuer_api(issuer_server: ApiServer) -> Api:
+    return Api(issuer_server)
