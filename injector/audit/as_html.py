@@ -41,16 +41,18 @@ p { margin: .25rem 0 .75rem; max-width: 52rem; }
 .warnings { border-left: 4px solid var(--bad); background: var(--wash); padding: .8rem 1.2rem; margin: 1.5rem 0; break-inside: avoid; }
 .warnings h2 { margin: 0 0 .25rem; font-size: 1rem; color: var(--bad); }
 .warnings ul { margin: 0; padding-left: 1.1rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); margin: 1.5rem 0 0; border-top: 1px solid var(--line);
-  border-left: 1px solid var(--line); }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); margin: 1.5rem 0 0;
+  border-top: 1px solid var(--line); border-left: 1px solid var(--line); }
 .figures div { border-right: 1px solid var(--line); border-bottom: 1px solid var(--line); padding: .7rem .9rem; }
 .figures dt { color: var(--soft); font-size: .82rem; line-height: 1.3; }
 .figures dd { margin: .1rem 0 0; font-size: 1.3rem; font-weight: 600; letter-spacing: -.01em; }
 .bar { display: flex; height: .55rem; min-width: 6rem; background: var(--line); overflow: hidden; border-radius: 2px; }
 .bar i { display: block; min-width: 2px; }
 .bar.is-large { height: 1rem; margin: 1rem 0 .5rem; }
-i.good { background: var(--good); } i.fair { background: var(--fair); } i.poor { background: var(--poor); } i.bad { background: var(--bad); }
-.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; font-size: .85rem; color: var(--soft); padding: 0; margin: 0; list-style: none; }
+i.good { background: var(--good); } i.fair { background: var(--fair); }
+i.poor { background: var(--poor); } i.bad { background: var(--bad); }
+.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; font-size: .85rem; color: var(--soft); padding: 0; margin: 0;
+  list-style: none; }
 .legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .45rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; margin-top: .6rem; }
@@ -69,7 +71,8 @@ tbody { break-inside: avoid; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .75rem; color: var(--soft); font-size: .82rem; }
 @media (max-width: 48rem) { body { padding: 1.5rem 1rem; } .verdict { grid-template-columns: 1fr; gap: .5rem; } }
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --wash: #fff; --good: #1f6f5c; --fair: #8cbfae;
-  --poor: #d9a441; --bad: #b3372f; color-scheme: light; } @page { margin: 16mm 14mm; } body { padding: 0; max-width: none; font-size: 10pt; }
+  --poor: #d9a441; --bad: #b3372f; color-scheme: light; }
+  @page { margin: 16mm 14mm; } body { padding: 0; max-width: none; font-size: 10pt; }
   .scroll { overflow: visible; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 TURRET = ('<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 2h4v3h2V2h4v3h2V2h4v9l-2 2v4l-6 5-6-5v-4l-2-2z'

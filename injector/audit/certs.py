@@ -8,7 +8,7 @@ import msgspec
 from sidecar.model.errors import ConfigError
 from sidecar.model.ledger import Entry
 
-from .chains import Chain
+from .chains import Chain, Part
 from .evidence import manner
 from .join import Connection, Side, Spill
 from .period import Period
@@ -142,15 +142,14 @@ def audit_certs(store: Store, period: Period, now: float, issuance: str, revoked
     report = Certs(period, Chain(Path(issuance).name), ledgers=store.ledgers)
     known: set[str] = set()
     try:
-        with open(issuance, "rb") as file:
-            for issued, _ in report.log.read(file, Issued):
-                report.issued += 1
-                use = uses.get(issued.serial)
-                if use is not None:
-                    known.add(issued.serial)
-                    report.alarms += alarms(issued, use, withdrawn)
-                if use is not None or (issued.not_after >= period.since and issued.issued < period.until):
-                    report.certificates.append(_certificate(issued, use, withdrawn, now))
+        for issued, _ in report.log.read([Part(Path(issuance))], Issued):
+            report.issued += 1
+            use = uses.get(issued.serial)
+            if use is not None:
+                known.add(issued.serial)
+                report.alarms += alarms(issued, use, withdrawn)
+            if use is not None or (issued.not_after >= period.since and issued.issued < period.until):
+                report.certificates.append(_certificate(issued, use, withdrawn, now))
     except OSError as exc:
         raise ConfigError(issuance, f"cannot be read: {exc.strerror}") from exc
     report.alarms += [

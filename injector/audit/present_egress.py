@@ -17,7 +17,7 @@ LIMITS = (
 
 
 def present_egress(report: Egress) -> Document:
-    domain = common_domain(one.caller for one in (*report.reached, *report.refusals))
+    domain = common_domain([one.caller for one in report.reached] + [one.caller for one in report.refusals])
     return Document(
         title="What left the mesh",
         period=span(report.period),
@@ -42,15 +42,15 @@ def verdict(report: Egress) -> str:
     if not report.connections:
         left = "No connection out of the mesh was recorded in this period"
     else:
-        left = (f"{percent(report.verified, report.connections)} of {report.connections:,} connections out of the mesh were TLS that a sidecar "
-                f"spoke and verified; {report.passthrough:,} passed through, {report.plaintext:,} were plaintext")
+        left = (f"{percent(report.verified, report.connections)} of {report.connections:,} connections out of the mesh were TLS that a "
+                f"sidecar spoke and verified; {report.passthrough:,} passed through, {report.plaintext:,} were plaintext")
     return f"{left}; {report.refused:,} were refused or failed."
 
 
 def _reached(report: Egress, domain: str) -> Table:
     rows: list[Sequence[Cell]] = [
-        (short(one.caller, domain), one.host, AS.get(one.security, one.security), ", ".join(one.tls), one.rule, one.connections, one.requests,
-         one.sent, one.received, one.doubtful, one.first, one.last, ", ".join(one.serials), ", ".join(one.destinations))
+        (short(one.caller, domain), one.host, AS.get(one.security, one.security), ", ".join(one.tls), one.rule, one.connections,
+         one.requests, one.sent, one.received, one.doubtful, one.first, one.last, ", ".join(one.serials), ", ".join(one.destinations))
         for one in report.reached
     ]
     return Table("hosts", "Hosts that were reached", (

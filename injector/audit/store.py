@@ -1,8 +1,9 @@
-"""The collected ledgers: `<store>/<namespace>/<pod>.<uid>.jsonl`, or single files; read as streams, in a memory that does not grow.
+"""The collected ledgers: `<store>/<namespace>/<pod>[@<k>-<first line>].<uid>.jsonl`, one chain a pod, or single files; read as streams.
 
 A file's place says whose it is: the control plane writes what a pod ships under the pod's own name, whatever the lines claim.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.value import from_json
 
-from .chains import Chain
+from .chains import Chain, Part
 from .coverage import NOTHING, Coverage
 from .join import JOIN_SLACK_S, Side, Spill
 from .names import workload_of
@@ -21,6 +22,8 @@ from .period import Period
 
 HEADS = "heads.json"
 COVERAGE = "coverage.json"
+REMOVED = ("removed.1.jsonl", "removed.jsonl")
+NAME = re.compile(r"(?P<pod>[^@]+?)(@(?P<number>[0-9]{1,9})-(?P<first>[0-9]{1,15}))?\.(?P<uid>[A-Za-z0-9-]{1,64})\.jsonl", re.ASCII)
 MOST_NAMES = 16         # identities that one ledger may claim before we stop counting them
 
 T = TypeVar("T")
@@ -48,8 +51,8 @@ class Ledger(Chain, rename="camel"):
     identities: list[str] = msgspec.field(default_factory=list)
     foreign: int = 0
 
-    def note(self, entry: Entry, period: Period) -> None:
-        """What one line says of the ledger as a whole."""
+    def note(self, entry: Entry, period: Period) -> bool:
+        """What one line says of the ledger as a whole. Returns whether it speaks for a workload that may be the ledger's."""
         self.first = self.first or entry.time
         self.last = max(self.last, entry.time)
         self.has_ended = entry.kind == "end"
@@ -58,80 +61,111 @@ class Ledger(Chain, rename="camel"):
         if entry.kind == "clock" and period.holds(entry.time):
             self.clock_jumps += 1
         if not entry.local:
-            return
+            return True
         if entry.local not in self.identities and len(self.identities) < MOST_NAMES:
             self.identities.append(entry.local)
-        if self.namespace and workload_of(entry.local)[0] != self.namespace:
-            self.foreign += 1
+        is_foreign = bool(self.namespace) and workload_of(entry.local)[0] != self.namespace
+        self.foreign += is_foreign
+        return not is_foreign
 
 
 class Store(msgspec.Struct):
     """
     Args:
-        files: each with the ledger that it will fill.
+        chains: each ledger that is to be filled, with its files in order.
         heads: pod uid -> the last head that was countersigned.
+        has_coverage: whether anybody knows what no ledger tells.
     """
 
-    files: list[tuple[Path, Ledger]]
+    chains: list[tuple[Ledger, list[Part]]]
     heads: dict[str, Countersignature]
     coverage: Coverage
+    has_coverage: bool
 
     @property
     def ledgers(self) -> list[Ledger]:
-        return [ledger for _, ledger in self.files]
+        return [ledger for ledger, _ in self.chains]
 
     def read(self, period: Period, spill: Spill, refusal: Callable[[Entry, int, bool], None]) -> None:
-        """Read every ledger once: connections into `spill`, each refusal in the period to `refusal` (entry, ledger, is sound)."""
-        for number, (path, ledger) in enumerate(self.files):
-            for entry, is_sound in _entries(path, ledger, self.heads.get(ledger.pod)):
-                ledger.note(entry, period)
-                is_sound = is_sound and not (ledger.namespace and entry.local and workload_of(entry.local)[0] != ledger.namespace)
-                if entry.kind == "connection" and period.since - JOIN_SLACK_S <= entry.time < period.until + JOIN_SLACK_S:
-                    spill.add(Side(entry, number, is_sound, period.holds(entry.time)))
-                elif entry.kind == "refusal" and period.holds(entry.time):
-                    refusal(entry, number, is_sound)
+        """Read every ledger once: connections into `spill`, each refusal in the period to `refusal` (entry, ledger, is sound).
+
+        ConfigError if a file cannot be read.
+        """
+        for number, (ledger, parts) in enumerate(self.chains):
+            try:
+                for entry, is_sound in ledger.read(parts, Entry, self.heads.get(ledger.pod)):
+                    is_own = ledger.note(entry, period)
+                    if entry.kind == "connection" and period.since - JOIN_SLACK_S <= entry.time < period.until + JOIN_SLACK_S:
+                        spill.add(Side(entry, number, is_sound and is_own, period.holds(entry.time)))
+                    elif entry.kind == "refusal" and period.holds(entry.time):
+                        refusal(entry, number, is_sound and is_own)
+            except OSError as exc:
+                raise ConfigError(ledger.name, f"{exc.filename}: {exc.strerror}") from exc
 
 
 def open_store(paths: Sequence[str], coverage_file: str | None = None) -> Store:
     """The ledgers in folders and files. ConfigError if there is none, or one cannot be looked at."""
-    files: list[tuple[Path, Ledger]] = []
+    chains: list[tuple[Ledger, list[Part]]] = []
     heads: dict[str, Countersignature] = {}
     covered: Path | None = Path(coverage_file) if coverage_file else None
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            files += [(found, _placed(found)) for found in sorted(path.glob("*/*.jsonl"))]
-            heads |= _read(path / HEADS, dict[str, Countersignature]) or {}
+            chains += _in_folder(path)
+            heads |= _document(path / HEADS, dict[str, Countersignature]) if (path / HEADS).exists() else {}
             covered = covered or (path / COVERAGE if (path / COVERAGE).exists() else None)
         elif path.exists():
-            files.append((path, Ledger(path.name)))
+            chains.append((Ledger(path.name), [Part(path)]))
         else:
             raise ConfigError("store", f"there is no {path}")
-    if not files:
+    if not chains:
         raise ConfigError("store", f"there is no ledger in {', '.join(paths)}; nothing can be said")
-    return Store(files, heads, (_read(covered, Coverage) if covered else None) or NOTHING)
+    return Store(chains, heads, _document(covered, Coverage) if covered else NOTHING, covered is not None)
 
 
-def _placed(path: Path) -> Ledger:
-    pod, _, uid = path.stem.rpartition(".")
-    return Ledger(f"{path.parent.name}/{pod or uid}", uid if pod else "", namespace=path.parent.name)
+def _in_folder(folder: Path) -> Iterator[tuple[Ledger, list[Part]]]:
+    """By namespace and pod; of each pod the files in the order of their numbers."""
+    removed = _removed(folder)
+    found: dict[tuple[str, str, str], list[tuple[int, Part]]] = {}
+    for path in sorted(folder.glob("*/*.jsonl")):
+        named = NAME.fullmatch(path.name)
+        pod, uid, number, first = (named["pod"], named["uid"], int(named["number"] or 1), int(named["first"] or 1)) if named else (
+            path.stem, "", 1, 1)
+        part = Part(path, first, removed.get((uid, first - 1), ""))
+        found.setdefault((path.parent.name, pod, uid), []).append((number, part))
+    for (namespace, pod, uid), parts in found.items():
+        yield Ledger(f"{namespace}/{pod}", uid, namespace=namespace), [part for _, part in sorted(parts)]
 
 
-def _read(path: Path, kind: type[T]) -> T | None:
-    """None if the file is not there."""
+class _Removal(msgspec.Struct):
+    """What the control plane wrote down of a file that it removed: its last line, and the hash of that."""
+
+    file: str
+    last: int
+    head: str
+
+
+def _removed(folder: Path) -> dict[tuple[str, int], str]:
+    """(pod uid, number of a line that was the last of its file) -> its hash."""
+    found: dict[tuple[str, int], str] = {}
+    for path in (folder / name for name in REMOVED):
+        if not path.exists():
+            continue
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    removal = msgspec.json.decode(line, type=_Removal)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    continue    # torn, by a crash; a ledger that relies on it is told to be broken
+                if named := NAME.fullmatch(Path(removal.file).name):
+                    found[named["uid"], removal.last] = removal.head
+    return found
+
+
+def _document(path: Path, kind: type[T]) -> T:
     try:
         return from_json(path.read_bytes(), kind)
-    except FileNotFoundError:
-        return None
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {exc.strerror}") from exc
     except ConfigError as exc:
         raise ConfigError(str(path), str(exc)) from exc
-
-
-def _entries(path: Path, ledger: Ledger, known: Countersignature | None) -> Iterator[tuple[Entry, bool]]:
-    try:
-        with path.open("rb") as file:
-            yield from ledger.read(file, Entry, known)
-    except OSError as exc:
-        raise ConfigError(str(path), f"cannot be read: {exc.strerror}") from exc
