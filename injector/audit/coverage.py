@@ -1,0 +1,123 @@
+"""What no ledger can tell: pods and ports that no sidecar watches, and where plaintext is let in. Pure, from the cluster.
+
+The injector keeps it beside the ledgers as `coverage.json`, so that an audit says it without asking the cluster.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from injector.cluster import Cluster
+from injector.cluster.objects import Pod, objects
+from injector.compile.mesh import mesh_settings
+from injector.documents import INJECTION
+from sidecar.model.value import Value
+
+Kind = Literal[
+    "no-sidecar",       # what these pods do, and what reaches them, nobody writes down
+    "host-network",     # they have the node's network, and share its address
+    "permissive",       # plaintext is let in, and written down
+    "datagrams",        # a port that is reached by UDP or SCTP, which no sidecar takes
+    "unreadable",       # a policy that could not be read, and is not in force
+]
+
+
+class KnownPod(Value, frozen=True):
+    """Whom an address names."""
+
+    namespace: str
+    name: str
+    uid: str
+    service_account: str
+    addresses: tuple[str, ...]
+    has_sidecar: bool = False
+    host_network: bool = False
+
+
+class Gap(Value, frozen=True):
+    """
+    Args:
+        workload: `Deployment/web`, or `Pod/web-1` of one that nothing controls.
+        pods: how many.
+        until: Unix seconds, when it ends by itself.
+    """
+
+    kind: Kind
+    namespace: str
+    service_account: str
+    workload: str
+    cause: str
+    cure: str
+    pods: int = 1
+    until: float | None = None
+
+
+class Coverage(Value, frozen=True):
+    pods: tuple[KnownPod, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+NOTHING = Coverage()
+
+
+def coverage(cluster: Cluster) -> Coverage:
+    """Of the pods that run; gaps are told once for each workload."""
+    pods = [pod for _, pod in sorted(cluster.pods.items()) if not pod.has_ended]
+    counted: dict[Gap, int] = {}
+    for pod in pods:
+        for gap in _gaps(pod, cluster):
+            counted[gap] = counted.get(gap, 0) + 1
+    unreadable = [
+        Gap("unreadable", "", "", problem.source, str(problem), "Mend the object; `bartizan analyze` names the line.", pods=0)
+        for problem in cluster.problems
+    ]
+    found = [
+        Gap(gap.kind, gap.namespace, gap.service_account, gap.workload, gap.cause, gap.cure, number, gap.until)
+        for gap, number in counted.items()
+    ]
+    return Coverage(
+        pods=tuple(
+            KnownPod(pod.namespace, pod.name, pod.uid, pod.service_account, pod.addresses, pod.has_sidecar, _is_on_node(pod))
+            for pod in pods
+        ),
+        gaps=(*sorted(found, key=lambda gap: (gap.kind, gap.namespace, gap.workload, gap.cause)), *unreadable),
+    )
+
+
+def _gaps(pod: Pod, cluster: Cluster) -> Iterator[Gap]:
+    workload = cluster.workload_of(pod)
+    name = f"{workload.kind}/{workload.name}" if workload is not None else f"Pod/{pod.name}"
+    mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
+
+    def gap(kind: Kind, cause: str, cure: str, until: float | None = None) -> Gap:
+        return Gap(kind, pod.namespace, pod.service_account, name, cause, cure, until=until)
+
+    if _is_on_node(pod):
+        yield gap("host-network", "It has the node's network, which no sidecar can intercept.",
+                  "Remove hostNetwork, or judge it as a part of the node.")
+    elif not pod.has_sidecar:
+        yield gap("no-sidecar", *_why_without(pod, cluster, mesh.opt_out))
+    if not pod.has_sidecar:
+        return
+    if mesh.mtls.mode == "permissive":
+        yield gap("permissive", "A MeshPolicy lets plaintext in.", "Give its callers sidecars, then make the MeshPolicy strict.",
+                  mesh.mtls.until.timestamp() if mesh.mtls.until else None)
+    for container in pod.containers:
+        for port in objects(container.get("ports"), "ports"):
+            if (protocol := port.get("protocol", "TCP")) != "TCP":
+                yield gap("datagrams", f"Its port {port.get('containerPort')} is reached by {protocol}, which no sidecar takes.",
+                          "Use TCP, or protect it in the application; a NetworkPolicy can say who may reach it.")
+
+
+def _is_on_node(pod: Pod) -> bool:
+    return pod.spec.get("hostNetwork") is True
+
+
+def _why_without(pod: Pod, cluster: Cluster, opt_out: bool) -> tuple[str, str]:
+    """(cause, cure)"""
+    if "kubernetes.io/config.mirror" in pod.annotations:
+        return "It is a mirror pod, the kubelet's own.", "Judge it as a part of the node."
+    if cluster.namespace_labels(pod.namespace).get(INJECTION) != "enabled":
+        return "Its namespace is not in the mesh.", f"kubectl label namespace {pod.namespace} {INJECTION}=enabled, then restart it."
+    if pod.labels.get(INJECTION) == "disabled" and opt_out:
+        return "It opted out by its label, as its MeshPolicy allows.", f"Remove the label {INJECTION}=disabled and restart it."
+    return "It is older than its namespace's place in the mesh, or was admitted while the webhook was away.", "Restart it."
