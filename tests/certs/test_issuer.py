@@ -12,7 +12,19 @@ from cryptography.x509.oid import NameOID
 from certs import files, revocation
 from certs.authenticate import Attestation, JwksAttestor
 from certs.ca import HTTPS_DOMAINS, INTERMEDIATE_S
-from certs.issuer import BUNDLE_PATH, BURST, ENDPOINTS, HTTPS_PATH, MAX_BODY_BYTES, ROOTS_PATH, STANDING_S, SVID_PATH, TRUST_PATH, ForPods, Issuer
+from certs.issuer import (
+    BUNDLE_PATH,
+    BURST,
+    ENDPOINTS,
+    HTTPS_PATH,
+    MAX_BODY_BYTES,
+    ROOTS_PATH,
+    STANDING_S,
+    SVID_PATH,
+    TRUST_PATH,
+    ForPods,
+    Issuer,
+)
 from certs.log import Log, read
 from certs.request import key_hash
 from certs.revocation import Revocation
