@@ -31,6 +31,8 @@ from sidecar.net.watched import Watched
 from .capture import CaptureWatch
 from .cluster import Cluster
 from .cluster.directory import Directory
+from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
+from .collect import Collector
 from .compile import compile_workload
 from .compile.last_good import LastGood
 from .compile.services import Services, compile_services
@@ -94,12 +96,17 @@ async def serve(config: InjectorConfig) -> None:
         last_good.save()
         return compiled.snapshot, compiled.problems
 
+    def place_of(uid: str) -> tuple[str, str] | None:
+        pod = cluster.current.pods_by_uid.get(uid)
+        return (pod.namespace, pod.name) if pod is not None else None
+
     webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster)
     capture = CaptureWatch(cluster)
     jwks = JwksWatch(cluster, fetch_keys)
     stream = Stream(
         cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
         issuer=issuer_of(config), own=lambda: Holder(OWN, trust.current.version, own.signer), wall=wall_clock,
+        collect=Collector.open(state, wall_clock, place_of).answer,
     )
 
     async def follow() -> None:
@@ -119,7 +126,7 @@ async def serve(config: InjectorConfig) -> None:
             max_body_bytes=MAX_BODY_BYTES, tally=tally))
         stream_port = await nursery.start(partial(
             serve_https, config.address, config.stream_port, own.stream, stream.answer,
-            trust_domain=config.trust_domain, tally=tally))
+            trust_domain=config.trust_domain, max_body_bytes=MAX_LEDGER_BYTES, tally=tally))
         print(f"bartizan: injector ready: webhook {webhook_port}, stream {stream_port}", file=sys.stderr, flush=True)
 
 
