@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from certs.files import write
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
@@ -28,6 +29,7 @@ from sidecar.net.listener import Tally
 from sidecar.net.service import serve_https
 from sidecar.net.watched import Watched
 
+from .audit.coverage import coverage
 from .capture import CaptureWatch
 from .cluster import Cluster
 from .cluster.directory import Directory
@@ -47,6 +49,7 @@ from .trust import TrustWatch
 
 LAST_GOOD = "last-good.json"    # in the state directory
 LEDGER = "ledger"
+COVERAGE = "coverage.json"      # in LEDGER
 
 
 class Webhook:
@@ -70,6 +73,25 @@ class Webhook:
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return Answer(415, b'{"error": "content-type must be application/json"}')
         return review(call.body, self._settings(), self._cluster.current)
+
+
+class CoverageFile:
+    """What evidence cannot cover, beside the evidence, for who audits it without the cluster."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = b""
+
+    def keep(self, cluster: Cluster) -> None:
+        """Written if it is news; a disk that does not take it is told, and tried again at the next change."""
+        data = msgspec.json.encode(coverage(cluster))
+        if data == self._kept:
+            return
+        try:
+            write(self._path, data, replace=True)
+            self._kept = data
+        except ConfigError as exc:
+            print(f"bartizan: what evidence cannot cover is not written down: {exc}", file=sys.stderr, flush=True)
 
 
 async def serve(config: InjectorConfig) -> None:
@@ -109,10 +131,14 @@ async def serve(config: InjectorConfig) -> None:
         collect=Collector.open(state, wall_clock, place_of).answer,
     )
 
+    covered = CoverageFile(state / LEDGER / COVERAGE)
+
     async def follow() -> None:
+        covered.keep(cluster.current)
         async for now in directory.changes():
             cluster.set(now)
             stream.forget_gone(now)
+            covered.keep(now)
 
     tally = Tally()
     async with trio.open_nursery() as nursery:
