@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from certs.files import write
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
@@ -25,14 +26,14 @@ from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally
-from sidecar.net.memory import keep_memory_private
 from sidecar.net.service import serve_https
 from sidecar.net.watched import Watched
 
+from .audit.coverage import coverage
 from .capture import CaptureWatch
 from .cluster import Cluster
 from .cluster.directory import Directory
-from .collect import MAX_BODY_BYTES as MOST_EVIDENCE_BYTES
+from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
 from .collect import Collector
 from .compile import compile_workload
 from .compile.last_good import LastGood
@@ -48,6 +49,7 @@ from .trust import TrustWatch
 
 LAST_GOOD = "last-good.json"    # in the state directory
 LEDGER = "ledger"
+COVERAGE = "coverage.json"      # in LEDGER
 
 
 class Webhook:
@@ -71,6 +73,25 @@ class Webhook:
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return Answer(415, b'{"error": "content-type must be application/json"}')
         return review(call.body, self._settings(), self._cluster.current)
+
+
+class CoverageFile:
+    """What evidence cannot cover, beside the evidence, for who audits it without the cluster."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = b""
+
+    def keep(self, cluster: Cluster) -> None:
+        """Written if it is news; a disk that does not take it is told, and tried again at the next change."""
+        data = msgspec.json.encode(coverage(cluster))
+        if data == self._kept:
+            return
+        try:
+            write(self._path, data, replace=True)
+            self._kept = data
+        except ConfigError as exc:
+            print(f"bartizan: what evidence cannot cover is not written down: {exc}", file=sys.stderr, flush=True)
 
 
 async def serve(config: InjectorConfig) -> None:
@@ -99,7 +120,7 @@ async def serve(config: InjectorConfig) -> None:
 
     def place_of(uid: str) -> tuple[str, str] | None:
         pod = cluster.current.pods_by_uid.get(uid)
-        return (pod.namespace, pod.name) if pod else None
+        return (pod.namespace, pod.name) if pod is not None else None
 
     webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster)
     capture = CaptureWatch(cluster)
@@ -110,10 +131,14 @@ async def serve(config: InjectorConfig) -> None:
         collect=Collector.open(state, wall_clock, place_of).answer,
     )
 
+    covered = CoverageFile(state / LEDGER / COVERAGE)
+
     async def follow() -> None:
+        covered.keep(cluster.current)
         async for now in directory.changes():
             cluster.set(now)
             stream.forget_gone(now)
+            covered.keep(now)
 
     tally = Tally()
     async with trio.open_nursery() as nursery:
@@ -127,7 +152,7 @@ async def serve(config: InjectorConfig) -> None:
             max_body_bytes=MAX_BODY_BYTES, tally=tally))
         stream_port = await nursery.start(partial(
             serve_https, config.address, config.stream_port, own.stream, stream.answer,
-            trust_domain=config.trust_domain, max_body_bytes=MOST_EVIDENCE_BYTES, tally=tally))
+            trust_domain=config.trust_domain, max_body_bytes=MAX_LEDGER_BYTES, tally=tally))
         print(f"bartizan: injector ready: webhook {webhook_port}, stream {stream_port}", file=sys.stderr, flush=True)
 
 
@@ -164,6 +189,5 @@ def main(argv: list[str]) -> int:
         config = parse_config(text)
     except ConfigError as exc:
         raise ConfigError("", f"{args.config}: {exc}") from exc
-    keep_memory_private()
     trio.run(serve, config)
     return 0

@@ -1,7 +1,7 @@
 """The port of the sidecars and of the issuer, over mTLS. Every endpoint stands in one table with who may call it; nobody else may.
 
     GET  /v1/snapshot?pod=UID&seen=DIGEST&trust=VERSION&signer=FP    a sidecar, of its own pod
-    POST /v1/ledger?pod=UID&...                                     a sidecar, of its own pod: its evidence
+    POST /v1/ledger?pod=UID&...                                     a sidecar, of its own pod (`injector/collect.py`)
     GET  /v1/holders                                                the issuer: who holds which trust
 
 A question for a snapshot whose answer the sidecar has already seen stands until there is another, or for half a minute (304). Each

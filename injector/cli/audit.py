@@ -91,7 +91,8 @@ VERBS = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="bartizan audit", description="What the sidecars' ledgers prove. Exits 1 if --fail-on finds something, 2 if nothing can be said.")
+        prog="bartizan audit",
+        description="What the sidecars' ledgers prove. Exits 1 if --fail-on finds something, 2 if nothing can be said.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, verb in VERBS.items():
         each = verbs.add_parser(name, help=verb.what, description=verb.what)

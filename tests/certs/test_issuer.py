@@ -165,7 +165,8 @@ async def test_nothing_else_exists(world, path):
 
 
 @pytest.mark.parametrize(("path", "method", "allowed"), [
-    (TRUST_PATH, "POST", "GET"), (HTTPS_PATH, "GET", "POST"), (SVID_PATH, "GET", "POST"), (SVID_PATH, "PUT", "POST"), (SVID_PATH, "post", "POST"), (ROOTS_PATH, "POST", "GET"),
+    (TRUST_PATH, "POST", "GET"), (HTTPS_PATH, "GET", "POST"), (SVID_PATH, "GET", "POST"), (SVID_PATH, "PUT", "POST"),
+    (SVID_PATH, "post", "POST"), (ROOTS_PATH, "POST", "GET"),
 ])
 async def test_nor_other_methods(world, path, method, allowed):
     answer = await world.ask(path=path, method=method)
