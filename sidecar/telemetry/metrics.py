@@ -25,6 +25,7 @@ HELP = {
     "bartizan_clock_jumps_total": "Times that the machine's clock was set, or the machine slept.",
     "bartizan_ready": "Whether the sidecar is ready.",
     "bartizan_redirect_intact": "Whether the sidecar's test of the packet rules holds.",
+    "bartizan_ledger_shed_total": "Entries of the ledger that there was no room for.",
     "bartizan_access_log_dropped_total": "Access log lines that the reader was too slow for.",
 }
 GAUGES = frozenset({
