@@ -135,7 +135,6 @@ class Agent:
                     pause = RETRY_FIRST_S
                     continue
                 _say(f"{self._config.url} signs with another root than the trust bundle names; a new certificate is asked for again")
-                self._hurry(0)
             await trio.sleep(pause * self._rng.uniform(0.5, 1.0))
             pause = min(2 * pause, RETRY_MOST_S)
 

@@ -687,6 +687,17 @@ async def test_the_issuers_clock_tells_how_wrong_ours_is(
     assert fixture.is_served()
 
 
+@pytest.mark.parametrize(("off_by", "life_s"), [(0, SHORT_S), (70, SHORT_S), (-70, SHORT_S - 70)])
+async def test_half_is_half_by_the_clock_for_which_it_ends_sooner(
+    off_by: float, life_s: float, nursery: trio.Nursery, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    fixture = Fixture(nursery, tmp_path)
+    fixture.answer(fixture.issue(SHORT_S, off_by=off_by))
+    first = await fixture.wait_taken()
+    await fixture.wait_taken(first)
+    assert 0.45 * life_s - 2 <= fixture.times[1] <= 0.55 * life_s + 2
+
+
 # -- cancelled
 
 
