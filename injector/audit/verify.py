@@ -114,6 +114,8 @@ def _verify_issuances(report: Report, path: Path) -> None:
 
 # -- the command
 
+WHAT = "find the first line of evidence that was edited, removed or reordered, a tail that was cut, a chain that was rebuilt"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a store, a file of it, a sidecar's own ledger, or an issuance log")
@@ -146,9 +148,3 @@ def as_text(report: Report) -> str:
         f"{report.shed} shed, {report.clock_jumps} clock jumps"
     )
     return "\n".join(lines) + "\n"
-
-
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="bartizan audit verify", description="Find the first line of evidence that cannot be true.")
-    add_arguments(parser)
-    return run(parser.parse_args(argv))

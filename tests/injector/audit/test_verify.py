@@ -5,11 +5,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from injector.audit.verify import as_text, main, verify
+from injector.audit.verify import as_text, verify
+from injector.cli import audit
 from sidecar.model.ledger import Entry
 from tests.certs.test_log import path as log_path  # noqa: F401 -- a fixture
 
 from .test_walk import FILE, World, kept, lines_of, store  # noqa: F401 -- fixtures
+
+
+def main(args: list[str]) -> int:
+    return audit.main(["verify", *args])
 
 
 def test_a_sidecars_own_folder(tmp_path: Path) -> None:
