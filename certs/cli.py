@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sidecar.model.chain import FIRST
 from sidecar.model.errors import ConfigError, MeshError
 from sidecar.model.trust import DenyList
 from sidecar.net.clock import wall_clock
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("list", _list, "list what was issued")
     verb("bundle", _bundle, "print the trust bundle")
     verify = verb("verify", _verify, "verify the chain of the issuance log")
-    verify.add_argument("--head", default=log.FIRST, metavar="HASH", help="a head seen earlier, which the log must still hold")
+    verify.add_argument("--head", default=FIRST, metavar="HASH", help="a head seen earlier, which the log must still hold")
     return parser
 
 

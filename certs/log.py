@@ -17,13 +17,12 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sidecar.model.chain import FIRST, Broken, follow, hash_of
 from sidecar.model.errors import MeshError
 from sidecar.model.value import Value
 
 from .files import sync_directory, write
 from .request import key_hash
-
-FIRST = "0" * 64    # what the first line has for the hash of the line before
 
 
 class Entry(Value, frozen=True):
@@ -125,7 +124,7 @@ class Log:
         except OSError as exc:
             raise LogError(f"{self._path}: {exc.strerror}; nothing is issued until the log can be written") from exc
         self._size += len(line) + 1
-        self.head = hashlib.sha256(line).hexdigest()
+        self.head = hash_of(line)
         self._by_key[entry.key] = entry
         if len(self._by_key) > self._forget_at:
             self._by_key = {key: each for key, each in self._by_key.items() if each.not_after > entry.issued}
@@ -154,20 +153,11 @@ def verify(path: Path, known_head: str = FIRST) -> tuple[int, str]:
 
 def _chain(path: Path) -> Iterator[tuple[Entry, str]]:
     """(entry, hash of its line), as long as the chain holds."""
-    head = FIRST
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                raise LogError(f"{path}: line {number} is incomplete, as after a crash; the issuer moves it aside when it starts")
-            try:
-                entry = msgspec.json.decode(line, type=Entry)
-            except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-                raise LogError(f"{path}: line {number} is no entry: {exc}") from exc
-            if entry.previous != head:
-                raise LogError(f"{path}: line {number} does not follow from the line before it; one of the two was "
-                               "changed, or lines between them are gone")
-            head = hashlib.sha256(line[:-1]).hexdigest()
-            yield entry, head
+    try:
+        with path.open("rb") as file:
+            yield from follow(file, Entry)
+    except Broken as exc:
+        raise LogError(f"{path}: {exc}") from exc
 
 
 def _recover(path: Path, file: int) -> int:

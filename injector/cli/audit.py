@@ -1,4 +1,7 @@
-"""`bartizan audit mtls | certs | egress`: what the collected ledgers prove, as a table, JSON, CSV or a page of HTML."""
+"""`bartizan audit mtls | certs | egress`: what the collected ledgers prove, as a table, JSON, CSV or a page of HTML.
+
+And `bartizan audit verify`: whether they can be believed (`injector/audit/verify.py`).
+"""
 
 import argparse
 import sys
@@ -8,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from injector.audit import verify
 from injector.audit.as_csv import as_csv
 from injector.audit.as_html import as_html
 from injector.audit.as_text import as_text
@@ -62,6 +66,8 @@ EGRESS: dict[str, Callable[[Egress], int]] = {
 
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
+    if args.verb == "verify":
+        return verify.run(args)
     try:
         report, document, found = _made(args, wall_clock())
         print(_rendered(report, document, args.output, args.table), end="")
@@ -105,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--coverage", metavar="FILE", help="coverage.json (that of the folder)")
         each.add_argument("--issuance", metavar="FILE", required=name == "certs", help="the issuer's issuance.log")
         each.add_argument("--revoked", metavar="FILE", help="the issuer's revoked.json")
+    verify.add_arguments(verbs.add_parser("verify", help=verify.WHAT, description=verify.WHAT))
     return parser
 
 

@@ -9,9 +9,10 @@ import signal
 import pytest
 
 from certs.ca import create_root, create_svid_intermediate
-from certs.log import FIRST, Log, LogError, read, verify
+from certs.log import Log, LogError, read, verify
 from certs.profile import issue_svid
 from certs.request import key_hash
+from sidecar.model.chain import FIRST
 from sidecar.model.identity import workload_id
 
 from .support import DOMAIN, NOW, new_key

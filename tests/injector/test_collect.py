@@ -10,13 +10,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from injector import collect
+from injector.audit.verify import verify
 from injector.collect import ANEW_EVERY_S, MAX_LINE_BYTES, Collector
 from injector.countersign import Signer, load_keys, why_not_signed
 from injector.ledger_store import Store, read_heads
+from sidecar.control import ledger_shipping
 from sidecar.model.call import Answer, Call, Peer
 from sidecar.model.chain import FIRST, follow, hash_of
 from sidecar.model.identity import parse
 from sidecar.model.ledger import Countersignature, Entry
+from sidecar.telemetry import ledger
 from tests.telemetry.test_segments import files_of_at_most
 
 NOW = 1_700_000_000.0
@@ -243,6 +247,7 @@ async def test_a_full_disk_is_answered_and_the_lines_come_again(
     with files_of_at_most(size + 100):
         answer = await injector.post(lines[20:], 21)
     assert answer.status == 503
+    assert (injector.folder / "shop" / "web-1.uid-1.jsonl").stat().st_size == size
     assert os.strerror(errno.ENOSPC) in capsys.readouterr().err     # some of it was taken
     assert signed(await injector.post(lines[20:], 21)).count == 40
     assert injector.files == {"shop/web-1.uid-1.jsonl": b"".join(lines)}
@@ -255,6 +260,15 @@ async def test_a_disk_that_takes_the_lines_and_not_the_heads_has_signed_nothing(
     (injector.folder / "heads.json").rmdir()
     answer = await injector.post(lines)
     assert (answer.status, msgspec.json.decode(answer.body)) == (409, {"count": 2, "head": head_of(lines)})
+
+
+async def test_what_the_disk_lost_after_it_failed_comes_again(injector: Injector, autojump_clock: MockClock) -> None:
+    lines = chain_of(2)
+    (injector.folder / "heads.json").mkdir()
+    await injector.post(lines)
+    (injector.folder / "heads.json").rmdir()
+    (injector.folder / "shop" / "web-1.uid-1.jsonl").write_bytes(b"")
+    assert signed(await injector.post(lines)).count == 2
 
 
 @pytest.fixture
@@ -306,3 +320,30 @@ async def test_a_pod_that_is_long_gone_is_forgotten(injector: Injector, autojump
     assert list(injector.files) == ["shop/web-2.uid-2.jsonl"]
     assert set(read_heads(injector.folder / "heads.json")) == {"uid-2"}
     assert b"web-1.uid-1" in (injector.folder / "removed.jsonl").read_bytes()
+
+
+def test_what_a_sidecar_sends_is_what_is_taken() -> None:
+    assert (collect.MAX_BODY_BYTES, collect.MAX_LINE_BYTES) == (ledger_shipping.MAX_BODY_BYTES, ledger.MAX_LINE_BYTES)
+
+
+async def test_from_a_sidecars_ledger_to_evidence_that_is_sound(
+    injector: Injector, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Over a restart of the sidecar with its folder; without it, the break is found."""
+    for folder, is_sound in [("one", True), ("one", True), ("two", False)]:
+        written = ledger.Ledger(str(tmp_path / folder), 1 << 20, lambda: injector.now)
+        for number in range(3000 if folder == "one" else 3):
+            written.add(Entry("connection", local=WEB, requests=number))
+        written.close()
+        is_anew = False
+        while written.has_news:
+            batch = written.unshipped(ledger_shipping.MAX_BODY_BYTES)
+            assert batch is not None
+            answer = await injector.post([batch.lines], batch.first, is_anew=is_anew)
+            if answer.status == 409:
+                held = msgspec.json.decode(answer.body)
+                is_anew = not written.rewind(held["count"], held["head"])
+            else:
+                written.shipped(signed(answer))
+                is_anew = False
+        assert verify([str(injector.folder)]).is_sound == is_sound
