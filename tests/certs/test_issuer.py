@@ -9,7 +9,7 @@ import trio.testing
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from certs import files, revocation
+from certs import files, revocation, rotation
 from certs.authenticate import Attestation, JwksAttestor
 from certs.ca import HTTPS_DOMAINS, INTERMEDIATE_S
 from certs.issuer import (
@@ -388,3 +388,18 @@ async def test_new_intermediates_sign_without_a_restart(world):
     assert issued["chain"][1] == files.pem_of(made.svid.certificate).decode()
     for authority in (made.svid, made.https):
         assert (await world.ask(csr_of(authority.key).decode())).status == 400
+
+
+async def test_while_roots_are_rotated_all_keys_that_sign_are_the_issuers_own(world):
+    directory = world.path.parent
+    for step in (lambda: rotation.begin(directory, world.follower.standing.current.trust.signer, 1, NOW),
+                 lambda: rotation.proceed(directory, (), NOW)):
+        with files.locked(directory):
+            step()
+        world.follower.look()
+    standing = world.follower.standing.current
+    assert standing.own_https.key.private_numbers() != standing.authorities.https.key.private_numbers()
+    for authority in (standing.own_https, standing.authorities.https, standing.authorities.svid):
+        answer = await world.ask(csr_of(authority.key).decode())
+        assert answer.status == 400
+        assert "issuer's own" in error_of(answer)

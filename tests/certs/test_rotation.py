@@ -339,3 +339,20 @@ def test_the_version_that_all_must_hold_is_never_one_without_both(authority, tmp
         if standing.rotation is not None:
             assert len(x509.load_pem_x509_certificates(standing.trust.roots.encode())) == 2
             assert authority.publish().trust.version < standing.rotation.needs <= standing.trust.version
+
+
+def test_a_phase_that_a_crash_cut_short_is_brought_to_its_end_before_the_next(authority, tmp_path, monkeypatch):
+    """The issuer's task may be the first to look, and hear that all have acknowledged."""
+    begin(authority.directory)
+    for directory in crash_at_each_step(authority.directory, tmp_path, monkeypatch, proceed):
+        if read(directory).phase is Phase.SIGN_NEW:
+            turned = rotation.proceed(directory, (), NOW)
+            assert turned.phase is Phase.DROP_OLD
+            standing = publish(directory, NOW)
+            assert openssl_verdict(svid_of(standing), standing.authorities.roots, NOW) == ""
+
+
+def test_a_clock_that_is_set_back_does_not_make_a_version_that_nobody_needs(authority):
+    rotation.begin(authority.directory, authority.publish().trust.signer, next_version(authority.directory, NOW + 60), NOW + 60)
+    standing = authority.publish()
+    assert standing.trust.version == standing.rotation.needs == MS + 60_000
