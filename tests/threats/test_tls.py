@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from OpenSSL import SSL
+from OpenSSL._util import lib
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.errors import NotVerified, TlsRejected
@@ -193,7 +194,7 @@ async def test_t3_a_session_that_is_offered_again(nursery: trio.Nursery) -> None
             ours.connection.set_session(session)
         assert await shake_hands(ours, theirs) == (None, None)
         session = ours.connection.get_session()
-        resumed += SSL._lib.SSL_session_reused(theirs.connection._ssl) if hasattr(SSL._lib, "SSL_session_reused") else 0
+        resumed += lib.SSL_session_reused(theirs.connection._ssl)
         # Only in a whole handshake a certificate comes, and it is asked of this very connection.
         assert ours.connection.get_peer_certificate(as_cryptography=True) == holder.certificate
         assert theirs.connection.get_verified_chain() is not None
