@@ -196,7 +196,7 @@ class Issuer:
     ) -> Answer:
         """Nothing is awaited here: who is revoked, who holds a key, the certificate and its line in the log are one step."""
         standing, now = self._standing.current, self._clock()
-        public_key = public_key_of(csr.encode(errors="replace"), _own_keys(standing))
+        public_key = public_key_of(csr.encode(errors="replace"), standing.own_keys)
         key = key_hash(public_key)
         identity = workload_id(standing.authorities.trust_domain, pod.namespace, pod.service_account)
         if why := standing.deny.why(identity, pod.pod_uid, 0, key):     # no certificate has the serial 0
@@ -236,13 +236,6 @@ def _seen(query: str) -> int | None:
     if match is None:
         raise BadRequest("the query is not `seen=VERSION`")
     return int(match[1])
-
-
-def _own_keys(standing: Standing) -> frozenset[str]:
-    authorities = standing.authorities
-    intermediates = (authorities.svid, authorities.https, standing.own_https)
-    certificates = (*authorities.roots, *(authority.certificate for authority in intermediates))
-    return frozenset(key_hash(certificate.public_key()) for certificate in certificates)
 
 
 def _bearer(call: Call) -> str:

@@ -21,6 +21,7 @@ from sidecar.net.watched import Watched
 
 from . import files, revocation, rotation
 from .ca import Authority, fingerprint
+from .request import key_hash
 from .rotation import Rotation
 
 PUBLISHED = "trust.json"
@@ -39,6 +40,7 @@ class Standing:
         own_https: what the issuer's own certificate is signed with.
         rotation: the one that is under way.
         ends: Unix seconds, when something falls off the deny-list; infinite: never.
+        own_keys: `key_hash` of every authority's key, which nobody else can have come by honestly.
     """
 
     authorities: files.Authorities
@@ -47,6 +49,7 @@ class Standing:
     deny: DenyList
     rotation: Rotation | None
     ends: float
+    own_keys: frozenset[str]
 
 
 def next_version(directory: Path, now: float) -> int:
@@ -71,7 +74,9 @@ def publish(directory: Path, now: float) -> Standing:
         files.write(directory / PUBLISHED, msgspec.json.encode(trust), replace=True)
     ends = min((entry.until for entry in entries if entry.until > now), default=float("inf"))
     own = rotation.own_https(directory, authorities)
-    return Standing(authorities, own, trust, DenyList.of(trust.revoked), turning, ends)
+    intermediates = (authorities.svid.certificate, authorities.https.certificate, own.certificate)
+    own_keys = frozenset(key_hash(one.public_key()) for one in (*authorities.roots, *intermediates))
+    return Standing(authorities, own, trust, DenyList.of(trust.revoked), turning, ends, own_keys)
 
 
 def signer_of(authorities: files.Authorities) -> str:
