@@ -40,6 +40,7 @@ TARGETS = (
     Target("resident, MB", "memory", "idle_mb", 45.0, is_ratio=False),
     Target("resident with 1,000 open connections, MB", "memory", "open_mb", 80.0, is_ratio=False),
     Target("ready, s", "start", "ready_s", 0.5, is_ratio=False, then=0.3),
+    Target("CPU per SVID issued over its bare key work", "issuance", "over_bare", 1.5, is_ratio=False),
     # A tenth is what two runs of the same differ by.
     Target("CPU among 10,000 routes over CPU among 10", "routes", "growth", 1.1, is_ratio=False),
     Target("admission p99, ms", "", "", 20.0, is_ratio=False),

@@ -1,14 +1,18 @@
 """What is measured. A workload is a function that serves one job and returns numbers; one entry in WORKLOADS adds one."""
 
+import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import NotAvailable
+from .issuance import Issuance
 from .layout import BULK_PATH, ORIGINATOR_NEW, Job
 from .load import Load, h2load_argv, read_h2load, read_wrk, wrk_argv
-from .proxies import Proxy
+from .proxies import OURS, Proxy
 from .usage import cpu_s, memory_mb
 from .world import FOLDER, Serving, World, download, open_connections
 
@@ -49,6 +53,9 @@ MEASURES = {
     "few_cpu_us": Measure(f"CPU us, {FEW_ROUTES} routes", 1),
     "many_cpu_us": Measure(f"CPU us, {MANY_ROUTES} routes", 1),
     "growth": Measure("growth", 2, has_ratio=False),
+    "issued_cpu_us": Measure("CPU us", 1),
+    "bare_cpu_us": Measure("bare CPU us", 1),
+    "over_bare": Measure("over bare", 2, has_ratio=False),
     "resident_mb": Measure("MB", 1, has_ratio=False),
 }
 
@@ -168,6 +175,24 @@ def routes(world: World, proxy: Proxy, seconds: float) -> Numbers:
     return {"few_cpu_us": cpu[0], "many_cpu_us": cpu[1], "growth": cpu[1] / cpu[0]}
 
 
+def issuance(_: World, proxy: Proxy, seconds: float) -> Numbers:
+    if proxy.name != OURS:
+        raise NotAvailable("it issues nothing")
+    made = Issuance(Path(tempfile.mkdtemp(dir=FOLDER)) / "authority", time.time())
+    issued: list[float] = []
+    bare: list[float] = []
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end or not issued:
+            requests = made.requests()
+            issued.append(made.issued_us(requests))
+            bare.append(made.bare_us(requests))
+    finally:
+        made.close()
+    found = statistics.median(issued), statistics.median(bare)
+    return {"issued_cpu_us": found[0], "bare_cpu_us": found[1], "over_bare": found[0] / found[1]}
+
+
 WORKLOADS = (
     Workload("http1", "HTTP/1.1 plaintext, 1 KiB answers, 32 keep-alive connections, as fast as they are answered", "request", http1),
     Workload("http1-paced", "the same at 1,000 requests a second on 8 connections: latency without a queue", "request", http1_paced),
@@ -178,5 +203,6 @@ WORKLOADS = (
     Workload("tcp-bulk", "opaque TCP, one connection downloads", "GB", tcp_bulk),
     Workload("start", "from the start of the process to the first answer through it", "start", start),
     Workload("memory", "resident: idle with mTLS set up; plaintext with 1,000 open connections", "process", memory),
+    Workload("issuance", "an SVID from token and request, beside the bare key work of `cryptography` in it", "SVID", issuance),
     Workload("routes", "HTTP/1.1 plaintext, the last of 10 and of 10,000 routes matches", "request", routes),
 )
