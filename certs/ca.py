@@ -14,7 +14,7 @@ from ipaddress import ip_network
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from sidecar.model.errors import ConfigError
@@ -27,6 +27,8 @@ BACKDATE_S = 60     # for verifiers whose clock is behind ours
 
 HTTPS_DOMAINS = ("svc", "svc.cluster.local")    # where Kubernetes puts the names of Services
 
+# Ours are EC; a root or an intermediate that was brought along may be RSA.
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Extensions = Iterable[tuple[x509.ExtensionType, bool]]
 
 _CA_USAGE = x509.KeyUsage(
@@ -40,24 +42,38 @@ _NO_URI = x509.UniformResourceIdentifier("uri.invalid")
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA certificate and its key."""
+    """A CA certificate and its key.
+
+    Args:
+        above: what stands between it and its root, if anything does, in the order of a chain.
+    """
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: SigningKey = field(repr=False)
+    above: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """What goes with each of its leaves."""
+        return (self.certificate, *self.above)
 
     @property
     def not_after(self) -> float:
-        return self.certificate.not_valid_after_utc.timestamp()
+        return min(certificate.not_valid_after_utc.timestamp() for certificate in self.chain)
 
 
 def create_root(trust_domain: str, now: float) -> Authority:
     """A self-signed root. ConfigError if the trust domain is none."""
-    if TRUST_DOMAIN.fullmatch(trust_domain) is None:
-        raise ConfigError("trustDomain", f"{trust_domain!r} is none; write it in lower case like a DNS name: example.org")
+    check_trust_domain(trust_domain)
     key = ec.generate_private_key(ec.SECP384R1())
     subject = _name("root")
     extensions = [*_ca(path_length=1), (_domain_id(trust_domain), False)]
     return Authority(sign(subject, key.public_key(), extensions, subject, key, now, now + ROOT_S), key)
+
+
+def check_trust_domain(text: str) -> None:
+    if TRUST_DOMAIN.fullmatch(text) is None:
+        raise ConfigError("trustDomain", f"{text!r} is none; write it in lower case like a DNS name: example.org")
 
 
 def create_svid_intermediate(root: Authority, trust_domain: str, now: float) -> Authority:
@@ -95,16 +111,22 @@ def sign(
     public_key: ec.EllipticCurvePublicKey,
     extensions: Extensions,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: SigningKey,
     now: float,
     not_after: float,
+    key_id: x509.SubjectKeyIdentifier | None = None,
 ) -> x509.Certificate:
     """The certificate: 128 random bits of serial, backdated, key identifiers of both sides.
 
     Args:
         extensions: each with whether it is critical.
+        key: the issuer's.
         now, not_after: Unix seconds.
+        key_id: how the issuer's certificate names its key; None: by the usual hash. Others use others, and OpenSSL compares.
     """
+    known_as = (
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()) if key_id is None
+        else x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id))
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -114,18 +136,28 @@ def sign(
         .not_valid_before(datetime.fromtimestamp(int(now) - BACKDATE_S, UTC))
         .not_valid_after(datetime.fromtimestamp(int(not_after), UTC))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .add_extension(known_as, critical=False)
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
-    return builder.sign(key, hashes.SHA384() if key.key_size > 256 else hashes.SHA256())
+    is_strong = key.key_size > (3072 if isinstance(key, rsa.RSAPrivateKey) else 256)
+    return builder.sign(key, hashes.SHA384() if is_strong else hashes.SHA256())
+
+
+def key_id_of(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _intermediate(root: Authority, kind: str, extensions: list[tuple[x509.ExtensionType, bool]], now: float) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     not_after = min(now + INTERMEDIATE_S, root.not_after)
     extensions = [*_ca(path_length=0), *extensions]
-    return Authority(sign(_name(kind), key.public_key(), extensions, root.certificate.subject, root.key, now, not_after), key)
+    above = root.certificate
+    made = sign(_name(kind), key.public_key(), extensions, above.subject, root.key, now, not_after, key_id_of(above))
+    return Authority(made, key)
 
 
 def _ca(path_length: int) -> list[tuple[x509.ExtensionType, bool]]:

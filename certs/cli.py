@@ -16,8 +16,8 @@ from sidecar.model.errors import ConfigError, MeshError
 from sidecar.model.trust import DenyList
 from sidecar.net.clock import wall_clock
 
-from . import files, log, revocation, rotation, trust
-from .ca import DAY_S, HTTPS_DOMAINS
+from . import cli_init, files, log, revocation, rotation, trust
+from .ca import DAY_S
 from .profile import issue_https, issue_svid
 from .request import key_hash
 from .revocation import Revocation
@@ -58,14 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, run: object, help: str) -> argparse.ArgumentParser:
         made = verbs.add_parser(name, help=help, description=help)
         made.set_defaults(run=run)
-        if name not in ("serve", "inspect"):
+        if name not in ("init", "serve", "inspect"):
             made.add_argument("directory", metavar="DIR", type=Path, help="the authority's directory")
         return made
 
-    init = verb("init", _init, "make an authority: root, two intermediates, trust bundle")
-    init.add_argument("--trust-domain", required=True, metavar="NAME", help="first part of every SPIFFE ID: example.org")
-    init.add_argument("--https-domain", action="append", metavar="DOMAIN",
-                      help=f"where the mesh's own servers may have names; repeat for more (default: {' '.join(HTTPS_DOMAINS)})")
+    cli_init.add_to(verb("init", cli_init.run, "make an authority: root, two intermediates, trust bundle"))
     rotate = verb("rotate", _rotate, "make new intermediates, or change the root without an outage; a running issuer follows")
     step = rotate.add_mutually_exclusive_group(required=True)
     step.add_argument("--intermediates", action="store_true", help="new intermediates from the same root")
@@ -104,13 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     verify = verb("verify", _verify, "verify the chain of the issuance log")
     verify.add_argument("--head", default=FIRST, metavar="HASH", help="a head seen earlier, which the log must still hold")
     return parser
-
-
-def _init(arguments: argparse.Namespace) -> None:
-    domains = arguments.https_domain or HTTPS_DOMAINS
-    made = files.init(arguments.directory, arguments.trust_domain, domains, wall_clock())
-    print(f"made an authority for {made.trust_domain} in {arguments.directory}")
-    print(f"{arguments.directory / files.ROOT} is needed for `rotate --intermediates` only: keep it elsewhere")
 
 
 def _rotate(arguments: argparse.Namespace) -> None:
@@ -214,7 +204,7 @@ def _issue(arguments: argparse.Namespace) -> None:
     finally:
         issuance.close()
     files.write(key_file, files.key_pem_of(key))
-    files.write(chain_file, files.pem_of(leaf, authority.certificate))
+    files.write(chain_file, files.pem_of(leaf, *authority.chain))
     print(f"{chain_file} and {key_file}: {name} until {_date(leaf.not_valid_after_utc.timestamp())}")
 
 

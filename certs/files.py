@@ -9,6 +9,11 @@
     trust.json      what was published last (`trust`)
     rotation.json   while roots are rotated: how far that is (`rotation`), with next-root.key, previous-svid.key, previous-https.key
 
+A directory may be a Secret that Kubernetes mounts: its files are symbolic links, which are followed, and with `fsGroup` they are
+root's and of mode 0440. To a process that is not root no other mode would do, and the group is the pod's own: so a group may read
+(never write) what is root's, and nobody else may read anything. Nothing can be written there; where the issuer shall renew, rotate
+and revoke, it keeps the Secret itself (`secret_store`).
+
 Trust: who can read a key here can be anybody in the mesh, hence the modes; a key that others can read is refused, not mended,
 since it may have been read.
 """
@@ -17,14 +22,14 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -34,7 +39,15 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sidecar.model.errors import ConfigError, MeshError
 
-from .ca import Authority, create_https_intermediate, create_root, create_svid_intermediate, trust_domain_of
+from .ca import (
+    Authority,
+    SigningKey,
+    check_trust_domain,
+    create_https_intermediate,
+    create_root,
+    create_svid_intermediate,
+    trust_domain_of,
+)
 from .profile import DNS_NAME, permitted_domains
 
 ROOT, SVID, HTTPS = "root.key", "svid.key", "https.key"
@@ -56,20 +69,33 @@ class Authorities:
     https: Authority
 
 
-def init(directory: Path, trust_domain: str, https_domains: Sequence[str], now: float) -> Authorities:
-    """Make a new authority. ConfigError if the directory already holds one, or part of one."""
+def init(
+    directory: Path, trust_domain: str, https_domains: Sequence[str], now: float, root: Authority | None = None
+) -> Authorities:
+    """Make a new authority, below `root` if that was brought along. ConfigError if the directory already holds one, or part of one."""
+    check_words(trust_domain, https_domains)
+    root = root or create_root(trust_domain, now)
+    svid, https = create_svid_intermediate(root, trust_domain, now), create_https_intermediate(root, https_domains, now)
+    return lay_out(directory, root.certificate, {ROOT: root, SVID: svid, HTTPS: https})
+
+
+def check_words(trust_domain: str, https_domains: Sequence[str]) -> None:
+    """ConfigError for what would end up in a CA's names and is none."""
+    check_trust_domain(trust_domain)
     for domain in https_domains:
         if DNS_NAME.fullmatch(domain) is None:
             raise ConfigError("httpsDomain", f"{domain!r} is no DNS name in lower case")
-    root = create_root(trust_domain, now)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def lay_out(directory: Path, root: x509.Certificate, authorities: Mapping[str, Authority]) -> Authorities:
+    """Write them as the files that they are named by. ConfigError if the directory already holds an authority, or part of one."""
+    make_directory(directory)
     for name in (ROOT, SVID, HTTPS, ROOTS, LOG):
         if (directory / name).exists():
             raise ConfigError("", f"{directory / name} exists already; nothing is overwritten, choose another directory")
-    write(directory / ROOTS, pem_of(root.certificate))
-    store(directory / ROOT, root)
-    store(directory / SVID, create_svid_intermediate(root, trust_domain, now))
-    store(directory / HTTPS, create_https_intermediate(root, https_domains, now))
+    write(directory / ROOTS, pem_of(root))
+    for name, authority in authorities.items():
+        store(directory / name, authority)
     return load(directory)
 
 
@@ -86,12 +112,17 @@ def load(directory: Path) -> Authorities:
     roots = load_certificates(directory / ROOTS)
     svid, https = load_authority(directory / SVID), load_authority(directory / HTTPS)
     for name, authority in ((SVID, svid), (HTTPS, https)):
-        if not any(is_issued_by(authority.certificate, root) for root in roots):
+        if not any(is_issued_by(authority.chain[-1], root) for root in roots):
             raise ConfigError("", f"{directory / name} was not signed by a root of {directory / ROOTS}; add its root there")
     try:
         return Authorities(trust_domain_of(svid.certificate), roots, svid, https)
     except ValueError as exc:
         raise ConfigError("", f"{directory / SVID}: {exc}") from exc
+
+
+def make_directory(path: Path) -> None:
+    """If it is not there."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
@@ -107,7 +138,7 @@ def pem_of(*certificates: x509.Certificate) -> bytes:
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
-def key_pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem_of(key: SigningKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -174,24 +205,36 @@ def sync_directory(path: Path) -> None:
 
 
 def store(path: Path, authority: Authority, *, replace: bool = False) -> None:
-    write(path, key_pem_of(authority.key) + pem_of(authority.certificate), replace=replace)
+    write(path, key_pem_of(authority.key) + pem_of(*authority.chain), replace=replace)
 
 
 def load_authority(path: Path) -> Authority:
-    """Key and certificate that stand together in one file. ConfigError names it if it is missing, open to others, or no such file."""
+    """Key and certificates that stand together in one file. ConfigError names it if it is missing, open to others, or no such file."""
     try:
-        with path.open("rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise ConfigError("", f"{path} is open to others; if nobody read it: chmod 600 {path}; otherwise init anew")
-            pem = file.read()
-        key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+        pem = read_private(path)
+        key, (certificate, *above) = load_pem_private_key(pem, None), x509.load_pem_x509_certificates(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
         raise ConfigError("", f"{path} does not hold a private key without a password and its certificate, in PEM") from exc
     except OSError as exc:
         raise ConfigError("", f"{path}: {exc.strerror}; `bartizan certs init` makes an authority") from exc
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) or key.public_key() != certificate.public_key():
         raise ConfigError("", f"{path}: its key is not that of its certificate")
-    return Authority(certificate, key)
+    return Authority(certificate, key, tuple(above))
+
+
+def read_private(path: Path) -> bytes:
+    """A file that nobody else may read. ConfigError if somebody may; OSError."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if is_open_to_others(stat.S_IMODE(status.st_mode), status.st_uid, os.geteuid()):
+            raise ConfigError("", f"{path} is open to others; if nobody read it: chmod 600 {path}; otherwise init anew")
+        return file.read()
+
+
+def is_open_to_others(mode: int, owner: int, process: int) -> bool:
+    """Whether the mode lets in more than it must; the module's docstring says what that is."""
+    is_mounted = owner == 0 != process
+    return bool(mode & (0o037 if is_mounted else 0o077))
 
 
 def is_issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:

@@ -73,7 +73,7 @@ class Injector:
             key = ec.generate_private_key(ec.SECP256R1())
             leaf = issue_svid(authority, key.public_key(), self._identity, "", MAX_SVID_S, now)
             self._log.record(leaf, self._identity, "", "issuer", now)
-            domain, chain = parts(self._identity)[0], (leaf, authority.certificate)
+            domain, chain = parts(self._identity)[0], (leaf, *authority.chain)
             held = self._credentials = Credentials(self._identity, domain, chain, key, leaf.not_valid_after_utc.timestamp())
         return held
 

@@ -170,14 +170,24 @@ class Issuer:
         return Answer(304)
 
     def _svid(self, call: Call, pod: Attestation) -> Answer:
-        asked, authorities = _decode(call, AskedSvid), self._standing.current.authorities
+        asked = _decode(call, AskedSvid)
+        return _answer(self.issue_svid_to(pod, asked.csr, call.remote, "" if asked.holder == "sidecar" else asked.holder))
+
+    def issue_svid_to(self, pod: Attestation, csr: str, requester: str, holder: str) -> Issued:
+        """
+        Args:
+            requester: what the log says of who asked.
+
+        Raises:
+            BadRequest, Forbidden, ConfigError, LogError.
+        """
+        authorities = self._standing.current.authorities
         identity = workload_id(authorities.trust_domain, pod.namespace, pod.service_account)
-        holder = "" if asked.holder == "sidecar" else asked.holder
 
         def issue(key: ec.EllipticCurvePublicKey, now: float) -> x509.Certificate:
             return issue_svid(authorities.svid, key, identity, pod.pod_uid, self._lifetime_s, now, holder=holder)
 
-        return self._issue(call, pod, asked.csr, authorities.svid, issue, identity, holder)
+        return self._issue(requester, pod, csr, authorities.svid, issue, identity, holder)
 
     def _https(self, call: Call, pod: Attestation) -> Answer:
         asked, authority = _decode(call, AskedHttps), self._standing.current.authorities.https
@@ -189,11 +199,11 @@ class Issuer:
         def issue(key: ec.EllipticCurvePublicKey, now: float) -> x509.Certificate:
             return issue_https(authority, key, names, self._lifetime_s, now)
 
-        return self._issue(call, pod, asked.csr, authority, issue, f"dns:{','.join(names)}")
+        return _answer(self._issue(call.remote, pod, asked.csr, authority, issue, f"dns:{','.join(names)}"))
 
     def _issue(
-        self, call: Call, pod: Attestation, csr: str, authority: Authority, issue: Issue, name: str, holder: str = ""
-    ) -> Answer:
+        self, requester: str, pod: Attestation, csr: str, authority: Authority, issue: Issue, name: str, holder: str = ""
+    ) -> Issued:
         """Nothing is awaited here: who is revoked, who holds a key, the certificate and its line in the log are one step."""
         standing, now = self._standing.current, self._clock()
         public_key = public_key_of(csr.encode(errors="replace"), standing.own_keys)
@@ -207,10 +217,9 @@ class Issuer:
         if other is not None and other.holder != holder:
             raise Forbidden("the key is held by the pod's sidecar or by its application, and may not be by both; make a new key")
         leaf = issue(public_key, now)
-        self._log.record(leaf, name, pod.pod_uid, call.remote, now, holder=holder)
-        chain = [files.pem_of(certificate).decode() for certificate in (leaf, authority.certificate)]
-        issued = Issued(chain, standing.trust, int(leaf.not_valid_after_utc.timestamp()), now)
-        return Answer(200, msgspec.json.encode(issued))
+        self._log.record(leaf, name, pod.pod_uid, requester, now, holder=holder)
+        chain = [files.pem_of(certificate).decode() for certificate in (leaf, *authority.chain)]
+        return Issued(chain, standing.trust, int(leaf.not_valid_after_utc.timestamp()), now)
 
 
 ENDPOINTS: dict[str, Public | ForPods] = {
@@ -220,6 +229,10 @@ ENDPOINTS: dict[str, Public | ForPods] = {
     SVID_PATH: ForPods("POST", Issuer._svid),
     HTTPS_PATH: ForPods("POST", Issuer._https),
 }
+
+
+def _answer(issued: Issued) -> Answer:
+    return Answer(200, msgspec.json.encode(issued))
 
 
 def _decode(call: Call, kind: type[T]) -> T:

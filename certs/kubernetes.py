@@ -7,7 +7,6 @@ Trust: the API server is verified (its CA, its name) before it is sent our token
 Spec: Kubernetes API conventions (Status, resourceVersion); RFC 7396.
 """
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import quote
 
@@ -105,16 +104,17 @@ class Api:
         """
         return await self._call("PATCH", path, body, kind)
 
-    async def items(self, path: str, query: str, kind: type[T]) -> AsyncIterator[T]:
-        """All objects of the collection, page by page, so that no number of them is too large an answer."""
-        token = ""
-        while True:
-            page = await self.get(f"{path}?{query}&limit={PAGE}&continue={quote(token)}", _List[kind])  # type: ignore[valid-type]
-            for item in page.items:
-                yield item
-            token = page.metadata.token
-            if not token:
-                return
+    async def page(self, path: str, query: str, kind: type[T], token: str) -> tuple[list[T], str]:
+        """Some objects of a collection, so that no number of them is too large an answer.
+
+        Args:
+            token: what came with the page before; empty for the first.
+
+        Returns:
+            The objects, and the token for the next page; empty: there is none.
+        """
+        page = await self.get(f"{path}?{query}&limit={PAGE}&continue={quote(token)}", _List[kind])  # type: ignore[valid-type]
+        return page.items, page.metadata.token
 
     async def _call(self, method: str, path: str, body: object, kind: type[T]) -> T:
         answer = await self._ask(method, path, b"" if body is None else msgspec.json.encode(body))

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import SpiffeId
 
-from .ca import DAY_S, Authority, sign
+from .ca import DAY_S, Authority, key_id_of, sign
 
 MIN_S = 300
 MAX_SVID_S = DAY_S
@@ -84,14 +84,17 @@ def check_names(authority: Authority, names: Sequence[str], where: str) -> None:
     for name in names:
         if DNS_NAME.fullmatch(name) is None:
             raise ConfigError(where, f"{name!r} is no DNS name in lower case")
-        if not any(name == domain or name.endswith(f".{domain}") for domain in permitted):
+        if permitted and not any(name == domain or name.endswith(f".{domain}") for domain in permitted):
             raise ConfigError(where, f"{name} is not below {' or '.join(permitted)}, where this authority may sign; "
                                      "name its domain at `bartizan certs init --https-domain`")
 
 
 def permitted_domains(authority: Authority) -> list[str]:
-    """The DNS domains that the authority is constrained to."""
-    constraints = authority.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    """The DNS domains that the authority is constrained to; none: it was made elsewhere, without a constraint."""
+    try:
+        constraints = authority.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return []
     return [str(name.value) for name in constraints.permitted_subtrees or [] if isinstance(name, x509.DNSName)]
 
 
@@ -110,4 +113,5 @@ def _leaf(
                               "renew it: bartizan certs rotate DIR --intermediates")
     # > if the subject is empty, subjectAltName MUST be critical (RFC 5280 s4.2.1.6)
     san = (x509.SubjectAlternativeName(names), len(subject.rdns) == 0)
-    return sign(subject, public_key, [*_LEAF, san], authority.certificate.subject, authority.key, now, not_after)
+    issuer = authority.certificate
+    return sign(subject, public_key, [*_LEAF, san], issuer.subject, authority.key, now, not_after, key_id_of(issuer))

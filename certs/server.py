@@ -25,11 +25,14 @@ from sidecar.net.watched import Watched
 
 from . import files
 from .ca import DAY_S, Authority
+from .csr_signer import CsrSigner
 from .holders import Injector, conduct
 from .issuer import MAX_BODY_BYTES, Issuer
+from .kubernetes import Api
 from .log import Log, LogError
 from .profile import MAX_SVID_S, MIN_S, check_names, issue_https
-from .sources import Tokens, attestor_of, with_source
+from .secret_store import SecretAuthority, SecretStore
+from .sources import KubernetesTokens, Tokens, attestor_of, with_source
 from .trust import Follower, Standing
 
 OWN_LIFETIME_S = DAY_S
@@ -52,7 +55,8 @@ class IssuerConfig(Value, frozen=True):
     """`bartizan certs serve --config FILE`, JSON.
 
     Args:
-        directory: made by `bartizan certs init`.
+        directory: made by `bartizan certs init`; where the issuance log is, even if the authority is elsewhere.
+        authority: given, the keys are not in the directory but there.
         trust_domain: must be the directory's; said twice so that the wrong directory is noticed.
         names: DNS names of the issuer itself, `issuer.bartizan-system.svc`.
         lifetime_s: of the SVIDs.
@@ -68,6 +72,7 @@ class IssuerConfig(Value, frozen=True):
     address: Name = "::"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8443
     lifetime_s: Annotated[int, msgspec.Meta(ge=MIN_S, le=MAX_SVID_S)] = MAX_SVID_S
+    authority: SecretAuthority | None = None
     servers: tuple[Server, ...] = ()
     injector_url: str = ""
     identity: str = ""
@@ -126,12 +131,17 @@ class OwnCertificate:
         leaf = issue_https(authority, key.public_key(), self._names, OWN_LIFETIME_S, now)
         self._log.record(leaf, f"dns:{','.join(self._names)}", "", "issuer", now)
         # Half of what it could have had: an authority near its end would otherwise make for ever shorter ones.
-        return ServerCredentials([leaf, authority.certificate], key), now + OWN_LIFETIME_S / 2
+        return ServerCredentials([leaf, *authority.chain], key), now + OWN_LIFETIME_S / 2
 
 
 async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
     """Issue until cancelled; reports the port once it listens. ConfigError or LogError if it cannot begin."""
-    directory = Path(config.directory)
+    directory = logs = Path(config.directory)
+    store = SecretStore(config.authority) if config.authority is not None else None
+    if store is not None:
+        await store.begin()
+        directory = store.directory
+        files.make_directory(logs)
     authorities = files.load(directory)
     if authorities.trust_domain != config.trust_domain:
         actual = authorities.trust_domain
@@ -140,7 +150,7 @@ async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = tri
     for i, server in enumerate(config.servers):
         check_names(authorities.https, server.names, f"servers[{i}].names")
     attestor = attestor_of(config.tokens)
-    log = Log(directory / files.LOG)
+    log = Log(logs / files.LOG)
     try:
         follower = Follower(directory, wall_clock)
         standing = follower.standing
@@ -148,6 +158,10 @@ async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = tri
         issuer = Issuer(standing, attestor, log, servers, config.lifetime_s, wall_clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follower.run)
+            if store is not None:
+                nursery.start_soon(store.run)
+            if isinstance(config.tokens, KubernetesTokens) and config.tokens.csr_signer:
+                nursery.start_soon(CsrSigner(Api(config.tokens), issuer.issue_svid_to, wall_clock).run)
             if config.injector_url:
                 injector = Injector(config.injector_url, own_identity(config), standing, log, wall_clock, Dialer())
                 nursery.start_soon(conduct, directory, injector, standing, wall_clock)

@@ -81,7 +81,7 @@ def publish(directory: Path, now: float) -> Standing:
 
 def signer_of(authorities: files.Authorities) -> str:
     """Fingerprint of the root that SVIDs chain to."""
-    return next(fingerprint(root) for root in authorities.roots if files.is_issued_by(authorities.svid.certificate, root))
+    return next(fingerprint(root) for root in authorities.roots if files.is_issued_by(authorities.svid.chain[-1], root))
 
 
 class Follower:

@@ -7,12 +7,14 @@ Spec: X509-SVID s2, s5.2; RFC 9525 for host names (by service-identity).
 
 import hashlib
 import ipaddress
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL  # noqa: TID251 -- this file owns it
+from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 
 from sidecar.model import identity
 from sidecar.model.call import Peer
@@ -121,3 +123,22 @@ def _names(connection: SSL.Connection) -> str:
     except x509.ExtensionNotFound:
         return "nothing"
     return ", ".join(str(name.value) for name in list(san)[:8])
+
+
+def chain_error(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: float) -> str:
+    """Empty if OpenSSL verifies the chain, otherwise what it says.
+
+    Args:
+        chain: leaf first.
+        now: Unix seconds.
+    """
+    store = crypto.X509Store()
+    for root in roots:
+        store.add_cert(crypto.X509.from_cryptography(root))
+    store.set_time(datetime.fromtimestamp(now, UTC))
+    leaf, *rest = (crypto.X509.from_cryptography(certificate) for certificate in chain)
+    try:
+        crypto.X509StoreContext(store, leaf, rest).verify_certificate()
+    except crypto.X509StoreContextError as exc:
+        return str(exc)
+    return ""

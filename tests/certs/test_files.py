@@ -136,3 +136,24 @@ def test_one_changes_the_directory_at_a_time(directory):
         pass
     with pytest.raises(ConfigError, match="bartizan certs init"), files.locked(directory / "none"):
         pass
+
+
+@pytest.mark.parametrize(("mode", "owner", "process", "is_open"), [
+    (0o600, 1000, 1000, False), (0o400, 0, 0, False), (0o640, 1000, 1000, True), (0o440, 0, 0, True), (0o604, 1000, 1000, True),
+    (0o440, 0, 1000, False), (0o400, 0, 1000, False),       # a Secret that Kubernetes mounts, with and without fsGroup
+    (0o460, 0, 1000, True), (0o444, 0, 1000, True), (0o441, 0, 1000, True), (0o644, 0, 1000, True), (0o440, 1001, 1000, True),
+])
+def test_who_is_let_in(mode, owner, process, is_open):
+    assert files.is_open_to_others(mode, owner, process) is is_open
+
+
+def test_a_mounted_secret_is_a_directory_of_links(tmp_path):
+    """As the kubelet lays it out: svid.key -> ..data/svid.key, ..data -> ..2027_01_15."""
+    files.init(tmp_path / "..2027_01_15", DOMAIN, HTTPS_DOMAINS, NOW)
+    (tmp_path / "..data").symlink_to("..2027_01_15")
+    for path in (tmp_path / "..data").iterdir():
+        (tmp_path / path.name).symlink_to(f"..data/{path.name}")
+    assert files.load(tmp_path).trust_domain == DOMAIN
+    (tmp_path / "..2027_01_15" / files.SVID).chmod(0o644)
+    with pytest.raises(ConfigError, match="open to others"):
+        files.load(tmp_path)

@@ -50,8 +50,10 @@ async def test_a_collection_is_read_page_by_page(world):
     double, config = world
     for name in "abc":
         double.put(f"{COLLECTIONS[0]}/{name}", {"metadata": {"name": name, "uid": name}})
-    found = [item.metadata.name async for item in Api(config).items(COLLECTIONS[0], "fieldSelector=x", Found)]
-    assert found == ["a", "b", "c"]
+    api, token = Api(config), ""
+    for name, following in (("a", "1"), ("b", "2"), ("c", "")):
+        (found,), token = await api.page(COLLECTIONS[0], "fieldSelector=x", Found, token)
+        assert (found.metadata.name, token) == (name, following)
     assert [call.query for call in double.calls] == [f"fieldSelector=x&limit=100&continue={token}" for token in ("", "1", "2")]
 
 

@@ -1,6 +1,7 @@
 """A real API server with its etcd, on loopback: RBAC, a service account issuer, no node. Pods are objects that the tests place."""
 
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -17,7 +18,9 @@ from certs.kubernetes import Api, ApiError, ApiServer
 from tests.helpers import pki
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bartizan"
-API_SERVER = CACHE / "kubernetes-1.36.2" / "kube-apiserver"     # `.ci/setup e2e` builds it
+_VERSION = re.search(r"^\tk8s\.io/kubernetes v(\S+)", (Path(__file__).parent / "go.mod").read_text(), re.MULTILINE)
+assert _VERSION is not None
+API_SERVER = CACHE / f"kubernetes-{_VERSION[1]}" / "kube-apiserver"     # `.ci/setup e2e` builds it
 READY_S = 60.0
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 SYSTEM = "bartizan-system"
