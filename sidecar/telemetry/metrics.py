@@ -17,6 +17,7 @@ HELP = {
     "bartizan_dns_queries_total": "Queries of the application, by decision.",
     "bartizan_bugs_total": "Connections ended by an error in the sidecar itself.",
     "bartizan_identity_not_after_seconds": "When the workload's certificate ends, Unix seconds; 0 without one.",
+    "bartizan_application_svids_total": "Certificates asked for the application (Workload API), by outcome.",
     "bartizan_ready": "Whether the sidecar is ready.",
     "bartizan_redirect_intact": "Whether the sidecar's test of the packet rules holds.",
     "bartizan_access_log_dropped_total": "Access log lines that the reader was too slow for.",
