@@ -21,8 +21,11 @@ CONTAINERS = (INTERCEPTION, SIDECAR)
 UIDS = range(50000, 65000)      # below 65536: user namespaces of 65536 IDs, --uid-owner and setuid take no more
 AUDIENCE = "bartizan"
 PRIVATE_VOLUME, TOKEN_VOLUME, ROOTS_VOLUME = "bartizan-private", "bartizan-token", "bartizan-roots"
-VOLUMES = (PRIVATE_VOLUME, TOKEN_VOLUME, ROOTS_VOLUME)
+WORKLOAD_VOLUME = "bartizan-workload-api"       # only where a pod asks for it
+VOLUMES = (PRIVATE_VOLUME, TOKEN_VOLUME, ROOTS_VOLUME, WORKLOAD_VOLUME)
 PRIVATE, TOKEN, ROOTS_DIR = "/run/bartizan/private", "/run/bartizan/token", "/run/bartizan/roots"
+WORKLOAD = "/run/bartizan/workload"
+WORKLOAD_SOCKET = f"{WORKLOAD}/api.sock"
 PROBE_WITHIN_S = 6.0            # the kubelet asks each second
 
 _POD_UID = "$(BARTIZAN_POD_UID)"
@@ -69,8 +72,12 @@ def interception(settings: Settings, uid: int) -> dict[str, Any]:
     }
 
 
-def sidecar(settings: Settings, uid: int, probes: Mapping[str, Probe]) -> dict[str, Any]:
-    """The native sidecar (KEP-753): it starts before every other container but the interception and ends after them."""
+def sidecar(settings: Settings, uid: int, probes: Mapping[str, Probe], *, workload_api: bool = False) -> dict[str, Any]:
+    """The native sidecar (KEP-753): it starts before every other container but the interception and ends after them.
+
+    Args:
+        workload_api: whether it gives the application an SVID of its own.
+    """
     return {
         "name": SIDECAR,
         "image": settings.image,
@@ -80,7 +87,7 @@ def sidecar(settings: Settings, uid: int, probes: Mapping[str, Probe]) -> dict[s
         "env": [
             {"name": "BARTIZAN_POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
             {"name": "BARTIZAN_POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
-            {"name": "BARTIZAN_CONFIG", "value": _config(settings, probes)},
+            {"name": "BARTIZAN_CONFIG", "value": _config(settings, probes, workload_api)},
         ],
         "resources": settings.resources,
         "securityContext": {
@@ -101,17 +108,24 @@ def sidecar(settings: Settings, uid: int, probes: Mapping[str, Probe]) -> dict[s
             {"name": PRIVATE_VOLUME, "mountPath": PRIVATE},
             {"name": TOKEN_VOLUME, "mountPath": TOKEN, "readOnly": True},
             {"name": ROOTS_VOLUME, "mountPath": ROOTS_DIR, "readOnly": True},
+            *([{"name": WORKLOAD_VOLUME, "mountPath": WORKLOAD}] if workload_api else []),
         ],
     }
 
 
-def volumes() -> list[dict[str, Any]]:
+def application_mount() -> dict[str, Any]:
+    """The one volume of ours that others mount: a socket is connected to through it all the same, and cannot be replaced."""
+    return {"name": WORKLOAD_VOLUME, "mountPath": WORKLOAD, "readOnly": True}
+
+
+def volumes(*, workload_api: bool = False) -> list[dict[str, Any]]:
     token = {"audience": AUDIENCE, "expirationSeconds": 3600, "path": "token"}
     roots = {"path": "roots.pem", "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{ROOTS}']"}}
     return [
         {"name": PRIVATE_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
         {"name": TOKEN_VOLUME, "projected": {"defaultMode": 0o644, "sources": [{"serviceAccountToken": token}]}},
         {"name": ROOTS_VOLUME, "downwardAPI": {"defaultMode": 0o644, "items": [roots]}},
+        *([{"name": WORKLOAD_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}] if workload_api else []),
     ]
 
 
@@ -122,7 +136,7 @@ def _probe(path: str, *, period_s: int, failures: int) -> dict[str, Any]:
     }
 
 
-def _config(settings: Settings, probes: Mapping[str, Probe]) -> str:
+def _config(settings: Settings, probes: Mapping[str, Probe], workload_api: bool) -> str:
     """The sidecar's configuration, in which the kubelet replaces the pod's UID and nothing else: any other `$` is doubled."""
     config = Config(
         admin_socket=f"{PRIVATE}/admin.sock",
@@ -136,6 +150,7 @@ def _config(settings: Settings, probes: Mapping[str, Probe]) -> str:
             bypass_mark=settings.mark if settings.bypass == "mark" else None, probe_within_s=PROBE_WITHIN_S
         ),
         probes=dict(probes),
+        workload_api=WORKLOAD_SOCKET if workload_api else None,
     )
     text = msgspec.json.encode(config, order="deterministic").decode().replace("$", "$$")
     return text.replace('"podUid":"@"', f'"podUid":"{_POD_UID}"')

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cluster.objects import Json, Pod, at, objects, text, texts
-from .containers import AUDIENCE, CONTAINERS, TOKEN_VOLUME, VOLUMES, proxy_uid
+from .containers import AUDIENCE, CONTAINERS, TOKEN_VOLUME, VOLUMES, application_mount, proxy_uid
 from .documents import INJECTION
 from .settings import Settings
 
@@ -127,7 +127,7 @@ def container_reasons(container: Mapping[str, Any], inherited_uid: object, uid: 
     if uid is not None and security.get("runAsUser", inherited_uid) == uid:
         yield f"container {name} runs as the sidecar's UID {uid}, which the packet rules exempt; set another runAsUser"
     for mount in objects(container.get("volumeMounts"), "volumeMounts"):
-        if mount.get("name") in VOLUMES:
+        if mount.get("name") in VOLUMES and mount != application_mount():
             yield f"container {name} mounts {mount['name']}, which is the sidecar's alone; remove the mount"
 
 

@@ -17,11 +17,12 @@ from .cluster.objects import Pod, at, objects, text, texts
 from .decide import capability_name
 from .json_patch import Patch
 from .settings import Settings
-from .validate import USER_ANNOTATIONS, Invalid, Problem, normalised
+from .validate import USER_ANNOTATIONS, Invalid, Problem, normalised, wants_workload_api
 
 STATUS_VERSION = 1
 _DROPPED = ("NET_ADMIN", "NET_RAW")
 _PROBES = {"readinessProbe": "readyz", "livenessProbe": "livez", "startupProbe": "startupz"}
+SPIFFE_SOCKET = "SPIFFE_ENDPOINT_SOCKET"    # SPIFFE_Workload_Endpoint s4
 # The API server's own admission mounts this into every container when it is called again after us.
 _API_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -38,11 +39,16 @@ def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings) -> Pat
     view = Pod(patch.value)
     former = containers.find_sidecar(view)
     uid = containers.proxy_uid(view, namespace)
+    workload_api = wants_workload_api(view.annotations)
     probes = _move_probes(patch, containers.probes_of(former) if former else {})
     _drop_capabilities(patch)
-    _place_containers(patch, [containers.interception(settings, uid), containers.sidecar(settings, uid, probes)])
-    _place_volumes(patch)
-    _annotate(patch, settings, uid)
+    if workload_api:
+        _offer_workload_api(patch)
+    sidecar = containers.sidecar(settings, uid, probes, workload_api=workload_api)
+    _place_containers(patch, [containers.interception(settings, uid), sidecar])
+    ours = containers.volumes(workload_api=workload_api)
+    _place_volumes(patch, ours)
+    _annotate(patch, settings, uid, ours)
     return patch
 
 
@@ -96,6 +102,17 @@ def _drop_capabilities(patch: Patch) -> None:
             patch.set(("spec", field, i, "securityContext", "capabilities", "drop"), [*dropped, *missing])
 
 
+def _offer_workload_api(patch: Patch) -> None:
+    """The socket, and the variable by which SPIFFE's libraries find it, for every container that is not ours."""
+    for field, i, container in _others(patch):
+        mounts, variables = (objects(container.get(name), name) for name in ("volumeMounts", "env"))
+        if containers.application_mount() not in mounts:
+            patch.insert(("spec", field, i, "volumeMounts"), len(mounts), containers.application_mount())
+        if SPIFFE_SOCKET not in [variable.get("name") for variable in variables]:
+            variable = {"name": SPIFFE_SOCKET, "value": f"unix://{containers.WORKLOAD_SOCKET}"}
+            patch.insert(("spec", field, i, "env"), len(variables), variable)
+
+
 def _place_containers(patch: Patch, ours: list[dict[str, Any]]) -> None:
     """First of the init containers, in this order, so that nothing runs before the interception stands."""
     found = Pod(patch.value).init_containers
@@ -116,16 +133,18 @@ def _place_containers(patch: Patch, ours: list[dict[str, Any]]) -> None:
         found = Pod(patch.value).init_containers
 
 
-def _place_volumes(patch: Patch) -> None:
+def _place_volumes(patch: Patch, ours: list[dict[str, Any]]) -> None:
     found = {text(volume.get("name"), "volumes.name"): volume for volume in Pod(patch.value).volumes}
-    for volume in containers.volumes():
+    for name in found.keys() & set(containers.VOLUMES) - {volume["name"] for volume in ours}:
+        raise _look_alike("volume", name)
+    for volume in ours:
         if volume["name"] not in found:
             patch.insert(("spec", "volumes"), len(Pod(patch.value).volumes), volume)
         elif found[volume["name"]] != volume:
             raise _look_alike("volume", volume["name"])
 
 
-def _annotate(patch: Patch, settings: Settings, uid: int) -> None:
+def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str, Any]]) -> None:
     problems: list[Problem] = []
     for name in USER_ANNOTATIONS:
         annotation = Pod(patch.value).annotations.get(name)
@@ -138,7 +157,8 @@ def _annotate(patch: Patch, settings: Settings, uid: int) -> None:
     if problems:
         raise Invalid(problems)
     status = {
-        "version": STATUS_VERSION, "image": settings.image, "containers": containers.CONTAINERS, "volumes": containers.VOLUMES,
+        "version": STATUS_VERSION, "image": settings.image, "containers": containers.CONTAINERS,
+        "volumes": [volume["name"] for volume in volumes],
         "exempt": f"uid {uid}" if settings.bypass == "uid" else f"mark {settings.mark}",
     }
     patch.set(("metadata", "annotations", documents.ROOTS), settings.roots)

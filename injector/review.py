@@ -149,6 +149,8 @@ def workload_problems(workload: Object, namespace: str, cluster: Cluster) -> lis
     if template is None:
         return user_problems(workload)
     problems = [*user_problems(workload), *user_problems(template)]
+    if documents.WORKLOAD_API in workload.annotations:
+        problems.append(Problem(documents.WORKLOAD_API, "it is read from pods; write it into the template's metadata"))
     if cluster.namespace_labels(namespace).get(documents.INJECTION) == "enabled":
         asker = Asker.of(template, namespace, cluster)
         problems += [*coverage_problems(workload, asker, cluster), *coverage_problems(template, asker, cluster)]
@@ -175,6 +177,8 @@ def _changed_problems(pod: Pod, old: Pod) -> list[Problem]:
         for name in (documents.STATUS, documents.ROOTS):
             if pod.annotations.get(name) != old.annotations.get(name):
                 problems.append(Problem(name, "it is written at injection and nobody else's; leave it as it is"))
+        if pod.annotations.get(documents.WORKLOAD_API) != old.annotations.get(documents.WORKLOAD_API):
+            problems.append(Problem(documents.WORKLOAD_API, "it counts when a pod is created; create the pod anew instead"))
     return problems
 
 

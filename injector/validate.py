@@ -241,6 +241,14 @@ def name_problems(annotations: Mapping[str, object], labels: Mapping[str, object
     return problems
 
 
+def wants_workload_api(annotations: Mapping[str, object]) -> bool:
+    """Whether a pod asks for an SVID of its application's own. Raises Invalid."""
+    value = annotations.get(documents.WORKLOAD_API)
+    if value not in (None, "enabled"):
+        raise Invalid([Problem(documents.WORKLOAD_API, f'"{str(value)[:100]}" is not valid{nearest(str(value), ("enabled",))}')])
+    return value is not None
+
+
 def annotation_problems(annotations: Mapping[str, object]) -> list[Problem]:
     """Everything that is wrong with the users' annotations among `annotations`."""
     problems: list[Problem] = []
@@ -250,6 +258,10 @@ def annotation_problems(annotations: Mapping[str, object]) -> list[Problem]:
             problems += _READERS[name](text).problems
         elif text is not None:
             problems.append(Problem(name, "an annotation's value is text; put it under `|`"))
+    try:
+        wants_workload_api(annotations)
+    except Invalid as exc:
+        problems += exc.problems
     routes, ports = annotations.get(documents.ROUTES), annotations.get(documents.PORTS)
     if isinstance(routes, str):
         protocols: dict[int, Protocol] = dict.fromkeys(OPAQUE_PORTS, "opaque")

@@ -1,7 +1,7 @@
 """`bartizan sidecar --config FILE`: read the configuration, build everything once, own the root nursery, drain on SIGTERM.
 
-The tree of tasks: main > {redirect check, identity, clock, snapshot, health's watch, pool's broom, admin, inbound, outbound, DNS guard}
-> one task per connection > (a request body still arriving) one more.
+The tree of tasks: main > {redirect check, identity, the application's, clock, snapshot, health's watch, pool's broom, admin, workload
+API, ledger's shipping, inbound, outbound, DNS guard} > one task per connection > (a request body still arriving) one more.
 """
 
 import argparse
@@ -17,13 +17,16 @@ import trio
 
 from .control.admin import Admin
 from .control.agent import Agent
+from .control.application_svid import ApplicationSvid
 from .control.clock_watch import ClockWatch
 from .control.file_identity import load_credentials
 from .control.health import Health, metrics_handler
+from .control.issuance import obtain
 from .control.keyring import Keyring
 from .control.ledger_shipping import Shipping
 from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
 from .control.snapshot_stream import run_snapshot_stream
+from .control.workload_api import MOST_CONNECTIONS, WorkloadApi
 from .model import ports
 from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config
 from .model.errors import ConfigError
@@ -90,6 +93,14 @@ class Sidecar:
         self.clock = ClockWatch(
             wall_clock, trio.current_time, self.runtime.ledger.add, self.agent.clock_jumped if self.agent else lambda: None
         )
+        self.application: ApplicationSvid | None = None
+        if config.workload_api is not None and isinstance(config.identity, IssuedIdentity):
+            self.application = ApplicationSvid(
+                partial(obtain, config.identity, dialer=self.runtime.dialer, holder="application"),
+                self.runtime.tls, self.keyring.take_trust, wall_clock, self.runtime.rng, self.runtime.metrics,
+            )
+            # The application runs as another user; that it cannot put a socket of its own there, its read-only mount sees to.
+            self.workload_listener = listen_unix(config.workload_api, 0o666, "workloadApi")
         self.accepting = trio.CancelScope()     # what enters
         if isinstance(config.identity, FileIdentity):
             self.take_identity_files(config.identity)
@@ -179,6 +190,10 @@ class Sidecar:
                 nursery.start_soon(serve_datagrams, sock, self.guard.answer, self.arrivals.udp, self.tally)
             # The admin's connections are not traffic: they neither count nor are waited for.
             nursery.start_soon(serve_listener, self.admin_listener, self.admin.serve, Tally())
+            if self.application is not None:
+                nursery.start_soon(self.application.run)
+                api = WorkloadApi(self.application, self.runtime.tls)
+                nursery.start_soon(serve_listener, self.workload_listener, api.serve, Tally(), MOST_CONNECTIONS)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._part)
             nursery.start_soon(self.clock.run)

@@ -23,7 +23,7 @@ from .policies import (
 from .routes import Caller, RouteRule
 
 __all__ = [
-    "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS",
+    "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS", "WORKLOAD_API",
     "ApprovedHost", "ApprovedRange", "Caller", "EgressPolicy", "EgressPolicySpec", "EgressRequest", "EndpointsRule", "HostPorts",
     "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "PortMtls", "RangeRequest", "RouteRule", "SecretRef",
     "Subject", "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
@@ -37,7 +37,8 @@ PORTS = "bartizan.dev/ports"
 ENDPOINTS = "bartizan.dev/endpoints"
 STATUS = "bartizan.dev/status"      # written by us
 ROOTS = "bartizan.dev/roots"        # written by us: the trust bundle, public
+WORKLOAD_API = "bartizan.dev/workload-api"
 INJECTION = "bartizan.dev/injection"
 
-ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, STATUS, ROOTS)
+ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, WORKLOAD_API, STATUS, ROOTS)
 LABELS = (INJECTION,)

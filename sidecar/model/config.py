@@ -129,4 +129,6 @@ def parse_config(data: bytes) -> Config:
         raise ConfigError("identity", "the snapshot stream needs an identity")
     if isinstance(config.snapshot, SnapshotStream) and not config.pod_uid:
         raise ConfigError("podUid", "the snapshot stream needs it")
+    if config.workload_api is not None and not isinstance(config.identity, IssuedIdentity):
+        raise ConfigError("workloadApi", "the application's certificate comes from the issuer; the identity must, too")
     return config

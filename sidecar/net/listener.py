@@ -56,10 +56,10 @@ def why_not(exc: OSError) -> str:
     return f"{exc.strerror}{cure}"
 
 
-def listen_unix(path: str) -> socket.socket:
-    """A listening Unix socket, mode 0600; a stale one of that name is replaced."""
+def listen_unix(path: str, mode: int = 0o600, where: str = "adminSocket") -> socket.socket:
+    """A listening Unix socket; a stale one of that name is replaced. ConfigError names `where` the path stands."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o177)
+    old = os.umask(0o777 & ~mode)
     try:
         if os.path.exists(path):
             os.unlink(path)
@@ -68,7 +68,7 @@ def listen_unix(path: str) -> socket.socket:
         sock.listen(16)
     except OSError as exc:
         sock.close()
-        raise ConfigError("adminSocket", f"cannot listen on {path}: {exc.strerror}; its folder must exist and be ours") from exc
+        raise ConfigError(where, f"cannot listen on {path}: {exc.strerror}; its folder must exist and be ours") from exc
     finally:
         os.umask(old)
     return sock

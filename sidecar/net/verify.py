@@ -82,6 +82,18 @@ def peer_of(
     return peer
 
 
+def mesh_peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError], deny: DenyList) -> Peer:
+    """As `peer_of`, where a sidecar belongs at the other end.
+
+    The mesh's own protocols say that one speaks there, which has judged and written down what it sends. Of a key that the
+    application holds nobody can say so: it may serve TLS of the application's own, and may have been carried off.
+    """
+    peer = peer_of(connection, trust_domain, failed, deny)
+    if peer.holder:
+        raise failed(f"the certificate of {peer.identity} is held by the {peer.holder[:40]}; in the mesh only a sidecar's counts")
+    return peer
+
+
 def why_revoked(peer: Peer, deny: DenyList) -> str:
     """In words; empty if it is not."""
     return deny.why(peer.identity or "", peer.pod_uid, peer.serial, peer.key)

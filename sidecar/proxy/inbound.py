@@ -30,7 +30,7 @@ from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import peer_of, read_svid
+from sidecar.net.verify import mesh_peer_of, read_svid
 from sidecar.policy.authorize import Asker, authorize, find_route
 from sidecar.policy.route_table import Found
 from sidecar.policy.rules import Rules
@@ -116,7 +116,7 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
                 raise
             alpn = stream.connection.get_alpn_proto_negotiated()
             try:
-                peer = peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected, tls.anchors.deny)
+                peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected, tls.anchors.deny)
             except TlsRejected as exc:
                 await _explain_in_tls(stream, alpn, exc)
                 raise

@@ -23,6 +23,7 @@ HELP = {
     "bartizan_trust_version": "Version of the trust bundle that is held: Unix milliseconds of its making; 0 without one.",
     "bartizan_clock_skew_seconds": "How far the issuer's clock was ahead of ours when it last answered.",
     "bartizan_clock_jumps_total": "Times that the machine's clock was set, or the machine slept.",
+    "bartizan_application_svids_total": "Certificates asked for the application (Workload API), by outcome.",
     "bartizan_ready": "Whether the sidecar is ready.",
     "bartizan_redirect_intact": "Whether the sidecar's test of the packet rules holds.",
     "bartizan_ledger_shed_total": "Entries of the ledger that there was no room for.",

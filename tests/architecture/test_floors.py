@@ -87,6 +87,7 @@ OWNERS = {
         "certs/*", "injector/*", "sidecar/net/anchors.py", "sidecar/net/tls_context.py", "sidecar/net/verify.py",
         "sidecar/net/service.py", "sidecar/net/jwt.py", "sidecar/net/issuance.py",
         "sidecar/control/issuance.py", "sidecar/control/kept_identity.py", "sidecar/control/file_identity.py", "sidecar/control/admin.py",
+        "sidecar/control/application_svid.py", "sidecar/control/workload_api.py",
     },
     "dns": {"sidecar/net/resolve.py", "sidecar/proxy/dns_guard.py", "injector/demo/*"},
     "re2": {"sidecar/policy/pattern.py"},

@@ -1,7 +1,7 @@
 """Asking once: what is sent, and what of the answers is taken."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,11 @@ from tests.helpers.runtime import FakeDialer
 
 from .test_agent import issued
 
+Ask = Callable[..., Awaitable[Obtained]]
+
 
 @pytest.fixture
-def ask(nursery: trio.Nursery, autojump_clock: MockClock, tmp_path: Path) -> object:
+def ask(nursery: trio.Nursery, tmp_path: Path) -> Ask:
     async def ask(answer: Callable[[Call], Answer], holder: Holder = "sidecar", authority: str = "root") -> Obtained:
         (tmp_path / "token").write_text("the-token\n")
         dialer = FakeDialer(nursery)
@@ -35,7 +37,9 @@ def ask(nursery: trio.Nursery, autojump_clock: MockClock, tmp_path: Path) -> obj
 @pytest.mark.parametrize(("holder", "unit", "body"), [
     ("sidecar", "", {"csr"}), ("application", "application", {"csr", "holder"}),
 ])
-async def test_a_certificate_for_a_fresh_key_and_its_holder(ask: Callable, holder: Holder, unit: str, body: set[str]) -> None:    # type: ignore[type-arg]
+async def test_a_certificate_for_a_fresh_key_and_its_holder(
+    autojump_clock: MockClock, ask: Ask, holder: Holder, unit: str, body: set[str]
+) -> None:
     asked: list[Call] = []
 
     def answer(call: Call) -> Answer:
@@ -50,19 +54,19 @@ async def test_a_certificate_for_a_fresh_key_and_its_holder(ask: Callable, holde
 
 
 @pytest.mark.parametrize(("holder", "unit"), [("sidecar", "application"), ("application", ""), ("application", "somebody")])
-async def test_a_certificate_that_names_another_holder_is_refused(ask: Callable, holder: Holder, unit: str) -> None:   # type: ignore[type-arg]
+async def test_a_certificate_that_names_another_holder_is_refused(autojump_clock: MockClock, ask: Ask, holder: Holder, unit: str) -> None:
     with pytest.raises(ConfigError, match="asked for was one held by"):
         await ask(lambda call: issued(call, holder=unit), holder)
 
 
 @pytest.mark.parametrize(("status", "is_no"), [(401, True), (403, True), (400, False), (429, False), (503, False)])
-async def test_a_no_is_told_from_a_failure(ask: Callable, status: int, is_no: bool) -> None:     # type: ignore[type-arg]
+async def test_a_no_is_told_from_a_failure(autojump_clock: MockClock, ask: Ask, status: int, is_no: bool) -> None:
     with pytest.raises(ConnectFailed, match=f"answered {status}: why") as caught:
         await ask(lambda _: Answer(status, b"why"))
     assert isinstance(caught.value, NotEntitled) == is_no
 
 
-async def test_the_token_goes_to_a_verified_issuer_only(ask: Callable) -> None:     # type: ignore[type-arg]
+async def test_the_token_goes_to_a_verified_issuer_only(autojump_clock: MockClock, ask: Ask) -> None:
     asked: list[Call] = []
     with pytest.raises(MeshError):
         await ask(lambda call: asked.append(call) or issued(call), authority="stranger")

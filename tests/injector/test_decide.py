@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from injector.cluster.objects import Pod
-from injector.containers import proxy_uid
+from injector.containers import application_mount, proxy_uid
 from injector.decide import Inject, Refuse, Skip, decide
 from injector.settings import Settings
 
@@ -82,6 +82,10 @@ BAD_CONTAINERS = [
     ({"securityContext": {"runAsUser": UID}}, "the sidecar's UID"),
     ({"volumeMounts": [{"name": "bartizan-token", "mountPath": "/t"}]}, "the sidecar's alone"),
     ({"volumeMounts": [{"name": "bartizan-private", "mountPath": "/t"}]}, "the sidecar's alone"),
+    *(({"volumeMounts": [application_mount() | changed]}, "the sidecar's alone") for changed in (
+        {"readOnly": False}, {"mountPath": "/t"}, {"subPath": "x"}, {"name": "bartizan-roots"}, {"mountPropagation": "Bidirectional"},
+    )),
+    ({"volumeMounts": [{"name": "bartizan-workload-api", "mountPath": "/run/bartizan/workload"}]}, "the sidecar's alone"),
 ]
 
 
@@ -113,3 +117,9 @@ def test_a_container_with_its_own_user_is_not_the_pods() -> None:
 
 def test_a_uid_is_no_matter_where_a_mark_exempts() -> None:
     assert _decide(pod(securityContext={"runAsUser": UID}), bypass="mark") == Inject()
+
+
+def test_the_socket_of_the_workload_api_may_be_mounted_as_we_mount_it() -> None:
+    """So does a pod come back from its own patching, and so may somebody who looks for a fault."""
+    for where in ("containers", "initContainers", "ephemeralContainers"):
+        assert isinstance(_decide(pod(**{where: [container(volumeMounts=[application_mount()])]})), Inject)

@@ -6,7 +6,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from injector.containers import PRIVATE_VOLUME, TOKEN_VOLUME, VOLUMES, probes_of
+from injector.containers import PRIVATE_VOLUME, TOKEN_VOLUME, WORKLOAD_VOLUME, application_mount, probes_of
 from injector.patch import patch_pod
 from injector.settings import Settings
 from injector.validate import Invalid
@@ -59,10 +59,71 @@ def test_patching_twice_is_patching_once(data: dict[str, Any], settings: Setting
     assert patch_pod(named, "shop", settings).operations == []
 
 
+def _asking(**spec: Any) -> dict[str, Any]:
+    data = pod(**spec)
+    data["metadata"]["annotations"]["bartizan.dev/workload-api"] = "enabled"
+    return data
+
+
+def _env(container: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one.get("value", "") for one in container.get("env", [])}
+
+
+def test_who_asks_for_the_workload_api_gets_it_in_every_container() -> None:
+    data = _asking(
+        initContainers=[container(name="migrate")],
+        containers=[container(name="app", volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+                    container(name="own", env=[{"name": "A", "value": "a"}, {"name": "SPIFFE_ENDPOINT_SOCKET", "value": "unix:///spire"}])],
+        volumes=[{"name": "v", "emptyDir": {}}],
+    )
+    spec = _patched(data)["spec"]
+    _, sidecar, migrate = spec["initContainers"]
+    app, own = spec["containers"]
+    mounted = [mount for mount in sidecar["volumeMounts"] if mount["name"] == WORKLOAD_VOLUME]
+    assert mounted == [{"name": WORKLOAD_VOLUME, "mountPath": "/run/bartizan/workload"}]
+    assert json.loads(_env(sidecar)["BARTIZAN_CONFIG"])["workloadApi"] == "/run/bartizan/workload/api.sock"
+    assert spec["volumes"][-1] == {"name": WORKLOAD_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+    for one in (migrate, app, own):
+        assert one["volumeMounts"][-1] == {"name": WORKLOAD_VOLUME, "mountPath": "/run/bartizan/workload", "readOnly": True}
+    socket = {"SPIFFE_ENDPOINT_SOCKET": "unix:///run/bartizan/workload/api.sock"}
+    assert [_env(one) for one in (migrate, app, own)] == [socket, socket, {"A": "a", "SPIFFE_ENDPOINT_SOCKET": "unix:///spire"}]
+    assert WORKLOAD_VOLUME in json.loads(_patched(data)["metadata"]["annotations"]["bartizan.dev/status"])["volumes"]
+
+
+def test_who_does_not_ask_has_nothing_of_it() -> None:
+    assert WORKLOAD_VOLUME not in json.dumps(_patched(pod()))
+    assert "SPIFFE" not in json.dumps(_patched(pod()))
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, Settings(bypass="mark")])
+def test_patching_twice_is_patching_once_with_the_workload_api(settings: Settings) -> None:
+    once = _patched(_asking(initContainers=[container(name="migrate")]), settings)
+    assert patch_pod(once, "shop", settings).operations == []
+    once["spec"]["containers"].append(container(name="late"))      # by a webhook that is called between
+    again = _patched(once, settings)
+    assert application_mount() in again["spec"]["containers"][1]["volumeMounts"]
+
+
+@pytest.mark.parametrize("value", ["", "disabled", "true", "Enabled", "enabled ", "- enabled"])
+def test_another_word_than_enabled_is_refused(value: str) -> None:
+    data = pod()
+    data["metadata"]["annotations"]["bartizan.dev/workload-api"] = value
+    with pytest.raises(Invalid, match=r'bartizan.dev/workload-api: ".*" is not valid; (did you mean "enabled"|known here: enabled)'):
+        patch_pod(data, "shop", SETTINGS)
+
+
+def test_taking_the_wish_back_does_not_take_the_parts_away_unseen() -> None:
+    """The annotation taken out of a patched pod leaves parts that nobody asked for."""
+    once = _patched(_asking())
+    del once["metadata"]["annotations"]["bartizan.dev/workload-api"]
+    with pytest.raises(Invalid, match="bartizan-"):
+        patch_pod(once, "shop", SETTINGS)
+
+
 def test_ours_come_first_and_nothing_of_the_users_moves() -> None:
     found = _patched(pod(initContainers=[container(name="a"), container(name="b")], volumes=[{"name": "v", "emptyDir": {}}]))
     assert [one["name"] for one in found["spec"]["initContainers"]] == ["bartizan-interception", "bartizan-sidecar", "a", "b"]
-    assert [one["name"] for one in found["spec"]["volumes"]] == ["v", *VOLUMES]
+    assert [one["name"] for one in found["spec"]["volumes"]] == ["v", "bartizan-private", "bartizan-token", "bartizan-roots"]
     assert [one["name"] for one in found["spec"]["containers"]] == ["app"]
 
 
@@ -97,6 +158,7 @@ def _change(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         pod(initContainers=[container(name="bartizan-interception")]),
         pod(volumes=[{"name": PRIVATE_VOLUME, "emptyDir": {}}]),
         pod(volumes=[{"name": TOKEN_VOLUME, "hostPath": {"path": "/x"}}]),
+        pod(volumes=[{"name": WORKLOAD_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}]),     # nobody asked for it
         _change(("initContainers", 1, "image"), "evil"),
         _change(("initContainers", 0, "args"), ["intercept", "--exempt-uid", "1000"]),
         _change(("initContainers", 1, "securityContext", "runAsUser"), 1000),

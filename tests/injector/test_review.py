@@ -135,6 +135,13 @@ def test_workloads_are_judged_with_their_templates(kind: str) -> None:
     assert "no EgressPolicy" in _refusal(_request(_deployment({"bartizan.dev/egress": "- host: a.example"}, kind=kind)))
 
 
+def test_the_workload_api_is_asked_for_in_the_template() -> None:
+    wish = {"bartizan.dev/workload-api": "enabled"}
+    assert _response(_request(_deployment({}, _annotated(*next(iter(wish.items()))))))["allowed"] is True
+    assert "write it into the template's metadata" in _refusal(_request(_deployment(wish)))
+    assert 'did you mean "enabled"' in _refusal(_request(_deployment({}, _annotated("bartizan.dev/workload-api", "enable"))))
+
+
 def test_policies_are_judged() -> None:
     assert _response(_request(egress_policy()))["allowed"] is True
     assert 'unknown field "host" in spec' in _refusal(_request(egress_policy(host=[])))
@@ -150,6 +157,9 @@ def test_our_parts_of_a_running_pod_stay() -> None:
     forged = json.loads(json.dumps(PATCHED))
     forged["metadata"]["annotations"]["bartizan.dev/roots"] = "another CA"
     assert "bartizan.dev/roots" in _refusal(_request(forged, "UPDATE", PATCHED))
+    late = json.loads(json.dumps(PATCHED))
+    late["metadata"]["annotations"]["bartizan.dev/workload-api"] = "enabled"
+    assert "create the pod anew" in _refusal(_request(late, "UPDATE", PATCHED))
     renamed = json.loads(json.dumps(PATCHED))
     renamed["spec"]["containers"][0]["image"] = "orders:2"
     assert _response(_request(renamed, "UPDATE", PATCHED))["allowed"] is True

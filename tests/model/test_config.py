@@ -45,6 +45,8 @@ def test_alone() -> None:
     ({"snapshot": {"source": "kubernetes"}}, "snapshot.source"),
     ({"snapshot": STREAM["snapshot"]}, "identity"),
     ({"snapshot": STREAM["snapshot"], "identity": STREAM["identity"]}, "podUid"),
+    ({"workloadApi": "/run/api"}, "workloadApi"),
+    ({"workloadApi": "/run/api", "identity": {"source": "files", "chainFile": "c", "keyFile": "k", "rootsFile": "r"}}, "workloadApi"),
 ])
 def test_refused_with_its_place(changed: dict[str, Any], where: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -164,6 +164,12 @@ def test_a_unix_socket_is_private_and_replaces_a_stale_one(tmp_path: Path) -> No
     assert os.umask(before) == before
 
 
+def test_a_unix_socket_for_everybody_in_the_pod(tmp_path: Path) -> None:
+    path = str(tmp_path / "api")
+    with listen_unix(path, 0o666):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o666
+
+
 def test_no_place_for_a_unix_socket(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot listen on .*: No such file"):
         listen_unix(str(tmp_path / "nowhere" / "admin"))

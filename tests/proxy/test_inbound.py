@@ -130,6 +130,17 @@ async def test_a_certificate_that_proves_nothing_here_is_told_so_in_tls(
     assert known.dialer.dialled == []
 
 
+async def test_a_certificate_of_the_application_is_no_sidecars(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It proves the same name; but who dials with it has passed no sidecar, whose judgement and whose records count."""
+    known = meshed(nursery)
+    stream = await by(pki.issue(root(), pki.uri(WEB), pod_uid="uid-1", holder="application"), known, nursery)
+    assert b"held by the application" in await read_rest(stream)
+    stream.close()
+    await wait_all_tasks_blocked()
+    assert known.codes == [Reason.PEER_NOT_VERIFIED.code]
+    assert known.dialer.dialled == []
+
+
 async def test_plaintext_is_refused_with_a_reason(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     known = meshed(nursery)
     stream = SocketStream(arrive(nursery, known))
