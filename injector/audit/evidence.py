@@ -65,10 +65,10 @@ def why_one_sided(connection: Connection, ledgers: list[Ledger]) -> str:
         return "held by the application"
     if not others:
         return "no ledger"
+    if not all(ledger.is_whole for ledger in others):
+        return "broken"
     if any(ledger.last < told.time + JOIN_SLACK_S and not ledger.has_ended for ledger in others):
         return "not yet"
     if any(ledger.shed for ledger in others):
         return "shed"
-    if not all(ledger.is_whole for ledger in others):
-        return "broken"
     return "unexplained"
