@@ -64,7 +64,7 @@ td { border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: brea
 tbody { break-inside: avoid; }
 .number { text-align: right; white-space: nowrap; }
 td.time { white-space: nowrap; font-size: .8rem; }
-.code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .92em; }
+td.code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .92em; }
 .share { min-width: 8rem; white-space: nowrap; }
 .more td { max-width: none; overflow-wrap: anywhere; border-top: 0; padding-top: 0; color: var(--soft); }
 .more b { color: var(--ink); font-weight: 600; }

@@ -7,7 +7,7 @@ import msgspec
 from sidecar.model.ledger import Entry
 
 from .evidence import is_doubtful, is_egress, manner
-from .join import Connection, Spill
+from .join import Connection, Spill, is_silent
 from .paths import host_and_port
 from .period import Period
 from .store import Ledger, Store
@@ -122,7 +122,8 @@ class _Counts:
             self.refusal(entry)
         if manner(Connection(side, None)) == "none":
             return
-        security = entry.security if entry.security in ("tls", "passthrough") else "plaintext"
+        # A host that was verified and never answered is one that was reached: something may have been sent to it.
+        security = "tls" if is_silent(entry) else entry.security if entry.security in ("tls", "passthrough") else "plaintext"
         found = self.reached.at((entry.local, host_of(entry), security, ", ".join(sorted(entry.rules))))
         found.connections += 1
         found.requests += entry.requests

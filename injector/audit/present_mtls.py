@@ -63,7 +63,8 @@ def verdict(report: Mtls) -> str:
         f"{percent(total.both_ends, total.connections)} proved from both ends: {one_sided:,} told by one end or in doubt, "
         f"{total.contradictory:,} contradictory, {total.passthrough:,} with TLS of the application's own, {total.plaintext:,} plaintext"
         f"{f' on {where}' if paths else ''}. "
-        f"Besides: {report.in_process:,} calls of pods to themselves, {report.egress:,} connections out of the mesh (audit egress)."
+        f"Besides: {report.in_process:,} calls of pods to themselves, {report.egress:,} connections out of the mesh (audit egress), "
+        f"{report.silent:,} on which no byte came back."
     )
 
 

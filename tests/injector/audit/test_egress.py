@@ -24,6 +24,13 @@ def test_hosts_by_workload_and_manner(tmp_path: Path) -> None:
     assert (stripe.tls, stripe.serials, stripe.destinations) == (["TLSv1.2", "TLSv1.3"], ["e" * 32], ["203.0.113.7:80", "203.0.113.8:80"])
 
 
+def test_a_host_that_never_answered_was_reached(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.egress(WEB, "slow.example", security="", received=0, detail="no byte came from the peer")
+    report = audit_egress(world.store(), PERIOD)
+    assert [(one.host, one.security, one.connections) for one in report.reached] == [("slow.example", "tls", 1)]
+
+
 def test_refused_hosts_with_first_and_last_time(tmp_path: Path) -> None:
     world = World(tmp_path)
     for ago in (500, 900, 700):

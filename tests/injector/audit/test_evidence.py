@@ -33,6 +33,8 @@ def entry(**fields: Any) -> Entry:
     ({"security": "plaintext", "decision": "failed", "rules": {"db": 1}}, "plaintext"),
     ({"direction": "outbound", "security": "tls", "host": "a.example"}, "egress"),
     ({"direction": "outbound", "security": "passthrough"}, "egress"),
+    ({"direction": "outbound", "security": "tls", "host": "a.example", "rules": {"service/a.example": 1}}, "egress"),   # a policy's name
+    ({"direction": "outbound", "security": "tls", "peer": WEB}, "plaintext"),       # to a peer of the mesh only mTLS will do
     ({"direction": "outbound", "security": "plaintext", "host": "a.example"}, "egress"),
     ({"direction": "outbound", "security": "plaintext"}, "plaintext"),
     ({"direction": "outbound", "security": "mtls", "host": "orders.shop"}, "mtls"),
@@ -68,10 +70,35 @@ def test_what_proves() -> None:
 ])
 def test_why_one_end_is_missing(fields: dict[str, Any], ledger: dict[str, Any], expected: str) -> None:
     ledgers = [WHOLE[0], msgspec.structs.replace(WHOLE[1], **ledger)]
-    assert why_one_sided(Connection(side(CLIENT, **fields), None), ledgers) == expected
+    assert why_one_sided(Connection(side(CLIENT, **fields), None), ledgers, {}) == expected
+
+
+def test_the_very_pod_is_asked_where_its_address_is_known() -> None:
+    """An idle replica, whose ledger ends long ago, must not excuse the one that was called."""
+    idle = Ledger("shop/orders-2", "uid-2", identities=[ORDERS], last=NOW - 5000)
+    ledgers = [msgspec.structs.replace(WHOLE[1], pod="uid-1"), idle]
+    called = Connection(side(CLIENT, dst="10.0.0.2:8080"), None)
+    assert why_one_sided(called, ledgers, {}) == "not yet"
+    assert why_one_sided(called, ledgers, {"10.0.0.2": "uid-1"}) == "unexplained"
+    assert why_one_sided(called, ledgers, {"10.0.0.2": "uid-3"}) == "not yet"
+    calling = Connection(None, side(SERVER, source="10.0.0.1:4711"))
+    assert why_one_sided(calling, [msgspec.structs.replace(WHOLE[0], pod="uid-3"), WHOLE[1]], {"10.0.0.1": "uid-3"}) == "unexplained"
+
+
+def test_an_end_to_which_no_byte_came_says_nothing() -> None:
+    """A client learns late that it was refused: what it says before the first byte is no proof, and no plaintext."""
+    silent = {"security": "", "received": 0}
+    assert manner(Connection(side(CLIENT, **silent), None)) == "silent"
+    assert manner(Connection(side(CLIENT, **silent), side(SERVER, 1, **silent))) == "silent"
+    half = Connection(side(CLIENT, **silent), side(SERVER, 1))
+    assert (manner(half), proof(half, WHOLE), why_one_sided(half, WHOLE, {})) == ("mtls", "one end", "no byte came")
+    assert manner(Connection(side(CLIENT, serial="f", **silent), side(SERVER, 1))) == "contradictory"
+    assert manner(Connection(side(CLIENT, security="", received=1), None)) == "plaintext"
 
 
 def test_what_leads_out() -> None:
     assert is_egress(Entry("refusal", direction="outbound", code="BZ0202"))
     assert not is_egress(Entry("refusal", direction="outbound", code="BZ0502", peer=ORDERS))
+    assert not is_egress(Entry("refusal", direction="outbound", host="orders.shop", code="BZ0404", rules={"service/shop/orders": 1}))
+    assert is_egress(Entry("refusal", direction="outbound", host="a.example", code="BZ0401", rules={"hosts/a": 1}))
     assert not is_egress(Entry("refusal", direction="inbound", host="a.example", code="BZ0201"))

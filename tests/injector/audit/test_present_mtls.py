@@ -32,7 +32,7 @@ def test_the_verdict(report: Mtls) -> None:
     assert verdict(report) == (
         "80.00 % of 10 connections were mTLS, 70.00 % proved from both ends: 1 told by one end or in doubt, 0 contradictory, "
         "1 with TLS of the application's own, 1 plaintext on 1 path. "
-        "Besides: 0 calls of pods to themselves, 0 connections out of the mesh (audit egress).")
+        "Besides: 0 calls of pods to themselves, 0 connections out of the mesh (audit egress), 0 on which no byte came back.")
 
 
 def test_nothing_recorded_is_no_proof(tmp_path: Path) -> None:
