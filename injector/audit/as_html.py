@@ -153,4 +153,4 @@ def _bar(bar: Bar, *, is_large: bool) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(plain(text), quote=True)
+    return escape(plain(text))
