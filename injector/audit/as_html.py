@@ -41,9 +41,9 @@ p { margin: .25rem 0 .75rem; max-width: 52rem; }
 .warnings { border-left: 4px solid var(--bad); background: var(--wash); padding: .8rem 1.2rem; margin: 1.5rem 0; break-inside: avoid; }
 .warnings h2 { margin: 0 0 .25rem; font-size: 1rem; color: var(--bad); }
 .warnings ul { margin: 0; padding-left: 1.1rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); margin: 1.5rem 0 0;
-  border-top: 1px solid var(--line); border-left: 1px solid var(--line); }
-.figures div { border-right: 1px solid var(--line); border-bottom: 1px solid var(--line); padding: .7rem .9rem; }
+.figures { display: flex; flex-wrap: wrap; margin: 1.5rem 0 0; border-top: 1px solid var(--line); border-left: 1px solid var(--line); }
+.figures div { flex: 1 1 22%; min-width: 9rem; border-right: 1px solid var(--line); border-bottom: 1px solid var(--line); padding:
+  .7rem .9rem; }
 .figures dt { color: var(--soft); font-size: .82rem; line-height: 1.3; }
 .figures dd { margin: .1rem 0 0; font-size: 1.3rem; font-weight: 600; letter-spacing: -.01em; }
 .bar { display: flex; height: .55rem; min-width: 6rem; background: var(--line); overflow: hidden; border-radius: 2px; }
@@ -58,22 +58,23 @@ i.poor { background: var(--poor); } i.bad { background: var(--bad); }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; margin-top: .6rem; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: .8rem; line-height: 1.3; vertical-align: bottom;
   border-bottom: 1.5px solid var(--ink); }
-th, td { padding: .42rem .9rem .42rem 0; }
+th, td { padding: .42rem .8rem .42rem 0; }
 th:last-child, td:last-child { padding-right: 0; }
-td { border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+td { border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; max-width: 22rem; }
 tbody { break-inside: avoid; }
 .number { text-align: right; white-space: nowrap; }
-.time { white-space: nowrap; }
-.code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .92em; }
+td.time { white-space: nowrap; font-size: .8rem; }
+td.code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .92em; }
 .share { min-width: 8rem; white-space: nowrap; }
-.more td { border-top: 0; padding-top: 0; color: var(--soft); }
+.more td { max-width: none; overflow-wrap: anywhere; border-top: 0; padding-top: 0; color: var(--soft); }
 .more b { color: var(--ink); font-weight: 600; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .75rem; color: var(--soft); font-size: .82rem; }
 @media (max-width: 48rem) { body { padding: 1.5rem 1rem; } .verdict { grid-template-columns: 1fr; gap: .5rem; } }
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --wash: #fff; --good: #1f6f5c; --fair: #8cbfae;
   --poor: #d9a441; --bad: #b3372f; color-scheme: light; }
   @page { margin: 16mm 14mm; } body { padding: 0; max-width: none; font-size: 10pt; }
-  .scroll { overflow: visible; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+  .scroll { overflow: visible; } table { font-size: 8pt; } td.time { font-size: 7pt; white-space: normal; } * { print-color-adjust:
+  exact; -webkit-print-color-adjust: exact; } }
 """
 TURRET = ('<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 2h4v3h2V2h4v3h2V2h4v9l-2 2v4l-6 5-6-5v-4l-2-2z'
           'M11 12h2v5h-2z" fill-rule="evenodd"/></svg>')
@@ -152,4 +153,4 @@ def _bar(bar: Bar, *, is_large: bool) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(plain(text), quote=True)
+    return escape(plain(text))

@@ -70,14 +70,25 @@ class Chain(msgspec.Struct, rename="camel"):
         return not (self.breaks or self.is_rebuilt or self.is_cut)
 
     def read(self, parts: Iterable[Part], kind: type[T], known: Head | None = None) -> Iterator[tuple[T, bool]]:
-        """(entry, whether the chain held up to it), for each line that is an entry.
+        """(entry, whether the chain vouches for it), for each line that is an entry.
 
+        A line is vouched for by the line that follows from it: where the chain breaks, the line before may be the one that was changed.
         Only at the end is it known that the chain was rebuilt, so that nothing in it can be believed, or that its end was cut off.
 
         Args:
             parts: in order.
             known: the last head that was countersigned.
         """
+        held: tuple[T, bool] | None = None
+        for entry, is_sound in self._follow(parts, kind, known):
+            if held is not None:
+                yield held[0], held[1] and is_sound
+            held = entry, is_sound
+        if held is not None:
+            yield held
+
+    def _follow(self, parts: Iterable[Part], kind: type[T], known: Head | None) -> Iterator[tuple[T, bool]]:
+        """(entry, whether the chain held up to it)"""
         head: str | None = FIRST
         for part in parts:
             head = self._begin(part, head)

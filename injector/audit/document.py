@@ -93,7 +93,7 @@ def show(cell: Cell, kind: Kind) -> str:
     if cell is None or isinstance(cell, str):
         return plain(cell or "")
     if kind == "time":
-        return when(cell)
+        return when(cell).removesuffix("Z")
     if kind == "bytes":
         return size(cell)
     return f"{cell:,}"
@@ -104,6 +104,11 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
+
+
+def many(number: int, word: str) -> str:
+    """`1 ledger`, `2 ledgers`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def percent(part: int, whole: int) -> str:

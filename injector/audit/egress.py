@@ -1,11 +1,13 @@
 """`audit egress`: which external hosts each workload reached, how that was secured, and which it was refused."""
 
+import bisect
+
 import msgspec
 
 from sidecar.model.ledger import Entry
 
 from .evidence import is_doubtful, is_egress, manner
-from .join import Connection, Spill
+from .join import Connection, Spill, is_silent
 from .paths import host_and_port
 from .period import Period
 from .store import Ledger, Store
@@ -106,7 +108,8 @@ class _Counts:
             return
         found = self.refused.at((entry.local, host_of(entry), entry.decision, entry.code))
         found.count += 1
-        found.reason, found.detail = entry.reason, entry.detail or found.detail
+        if entry.time >= found.last:
+            found.reason, found.detail = entry.reason, entry.detail or found.detail
         found.first, found.last = min(found.first or entry.time, entry.time), max(found.last, entry.time)
         note(found.destinations, entry.dst)
 
@@ -119,7 +122,8 @@ class _Counts:
             self.refusal(entry)
         if manner(Connection(side, None)) == "none":
             return
-        security = entry.security if entry.security in ("tls", "passthrough") else "plaintext"
+        # A host that was verified and never answered is one that was reached: something may have been sent to it.
+        security = "tls" if is_silent(entry) else entry.security if entry.security in ("tls", "passthrough") else "plaintext"
         found = self.reached.at((entry.local, host_of(entry), security, ", ".join(sorted(entry.rules))))
         found.connections += 1
         found.requests += entry.requests
@@ -136,7 +140,7 @@ def host_of(entry: Entry) -> str:
 
 
 def note(values: list[str], value: str) -> None:
-    """Those that came last, so that a list cannot grow."""
+    """The first ones in their order, so that neither the list can grow nor a report differ from run to run."""
     if value and value not in values:
-        values.append(value)
-        del values[:-MOST_VALUES]
+        bisect.insort(values, value)
+        del values[MOST_VALUES:]

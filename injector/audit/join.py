@@ -129,8 +129,9 @@ def _alone(side: Side) -> Connection:
 
 def differences(client: Entry, server: Entry) -> list[str]:
     """What two records of one connection say that cannot both be true; bytes are not among it."""
+    is_told = not is_silent(client) and not is_silent(server)
     return [name for name, ours, theirs in (
-        ("security", client.security, server.security),
+        ("security", client.security if is_told else "", server.security if is_told else ""),
         ("TLS version", client.tls, server.tls),
         ("cipher suite", client.suite, server.suite),
         ("the caller's identity", client.local, server.peer),
@@ -138,6 +139,11 @@ def differences(client: Entry, server: Entry) -> list[str]:
         ("the caller's certificate", client.serial, server.peer_serial),
         ("the destination's certificate", client.peer_serial, server.serial),
     ) if ours != theirs]
+
+
+def is_silent(entry: Entry) -> bool:
+    """Whether no byte of the verified peer came, so that this end cannot say that the peer took part: a client learns late of a refusal."""
+    return not entry.security and bool(entry.tls) and not entry.received
 
 
 def bytes_differ(client: Entry, server: Entry) -> bool:

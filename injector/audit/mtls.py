@@ -1,5 +1,7 @@
 """`audit mtls`: how each pair of workloads spoke, what is proved from both ends, and every way that was not mTLS."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from sidecar.model.ledger import Entry
@@ -14,8 +16,7 @@ from .store import Ledger, Store
 from .tally import Tally
 
 MOST_PAIRS = 100_000
-MOST_PATHS = 10_000
-MOST_OTHERS = 10_000
+MOST_ROWS = 10_000      # of each other table: their keys are of strangers' choosing
 MANY = "(others)"       # the key of what is beyond those
 
 
@@ -133,7 +134,8 @@ class Mtls(msgspec.Struct, rename="camel"):
         total: of all pairs.
         in_process: calls of a pod to itself, which never leave it.
         egress: connections out of the mesh; `audit egress` tells of them.
-        gaps: what evidence cannot cover.
+        silent: connections on which no byte came from the peer; neither mTLS nor anything else was proved.
+        gaps: what evidence cannot cover; nobody knows unless `has_coverage`.
         certs: where an issuance log was given.
     """
 
@@ -141,6 +143,7 @@ class Mtls(msgspec.Struct, rename="camel"):
     total: Pair
     in_process: int = 0
     egress: int = 0
+    silent: int = 0
     pairs: list[Pair] = msgspec.field(default_factory=list)
     paths: list[Path] = msgspec.field(default_factory=list)
     would_break: list[Breaks] = msgspec.field(default_factory=list)
@@ -149,12 +152,14 @@ class Mtls(msgspec.Struct, rename="camel"):
     contradictions: list[Contradiction] = msgspec.field(default_factory=list)
     gaps: list[Gap] = msgspec.field(default_factory=list)
     ledgers: list[Ledger] = msgspec.field(default_factory=list)
+    has_coverage: bool = False
     certs: Certs | None = None
 
 
-def audit_mtls(store: Store, period: Period, now: float) -> Mtls:
+def audit_mtls(store: Store, period: Period, now: float, *, most_rows: int = MOST_ROWS) -> Mtls:
     """Read the whole store. ConfigError if a ledger cannot be read."""
-    counts = _Counts()
+    counts = _Counts(most_rows, {
+        address: pod.uid for pod in store.coverage.pods if not pod.host_network for address in pod.addresses})
     spill = Spill()
     try:
         store.read(period, spill, counts.refusal)
@@ -184,15 +189,15 @@ def would_break(paths: list[Path]) -> list[Breaks]:
 
 
 class _Counts:
-    def __init__(self) -> None:
+    def __init__(self, most_rows: int, pods: Mapping[str, str]) -> None:
+        self.pods = pods
         self.total = Pair("", "")
-        self.in_process = 0
-        self.egress = 0
+        self.apart: dict[Manner, int] = {}
         self.pairs = Tally(lambda key: Pair(*key), (MANY, MANY), MOST_PAIRS)
-        self.paths = Tally(lambda key: Path(*key), ("", MANY, "", "plaintext"), MOST_PATHS)
-        self.one_sided = Tally(lambda key: OneSided(*key), (MANY, MANY, "", "unexplained"), MOST_OTHERS)
-        self.contradictions = Tally(lambda key: Contradiction(*key), (MANY, MANY, ""), MOST_OTHERS)
-        self.refused = Tally(lambda key: Refused(*key), (MANY, MANY, "", "refused", ""), MOST_OTHERS)
+        self.paths = Tally(lambda key: Path(*key), ("", MANY, "", "plaintext"), most_rows)
+        self.one_sided = Tally(lambda key: OneSided(*key), (MANY, MANY, "", "unexplained"), most_rows)
+        self.contradictions = Tally(lambda key: Contradiction(*key), (MANY, MANY, ""), most_rows)
+        self.refused = Tally(lambda key: Refused(*key), (MANY, MANY, "", "refused", ""), most_rows)
 
     def refusal(self, entry: Entry, _ledger: int = 0, _is_sound: bool = True) -> None:
         if is_egress(entry):
@@ -203,7 +208,8 @@ class _Counts:
             key = entry.peer or host_and_port(entry.source)[0], entry.local, "destination", entry.decision, entry.code
         found = self.refused.at(key)
         found.count += 1
-        found.reason, found.detail = entry.reason, entry.detail or found.detail
+        if entry.time >= found.last:
+            found.reason, found.detail = entry.reason, entry.detail or found.detail
         found.first, found.last = _span(found.first, found.last, entry.time, entry.time)
 
     def connection(self, connection: Connection, ledgers: list[Ledger]) -> None:
@@ -211,13 +217,8 @@ class _Counts:
             if side.is_within and side.entry.decision != "allowed":
                 self.refusal(side.entry)
         how = manner(connection)
-        if how == "none":
-            return
-        if how == "in-process":
-            self.in_process += 1
-            return
-        if how == "egress":
-            self.egress += 1
+        if how in ("none", "in-process", "egress", "silent"):
+            self.apart[how] = self.apart.get(how, 0) + 1
             return
         proved = proof(connection, ledgers)
         for pair in self.total, self.pairs.at((_proved_caller(connection, how), connection.destination)):
@@ -231,9 +232,9 @@ class _Counts:
     def _one_sided(self, connection: Connection, ledgers: list[Ledger]) -> None:
         entry = connection.main.entry
         told_by = "destination" if connection.server is not None else "caller"
-        found = self.one_sided.at((connection.caller, connection.destination, told_by, why_one_sided(connection, ledgers)))
+        found = self.one_sided.at((connection.caller, connection.destination, told_by, why_one_sided(connection, ledgers, self.pods)))
         found.connections += 1
-        found.example = entry.id
+        found.example = min(found.example or entry.id, entry.id)
         found.first, found.last = _span(found.first, found.last, entry.opened, entry.time)
 
     def _path(self, connection: Connection, how: Manner) -> None:
@@ -256,14 +257,15 @@ class _Counts:
         if about:
             found = self.contradictions.at((connection.caller, connection.destination, ", ".join(about)))
             found.connections += 1
-            found.example = client.id
+            found.example = min(found.example or client.id, client.id)
 
     def report(self, period: Period, store: Store) -> Mtls:
         return Mtls(
             period=period,
             total=self.total,
-            in_process=self.in_process,
-            egress=self.egress,
+            in_process=self.apart.get("in-process", 0),
+            egress=self.apart.get("egress", 0),
+            silent=self.apart.get("silent", 0),
             # What needs an eye stands first.
             pairs=sorted(self.pairs.values(), key=lambda pair: (pair.mtls == pair.connections, pair.caller, pair.destination)),
             paths=sorted(self.paths.values(), key=lambda path: (path.security != "plaintext", -path.connections, path.source, path.port)),
@@ -272,6 +274,7 @@ class _Counts:
             contradictions=sorted(self.contradictions.values(), key=lambda each: (each.about == "bytes", each.caller, each.destination)),
             gaps=list(store.coverage.gaps),
             ledgers=store.ledgers,
+            has_coverage=store.has_coverage,
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .certs import Certs
-from .document import Cell, Column, Document, Table
+from .document import Cell, Column, Document, Table, many
 from .names import common_domain, short
 from .words import ABOUT, integrity, span, state, warnings
 
@@ -13,7 +13,7 @@ def present_certs(report: Certs) -> Document:
     return Document(
         title="Certificates of the mesh",
         period=span(report.period),
-        headline=f"{len(report.alarms):,} alarms" if report.alarms else "no alarm",
+        headline=many(len(report.alarms), "alarm") if report.alarms else "no alarm",
         verdict=verdict(report),
         is_good=not report.alarms and report.log.is_whole,
         warnings=warnings(report.ledgers, report.log),
@@ -33,7 +33,7 @@ def present_certs(report: Certs) -> Document:
 
 def verdict(report: Certs) -> str:
     known = "Every certificate in use is one that the issuer knows, used by whom it was issued to." if not report.alarms else (
-        f"{len(report.alarms):,} times a certificate was used as it was not issued: look at each.")
+        f"{many(len(report.alarms), 'alarm')}: certificates were used as they were not issued. Look at each.")
     return f"{known} The issuance log holds {report.issued:,} certificates; {len(report.certificates):,} of them belong to this period."
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sidecar.model.reason import BY_CODE
 
-from .document import Cell, Column, Document, Table, percent
+from .document import Cell, Column, Document, Table, many, percent
 from .egress import Egress
 from .names import common_domain, short
 from .words import ABOUT, integrity, span, warnings
@@ -42,8 +42,8 @@ def verdict(report: Egress) -> str:
     if not report.connections:
         left = "No connection out of the mesh was recorded in this period"
     else:
-        left = (f"{percent(report.verified, report.connections)} of {report.connections:,} connections out of the mesh were TLS that a "
-                f"sidecar spoke and verified; {report.passthrough:,} passed through, {report.plaintext:,} were plaintext")
+        left = (f"{percent(report.verified, report.connections)} of {many(report.connections, 'connection')} out of the mesh were TLS that "
+                f"a sidecar spoke and verified; {report.passthrough:,} passed through, {report.plaintext:,} were plaintext")
     return f"{left}; {report.refused:,} were refused or failed."
 
 

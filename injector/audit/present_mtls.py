@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .document import Bar, Cell, Column, Document, Table, percent
+from .document import Bar, Cell, Column, Document, Table, many, percent
 from .evidence import WHY_ONE_SIDED
 from .mtls import MANY, Mtls, Pair
 from .names import common_domain, short
@@ -56,24 +56,28 @@ def verdict(report: Mtls) -> str:
     if not total.connections:
         return "No connection between workloads was recorded in this period: nothing is proved, and nothing refuted."
     paths = sum(1 for path in report.paths if path.security == "plaintext")
+    where = many(paths, "path")
     one_sided = total.one_end + total.doubtful
     return (
-        f"{percent(total.mtls, total.connections)} of {total.connections:,} connections were mTLS, "
+        f"{percent(total.mtls, total.connections)} of {many(total.connections, 'connection')} were mTLS, "
         f"{percent(total.both_ends, total.connections)} proved from both ends: {one_sided:,} told by one end or in doubt, "
         f"{total.contradictory:,} contradictory, {total.passthrough:,} with TLS of the application's own, {total.plaintext:,} plaintext"
-        f"{f' on {paths:,} paths' if paths else ''}. "
-        f"Besides: {report.in_process:,} calls of pods to themselves, {report.egress:,} connections out of the mesh (audit egress)."
+        f"{f' on {where}' if paths else ''}. "
+        f"Besides: {report.in_process:,} calls of pods to themselves, {report.egress:,} connections out of the mesh (audit egress), "
+        f"{report.silent:,} on which no byte came back."
     )
 
 
 def _warnings(report: Mtls) -> list[str]:
     found = warnings(report.ledgers, *([report.certs.log] if report.certs else ()))
     if bad := sum(each.connections for each in report.contradictions if each.about != "bytes"):
-        found.append(f"The two ends contradict each other on {bad:,} connections: one of each two ledgers is false.")
+        found.append(f"The two ends contradict each other on {many(bad, 'connection')}: one of each two ledgers is false.")
     if bad := sum(each.connections for each in report.one_sided if each.cause == "unexplained"):
-        found.append(f"{bad:,} connections are told by one end although the other's ledgers are whole: one of each two is false.")
+        found.append(f"One end alone tells of {many(bad, 'connection')} although the other's ledgers are whole: one of each two is false.")
+    if not report.has_coverage:
+        found.append("There is no coverage.json: which pods have no sidecar, and who may speak plaintext until when, is not known here.")
     if report.certs and report.certs.alarms:
-        found.append(f"{len(report.certs.alarms):,} certificates were used as they were not issued.")
+        found.append(f"{many(len(report.certs.alarms), 'alarm')} about certificates: they were used as they were not issued.")
     return found
 
 
@@ -164,6 +168,6 @@ def _gaps(report: Mtls) -> Table:
     return Table("gaps", "What the evidence does not cover", (
         Column("What"), Column("Namespace"), Column("Workload"), Column("Pods", "count"), Column("Until", "time"), Column("Cause", "wide"),
         Column("Cure", "wide"),
-    ), rows, note=LIMITS, empty="No gap is known: either all pods are in the mesh, or the store has no coverage.json.")
+    ), rows, note=LIMITS, empty="No pod is known to be without its sidecar." if report.has_coverage else "There is no coverage.json.")
 
 

@@ -3,33 +3,30 @@
 A file's place says whose it is: the control plane writes what a pod ships under the pod's own name, whatever the lines claim.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from injector.ledger_store import HEADS, Part, read_heads, read_removed
 from sidecar.model.errors import ConfigError
 from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.value import from_json
 
-from .chains import Chain, Part
+from . import chains
 from .coverage import NOTHING, Coverage
 from .join import JOIN_SLACK_S, Side, Spill
 from .names import workload_of
 from .period import Period
 
-HEADS = "heads.json"
 COVERAGE = "coverage.json"
-REMOVED = ("removed.1.jsonl", "removed.jsonl")
-NAME = re.compile(r"(?P<pod>[^@]+?)(@(?P<number>[0-9]{1,9})-(?P<first>[0-9]{1,15}))?\.(?P<uid>[A-Za-z0-9-]{1,64})\.jsonl", re.ASCII)
 MOST_NAMES = 16         # identities that one ledger may claim before we stop counting them
 
 T = TypeVar("T")
 
 
-class Ledger(Chain, rename="camel"):
+class Ledger(chains.Chain, rename="camel"):
     """The chain of one pod's sidecar, and what it says of itself.
 
     Args:
@@ -77,7 +74,7 @@ class Store(msgspec.Struct):
         has_coverage: whether anybody knows what no ledger tells.
     """
 
-    chains: list[tuple[Ledger, list[Part]]]
+    chains: list[tuple[Ledger, list[chains.Part]]]
     heads: dict[str, Countersignature]
     coverage: Coverage
     has_coverage: bool
@@ -105,61 +102,50 @@ class Store(msgspec.Struct):
 
 def open_store(paths: Sequence[str], coverage_file: str | None = None) -> Store:
     """The ledgers in folders and files. ConfigError if there is none, or one cannot be looked at."""
-    chains: list[tuple[Ledger, list[Part]]] = []
+    found: list[tuple[Ledger, list[chains.Part]]] = []
     heads: dict[str, Countersignature] = {}
     covered: Path | None = Path(coverage_file) if coverage_file else None
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            chains += _in_folder(path)
-            heads |= _document(path / HEADS, dict[str, Countersignature]) if (path / HEADS).exists() else {}
+            found += _in_folder(path)
+            known = read_heads(path / HEADS)
+            found += _missing(path, known, {ledger.pod for ledger, _ in found})
+            heads |= known
             covered = covered or (path / COVERAGE if (path / COVERAGE).exists() else None)
         elif path.exists():
-            chains.append((Ledger(path.name), [Part(path)]))
+            found.append((Ledger(path.name), [chains.Part(path)]))
         else:
             raise ConfigError("store", f"there is no {path}")
-    if not chains:
+    if not found:
         raise ConfigError("store", f"there is no ledger in {', '.join(paths)}; nothing can be said")
-    return Store(chains, heads, _document(covered, Coverage) if covered else NOTHING, covered is not None)
+    return Store(found, heads, _document(covered, Coverage) if covered else NOTHING, covered is not None)
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[Ledger, list[Part]]]:
+def _in_folder(folder: Path) -> Iterator[tuple[Ledger, list[chains.Part]]]:
     """By namespace and pod; of each pod the files in the order of their numbers."""
-    removed = _removed(folder)
-    found: dict[tuple[str, str, str], list[tuple[int, Part]]] = {}
+    # What was removed: (pod uid, number of a file's last line) -> its hash.
+    removed = {
+        (named[0], removal.last): removal.head for removal in read_removed(folder) if (named := Part.named(Path(removal.file))) is not None
+    }
+    found: dict[tuple[str, str, str], list[Part]] = {}
     for path in sorted(folder.glob("*/*.jsonl")):
-        named = NAME.fullmatch(path.name)
-        pod, uid, number, first = (named["pod"], named["uid"], int(named["number"] or 1), int(named["first"] or 1)) if named else (
-            path.stem, "", 1, 1)
-        part = Part(path, first, removed.get((uid, first - 1), ""))
-        found.setdefault((path.parent.name, pod, uid), []).append((number, part))
-    for (namespace, pod, uid), parts in found.items():
-        yield Ledger(f"{namespace}/{pod}", uid, namespace=namespace), [part for _, part in sorted(parts)]
+        named = Part.named(path)
+        uid, part = named if named is not None else ("", Part(1, 1, path))
+        name = path.name.removesuffix(".jsonl").removesuffix(f".{uid}").partition("@")[0]
+        found.setdefault((path.parent.name, name, uid), []).append(part)
+    for (namespace, name, uid), parts in found.items():
+        yield Ledger(f"{namespace}/{name}", uid, namespace=namespace), [
+            chains.Part(part.path, part.first, removed.get((uid, part.first - 1), "")) for part in sorted(parts)
+        ]
 
 
-class _Removal(msgspec.Struct):
-    """What the control plane wrote down of a file that it removed: its last line, and the hash of that."""
-
-    file: str
-    last: int
-    head: str
-
-
-def _removed(folder: Path) -> dict[tuple[str, int], str]:
-    """(pod uid, number of a line that was the last of its file) -> its hash."""
-    found: dict[tuple[str, int], str] = {}
-    for path in (folder / name for name in REMOVED):
-        if not path.exists():
-            continue
-        with path.open("rb") as file:
-            for line in file:
-                try:
-                    removal = msgspec.json.decode(line, type=_Removal)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    continue    # torn, by a crash; a ledger that relies on it is told to be broken
-                if named := NAME.fullmatch(Path(removal.file).name):
-                    found[named["uid"], removal.last] = removal.head
-    return found
+def _missing(folder: Path, heads: dict[str, Countersignature], here: set[str]) -> Iterator[tuple[Ledger, list[chains.Part]]]:
+    """Pods whose ledgers are gone as a whole, and nobody wrote that down: they are read as empty, which the heads contradict."""
+    removed = {removal.head for removal in read_removed(folder)}
+    for uid, known in heads.items():
+        if uid not in here and known.head not in removed:
+            yield Ledger(f"pod {uid}", uid), []
 
 
 def _document(path: Path, kind: type[T]) -> T:

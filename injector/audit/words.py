@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .chains import Chain
-from .document import Cell, Column, Table, when
+from .document import Cell, Column, Table, many, when
 from .period import Period
 from .store import Ledger
 
@@ -47,15 +47,17 @@ def warnings(ledgers: Sequence[Ledger], *others: Chain) -> list[str]:
             found.append(f"The chain of {chain.name} does not hold: {where}{chain.cause}. What stands behind that proves nothing.")
     for ledger in ledgers:
         if ledger.foreign:
-            found.append(f"The ledger of {ledger.name} speaks {ledger.foreign:,} times for a workload of another namespace.")
+            found.append(f"The ledger of {ledger.name} speaks {many(ledger.foreign, 'time')} for a workload of another namespace.")
     if len(found) > MOST_WARNINGS:
-        found[MOST_WARNINGS:] = [f"And {len(found) - MOST_WARNINGS:,} more such ledgers; the table of ledgers has them first."]
+        found[MOST_WARNINGS:] = [f"And {len(found) - MOST_WARNINGS:,} more such; the table of ledgers has them first."]
     if shed := sum(ledger.shed for ledger in ledgers):
         those = sum(1 for ledger in ledgers if ledger.shed)
-        found.append(f"{shed:,} entries were not written for want of room, in {those:,} ledgers: nobody knows what they would have told.")
+        found.append(
+            f"For want of room in {many(those, 'ledger')}, entries were not written: {shed:,}. Nobody knows what they would have told.")
     if jumps := sum(ledger.clock_jumps for ledger in ledgers):
         those = sum(1 for ledger in ledgers if ledger.clock_jumps)
-        found.append(f"The clock was set {jumps:,} times under {those:,} ledgers; times near that are not to be relied on.")
+        found.append(
+            f"The clock was set {many(jumps, 'time')} under {many(those, 'ledger')}; times near that are not to be relied on.")
     return found
 
 

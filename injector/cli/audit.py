@@ -98,7 +98,8 @@ VERBS = {
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bartizan audit",
-        description="What the sidecars' ledgers prove. Exits 1 if --fail-on finds something, 2 if nothing can be said.")
+        description="What the sidecars' ledgers prove. Exits 1 if --fail-on finds something, 2 if nothing can be said.",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, verb in VERBS.items():
         each = verbs.add_parser(name, help=verb.what, description=verb.what)
@@ -142,7 +143,8 @@ def _failed(report: R, checks: dict[str, Callable[[R], int]], asked: Sequence[st
 
 def _rendered(report: Report, document: Document, output: str, table: str | None) -> str:
     if output == "json":
-        return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+        told = {"summary": document.verdict, "warnings": list(document.warnings), "report": report}
+        return msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n"
     if output == "html":
         return as_html(document)
     if output == "table":
