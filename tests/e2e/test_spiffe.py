@@ -100,7 +100,9 @@ def test_certificates_pass_the_linter(issued: Path) -> None:
     assert found == {"web-0": {own}, "web-1": {uri}, "server-0": set(), "server-1": {domain}, "roots-0": {uri}}
 
 
-@pytest.mark.parametrize(("signer", "signed"), [("web-1", "web-0"), ("server-1", "server-0"), ("roots-0", "web-1"), ("roots-0", "server-1")])
+@pytest.mark.parametrize(("signer", "signed"), [
+    ("web-1", "web-0"), ("server-1", "server-0"), ("roots-0", "web-1"), ("roots-0", "server-1"),
+])
 def test_chains_pass_the_linter(signer: str, signed: str, issued: Path) -> None:
     path = dict(certificates(issued))
     linter = VENV / "lint_pkix_signer_signee_cert_chain"
