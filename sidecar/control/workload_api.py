@@ -85,7 +85,7 @@ class WorkloadApi:
         from sidecar.net.http2_server import Http2Server
 
         stream = SocketStream(sock)
-        server = Http2Server(stream)
+        server = Http2Server(stream, host=b"localhost")     # gRPC's core says the path of the socket instead, percent-encoded
         async with trio.open_nursery() as calls:
             try:
                 while (found := await server.next_exchange()) is not None:

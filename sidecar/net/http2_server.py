@@ -96,11 +96,12 @@ class Http2Server(Waiter):
     """
     Args:
         early: bytes that were received before, the preface perhaps.
+        host: see `Engine`.
     """
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"", *, host: bytes | None = None) -> None:
         super().__init__()
-        self._link = _ServerLink(stream, self)
+        self._link = _ServerLink(stream, self, host)
         self._found: deque[Http2ServingEnd | Refused] = deque()
         self._is_over = False
         self._link.idle_for(FIRST_REQUEST_S)
@@ -177,8 +178,8 @@ class Http2Server(Waiter):
 
 
 class _ServerLink(Http2Link):
-    def __init__(self, stream: trio.abc.HalfCloseableStream, server: Http2Server) -> None:
-        super().__init__(stream, Engine(is_server=True))
+    def __init__(self, stream: trio.abc.HalfCloseableStream, server: Http2Server, host: bytes | None) -> None:
+        super().__init__(stream, Engine(is_server=True, host=host))
         self._server = server
 
     def on_request(self, event: RequestReceived | RequestRefused) -> None:

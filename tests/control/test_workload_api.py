@@ -27,9 +27,11 @@ EMPTY = b"\0\0\0\0\0"
 METADATA = (b"workload.spiffe.io", b"true")
 
 
-def head(method: str, *more: tuple[bytes, bytes], kind: bytes = b"application/grpc") -> list[tuple[bytes, bytes]]:
+def head(
+    method: str, *more: tuple[bytes, bytes], kind: bytes = b"application/grpc", authority: bytes = b"localhost"
+) -> list[tuple[bytes, bytes]]:
     return [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/SpiffeWorkloadAPI/" + method.encode()),
-            (b":authority", b"localhost"), (b"te", b"trailers"), (b"content-type", kind), *more]
+            (b":authority", authority), (b"te", b"trailers"), (b"content-type", kind), *more]
 
 
 class Client(Peer):
@@ -151,6 +153,13 @@ async def test_bundles_cost_no_certificate(nursery: trio.Nursery, autojump_clock
     assert fixture.asked == []
 
 
+async def test_the_authority_is_the_socket_itself_to_some(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    client = Client(nursery, Fixture(nursery))
+    await client.begin()
+    await client.ask(1, head("FetchX509SVID", METADATA, authority=b"run%2Fbartizan%2Fworkload%2Fapi.sock"), EMPTY)
+    await client.message()
+
+
 async def test_a_client_that_leaves_is_counted_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     fixture = Fixture(nursery)
     client = Client(nursery, fixture)
@@ -198,7 +207,10 @@ async def test_other_methods(method: str, nursery: trio.Nursery, autojump_clock:
     assert fixture.asked == []
 
 
-@pytest.mark.parametrize("body", [b"", EMPTY * 2, b"\1\0\0\0\0", b"\0\0\0\0\1\0", b"\0\0\0\0\2\0", b"\0" * 5000])
+@pytest.mark.parametrize("body", [
+    b"", EMPTY * 2, b"\1\0\0\0\0", b"\0\0\0\0\1\0", b"\0\0\0\0\2\0",
+    b"\0\0\0\x13\x8b\x7a\x88\x27" + b"x" * 5000,     # well formed, and too long
+])
 async def test_what_is_no_request(body: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     fixture = Fixture(nursery)
     client = Client(nursery, fixture)

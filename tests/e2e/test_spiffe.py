@@ -110,7 +110,7 @@ def test_chains_pass_the_linter(signer: str, signed: str, issued: Path) -> None:
 
 
 def test_the_linter_sees_what_is_wrong(tmp_path: Path) -> None:
-    bad = pki.issue(None, pki.uri(WEB), subject="x" * 65)
+    bad = pki.issue(None, pki.uri(WEB), subject="web", signs=True)
     (tmp_path / "bad.crt").write_text(bad.chain_pem)
     found = findings(VENV / "lint_pkix_cert", "lint", "-s", "NOTICE", "-f", "JSON", tmp_path / "bad.crt")
     assert found - WAIVED.keys()
@@ -122,7 +122,7 @@ def test_py_spiffe_reads_what_was_issued(issued: Path) -> None:
 
 
 def test_messages_are_what_protobuf_takes_for_messages() -> None:
-    """Any bytes: what is a message to us is one to protobuf; what is one to protobuf alone has a group, or bits beyond 64."""
+    """Any bytes: what is a message to us is one to protobuf; what is one to protobuf alone has what nobody writes."""
     rng = random.Random(7)
 
     def anything() -> bytes:
@@ -142,7 +142,9 @@ def test_messages_are_what_protobuf_takes_for_messages() -> None:
     ours = [why_not(message) for message in tried]
     assert 1000 < theirs.count(True) < 4500
     for message, is_one, why in zip(tried, theirs, ours, strict=True):
-        assert is_one == (not why) or (is_one and ("of no known kind: 3" in why or "64 bits" in why)), (message, is_one, why)
+        if is_one and any(words in why for words in ("of no known kind: 3", "64 bits", "0 is no field number")):
+            continue    # a group, bits that are dropped, a field that cannot be
+        assert is_one == (not why), (message, why)
 
 
 # -- the Workload API
@@ -180,10 +182,10 @@ class Running:
         path.with_suffix(".new").replace(path)
 
 
-def start(stack: ExitStack, log: Path, *command: str | Path) -> "subprocess.Popen[bytes]":
-    process = stack.enter_context(subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=log.open("wb"), stderr=subprocess.STDOUT))
+def start(stack: ExitStack, log: Path, *command: str | Path) -> None:
+    with log.open("wb") as file:
+        process = stack.enter_context(subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT))
     stack.callback(process.kill)
-    return process
 
 
 def start_issuer(stack: ExitStack, folder: Path, port: int) -> None:
@@ -244,7 +246,7 @@ class Watching:
 @LIBRARIES
 def test_an_application_gets_its_own_svid(library: tuple[Path, ...], running: Running) -> None:
     found = json.loads(run(*library, "context", running.api("web")))
-    assert (found["id"], found["chain"], found["holder"], found["authorities"]) == (WEB, 2, ["application"], 1)
+    assert (found["id"], found["chain"], found["holder"]) == (WEB, 2, ["application"])
     assert found.get("has_key", True)
     assert found["serial"] != running.serial("web")
     (entry,) = [line for line in running.log if int(line["serial"], 16) == int(found["serial"], 16)]
@@ -260,13 +262,13 @@ def test_it_hears_of_a_rotation_and_of_another_root(library: tuple[Path, ...], r
         second = watching.next()
         assert second["serial"] != first["serial"]
         stack.callback(running.write_snapshot, "web")
-        version = json.loads((running.folder / "ca" / "trust.json").read_text())["version"] + 1000
-        version += library is GO_SPIFFE
-        roots = (running.folder / "ca" / "roots.pem").read_text() + pki.pem(pki.authority("next").chain) * (1 + (library is GO_SPIFFE))
+        count = first["authorities"]
+        roots = (running.folder / "ca" / "roots.pem").read_text() + "".join(pki.authority("next").chain_pem for _ in range(count))
+        version = json.loads((running.folder / "ca" / "trust.json").read_text())["version"] + 1000 * count
         running.write_snapshot("web", trust={"version": version, "roots": roots})
         third = watching.next()
         assert third["serial"] == second["serial"]
-        assert third["authorities"] == 2
+        assert third["authorities"] == count + 1
 
 
 def test_two_applications_speak_mutual_tls(running: Running) -> None:
@@ -284,7 +286,7 @@ def test_and_demand_whom_they_want(running: Running) -> None:
 def test_what_is_not_served_and_who_is_not(running: Running) -> None:
     assert json.loads(run(*PY_SPIFFE, "codes", running.api("web"))) == {
         "jwt": "UNIMPLEMENTED", "jwt bundles": "UNIMPLEMENTED", "validate": "UNIMPLEMENTED", "other": "UNIMPLEMENTED",
-        "bare": "INVALID_ARGUMENT", "bare bundles": "INVALID_ARGUMENT", "compressed": "INTERNAL",
+        "bare": "INVALID_ARGUMENT", "bare bundles": "INVALID_ARGUMENT",
     }
 
 

@@ -10,6 +10,9 @@ Attacked by tests/protocol/http2/test_engine.py and test_flood.py, whole and byt
 Spec: RFC 9113. Left out: push, priorities (read over), extended CONNECT.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from sidecar.model.errors import BadResponse, ProtocolViolation
 from sidecar.model.message import Headers, RequestHead, ResponseHead
 from sidecar.protocol.pseudo import Malformed, judge_request_fields, judge_response_fields, judge_trailer_fields
@@ -42,7 +45,17 @@ from .stream import Stream
 
 
 class Engine(Control):
-    """Streams are named by their number."""
+    """Streams are named by their number.
+
+    Args:
+        host: where we serve this one only, on a Unix socket: every request is for it, whatever its authority says.
+    """
+
+    def __init__(self, *, is_server: bool, host: bytes | None = None) -> None:
+        super().__init__(is_server=is_server)
+        self._judges = (_judge_before_body, _judge_at_end) if host is None else tuple(
+            partial(_judge_for, host, judge) for judge in (_judge_before_body, _judge_at_end)
+        )
 
     # -- sending
 
@@ -192,7 +205,7 @@ class Engine(Control):
         stream = self._streams[sid] = Stream(sid, self._initial_window)
         stream.is_remote_done = is_end
         try:
-            head: RequestHead = self._decoder.read(block, is_end, _judge_at_end if is_end else _judge_before_body)
+            head: RequestHead = self._decoder.read(block, is_end, self._judges[is_end])
         except Malformed as exc:
             self._malformed(stream, str(exc))
             return
@@ -264,6 +277,10 @@ def _judge_at_end(fields: Headers) -> RequestHead:
 
 def _judge_before_body(fields: Headers) -> RequestHead:
     return _judge_request(fields, False)
+
+
+def _judge_for(host: bytes, judge: Callable[[Headers], RequestHead], fields: Headers) -> RequestHead:
+    return judge([(name, host if name == b":authority" else value) for name, value in fields])
 
 
 def _no_judgement(fields: Headers) -> Headers:

@@ -170,6 +170,24 @@ def test_a_bad_head_ends_its_stream_and_no_other(bad: Bad, step: int) -> None:
         fed.engine.send_head(3, [(b":status", b"400")], is_end=True)
 
 
+def test_where_there_is_one_host_only_it_is_that_one_whatever_is_said() -> None:
+    """On a Unix socket gRPC's core says the socket's path: `tmp%2Fapi.sock`. What is malformed stays so."""
+    path, own = (b":authority", b"tmp%2Fapi.sock"), (b":authority", b"localhost")
+    fed = Fed(Engine(is_server=True, host=b"localhost"), 1 << 20)
+    others = [field for field in GET if field[0] != b":authority"]
+    told = fed.feed(OPENING, headers(1, [path, *others]), headers(3, [own, *others]), headers(5, [path, own, *others]), headers(7, GET),
+                    headers(9, others))
+    one, other, twice, third, none = told
+    for found in (one, other, third):
+        assert isinstance(found, RequestReceived)
+        assert (found.head.host, found.head.port) == (b"localhost", None)
+    assert isinstance(twice, StreamReset)
+    assert twice.is_malformed
+    assert isinstance(none, RequestRefused)
+    strict = server().feed(headers(1, [path, *others]))
+    assert isinstance(strict[0], RequestRefused)
+
+
 def test_an_indexed_field_of_a_refused_head_is_known_later() -> None:
     """The table goes on through heads that nobody looks at: of a malformed one, and of one too many."""
     fed, encoder = server(), hpack.Encoder()

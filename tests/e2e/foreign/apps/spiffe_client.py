@@ -82,8 +82,6 @@ def codes(socket: str) -> None:
         "other": code(other, b"", metadata=header),
         "bare": code(stub.FetchX509SVID, workload_pb2.X509SVIDRequest()),
         "bare bundles": code(stub.FetchX509Bundles, workload_pb2.X509BundlesRequest()),
-        "compressed": code(
-            stub.FetchX509SVID, workload_pb2.X509SVIDRequest(), metadata=header, compression=grpc.Compression.Gzip, timeout=5),
     }))
 
 

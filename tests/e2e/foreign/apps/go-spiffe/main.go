@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -114,7 +113,9 @@ func pair(ctx context.Context, serving, asking string, wanted spiffeid.ID) {
 		spiffetls.MTLSClientWithRawConfig(tlsconfig.AuthorizeID(wanted), client, client))
 	check(err)
 	defer conn.Close()
-	said, err := io.ReadAll(bufio.NewReader(conn))
+	_, err = conn.Write([]byte{0})
+	check(err)
+	said, err := io.ReadAll(conn)
 	check(err)
 	print(string(said))
 }
@@ -125,8 +126,9 @@ func serve(listener net.Listener) {
 		if err != nil {
 			return
 		}
-		id, err := spiffetls.PeerIDFromConn(conn)
-		if err == nil {
+		if _, err := conn.Read(make([]byte, 1)); err == nil { // the handshake comes with it
+			id, err := spiffetls.PeerIDFromConn(conn)
+			check(err)
 			fmt.Fprintf(conn, "hello %s", id)
 		}
 		conn.Close()
