@@ -74,7 +74,7 @@ def publish(directory: Path, now: float) -> Standing:
         files.write(directory / PUBLISHED, msgspec.json.encode(trust), replace=True)
     ends = min((entry.until for entry in entries if entry.until > now), default=float("inf"))
     own = rotation.own_https(directory, authorities)
-    intermediates = (authorities.svid.certificate, authorities.https.certificate, own.certificate)
+    intermediates = (*authorities.svid.chain, *authorities.https.chain, *own.chain)
     own_keys = frozenset(key_hash(one.public_key()) for one in (*authorities.roots, *intermediates))
     return Standing(authorities, own, trust, DenyList.of(trust.revoked), turning, ends, own_keys)
 

@@ -148,6 +148,16 @@ async def test_what_could_not_be_written_is_written_later_with_the_same_certific
     assert len(world.asked) == 1
 
 
+async def test_somebody_who_denies_it_meanwhile_is_not_overruled(world):
+    world.put()
+    denied = {"type": "Denied", "status": "True", "reason": "ByHand"}
+    world.double.before = lambda call: world.put(conditions=[denied]) if call.method == "PATCH" else None
+    with pytest.raises(ApiError, match="has been modified"):
+        await world.signer.look()
+    await world.signer.look()
+    assert (world.conditions(), world.patches()) == ([("Denied", "True", "ByHand")], ["/one/approval"])
+
+
 @pytest.mark.parametrize("error", [LogError("disk full"), CannotTell("away")])
 async def test_what_cannot_be_decided_waits_and_keeps_no_other_waiting(world, error):
     world.put("one")

@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import files, own_root
-from certs.ca import HTTPS_DOMAINS, Authority
+from certs.ca import HTTPS_DOMAINS, Authority, fingerprint
 from certs.own_root import Pair
 from certs.profile import issue_https, issue_svid
+from certs.request import key_hash
+from certs.trust import Follower
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import workload_id
 
@@ -165,6 +167,9 @@ class TestWithoutIt:
         judge(made)
         assert made.svid.chain == (svid[0], MIDDLE[0])
         assert files.load(tmp_path / "ca").svid.chain == made.svid.chain
+        standing = Follower(tmp_path / "ca", lambda: NOW).standing.current
+        assert {key_hash(one.public_key()) for one in (*made.svid.chain, ROOT[0], HTTPS[0])} <= standing.own_keys
+        assert standing.trust.signer == fingerprint(ROOT[0])
 
     def test_what_protects_less_is_told(self, tmp_path):
         made, notes = self.make(tmp_path, (ca("svids", ROOT, TRUST_DOMAIN_NAME),), (ca("https", ROOT),))

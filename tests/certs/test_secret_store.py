@@ -94,14 +94,14 @@ class TestBegin:
                 await SecretStore(config(place, memory / "copy")).begin()
 
     async def test_no_key_gets_onto_a_disk_or_into_an_open_directory(self, tmp_path, memory):
-        assert is_in_memory(memory)
-        assert not is_in_memory(Path("/proc"))
+        assert [is_in_memory(path) for path in (memory, Path("/proc"))] == [True, False]
+        disk = Path(__file__).parent if is_in_memory(tmp_path) else tmp_path    # some keep /tmp in memory
+        memory.chmod(0o750)
         async with api_server(tmp_path) as (double, place):
-            double.put(PATH, {"metadata": {"name": "authority"}, "data": encoded(a=b"1")})
-            memory.chmod(0o750)
-            for copy in (Path("/proc/self"), memory):
-                with pytest.raises(ConfigError, match=r"authority\.copy"):
-                    await SecretStore(config(place, copy)).begin()
+            with tempfile.TemporaryDirectory(dir=disk) as on_disk:
+                for copy in (Path(on_disk), memory):
+                    with pytest.raises(ConfigError, match=r"authority\.copy"):
+                        await SecretStore(config(place, copy)).begin()
         assert double.calls == []
 
 
@@ -163,6 +163,19 @@ class TestStep:
         double.before = lambda call: None
         await store.step()
         assert held(double)["a"] == b"ours"
+
+    async def test_what_came_from_there_is_not_taken_for_a_change_of_ours(self, world):
+        """Though the write of what did change here failed, and the Secret then took its own change back."""
+        double, store = world
+        (store.directory / "a").write_bytes(b"ours")
+        change(double, b=b"for a moment")
+        double.before = lambda call: Answer(500) if call.method == "PATCH" else None
+        with pytest.raises(ApiError, match="500"):
+            await store.step()
+        double.before = lambda call: None
+        change(double, b=b"2")
+        await store.step()
+        assert held(double) == read_files(store.directory) == {"a": b"ours", "b": b"2"}
 
     async def test_a_directory_that_somebody_is_changing_is_left_alone(self, world):
         double, store = world
