@@ -1,4 +1,7 @@
-"""The examples of examples/routes/ are what admission accepts, what the compiler understands, and all that there is."""
+"""The examples are what admission accepts, what the programs take and the compiler understands, and all that there is.
+
+Their READMEs leave out no field: examples/routes/ and examples/identity/.
+"""
 
 import re
 from collections.abc import Iterator
@@ -8,25 +11,46 @@ from typing import Any
 import msgspec
 import pytest
 
+from certs import files
+from certs.log import Entry as Issuance
+from certs.revocation import KINDS
+from certs.rotation import NEXT_ROOT, PREVIOUS, ROTATION, Phase
+from certs.server import IssuerConfig
+from certs.server import parse_config as parse_issuer_config
 from injector import documents
+from injector.cli import audit
 from injector.cli.analyze import analyze
 from injector.cli.manifests import manifests_in, read_documents
 from injector.cluster import Cluster
 from injector.cluster.objects import Object
 from injector.compile import compile_workload
 from injector.compile.last_good import LastGood
+from injector.config import InjectorConfig
+from injector.config import parse_config as parse_injector_config
 from injector.documents import EndpointsRule, MeshPolicySpec, RouteRule, TokenIssuer
 from injector.jwks import fetched_issuers
 from injector.validate import PROTOCOLS
 from injector.yaml_text import read_yaml
+from sidecar.model.config import Config, FileIdentity, IssuedIdentity, LedgerFiles
+from sidecar.model.config import parse_config as parse_sidecar_config
+from sidecar.model.ledger import Countersignature, Entry
+from sidecar.model.reason import Reason
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
+from sidecar.telemetry.access_log import Record
+from sidecar.telemetry.metrics import HELP
 
 FOLDER = Path(__file__).parents[2] / "examples" / "routes"
 FILES = sorted(FOLDER.glob("*.yaml"))
 README = (FOLDER / "README.md").read_text()
-WORDS = {word for code in re.findall("`([^`]+)`", README) for word in re.findall("[A-Za-z0-9]+", code)}
+IDENTITY = FOLDER.parent / "identity"
+IDENTITY_README = (IDENTITY / "README.md").read_text()
 KEYS = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
 named = pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+
+
+def _words(readme: str) -> set[str]:
+    """What it says in the type of code, outside of blocks."""
+    return {word for code in re.findall("`([^`\n]+)`", readme) for word in re.findall("[A-Za-z0-9_]+", code)}
 
 
 def _manifests(file: Path) -> list[dict[str, Any]]:
@@ -75,6 +99,8 @@ def _fields(kind: msgspec.inspect.Type) -> Iterator[tuple[str, str]]:
                 yield from _fields(field.type)
         elif isinstance(one, msgspec.inspect.VarTupleType):
             yield from _fields(one.item_type)
+        elif isinstance(one, msgspec.inspect.DictType):
+            yield from _fields(one.value_type)
 
 
 def _shown(kind: msgspec.inspect.Type, data: Any) -> Iterator[tuple[str, str]]:
@@ -88,6 +114,9 @@ def _shown(kind: msgspec.inspect.Type, data: Any) -> Iterator[tuple[str, str]]:
         elif isinstance(one, msgspec.inspect.VarTupleType) and isinstance(data, list):
             for item in data:
                 yield from _shown(one.item_type, item)
+        elif isinstance(one, msgspec.inspect.DictType) and isinstance(data, dict):
+            for item in data.values():
+                yield from _shown(one.value_type, item)
 
 
 def _parts(kind: msgspec.inspect.Type) -> tuple[msgspec.inspect.Type, ...]:
@@ -103,7 +132,7 @@ def test_every_field_of_an_annotation_is_shown_and_explained(annotation: str, do
     there, shown = set(_fields(kind)), {field for data in _annotations(annotation) for field in _shown(kind, data)}
     assert len(there) > 15
     assert there - shown == set()
-    assert {field for _, field in there} - WORDS == set()
+    assert {field for _, field in there} - _words(README) == set()
 
 
 def test_every_new_field_of_a_mesh_policy_is_shown() -> None:
@@ -119,3 +148,70 @@ def test_every_protocol_is_shown() -> None:
 @named
 def test_the_table_names_every_file(file: Path) -> None:
     assert f"`{file.name}`" in README or (file.name.startswith("endpoints-") and "`endpoints*.yaml`" in README)
+
+
+# -- examples/identity/
+
+
+CONFIGURATIONS: dict[str, tuple[Any, Any]] = {
+    "issuer": (IssuerConfig, parse_issuer_config), "injector": (InjectorConfig, parse_injector_config),
+    "sidecar": (Config, parse_sidecar_config),
+}
+STARTED = sorted(IDENTITY.glob("*.json"))
+
+
+@pytest.mark.parametrize("file", STARTED, ids=lambda file: file.name)
+def test_its_program_takes_the_configuration(file: Path) -> None:
+    kind, parse = CONFIGURATIONS[file.stem.partition("-")[0]]
+    assert isinstance(parse(file.read_bytes()), kind)
+
+
+@pytest.mark.parametrize("program", ["issuer", "injector"])
+def test_every_field_of_the_control_plane_is_shown_and_explained(program: str) -> None:
+    kind = msgspec.inspect.type_info(CONFIGURATIONS[program][0])
+    there = set(_fields(kind))
+    shown = {field for file in STARTED if file.stem.startswith(program) for field in _shown(kind, msgspec.json.decode(file.read_bytes()))}
+    assert len(there) > 10
+    assert there - shown == set()
+    assert {field for _, field in there} - _words(IDENTITY_README) == set()
+
+
+def test_what_a_sidecar_is_told_of_identity_is_explained() -> None:
+    there = {field for kind in (IssuedIdentity, FileIdentity, LedgerFiles) for _, field in _fields(msgspec.inspect.type_info(kind))}
+    assert there | {"workloadApi"} <= _words(IDENTITY_README)
+
+
+def test_admission_accepts_the_manifests_of_identity() -> None:
+    assert sorted(file.name for file in IDENTITY.glob("*.yaml")) == ["mesh-policies.yaml", "workload-api.yaml"]
+    for file in IDENTITY.glob("*.yaml"):
+        assert analyze([str(file)]) == []
+
+
+def test_every_field_of_a_mesh_policy_is_explained() -> None:
+    kind = msgspec.inspect.type_info(MeshPolicySpec)
+    shown = {field for data in _manifests(IDENTITY / "mesh-policies.yaml") for field in _shown(kind, data["spec"])}
+    assert {("MeshPolicySpec", field.encode_name) for field in kind.fields} <= shown  # type: ignore[attr-defined]
+    assert {("Mtls", "ports"), ("PortMtls", "mode"), ("PortMtls", "until")} <= shown
+    assert {field for _, field in _fields(kind)} - _words(IDENTITY_README) == set()
+
+
+@pytest.mark.parametrize("kind", [Entry, Countersignature, Record, Issuance])
+def test_every_field_of_what_is_written_down_is_explained(kind: Any) -> None:
+    there = {field for _, field in _fields(msgspec.inspect.type_info(kind))}
+    assert len(there) > 5
+    assert there - _words(IDENTITY_README) == set()
+
+
+def test_every_word_that_an_operator_meets_is_explained() -> None:
+    meant = {
+        *HELP, *(phase.value for phase in Phase), *KINDS, *audit.MTLS, *audit.CERTS, *audit.EGRESS,
+        *(reason.code for reason in Reason if reason.code.startswith("BZ05")),
+        files.ROOT, files.SVID, files.HTTPS, files.ROOTS, files.LOG, NEXT_ROOT, ROTATION,
+        *(PREVIOUS.format(name) for name in (files.SVID, files.HTTPS)),
+    }
+    assert {word for word in meant if f"`{word}`" not in IDENTITY_README} == set()
+
+
+@pytest.mark.parametrize("file", sorted(IDENTITY.glob("*.*")), ids=lambda file: file.name)
+def test_the_readme_of_identity_names_every_file(file: Path) -> None:
+    assert file.name == "README.md" or f"`{file.name}`" in IDENTITY_README
