@@ -139,8 +139,8 @@ def _tell(turned: Rotation | None) -> None:
     if turned.without:
         print(f"given up: {', '.join(turned.without)}")
     if turned.awaited is None:
-        print("nobody asks an injector who is ready: when all are, `rotate DIR --proceed` goes on; "
-              "an issuer with `injectorUrl` does so by itself")
+        print("nobody was asked yet who is ready: an issuer with `injectorUrl` asks within seconds, and goes on by itself; "
+              "without one, `rotate DIR --proceed` goes on")
     for awaited in turned.awaited or ():
         print(f"awaited: {awaited.name} {awaited.why}")
 

@@ -98,9 +98,13 @@ def _gaps(pod: Pod, cluster: Cluster) -> Iterator[Gap]:
         yield gap("no-sidecar", *_why_without(pod, cluster, mesh.opt_out))
     if not pod.has_sidecar:
         return
+    strict = "Give its callers sidecars, then make the MeshPolicy strict."
     if mesh.mtls.mode == "permissive":
-        yield gap("permissive", "A MeshPolicy lets plaintext in.", "Give its callers sidecars, then make the MeshPolicy strict.",
-                  mesh.mtls.until.timestamp() if mesh.mtls.until else None)
+        yield gap("permissive", "A MeshPolicy lets plaintext in.", strict, mesh.mtls.until.timestamp() if mesh.mtls.until else None)
+    for number, own in mesh.mtls.ports.items():
+        if own.mode == "permissive":
+            yield gap("permissive", f"A MeshPolicy lets plaintext in at port {number}.", strict,
+                      own.until.timestamp() if own.until else None)
     for container in pod.containers:
         for port in objects(container.get("ports"), "ports"):
             if (protocol := port.get("protocol", "TCP")) != "TCP":

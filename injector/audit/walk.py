@@ -4,6 +4,7 @@ The chain shows what was edited, removed or reordered. Countersignatures show a 
 tail that was cut. After the first line that cannot be true nothing is read: what stands behind it proves nothing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +146,8 @@ class Walk:
 
     def _take(self, where: str, line: int, entry: Entry) -> bool:
         """What one line says. Whether to go on."""
-        self._open[self._number] = self._head, entry.time
+        # A `head` line is no evidence: that it waits for the next countersignature, perhaps for hours, says nothing.
+        self._open[self._number] = self._head, math.inf if entry.kind == "head" else entry.time
         if self._last is not None and self._number == self._last.count:
             self._at_last = self._head
         if self._time - entry.time > BACKWARDS_S and entry.kind != "clock":
@@ -183,7 +185,8 @@ class Walk:
 
     def _cover(self, count: int, time: float) -> None:
         self._report.countersigned += count - self._covered
-        self._latest_s = max(self._latest_s, time - self._open.get(self._covered + 1, ("", time))[1])
+        waited = [since for number, (_, since) in self._open.items() if number <= count]
+        self._latest_s = max(self._latest_s, time - min(waited, default=time))
         self._covered = count
         self._open = {number: line for number, line in self._open.items() if number > count}
 
@@ -211,7 +214,7 @@ class Walk:
         if self._latest_s > LATE_S:
             self._remark(where, 0, f"was not countersigned for {self._latest_s:.0f} s; until it was, its sidecar could have written anew "
                                    "what it wrote meanwhile")
-        since = self._open.get(self._covered + 1, ("", self._time))[1]
+        since = min((since for _, since in self._open.values()), default=self._time)
         if self._is_last and self._time - since > LATE_S:
             what = f"has {len(self._open)} lines at its end that were never countersigned, over {self._time - since:.0f} s"
             self._remark(where, 0, what) if self._is_own else self._blame(where, 0, what)

@@ -49,6 +49,12 @@ def test_pods_without_a_sidecar_and_why() -> None:
 def test_permissive_workloads_until_when() -> None:
     [found] = gaps(pod("web-1"), policy(mtls={"mode": "permissive", "until": "2030-01-01T00:00:00Z"}))
     assert (found.kind, found.service_account, found.until) == ("permissive", "web", 1893456000.0)
+
+
+def test_permissive_ports() -> None:
+    ports = {"8080": {"mode": "permissive", "until": "2030-01-01T00:00:00Z"}, "8081": {"mode": "strict"}}
+    [found] = gaps(pod("web-1"), policy(mtls={"mode": "strict", "ports": ports}))
+    assert (found.kind, found.until, found.cause) == ("permissive", 1893456000.0, "A MeshPolicy lets plaintext in at port 8080.")
     assert gaps(pod("web-1"), policy(mtls={"mode": "strict"})) == []
 
 

@@ -282,6 +282,17 @@ def test_an_outage_of_the_control_plane_is_a_remark(tmp_path: Path) -> None:
     assert "was not countersigned for 60 s" in str(report.findings[0])
 
 
+def test_a_quiet_hour_is_no_outage(tmp_path: Path) -> None:
+    """All that waits through it is the line of the last countersignature, which is no evidence."""
+    world = World(tmp_path)
+    world.live(2)
+    world.now += 3600
+    world.live(2)
+    report = verify([str(world.folder)])
+    assert report.is_sound
+    assert report.findings == []
+
+
 def test_shed_entries_and_clocks_are_told(tmp_path: Path) -> None:
     world = World(tmp_path)
     for _ in range(110):
