@@ -106,6 +106,14 @@ def _signers(connection: SSL.Connection) -> tuple[str, ...]:
     return tuple(map(key_hash, (connection.get_verified_chain(as_cryptography=True) or [])[1:]))
 
 
+def refuse_revoked(connection: SSL.Connection, deny: DenyList) -> None:
+    """NotVerified if one of the mesh's own HTTPS servers shows a certificate that was revoked."""
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    assert certificate is not None, "the handshake has verified it"
+    if why := why_revoked(replace(_peer(certificate, None), signers=_signers(connection)), deny):
+        raise NotVerified(why)
+
+
 def key_hash(certificate: x509.Certificate) -> str:
     """SHA-256 of the SubjectPublicKeyInfo, hex."""
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -3,16 +3,28 @@
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from certs import cli
+from sidecar.control.issuance import obtain
 from sidecar.control.keyring import Keyring
-from sidecar.model.errors import TlsRejected
+from sidecar.control.ledger_shipping import Shipping
+from sidecar.control.snapshot_stream import run_snapshot_stream
+from sidecar.model.address import Address
+from sidecar.model.call import Answer, Call
+from sidecar.model.config import IssuedIdentity, SnapshotStream
+from sidecar.model.errors import NotVerified, TlsRejected
 from sidecar.model.trust import DenyList, Revoked
 from sidecar.net.tls_context import ALPN_HTTP1
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.verify import key_hash, peer_of, why_revoked
 from sidecar.net.watched import Watched
+from sidecar.telemetry.ledger import Ledger
 from tests.helpers import pki
+from tests.helpers.endpoint import HOST, URL, endpoint
+from tests.helpers.mesh import root, tls_of
+from tests.helpers.runtime import FakeDialer
 from tests.helpers.tls import shake_hands, tls_pair
 
 ROOT = pki.authority("root")
@@ -59,3 +71,46 @@ def test_the_authority_cannot_revoke_what_it_signs_with(tmp_path: Path, capsys: 
     assert cli.main(["rotate", directory, "--intermediates"]) == 0
     assert cli.main(["revoke", directory, "--key", old]) == 0
     assert cli.main(["revoke", directory, "--key", old, "--lift"]) == 0
+
+
+class Impostor:
+    """Has the stolen certificate of issuer and injector, and sits where they are asked."""
+
+    def __init__(self, nursery: trio.Nursery, folder: Path) -> None:
+        self.asked: list[Call] = []
+        self.dialer = FakeDialer(nursery)
+        self.dialer.servers[Address(HOST, 8443)] = endpoint(self._answer)
+        self.token = folder / "token"
+        self.token.write_text("the-token")
+        # `endpoint` makes a certificate each time; what they have in common is who signed them.
+        self.anchors = pki.anchors(root(), revoked=Revoked(keys=(key_hash(root().certificate),)))
+
+    def _answer(self, call: Call) -> Answer:
+        self.asked.append(call)
+        return Answer(503)
+
+
+async def test_no_token_goes_to_an_issuer_whose_certificate_was_revoked(
+    nursery: trio.Nursery, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Who stole it would be that pod from then on."""
+    impostor = Impostor(nursery, tmp_path)
+    identity = IssuedIdentity(URL, str(impostor.token), "unused")
+    with pytest.raises(NotVerified, match="authority"):
+        await obtain(identity, impostor.anchors.roots, impostor.dialer, deny=impostor.anchors.deny)
+    assert impostor.asked == []
+
+
+async def test_neither_snapshot_nor_evidence_by_an_injector_whose_certificate_was_revoked(
+    nursery: trio.Nursery, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Who stole it would write every sidecar's rules."""
+    impostor = Impostor(nursery, tmp_path)
+    keyring = Keyring(Watched(None))
+    keyring.take_issued(tls_of(pki.WEB).credentials, impostor.anchors.trust)
+    stream, ledger = SnapshotStream(URL, None), Ledger(str(tmp_path / "ledger"), 1 << 20, lambda: 1.8e9)
+    assert not await Shipping(stream, "uid-1", ledger, keyring.tls, impostor.dialer).ship_once()
+    with trio.move_on_after(60):
+        await run_snapshot_stream(stream, "uid-1", keyring, impostor.dialer, lambda _: None)
+    ledger.close()
+    assert impostor.asked == []
