@@ -158,6 +158,8 @@ def _revoke(arguments: argparse.Namespace) -> None:
             said = "is not revoked any more" if revocation.lift(directory, kind, value) else "was not revoked"
         else:
             until = _until(directory, value, now, is_forced=arguments.force) if kind == "serial" else 0.0
+            if value in trust.publish(directory, now).own_keys:
+                raise ConfigError("--key", "the authority signs with it, so everybody would be refused; `rotate` first, then revoke it")
             is_news = revocation.add(directory, Revocation(kind, value, now, arguments.reason, until))
             said = "is revoked" if is_news else "was revoked already"
         version = trust.publish(directory, now).trust.version

@@ -50,11 +50,12 @@ class Injector:
 
     async def holders(self) -> list[Holder]:
         """Raises: MeshError with the cause, if there is no answer that can be used."""
-        roots = self._standing.current.authorities.roots
+        standing = self._standing.current
         try:
             with trio.fail_after(ANSWER_S):
                 answer = await call_https(
-                    self._dialer, await control_addresses(self._url), self._url, "GET", roots=roots, credentials=self._own())
+                    self._dialer, await control_addresses(self._url), self._url, "GET",
+                    roots=standing.authorities.roots, credentials=self._own(), deny=standing.deny)
         except trio.TooSlowError as exc:
             raise BadResponse(f"{self._url} gave no answer in {ANSWER_S:.0f} s") from exc
         except OSError as exc:

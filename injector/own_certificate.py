@@ -106,7 +106,8 @@ class Renewal:
 
     async def _obtain(self) -> Issued:
         token = read_file(self._token_file, "tokenFile")
-        issued = await ask_issuer(self._dialer, self._url, token, self._trust.anchors.current.roots)
+        anchors = self._trust.anchors.current
+        issued = await ask_issuer(self._dialer, self._url, token, anchors.roots, deny=anchors.deny)
         self._trust.take(issued.trust)
         self._own.held.set(ServerCredentials(issued.chain, issued.key))
         return issued

@@ -12,13 +12,14 @@ import os
 import random  # noqa: TID251 -- the one place of the injector that makes the generator
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import trio
 
-from certs.files import write
+from certs.files import Busy, locked, write
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
@@ -97,6 +98,16 @@ class CoverageFile:
 async def serve(config: InjectorConfig) -> None:
     """Serve until cancelled. ConfigError if it cannot begin."""
     state = _state_directory(config)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(state, wait=False))
+        except Busy as exc:
+            # Each would write over what the other knows of the evidence, and of whom to trust.
+            raise ConfigError("stateDirectory", f"{state}: another injector uses it; end that one first") from exc
+        await _serve(config, state)
+
+
+async def _serve(config: InjectorConfig, state: Path) -> None:
     directory = Directory(Path(config.directory))
     cluster = Watched(directory.read())
     last_good = LastGood.load(state / LAST_GOOD)

@@ -4,9 +4,10 @@
     POST /v1/ledger?pod=UID&...                                     a sidecar, of its own pod (`injector/collect.py`)
     GET  /v1/holders                                                the issuer: who holds which trust
 
-A question for a snapshot whose answer the sidecar has already seen stands until there is another, or for half a minute (304). Each
-pod gets its own snapshot and no other: the certificate says which pod it was issued to, and that must be the one asked for. What
-the question says of trust is remembered for the issuer.
+A question for a snapshot whose answer the sidecar has already seen stands until there is another, or for half a minute, or until its
+pod asks anew (304): each change is worked out for every question that stands, so a pod has one. Each pod gets its own snapshot and
+no other: the certificate says which pod it was issued to, and that must be the one asked for. What the question says of trust is
+remembered for the issuer.
 
 Trust: the caller's certificate chains to the mesh's roots and is looked for on the deny-list, at each call and at each change of it;
 a certificate whose key the application holds is nobody's here; the query is a stranger's text. Attacked by
@@ -100,6 +101,7 @@ class Stream:
         self._collect = collect
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
+        self._standing: dict[str, trio.CancelScope] = {}    # by pod uid: its latest question
 
     async def answer(self, call: Call) -> Answer:
         """The handler of the HTTPS server."""
@@ -119,6 +121,7 @@ class Stream:
         """What pods said that are no more."""
         self._holders.forget_gone(cluster)
         self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
+        self._standing = {uid: question for uid, question in self._standing.items() if uid in cluster.pods_by_uid}
 
     def _is_own_pod(self, peer: Peer, query: Query) -> bool:
         return peer.identity is not None and bool(peer.pod_uid) and peer.pod_uid == query.get("pod") and not peer.holder
@@ -136,8 +139,10 @@ class Stream:
             return _error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
         pod = peer.pod_uid
         self._holders.note(pod, said)
+        if (older := self._standing.get(pod)) is not None:
+            older.cancel()
         all_watched: tuple[Watched[Any], ...] = (self._cluster, self._anchors, self._uncaptured, *self._besides)
-        with trio.move_on_after(NO_NEWS_S):
+        with trio.move_on_after(NO_NEWS_S) as self._standing[pod]:
             while True:
                 looked_at = [(watched, watched.current) for watched in all_watched]
                 if refused := self._why_refused(peer):

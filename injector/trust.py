@@ -77,7 +77,8 @@ class TrustWatch:
 
     async def _ask(self) -> None:
         url = f"{self._url}?seen={self.current.version}"
-        answer = await call_https(self._dialer, await control_addresses(url), url, "GET", roots=self.anchors.current.roots)
+        held = self.anchors.current
+        answer = await call_https(self._dialer, await control_addresses(url), url, "GET", roots=held.roots, deny=held.deny)
         if answer.status == 304:
             return
         if answer.status != 200:

@@ -21,7 +21,7 @@ from .control.application_svid import ApplicationSvid
 from .control.clock_watch import ClockWatch
 from .control.file_identity import load_credentials
 from .control.health import Health, metrics_handler
-from .control.issuance import obtain
+from .control.issuance import Obtained, obtain
 from .control.keyring import Keyring
 from .control.ledger_shipping import Shipping
 from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
@@ -31,6 +31,7 @@ from .model import ports
 from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config
 from .model.errors import ConfigError
 from .model.snapshot import Snapshot, digest, parse_snapshot
+from .net.anchors import Anchors
 from .net.canary import CanaryArrivals
 from .net.clock import wall_clock
 from .net.datagram import bind_udp, serve_datagrams
@@ -96,7 +97,7 @@ class Sidecar:
         self.application: ApplicationSvid | None = None
         if config.workload_api is not None and isinstance(config.identity, IssuedIdentity):
             self.application = ApplicationSvid(
-                partial(obtain, config.identity, dialer=self.runtime.dialer, holder="application"),
+                partial(self._obtain_for_application, config.identity),
                 self.runtime.tls, self.keyring.take_trust, wall_clock, self.runtime.rng, self.runtime.metrics,
             )
             # The application runs as another user; that it cannot put a socket of its own there, its read-only mount sees to.
@@ -169,6 +170,9 @@ class Sidecar:
 
     def take_snapshot_file(self, source: SnapshotFile) -> None:
         self.take_snapshot(read_file(source.path, "snapshot.path"))
+
+    async def _obtain_for_application(self, identity: IssuedIdentity, anchors: Anchors) -> Obtained:
+        return await obtain(identity, anchors.roots, self.runtime.dialer, "application", anchors.deny)
 
     def take_identity_files(self, files: FileIdentity) -> None:
         self.keyring.take_files(*load_credentials(files))

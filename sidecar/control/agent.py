@@ -16,7 +16,7 @@ import trio
 
 from sidecar.model.config import IssuedIdentity
 from sidecar.model.errors import ConfigError, MeshError, NotVerified
-from sidecar.model.trust import check_trust
+from sidecar.model.trust import NOBODY, check_trust
 from sidecar.net.clock import WallClock, utc_text
 from sidecar.net.dial import Dialer
 from sidecar.net.files import read_file
@@ -184,7 +184,7 @@ class Agent:
             load_certificates(read_file(self._config.roots_file, "identity.rootsFile"), "identity.rootsFile")
         )
         try:
-            obtained = await obtain(self._config, roots, self._dialer)
+            obtained = await obtain(self._config, roots, self._dialer, deny=anchors.deny if anchors is not None else NOBODY)
         except NotVerified as exc:
             if UNTRUSTED not in str(exc):
                 raise

@@ -6,7 +6,7 @@ half its life, and whenever the sidecar's is: so a rotation by hand, or to anoth
 
 import random  # noqa: TID251 -- the generator's type
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,6 +16,7 @@ from cryptography import x509
 from sidecar.model.call import Peer
 from sidecar.model.errors import ConnectFailed, MeshError
 from sidecar.model.trust import Trust
+from sidecar.net.anchors import Anchors
 from sidecar.net.clock import WallClock
 from sidecar.net.tls_context import Credentials
 from sidecar.net.tls_mesh import MeshTls
@@ -30,7 +31,7 @@ RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 30.0
 KEEP_S = 300.0      # an application that restarts, or asks now and then, finds what it had
 
-Obtain = Callable[[Sequence[x509.Certificate]], Awaitable[Obtained]]
+Obtain = Callable[[Anchors], Awaitable[Obtained]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Lacking:
 class ApplicationSvid:
     """
     Args:
-        obtain: asks the issuer once for a certificate that the application will hold; given the roots to verify it by.
+        obtain: asks the issuer once for a certificate that the application will hold; given whom to take for it.
         tls: the sidecar's own.
         take_trust: learns what the issuer says besides.
 
@@ -117,7 +118,7 @@ class ApplicationSvid:
                 await self._tls.wait_change(None)
             try:
                 with trio.fail_after(ATTEMPT_S):
-                    obtained = await self._obtain(tls.anchors.roots)
+                    obtained = await self._obtain(tls.anchors)
                 self._take_trust(obtained.trust)
                 life = obtained.credentials.not_after - self._wall()
                 if life <= 0:

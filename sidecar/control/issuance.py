@@ -11,7 +11,7 @@ from cryptography import x509
 
 from sidecar.model.config import IssuedIdentity
 from sidecar.model.errors import ConfigError
-from sidecar.model.trust import Trust
+from sidecar.model.trust import NOBODY, DenyList, Trust
 from sidecar.net.dial import Dialer
 from sidecar.net.files import read_file
 from sidecar.net.issuance import NotEntitled as NotEntitled
@@ -38,7 +38,7 @@ class Obtained:
 
 
 async def obtain(
-    config: IssuedIdentity, roots: Sequence[x509.Certificate], dialer: Dialer, holder: Holder = "sidecar"
+    config: IssuedIdentity, roots: Sequence[x509.Certificate], dialer: Dialer, holder: Holder = "sidecar", deny: DenyList = NOBODY
 ) -> Obtained:
     """Ask once. The caller sets the deadline.
 
@@ -51,7 +51,7 @@ async def obtain(
     """
     token = read_file(config.token_file, "identity.tokenFile")
     asked = {} if holder == "sidecar" else {"holder": holder}
-    issued = await ask_issuer(dialer, config.url.rstrip("/") + "/v1/svid", token, roots, asked)
+    issued = await ask_issuer(dialer, config.url.rstrip("/") + "/v1/svid", token, roots, asked, deny)
     credentials = assemble(issued.chain, issued.key, "chain")
     said = read_svid(credentials.chain[0], credentials.trust_domain).holder or "sidecar"
     if said != holder:

@@ -11,6 +11,7 @@ from sidecar.model.trust import Trust
 from sidecar.net.anchors import Anchors
 from sidecar.net.tls_context import Credentials
 from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.verify import key_hash
 from sidecar.net.watched import Watched
 
 
@@ -33,13 +34,16 @@ class Keyring:
         self.anchors: Anchors | None = None
         self.version = 0
         self.signer = ""
+        self._is_signer_revoked = False
         self._roots: str | None = None
 
     @property
     def is_of_the_signer(self) -> bool:
-        """Whether our chain leads to the root that new certificates chain to: else it is time for a new one."""
+        """Whether our chain leads to the root that new certificates chain to, by no authority that was revoked: else it is time for a
+        new one.
+        """
         wanted = self.anchors.trust.signer if self.anchors is not None else ""
-        return bool(self.signer) and wanted in ("", self.signer)
+        return bool(self.signer) and wanted in ("", self.signer) and not self._is_signer_revoked
 
     def take_credentials(self, credentials: Credentials) -> None:
         self._join(credentials, self.trust, self._roots)
@@ -80,4 +84,5 @@ class Keyring:
         self.version = heard.trust.version if heard is not None and is_whole else 0
         if tls is not None:
             self.signer = tls.anchors.signer_of(tls.credentials.chain)
+            self._is_signer_revoked = not tls.anchors.deny.keys.isdisjoint(map(key_hash, tls.credentials.chain[1:]))
             self.tls.set(tls)

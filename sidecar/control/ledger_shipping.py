@@ -79,7 +79,7 @@ class Shipping:
         url = f"{self._url}&from={batch.first}{'&anew=1' if self._is_anew else ''}"
         answer = await call_https(
             self._dialer, await control_addresses(url), url, "POST",
-            roots=tls.anchors.roots, credentials=tls.credentials, body=batch.lines,
+            roots=tls.anchors.roots, credentials=tls.credentials, body=batch.lines, deny=tls.anchors.deny,
         )
         try:
             if answer.status == 200:

@@ -84,7 +84,8 @@ async def _ask(url: str, held: MeshTls, keyring: Keyring, dialer: Dialer) -> Ans
         try:    # within the nursery, which would wrap what is raised
             with trio.fail_after(ANSWER_S):
                 answer = await call_https(
-                    dialer, await control_addresses(url), url, "GET", roots=held.anchors.roots, credentials=held.credentials
+                    dialer, await control_addresses(url), url, "GET",
+                    roots=held.anchors.roots, credentials=held.credentials, deny=held.anchors.deny,
                 )
         except (MeshError, trio.TooSlowError, OSError) as exc:
             failure = exc

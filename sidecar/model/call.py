@@ -21,6 +21,7 @@ class Peer:
         not_after: Unix seconds.
         key: SHA-256 of its SubjectPublicKeyInfo, hex.
         holder: `application` if the application holds the key (Workload API); empty: its sidecar does.
+        signers: the same of the authorities above it, as far as the chain was verified.
     """
 
     identity: SpiffeId | None
@@ -30,6 +31,7 @@ class Peer:
     not_after: float
     key: str
     holder: str = ""
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

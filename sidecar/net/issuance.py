@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.model.errors import ConnectFailed
-from sidecar.model.trust import Trust
+from sidecar.model.trust import NOBODY, DenyList, Trust
 
 from .dial import Dialer
 from .service import call_https, control_addresses
@@ -54,13 +54,15 @@ class NotEntitled(ConnectFailed):
 
 
 async def ask_issuer(
-    dialer: Dialer, url: str, token: bytes, roots: Sequence[x509.Certificate], asked: Mapping[str, str] = MappingProxyType({})
+    dialer: Dialer, url: str, token: bytes, roots: Sequence[x509.Certificate], asked: Mapping[str, str] = MappingProxyType({}),
+    deny: DenyList = NOBODY,
 ) -> Issued:
     """A certificate for a key made just now. The caller sets the deadline.
 
     Args:
         url: of the issuer's endpoint.
         asked: what stands in the question besides the request.
+        deny: an issuer that is on it gets no token.
 
     Raises:
         NotEntitled: the token or the pod was refused.
@@ -72,7 +74,7 @@ async def ask_issuer(
     body = msgspec.json.encode({"csr": request.public_bytes(Encoding.PEM).decode("ascii"), **asked})
     answer = await call_https(
         dialer, await control_addresses(url), url, "POST", roots=roots,
-        headers=[(b"authorization", b"Bearer " + token.strip()), (b"content-type", b"application/json")], body=body,
+        headers=[(b"authorization", b"Bearer " + token.strip()), (b"content-type", b"application/json")], body=body, deny=deny,
     )
     if answer.status != 200:
         failed = NotEntitled if answer.status in (401, 403) else ConnectFailed

@@ -24,6 +24,7 @@ from sidecar.model.errors import (
     TlsRejected,
 )
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.model.trust import NOBODY, DenyList
 from sidecar.protocol import render
 from sidecar.protocol.authority import parse_authority
 
@@ -34,7 +35,7 @@ from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream, linger
 from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
-from .verify import peer_of, verify_host
+from .verify import peer_of, refuse_revoked, verify_host
 
 HANDSHAKE_S = 10.0
 REQUEST_S = 15.0
@@ -170,6 +171,7 @@ async def call_https(
     credentials: Credentials | None = None,
     headers: Headers | None = None,
     body: bytes = b"",
+    deny: DenyList = NOBODY,
 ) -> Answer:
     """Call one of the mesh's own endpoints: chain to `roots`, DNS name verified. The caller sets the deadline.
 
@@ -177,11 +179,12 @@ async def call_https(
         addresses: what the host of `url` was resolved to; tried in turn.
         url: https://host[:port]/path.
         credentials: ours, to present.
+        deny: nothing is sent to a server that is on it.
 
     Raises:
         UpstreamError: nobody there, not verified, or no HTTP.
     """
-    return await call_with(https_client(roots, credentials), dialer, addresses, url, method, headers=headers, body=body)
+    return await call_with(https_client(roots, credentials), dialer, addresses, url, method, headers=headers, body=body, deny=deny)
 
 
 async def call_with(
@@ -193,6 +196,7 @@ async def call_with(
     *,
     headers: Headers | None = None,
     body: bytes = b"",
+    deny: DenyList = NOBODY,
 ) -> Answer:
     """As `call_https`, trusting whom `context` trusts. Redirections are answers like others; nobody follows them."""
     host, port, target = split_url(url)
@@ -209,6 +213,7 @@ async def call_with(
     try:
         await stream.handshake(NotVerified)
         verify_host(stream.connection, host)
+        refuse_revoked(stream.connection, deny)
         return await _ask(stream, method, host, target, headers or [], body)
     finally:
         stream.close()

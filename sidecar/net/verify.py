@@ -8,6 +8,7 @@ Spec: X509-SVID s2, s5.2; RFC 9525 for host names (by service-identity).
 import hashlib
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -72,7 +73,7 @@ def peer_of(
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             raise failed("the peer presented no certificate")
-        peer = read_svid(certificate, trust_domain)
+        peer = replace(read_svid(certificate, trust_domain), signers=_signers(connection))
     except _UNREADABLE as exc:
         raise failed(str(exc)) from exc
     if why := why_revoked(peer, deny):
@@ -95,8 +96,22 @@ def mesh_peer_of(connection: SSL.Connection, trust_domain: str, failed: type[Rea
 
 
 def why_revoked(peer: Peer, deny: DenyList) -> str:
-    """In words; empty if it is not."""
+    """In words; empty if it is not. Whoever stole an authority's key can make any certificate: with it goes all that it signed."""
+    if not deny.keys.isdisjoint(peer.signers):
+        return "the key of the authority that issued its certificate was revoked"
     return deny.why(peer.identity or "", peer.pod_uid, peer.serial, peer.key)
+
+
+def _signers(connection: SSL.Connection) -> tuple[str, ...]:
+    return tuple(map(key_hash, (connection.get_verified_chain(as_cryptography=True) or [])[1:]))
+
+
+def refuse_revoked(connection: SSL.Connection, deny: DenyList) -> None:
+    """NotVerified if one of the mesh's own HTTPS servers shows a certificate that was revoked."""
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    assert certificate is not None, "the handshake has verified it"
+    if why := why_revoked(replace(_peer(certificate, None), signers=_signers(connection)), deny):
+        raise NotVerified(why)
 
 
 def key_hash(certificate: x509.Certificate) -> str:

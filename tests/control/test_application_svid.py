@@ -1,7 +1,6 @@
 """The application's certificate in time: none while nobody wants it, fresh while somebody does, gone a while after."""
 
 import random
-from collections.abc import Sequence
 
 import pytest
 import trio
@@ -12,6 +11,7 @@ from sidecar.control.application_svid import KEEP_S, ApplicationSvid, Held, Lack
 from sidecar.control.issuance import NotEntitled, Obtained
 from sidecar.model.errors import ConnectFailed, MeshError
 from sidecar.model.trust import Revoked, Trust, serial_text
+from sidecar.net.anchors import Anchors
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.verify import key_hash
 from sidecar.net.watched import Watched
@@ -44,8 +44,8 @@ class Fixture:
         )
         nursery.start_soon(self.svid.run)
 
-    async def obtain(self, roots: Sequence[x509.Certificate]) -> Obtained:
-        self.asked.append((trio.current_time(), tuple(roots)))
+    async def obtain(self, anchors: Anchors) -> Obtained:
+        self.asked.append((trio.current_time(), anchors.roots))
         await trio.lowlevel.checkpoint()
         if self.failure is not None:
             raise self.failure

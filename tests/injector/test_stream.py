@@ -322,3 +322,22 @@ async def test_a_root_that_was_dropped_opens_nothing() -> None:
     async with serving(fixture) as port:
         fixture.anchors.set(pki.anchors(root("next root"), version=2))
         assert await over_tls(port, f"{SNAPSHOT}?pod=u-1", WEB_1) == 0
+
+
+async def test_a_pod_has_one_standing_question(autojump_clock: MockClock) -> None:
+    """Each change is worked out for each of them: one pod that was taken over, with thousands, would hold up everybody's."""
+    fixture = Fixture()
+    answer = await fixture.ask(SNAPSHOT, "pod=u-1&seen=", peer=peer())
+    seen, ended = f"pod=u-1&seen={digest(answer.body)}", []
+
+    async def ask(number: int) -> None:
+        ended.append((number, (await fixture.ask(SNAPSHOT, seen, peer=peer())).status, trio.current_time()))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(ask, number)
+            await wait_all_tasks_blocked()
+        assert ended == [(number, 304, 0.0) for number in range(4)]
+    assert ended[4] == (4, 304, NO_NEWS_S)
+    fixture.stream.forget_gone(Cluster.of([]))
+    assert not fixture.stream._standing

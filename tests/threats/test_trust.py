@@ -1,0 +1,116 @@
+"""Trust that was stolen or brought by the wrong one: authorities' keys, HTTPS servers, versions. 1.10 C6, C8."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from certs import cli
+from sidecar.control.issuance import obtain
+from sidecar.control.keyring import Keyring
+from sidecar.control.ledger_shipping import Shipping
+from sidecar.control.snapshot_stream import run_snapshot_stream
+from sidecar.model.address import Address
+from sidecar.model.call import Answer, Call
+from sidecar.model.config import IssuedIdentity, SnapshotStream
+from sidecar.model.errors import NotVerified, TlsRejected
+from sidecar.model.trust import DenyList, Revoked
+from sidecar.net.tls_context import ALPN_HTTP1
+from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.verify import key_hash, peer_of, why_revoked
+from sidecar.net.watched import Watched
+from sidecar.telemetry.ledger import Ledger
+from tests.helpers import pki
+from tests.helpers.endpoint import HOST, URL, endpoint
+from tests.helpers.mesh import root, tls_of
+from tests.helpers.runtime import FakeDialer
+from tests.helpers.tls import shake_hands, tls_pair
+
+ROOT = pki.authority("root")
+STOLEN, NEXT = pki.authority("intermediate 1", ROOT), pki.authority("intermediate 2", ROOT)
+REVOKED = Revoked(keys=(key_hash(STOLEN.certificate),))
+
+
+@pytest.mark.parametrize("own", [STOLEN, NEXT])
+async def test_what_a_stolen_intermediate_signs_is_refused(own: pki.Holder) -> None:
+    """It names whomever its thief wants, so that revoking leaves would be in vain; also where our own chain ends at it."""
+    trusts = pki.anchors(ROOT, revoked=REVOKED)
+    forged = MeshTls.of(pki.credentials(pki.issue(STOLEN, pki.uri(pki.WEB))), trusts)
+    orders = MeshTls.of(pki.credentials(pki.issue(own, pki.uri(pki.ORDERS)), pki.ORDERS), trusts)
+    ours, theirs = tls_pair(forged.clients[ALPN_HTTP1], orders.server)
+    async with ours, theirs:
+        assert await shake_hands(ours, theirs) == (None, None)
+        peer = peer_of(theirs.connection, pki.DOMAIN, TlsRejected)      # as a connection from before it was known
+        assert "authority" in why_revoked(peer, trusts.deny)
+        with pytest.raises(TlsRejected, match="authority"):
+            peer_of(theirs.connection, pki.DOMAIN, TlsRejected, trusts.deny)
+        assert not why_revoked(peer, DenyList.of(Revoked(keys=(key_hash(NEXT.certificate),))))
+
+
+def test_who_stands_under_a_revoked_intermediate_wants_another_certificate() -> None:
+    """Its peers refuse it from now on: half of the certificate's life is too late."""
+    tls: Watched[MeshTls | None] = Watched(None)
+    ring = Keyring(tls)
+    ring.take_credentials(pki.credentials(pki.issue(STOLEN, pki.uri(pki.WEB))))
+    ring.take_trust(pki.trust(ROOT))
+    assert ring.is_of_the_signer
+    ring.take_trust(pki.trust(ROOT, revoked=REVOKED, version=2))
+    assert not ring.is_of_the_signer
+    ring.take_credentials(pki.credentials(pki.issue(NEXT, pki.uri(pki.WEB))))
+    assert ring.is_of_the_signer
+
+
+def test_the_authority_cannot_revoke_what_it_signs_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else one slip refuses everybody, those included who come for a new certificate."""
+    directory, old = str(tmp_path / "ca"), str(tmp_path / "old")
+    assert cli.main(["init", directory, "--trust-domain", pki.DOMAIN, "--https-domain", "svc"]) == 0
+    Path(old).write_bytes((tmp_path / "ca" / "svid.key").read_bytes().partition(b"-----END PRIVATE KEY-----\n")[2])
+    assert cli.main(["revoke", directory, "--key", old]) == 1
+    assert "`rotate` first" in capsys.readouterr().err
+    assert cli.main(["rotate", directory, "--intermediates"]) == 0
+    assert cli.main(["revoke", directory, "--key", old]) == 0
+    assert cli.main(["revoke", directory, "--key", old, "--lift"]) == 0
+
+
+class Impostor:
+    """Has the stolen certificate of issuer and injector, and sits where they are asked."""
+
+    def __init__(self, nursery: trio.Nursery, folder: Path) -> None:
+        self.asked: list[Call] = []
+        self.dialer = FakeDialer(nursery)
+        self.dialer.servers[Address(HOST, 8443)] = endpoint(self._answer)
+        self.token = folder / "token"
+        self.token.write_text("the-token")
+        # `endpoint` makes a certificate each time; what they have in common is who signed them.
+        self.anchors = pki.anchors(root(), revoked=Revoked(keys=(key_hash(root().certificate),)))
+
+    def _answer(self, call: Call) -> Answer:
+        self.asked.append(call)
+        return Answer(503)
+
+
+async def test_no_token_goes_to_an_issuer_whose_certificate_was_revoked(
+    nursery: trio.Nursery, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Who stole it would be that pod from then on."""
+    impostor = Impostor(nursery, tmp_path)
+    identity = IssuedIdentity(URL, str(impostor.token), "unused")
+    with pytest.raises(NotVerified, match="authority"):
+        await obtain(identity, impostor.anchors.roots, impostor.dialer, deny=impostor.anchors.deny)
+    assert impostor.asked == []
+
+
+async def test_neither_snapshot_nor_evidence_by_an_injector_whose_certificate_was_revoked(
+    nursery: trio.Nursery, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Who stole it would write every sidecar's rules."""
+    impostor = Impostor(nursery, tmp_path)
+    keyring = Keyring(Watched(None))
+    keyring.take_issued(tls_of(pki.WEB).credentials, impostor.anchors.trust)
+    stream, ledger = SnapshotStream(URL, None), Ledger(str(tmp_path / "ledger"), 1 << 20, lambda: 1.8e9)
+    assert not await Shipping(stream, "uid-1", ledger, keyring.tls, impostor.dialer).ship_once()
+    with trio.move_on_after(60):
+        await run_snapshot_stream(stream, "uid-1", keyring, impostor.dialer, lambda _: None)
+    ledger.close()
+    assert impostor.asked == []
