@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model.errors import BadResponse, ConfigError, MeshError
 from sidecar.model.identity import SpiffeId, parts
+from sidecar.model.trust import Holder, Holding
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https, control_addresses
@@ -21,15 +22,10 @@ from sidecar.net.watched import Watched
 from . import files, rotation
 from .log import Log
 from .profile import MAX_SVID_S, issue_svid
-from .rotation import Holder
 from .trust import Standing
 
 ASK_EVERY_S = 2.0
 ANSWER_S = 15.0
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    holders: list[Holder]
 
 
 class Injector:
@@ -63,7 +59,7 @@ class Injector:
         if answer.status != 200:
             raise BadResponse(f"{self._url} answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
         try:
-            return msgspec.json.decode(answer.body, type=_Answer).holders
+            return msgspec.json.decode(answer.body, type=Holding).holders
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise BadResponse(f"the answer of {self._url} cannot be read: {exc}") from exc
 

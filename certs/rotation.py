@@ -31,7 +31,7 @@ import msgspec
 from msgspec.structs import replace
 
 from sidecar.model.errors import ConfigError
-from sidecar.model.trust import Version
+from sidecar.model.trust import INJECTOR, Holder, Version
 from sidecar.model.value import Value, from_json
 
 from . import files
@@ -42,7 +42,6 @@ ROTATION = "rotation.json"
 NEXT_ROOT = "next-root.key"
 PREVIOUS = "previous-{}"            # the intermediates under the old root, kept until that is dropped
 RETIRED = "retired-root-{}.key"     # by the first digits of its fingerprint
-INJECTOR = "injector"               # what the control plane calls itself among the holders
 
 
 class Phase(StrEnum):
@@ -65,20 +64,6 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.SIGN_NEW, Event.ABORTED): Phase.SIGN_OLD,
     (Phase.SIGN_OLD, Event.ACKNOWLEDGED): Phase.DROP_NEW,
 }
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """What one sidecar, or the injector, holds.
-
-    Args:
-        name: `shop/web-1`, `injector`.
-        trust: the version of its trust; 0: it was never heard of.
-        signer: fingerprint of the root that its certificate chains to.
-    """
-
-    name: str
-    trust: int = 0
-    signer: str = ""
 
 
 class Awaited(Value, frozen=True):

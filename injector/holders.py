@@ -7,34 +7,11 @@ nothing. Memory only: after a restart every sidecar asks anew.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgspec
-
 from sidecar.model.identity import workload_id
-from sidecar.model.trust import DenyList
+from sidecar.model.trust import DenyList, Holder
 
 from .cluster import Cluster
 from .cluster.objects import Pod
-
-OWN = "injector"
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """
-    Args:
-        name: namespace/pod, or `injector`.
-        trust: version of the trust that it holds; 0: it was never heard of.
-        signer: SHA-256 fingerprint, hex, of the root that its certificate chains to.
-    """
-
-    name: str
-    trust: int = 0
-    signer: str = ""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Of GET /v1/holders."""
-
-    holders: list[Holder]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from certs.files import sync_directory, write
-from sidecar.model.chain import FIRST, Broken, follow, hash_of
+from sidecar.model.chain import FIRST, Broken, follow, hash_of, previous_of
 from sidecar.model.errors import ConfigError
 from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.value import Value, from_json
@@ -238,7 +238,7 @@ class Store:
     def _go_on(self, chain: Chain, part: Part, lines: list[bytes], *, is_known: bool) -> None:
         """Lines that were received and never answered."""
         if not is_known and lines:
-            chain.count, chain.head = part.first - 1, _previous(lines[0])
+            chain.count, chain.head = part.first - 1, previous_of(lines[0]) or FIRST
         try:
             for _, head in follow(lines, Entry, head=chain.head):
                 chain.count, chain.head = chain.count + 1, head
@@ -321,13 +321,6 @@ def _lines_after(path: Path, size: int, head: str | None) -> list[bytes] | None:
         if start == 0:
             return None
         length *= 4
-
-
-def _previous(line: bytes) -> str:
-    try:
-        return msgspec.json.decode(line, type=Entry).previous
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return FIRST
 
 
 def _say(chain: Chain, what: str) -> None:

@@ -23,6 +23,7 @@ from certs.files import Busy, locked, write
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
+from sidecar.model.trust import INJECTOR, Holder
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import follow_files, read_file
@@ -40,7 +41,6 @@ from .compile import compile_workload
 from .compile.last_good import LastGood
 from .compile.services import Services, compile_services
 from .config import InjectorConfig, issuer_of, parse_config
-from .holders import OWN, Holder
 from .jwks import JwksWatch, fetch_keys
 from .own_certificate import OwnCertificate, Renewal
 from .review import MAX_BODY_BYTES, review
@@ -138,7 +138,7 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     jwks = JwksWatch(cluster, fetch_keys)
     stream = Stream(
         cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
-        issuer=issuer_of(config), own=lambda: Holder(OWN, trust.current.version, own.signer), wall=wall_clock,
+        issuer=issuer_of(config), own=lambda: Holder(INJECTOR, trust.current.version, own.signer), wall=wall_clock,
         collect=Collector.open(state, wall_clock, place_of).answer,
     )
 

@@ -28,15 +28,14 @@ from sidecar.model import identity
 from sidecar.model.call import Answer, Call, Handler, Peer
 from sidecar.model.identity import SpiffeId
 from sidecar.model.snapshot import Snapshot, digest, render_snapshot
-from sidecar.model.trust import DIGEST
+from sidecar.model.trust import DIGEST, Holder, Holding
 from sidecar.net.anchors import Anchors
 from sidecar.net.clock import WallClock
 from sidecar.net.verify import why_revoked
 from sidecar.net.watched import Watched
 
-from . import holders
 from .cluster import Cluster
-from .holders import Holder, Holders, Said
+from .holders import Holders, Said
 
 NO_NEWS_S = 30.0
 MOST_FIELDS = 8
@@ -163,7 +162,7 @@ class Stream:
     async def _list_holders(self, call: Call, peer: Peer, query: Query) -> Answer:
         trust_domain, deny = identity.parts(self._issuer)[0], self._anchors.current.deny
         found = [self._own(), *self._holders.of(self._cluster.current, trust_domain, deny, self._wall())]
-        return Answer(200, msgspec.json.encode(holders.Answer(found)))
+        return Answer(200, msgspec.json.encode(Holding(found)))
 
     def _text(self, cluster: Cluster, uncaptured: frozenset[str], pod: str) -> bytes | None:
         compiled = self._compile(cluster, pod)

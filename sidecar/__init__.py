@@ -36,5 +36,17 @@ One word for one thing:
     origination  TLS that the sidecar speaks for an application that does not
     snapshot     all that one sidecar knows of the mesh, in one value
     SVID         the certificate that carries a SPIFFE ID
+    trust        whom the mesh trusts and whom no longer, under one version: the roots, the signer, the deny-list
+    anchors      that trust made ready for TLS
+    signer       the root that new certificates chain to
+    deny-list    whom nobody believes although a certificate has not ended; what stands on it was revoked
+    holder       who keeps a private key, the sidecar or the application; of a trust: who has heard of its version
+    account      what one connection is found to be while it lasts; closed, it is an entry of the ledger
+    ledger       the sidecar's evidence of its connections and refusals, a chain of lines
+    chain        lines that each hold the hash of the line before; of certificates: leaf first, towards a root
+    head         the hash of a chain's last line
+    shed         not written, for want of room, and counted
+    ship         to send the control plane the lines that it does not have
+    countersignature    the control plane's word that it had this head at this time
     canary       an address for which the sidecar gives up its exemption from a packet rule, to test the rule
 """

@@ -6,13 +6,7 @@ stands there twice, and how many lines there should be by the last countersignat
 
 from collections.abc import Sequence
 
-import msgspec
-
-from sidecar.model.chain import Broken, hash_of
-
-
-class _Linked(msgspec.Struct):
-    previous: str = ""
+from sidecar.model.chain import Broken, hash_of, previous_of
 
 
 def explain(lines: Sequence[bytes], at: int, head: str, missing: int | None) -> Broken:
@@ -24,7 +18,7 @@ def explain(lines: Sequence[bytes], at: int, head: str, missing: int | None) -> 
         missing: how many lines the file has too few, by its last countersignature; negative: too many; None: nothing says.
     """
     hashes = [hash_of(line.removesuffix(b"\n")) for line in lines]
-    previous = [_previous(line) for line in lines]
+    previous = [previous_of(line) for line in lines]
     number = at + 1
     if hashes[at] in hashes[:at]:
         return Broken(number, f"is a copy of line {hashes.index(hashes[at]) + 1}")
@@ -41,10 +35,3 @@ def explain(lines: Sequence[bytes], at: int, head: str, missing: int | None) -> 
     if missing is not None and missing < 0:
         return Broken(number, f"does not follow from the line before it: {-missing} lines too many were put in")
     return Broken(number, "does not follow from the line before it; that one was changed, or lines between them are gone")
-
-
-def _previous(line: bytes) -> str:
-    try:
-        return msgspec.json.decode(line, type=_Linked).previous
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""

@@ -6,11 +6,10 @@ from typing import Literal
 import msgspec
 
 from sidecar.model.errors import ConfigError
-from sidecar.model.ledger import Entry
 
 from .chains import Chain, Part
 from .evidence import manner
-from .join import Connection, Side, Spill
+from .join import Connection, Side
 from .period import Period
 from .store import Ledger, Store
 from .tally import Tally
@@ -224,19 +223,10 @@ def _workloads(certificates: list[Certificate]) -> list[Workload]:
 
 def _uses(store: Store, period: Period) -> dict[str, Use]:
     uses: Tally[str, Use] = Tally(Use, "(others)", MOST_SERIALS)
-    spill = Spill()
-    try:
-        store.read(period, spill, _ignore)
-        for connection in spill.connections():
-            if manner(connection) in ("mtls", "contradictory"):
-                _note(connection, uses, store.ledgers)
-    finally:
-        spill.close()
+    for connection in store.connections(period, refusal=lambda entry: None):    # they tell of no certificate that was of use to anybody
+        if manner(connection) in ("mtls", "contradictory"):
+            _note(connection, uses, store.ledgers)
     return uses.found
-
-
-def _ignore(_entry: Entry, _ledger: int, _is_sound: bool) -> None:
-    """Refusals tell of no certificate that was of use to anybody."""
 
 
 def _note(connection: Connection, uses: Tally[str, Use], ledgers: list[Ledger]) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from sidecar.model.chain import FIRST, Broken, Linked, follow, hash_of
+from sidecar.model.chain import FIRST, Broken, Linked, follow, hash_of, previous_of
 
 MOST_BYTES = 1 << 20    # of a line; a longer one is none of ours, and must not fill our memory
 
@@ -146,10 +146,6 @@ class Chain(msgspec.Struct, rename="camel"):
         )
 
 
-class _Link(msgspec.Struct):
-    previous: str
-
-
 class _Lines:
     """The complete lines of a file; `last` is the one that was handed out last."""
 
@@ -163,10 +159,7 @@ class _Lines:
         at = self._file.tell()
         line = self._file.readline(MOST_BYTES)
         self._file.seek(at)
-        try:
-            return msgspec.json.decode(line, type=_Link).previous
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return FIRST
+        return previous_of(line) or FIRST
 
     def __iter__(self) -> Iterator[bytes]:
         return self

@@ -7,7 +7,7 @@ import msgspec
 from sidecar.model.ledger import Entry
 
 from .evidence import is_doubtful, is_egress, manner
-from .join import Connection, Spill, is_silent
+from .join import Connection, is_silent
 from .paths import host_and_port
 from .period import Period
 from .store import Ledger, Store
@@ -79,13 +79,8 @@ class Egress(msgspec.Struct, rename="camel"):
 def audit_egress(store: Store, period: Period) -> Egress:
     """Read the whole store. ConfigError if a ledger cannot be read."""
     counts = _Counts()
-    spill = Spill()
-    try:
-        store.read(period, spill, counts.refusal)
-        for connection in spill.connections():
-            counts.connection(connection, store.ledgers)
-    finally:
-        spill.close()
+    for connection in store.connections(period, counts.refusal):
+        counts.connection(connection, store.ledgers)
     reached = sorted(counts.reached.values(), key=lambda each: (each.caller, each.host, each.security, each.rule))
     refusals = sorted(counts.refused.values(), key=lambda each: (-each.count, each.caller, each.host, each.code))
 
@@ -103,7 +98,7 @@ class _Counts:
         self.reached = Tally(lambda key: Reached(*key), (MANY, MANY, "plaintext", ""), MOST_HOSTS)
         self.refused = Tally(lambda key: Refused(*key), (MANY, MANY, "refused", ""), MOST_REFUSED)
 
-    def refusal(self, entry: Entry, _ledger: int = 0, _is_sound: bool = True) -> None:
+    def refusal(self, entry: Entry) -> None:
         if not is_egress(entry):
             return
         found = self.refused.at((entry.local, host_of(entry), entry.decision, entry.code))

@@ -9,7 +9,7 @@ from sidecar.model.ledger import Entry
 from .certs import Certs
 from .coverage import Gap
 from .evidence import Manner, is_egress, manner, proof, why_one_sided
-from .join import Connection, Spill, bytes_differ, differences
+from .join import Connection, bytes_differ, differences
 from .paths import Path, explain, host_and_port
 from .period import Period
 from .store import Ledger, Store
@@ -160,13 +160,8 @@ def audit_mtls(store: Store, period: Period, now: float, *, most_rows: int = MOS
     """Read the whole store. ConfigError if a ledger cannot be read."""
     counts = _Counts(most_rows, {
         address: pod.uid for pod in store.coverage.pods if not pod.host_network for address in pod.addresses})
-    spill = Spill()
-    try:
-        store.read(period, spill, counts.refusal)
-        for connection in spill.connections():
-            counts.connection(connection, store.ledgers)
-    finally:
-        spill.close()
+    for connection in store.connections(period, counts.refusal):
+        counts.connection(connection, store.ledgers)
     report = counts.report(period, store)
     for path in report.paths:
         explain(path, store.coverage, now)
@@ -199,7 +194,7 @@ class _Counts:
         self.contradictions = Tally(lambda key: Contradiction(*key), (MANY, MANY, ""), most_rows)
         self.refused = Tally(lambda key: Refused(*key), (MANY, MANY, "", "refused", ""), most_rows)
 
-    def refusal(self, entry: Entry, _ledger: int = 0, _is_sound: bool = True) -> None:
+    def refusal(self, entry: Entry) -> None:
         if is_egress(entry):
             return
         if entry.direction == "outbound":

@@ -16,7 +16,7 @@ from sidecar.model.value import from_json
 
 from . import chains
 from .coverage import NOTHING, Coverage
-from .join import JOIN_SLACK_S, Side, Spill
+from .join import JOIN_SLACK_S, Connection, Side, Spill
 from .names import workload_of
 from .period import Period
 
@@ -83,11 +83,19 @@ class Store(msgspec.Struct):
     def ledgers(self) -> list[Ledger]:
         return [ledger for ledger, _ in self.chains]
 
-    def read(self, period: Period, spill: Spill, refusal: Callable[[Entry, int, bool], None]) -> None:
-        """Read every ledger once: connections into `spill`, each refusal in the period to `refusal` (entry, ledger, is sound).
+    def connections(self, period: Period, refusal: Callable[[Entry], object]) -> Iterator[Connection]:
+        """Read every ledger once: each refusal of the period goes to `refusal`, then its connections come, as both ends tell of them.
 
         ConfigError if a file cannot be read.
         """
+        spill = Spill()
+        try:
+            self._read(period, spill, refusal)
+            yield from spill.connections()
+        finally:
+            spill.close()
+
+    def _read(self, period: Period, spill: Spill, refusal: Callable[[Entry], object]) -> None:
         for number, (ledger, parts) in enumerate(self.chains):
             try:
                 for entry, is_sound in ledger.read(parts, Entry, self.heads.get(ledger.pod)):
@@ -95,7 +103,7 @@ class Store(msgspec.Struct):
                     if entry.kind == "connection" and period.since - JOIN_SLACK_S <= entry.time < period.until + JOIN_SLACK_S:
                         spill.add(Side(entry, number, is_sound and is_own, period.holds(entry.time)))
                     elif entry.kind == "refusal" and period.holds(entry.time):
-                        refusal(entry, number, is_sound and is_own)
+                        refusal(entry)
             except OSError as exc:
                 raise ConfigError(ledger.name, f"{exc.filename}: {exc.strerror}") from exc
 

@@ -21,7 +21,7 @@ import msgspec
 from certs import log as issuance
 from injector.countersign import PUBLIC, load_keys
 from injector.ledger_store import HEADS, Part, read_heads, read_removed
-from sidecar.model.chain import FIRST, Broken, follow
+from sidecar.model.chain import FIRST, Broken, Unlinked, follow
 from sidecar.model.errors import ConfigError
 
 from .breaks import explain
@@ -104,7 +104,7 @@ def _verify_issuances(report: Report, path: Path) -> None:
         try:
             (_, head), = follow([line], issuance.Entry, head=head, first=index + 1)
         except Broken as exc:
-            found = explain(lines, index, head, None) if "does not follow" in exc.cause else exc
+            found = explain(lines, index, head, None) if isinstance(exc, Unlinked) else exc
             report.findings.append(Finding(str(path), found.line, found.cause))
             return
         report.lines += 1

@@ -13,7 +13,7 @@ import msgspec
 
 from injector.countersign import Keys, why_not_signed
 from injector.ledger_store import HEADS, REMOVED, Part
-from sidecar.model.chain import FIRST, Broken, follow, hash_of
+from sidecar.model.chain import FIRST, Broken, Unlinked, follow, hash_of, previous_of
 from sidecar.model.ledger import Countersignature, Entry
 
 from .breaks import explain
@@ -104,13 +104,12 @@ class Walk:
             lines = read_lines(part.path)
             if not self._enter(part, lines, is_first=part is parts[0]):
                 return
-            entry = None
             where = str(part.path)
             for index, line in enumerate(lines):
                 try:
                     (entry, self._head), = follow([line], Entry, head=self._head, first=index + 1)
                 except Broken as exc:
-                    if "does not follow" in exc.cause:
+                    if isinstance(exc, Unlinked):
                         exc = explain(lines, index, self._head, self._missing(lines, index))
                     self._blame(where, exc.line, exc.cause)
                     return
@@ -122,7 +121,7 @@ class Walk:
 
     def _enter(self, part: Part, lines: list[bytes], *, is_first: bool) -> bool:
         """Whether the file's first line fits to what was before."""
-        where, previous = str(part.path), _previous(lines[0]) if lines else ""
+        where, previous = str(part.path), previous_of(lines[0]) if lines else ""
         if is_first:
             self._head, self._number, self._first = previous or FIRST, part.first - 1, part.first
             self._covered = part.first - 1
@@ -244,10 +243,3 @@ def read_lines(path: Path) -> list[bytes]:
     """With their line feeds; a last one without is there, too."""
     *lines, rest = path.read_bytes().split(b"\n")
     return [line + b"\n" for line in lines] + ([rest] if rest else [])
-
-
-def _previous(line: bytes) -> str:
-    try:
-        return msgspec.json.decode(line, type=Entry).previous
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""

@@ -38,6 +38,22 @@ class Broken(MeshError):
         self.cause = cause
 
 
+class Unlinked(Broken):
+    """The line does not follow from the line before it: one of the two was changed, or lines between them are gone."""
+
+
+class _Link(msgspec.Struct):
+    previous: str = ""
+
+
+def previous_of(line: bytes) -> str:
+    """What the line has for the hash of the line before; empty: nothing, or it cannot be read."""
+    try:
+        return msgspec.json.decode(line, type=_Link).previous
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
 def hash_of(line: bytes) -> str:
     """By what hash the next line knows this one.
 
@@ -64,6 +80,6 @@ def follow(lines: Iterable[bytes], kind: type[T], *, head: str = FIRST, first: i
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Broken(number, f"is no entry: {exc}") from exc
         if entry.previous != head:
-            raise Broken(number, "does not follow from the line before it; one of the two was changed, or lines between them are gone")
+            raise Unlinked(number, "does not follow from the line before it; one of the two was changed, or lines between them are gone")
         head = hash_of(line[:-1])
         yield entry, head

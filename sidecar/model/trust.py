@@ -18,6 +18,7 @@ from .value import Value
 
 SERIAL = re.compile(r"[0-9a-f]{32,40}", re.ASCII)   # as `serial_text` writes it
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+INJECTOR = "injector"   # its name among the holders
 
 Version = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -50,6 +51,26 @@ class Trust(Value, frozen=True):
     roots: str
     signer: str = ""
     revoked: Revoked = Revoked()
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds which trust: a sidecar, or the injector itself, as the injector tells the issuer (GET /v1/holders).
+
+    Args:
+        name: `shop/web-1`, or `INJECTOR`.
+        trust: version of the trust that it holds; 0: it was never heard of.
+        signer: SHA-256 fingerprint, hex, of the root that its certificate chains to.
+    """
+
+    name: str
+    trust: int = 0
+    signer: str = ""
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """The answer of GET /v1/holders."""
+
+    holders: list[Holder]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ from certs.ca import fingerprint
 from certs.cli import main
 from certs.log import Log
 from certs.profile import issue_svid
-from certs.rotation import Holder, Phase
+from certs.rotation import Phase
 from sidecar.model.identity import parse
+from sidecar.model.trust import Holder
 from sidecar.net.clock import wall_clock
 
 from .support import new_key, openssl_verdict

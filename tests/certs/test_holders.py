@@ -11,11 +11,12 @@ from certs.ca import fingerprint
 from certs.holders import ASK_EVERY_S, Injector, conduct
 from certs.log import Log, read
 from certs.profile import MAX_SVID_S, issue_https
-from certs.rotation import Holder, Phase
+from certs.rotation import Phase
 from certs.trust import Follower, next_version, publish
 from sidecar.model.call import Answer
 from sidecar.model.errors import ConnectFailed, MeshError
 from sidecar.model.identity import workload_id
+from sidecar.model.trust import Holder
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
 from sidecar.net.service import serve_https

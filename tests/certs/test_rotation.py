@@ -10,10 +10,11 @@ from cryptography import x509
 from certs import files, rotation
 from certs.ca import DAY_S, HTTPS_DOMAINS, fingerprint
 from certs.profile import issue_https, issue_svid, permitted_domains
-from certs.rotation import TRANSITIONS, Awaited, Event, Holder, Phase, awaited_of, read
+from certs.rotation import TRANSITIONS, Awaited, Event, Phase, awaited_of, read
 from certs.trust import next_version, publish
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import workload_id
+from sidecar.model.trust import Holder
 
 from .support import DOMAIN, NOW, new_key, openssl_verdict
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from injector.cluster import Cluster
-from injector.holders import NOTHING, Holder, Holders, Said, live_pods
-from sidecar.model.trust import NOBODY, DenyList, Revoked
+from injector.holders import NOTHING, Holders, Said, live_pods
+from sidecar.model.trust import NOBODY, DenyList, Holder, Revoked
 
 DOMAIN = "example.org"
 NOW = 1_800_000_000.0

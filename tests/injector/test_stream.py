@@ -13,13 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from injector.cluster import Cluster
 from injector.compile import compile_workload
 from injector.compile.last_good import LastGood
-from injector.holders import Holder
 from injector.stream import ENDPOINTS, NO_NEWS_S, Stream
 from sidecar.model import identity
 from sidecar.model.call import Answer, Call, Peer
 from sidecar.model.errors import UpstreamError
 from sidecar.model.snapshot import Snapshot, digest, parse_snapshot
-from sidecar.model.trust import Revoked, serial_text
+from sidecar.model.trust import Holder, Revoked, serial_text
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https, serve_https
 from sidecar.net.tls_context import ServerCredentials

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.model.chain import FIRST, Broken, follow, hash_of
+from sidecar.model.chain import FIRST, Broken, Unlinked, follow, hash_of, previous_of
 
 
 class Line(msgspec.Struct):
@@ -44,7 +44,13 @@ def test_a_whole_chain() -> None:
 def test_what_breaks_it(change: object, line: int, word: str) -> None:
     with pytest.raises(Broken, match=word) as found:
         list(follow(change(chain("a", "b", "c")), Line))    # type: ignore[operator]
-    assert found.value.line == line
+    assert (found.value.line, isinstance(found.value, Unlinked)) == (line, word == "does not follow")
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"\xff", b"[" * 5000, b'{"previous":1}', b'{"previous":"a"'])
+def test_what_names_no_line_before_it(line: bytes) -> None:
+    assert previous_of(line) == ""
+    assert previous_of(b'{"previous":"a","word":1}\n') == "a"
 
 
 @given(st.lists(st.text(max_size=4), min_size=2, max_size=6), st.data())

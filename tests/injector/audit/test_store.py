@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from injector.audit.coverage import NOTHING, Coverage, KnownPod
-from injector.audit.join import Connection, Spill
+from injector.audit.join import Connection
 from injector.audit.store import Store, open_store
 from sidecar.model.chain import hash_of
 from sidecar.model.errors import ConfigError
@@ -15,12 +15,7 @@ from .support import NOW, ORDERS, PAYMENTS, PERIOD, WEB, World, chained
 
 def read(store: Store) -> tuple[list[Connection], list[Entry]]:
     refusals: list[Entry] = []
-    spill = Spill()
-    try:
-        store.read(PERIOD, spill, lambda entry, _ledger, _is_sound: refusals.append(entry))
-        return list(spill.connections()), refusals
-    finally:
-        spill.close()
+    return list(store.connections(PERIOD, refusals.append)), refusals
 
 
 def test_the_ledgers_of_a_folder(tmp_path: Path) -> None:
