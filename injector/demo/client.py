@@ -4,6 +4,7 @@
     load URL --per-second N --seconds S                                 {sent, statuses, failures}
     until URL --status N --seconds S                                    {at, statuses}; `at`: when it was first answered so
     websocket URL --body TEXT                                           {status, received, error}: the text that came back
+    hold URL --seconds S                                                {echoes, at, error}: a WebSocket in use; `at`: when it broke
     tcp ADDRESS PORT [--send TEXT]                                      {connected, received, error}
     udp ADDRESS PORT [--send TEXT]                                      {sent, received, error}
     dns ADDRESS PORT --send NAME                                        {sent, received, error}, `received` is the answer's code
@@ -96,20 +97,55 @@ def ask(options: argparse.Namespace) -> Report:
 def upgrade(options: argparse.Namespace) -> Report:
     """Ask for a WebSocket, and send one text through it."""
     report: Report = {"status": 0, "received": "", "error": ""}
-    url, key = urlsplit(options.url), base64.b64encode(os.urandom(16)).decode()
-    head = (f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n")
     try:
-        with socket.create_connection((url.hostname or "", url.port or 80), options.timeout) as raw, raw.makefile("rb") as stream:
-            raw.sendall(head.encode())
-            report["status"] = int(stream.readline().split()[1])
-            if parse_headers(stream).get("Sec-WebSocket-Accept") == websocket.accept(key):
-                raw.sendall(websocket.frame(options.body.encode(), os.urandom(4)))
-                report["received"] = websocket.read_frame(stream)[1].decode()
-                raw.sendall(websocket.frame(b"", os.urandom(4), websocket.CLOSE))
+        with closing(WebSocket(options.url, options.timeout)) as opened:
+            report["status"] = opened.status
+            if opened.is_open:
+                report["received"] = opened.echo(options.body)
     except (OSError, HTTPException, IndexError, ValueError) as exc:
         report["error"] = f"{type(exc).__name__}: {exc}"
     return report
+
+
+def hold(options: argparse.Namespace) -> Report:
+    """Keep a WebSocket in use."""
+    report: Report = {"echoes": 0, "at": None, "error": ""}
+    end = time.monotonic() + options.seconds
+    try:
+        with closing(WebSocket(options.url, options.timeout)) as opened:
+            while time.monotonic() < end:
+                opened.echo(str(report["echoes"]))
+                report["echoes"] += 1
+                time.sleep(POLL_S)
+    except (OSError, HTTPException, IndexError, ValueError) as exc:
+        report |= {"at": time.time(), "error": f"{type(exc).__name__}: {exc}"}
+    return report
+
+
+class WebSocket:
+    """Asked for at once; `is_open` if it was granted."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        parts, key = urlsplit(url), base64.b64encode(os.urandom(16)).decode()
+        head = (f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n")
+        self._raw = socket.create_connection((parts.hostname or "", parts.port or 80), timeout_s)
+        self._stream = self._raw.makefile("rb")
+        self._raw.sendall(head.encode())
+        self.status = int(self._stream.readline().split()[1])
+        self.is_open = parse_headers(self._stream).get("Sec-WebSocket-Accept") == websocket.accept(key)
+
+    def echo(self, text: str) -> str:
+        self._raw.sendall(websocket.frame(text.encode(), os.urandom(4)))
+        kind, received = websocket.read_frame(self._stream)
+        if kind != websocket.TEXT:
+            raise ConnectionError("the WebSocket was closed")
+        return received.decode()
+
+    def close(self) -> None:
+        with self._raw, self._stream:
+            if self.is_open:
+                self._raw.sendall(websocket.frame(b"", os.urandom(4), websocket.CLOSE))
 
 
 def load(options: argparse.Namespace) -> Report:
@@ -199,7 +235,8 @@ def _exchange(options: argparse.Namespace, data: bytes, report: Report) -> bytes
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="client")
     verbs = parser.add_subparsers(required=True)
-    for name, act in (("http", ask), ("load", load), ("until", until), ("websocket", upgrade), ("tcp", tcp), ("udp", udp), ("dns", dns)):
+    for name, act in (("http", ask), ("load", load), ("until", until), ("websocket", upgrade), ("hold", hold),
+                      ("tcp", tcp), ("udp", udp), ("dns", dns)):
         verb = verbs.add_parser(name)
         verb.set_defaults(act=act)
         verb.add_argument("--timeout", type=float, default=5.0)

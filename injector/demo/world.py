@@ -54,7 +54,10 @@ class World:
     def __init__(self, mode: Mode, found: Images, network: Network, papers: Papers) -> None:
         self.mode = mode
         self.papers = papers
-        self.client = [found.python, "-m", "injector.demo.client"]
+        self.python = [found.python, "-m"]
+        self.client = [*self.python, "injector.demo.client"]
+        self.program = [*self.python, "injector.cli.main"]
+        self.environment = {**os.environ, **dict(found.env)}
         self.signer = TokenSigner(settings.TOKEN_ISSUER)
         self.rng = random.Random()
         self.api = ApiServer(settings.CLUSTER, self.rng, self._write_dns_table)
@@ -80,6 +83,11 @@ class World:
             raise DemoError(f"the client in pod {pod} ended with status {done.status}: {said}")
         return dict(json.loads(done.out))
 
+    async def bartizan(self, *words: str) -> Done:
+        """Run our command on the node, as an operator would."""
+        done = await trio.run_process([*self.program, *words], env=self.environment, check=False, capture_stdout=True, capture_stderr=True)
+        return Done(done.returncode, done.stdout, done.stderr)
+
     def address(self, pod: str) -> str:
         return self.kubelet.pod(pod).addresses.ipv4
 
@@ -90,6 +98,11 @@ class World:
     def access_log(self, pod: str, since: float) -> list[Object]:
         """What a pod's sidecar wrote about requests and connections that began after a moment."""
         return [item for item in json_lines(self.kubelet.log(pod, settings.SIDECAR)) if item.get("time", 0) >= since]
+
+    def ledger(self, pod: str) -> list[Object]:
+        """What a pod's sidecar wrote down as evidence, shipped or not."""
+        volumes = settings.WORLD / "pods" / self.kubelet.pod(pod).uid / "volumes"
+        return [item for path in sorted(volumes.glob("*/ledger/*.jsonl")) for item in json_lines(path)]
 
     async def admin(self, pod: str, method: str, path: str) -> bytes:
         """Ask the sidecar's admin socket, from within the sidecar's own container."""
@@ -178,31 +191,28 @@ async def world(mode: Mode, say: Say) -> AsyncIterator[World]:
     await network.up({host.name: host.addresses for host in HOSTS.values()})
     papers = Papers(datetime.datetime.now(datetime.UTC))
     papers.lay_out(settings.OUTSIDE, [host.certificate for host in HOSTS.values() if host.certificate])
-    program = [found.python, "-m", "injector.cli.main"]
-    environment = {**os.environ, **dict(found.env)}
-    await _make_authority(program, environment)
     made = World(mode, found, network, papers)
+    await _make_authority(made)
     replace_json(settings.JWKS, made.signer.jwks())
     await _name_the_control_plane()
     settings.INJECTOR_TOKEN.write_text(made.signer.token(
         settings.INJECTOR_POD, str(uuid.uuid4()), "bartizan", settings.INJECTOR_TOKEN_S, time.time()))
     deployments = made.store_examples()
     async with trio.open_nursery() as nursery:
-        start = partial(nursery.start, partial(_server, environment=environment))
+        start = partial(nursery.start, partial(_server, environment=made.environment))
         nursery.start_soon(made.kubelet.serve)
         async with trio.open_nursery() as starting:
             issuer, injector = WORLD / "issuer.json", WORLD / "injector.json"
             replace_json(issuer, settings.issuer_config())
             replace_json(injector, settings.injector_config("uid" if mode.has_uids else "mark"))
-            python = [found.python, "-m"]
-            starting.start_soon(start, "issuer", [*program, "certs", "serve", "--config", str(issuer)],
+            starting.start_soon(start, "issuer", [*made.program, "certs", "serve", "--config", str(issuer)],
                                 ("127.0.0.1", settings.ISSUER_PORT))
-            starting.start_soon(start, "injector", [*program, "injector", "--config", str(injector)],
+            starting.start_soon(start, "injector", [*made.program, "injector", "--config", str(injector)],
                                 ("127.0.0.1", settings.WEBHOOK_PORT))
-            starting.start_soon(start, "outside", in_netns("outside", [*python, "injector.demo.outside", str(settings.OUTSIDE)]),
+            starting.start_soon(start, "outside", in_netns("outside", [*made.python, "injector.demo.outside", str(settings.OUTSIDE)]),
                                 (HOSTS["api.partner.example"].addresses.ipv4, 443))
             answering = [CLUSTER_DNS, str(settings.DNS_TABLE), str(settings.DNS_EVIDENCE)]
-            starting.start_soon(start, "name server", in_netns("kube-dns", [*python, "injector.demo.dns", *answering]),
+            starting.start_soon(start, "name server", in_netns("kube-dns", [*made.python, "injector.demo.dns", *answering]),
                                 (CLUSTER_DNS, 53))
         say(f"issuer, injector, name server and outside world are up after {trio.current_time() - began:.1f} s")
         async with trio.open_nursery() as deploying:
@@ -222,12 +232,10 @@ async def _name_the_control_plane() -> None:
     await command(["mount", "--bind", str(hosts), "/etc/hosts"])
 
 
-async def _make_authority(program: list[str], environment: dict[str, str]) -> None:
-    """`bartizan certs init`."""
-    words = ["init", str(settings.AUTHORITY), "--trust-domain", settings.TRUST_DOMAIN]
-    done = await trio.run_process([*program, "certs", *words], env=environment, check=False, capture_stdout=True, capture_stderr=True)
-    if done.returncode != 0:
-        raise DemoError(f"`bartizan certs init` failed: {done.stderr.decode(errors='replace').strip()}")
+async def _make_authority(made: World) -> None:
+    done = await made.bartizan("certs", "init", str(settings.AUTHORITY), "--trust-domain", settings.TRUST_DOMAIN)
+    if done.status != 0:
+        raise DemoError(f"`bartizan certs init` failed: {done.err.decode(errors='replace').strip()}")
 
 
 async def _server(name: str, argv: list[str], listens: tuple[str, int], *, environment: dict[str, str],
