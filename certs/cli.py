@@ -17,6 +17,7 @@ from sidecar.model.trust import DenyList
 from sidecar.net.clock import wall_clock
 
 from . import cli_init, files, log, revocation, rotation, trust
+from .bundle import spiffe_bundle
 from .ca import DAY_S
 from .profile import issue_https, issue_svid
 from .request import key_hash
@@ -43,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     except MeshError as exc:
         print(f"bartizan: {exc}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        return 141      # whoever read has seen enough
     except OSError as exc:
         print(f"bartizan: {exc.filename}: {exc.strerror}" if exc.filename else f"bartizan: {exc}", file=sys.stderr)
         return 1
@@ -97,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path, metavar="FILE")
     inspect.add_argument("--authority", type=Path, metavar="DIR", help="also say what of it this authority has revoked")
     verb("list", _list, "list what was issued")
-    verb("bundle", _bundle, "print the trust bundle")
+    bundle = verb("bundle", _bundle, "print the trust bundle")
+    bundle.add_argument("-o", "--output", choices=("pem", "spiffe"), default="pem", help="PEM, or the JSON form of SPIFFE (pem)")
     verify = verb("verify", _verify, "verify the chain of the issuance log")
     verify.add_argument("--head", default=FIRST, metavar="HASH", help="a head seen earlier, which the log must still hold")
     return parser
@@ -262,7 +266,11 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _bundle(arguments: argparse.Namespace) -> None:
-    print(files.pem_of(*files.load_certificates(arguments.directory / files.ROOTS)).decode(), end="")
+    roots = files.load_certificates(arguments.directory / files.ROOTS)
+    if arguments.output == "spiffe":
+        print(spiffe_bundle(roots, trust.last_published(arguments.directory).version).decode())
+    else:
+        print(files.pem_of(*roots).decode(), end="")
 
 
 def _verify(arguments: argparse.Namespace) -> None:

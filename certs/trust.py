@@ -54,7 +54,7 @@ class Standing:
 
 def next_version(directory: Path, now: float) -> int:
     """The lowest that the next trust may have."""
-    return max(_last(directory).version + 1, int(now * 1000))
+    return max(last_published(directory).version + 1, int(now * 1000))
 
 
 def publish(directory: Path, now: float) -> Standing:
@@ -64,7 +64,7 @@ def publish(directory: Path, now: float) -> Standing:
     """
     rotation.settle(directory, now)
     authorities, turning, entries = files.load(directory), rotation.read(directory), revocation.read(directory)
-    last = _last(directory)
+    last = last_published(directory)
     trust = Trust(
         last.version, files.pem_of(*authorities.roots).decode(), signer_of(authorities), revocation.published(entries, now))
     if trust != last:
@@ -122,7 +122,7 @@ class Follower:
             print(f"bartizan: kept what was published before: {exc}", file=sys.stderr, flush=True)
 
 
-def _last(directory: Path) -> Trust:
+def last_published(directory: Path) -> Trust:
     path = directory / PUBLISHED
     try:
         return from_json(path.read_bytes(), Trust)

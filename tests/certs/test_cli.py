@@ -1,5 +1,6 @@
 """The verbs as an operator types them: exit status, one line of error, files of mode 0600."""
 
+import json
 import os
 
 import pytest
@@ -84,6 +85,10 @@ def test_a_broken_log_is_one_line(directory, tmp_path, capsys):
 def test_bundle(directory, capsys):
     assert main(["bundle", str(directory)]) == 0
     assert capsys.readouterr().out == (directory / files.ROOTS).read_text()
+    assert main(["bundle", str(directory), "-o", "spiffe"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [key["use"] for key in said["keys"]] == ["x509-svid"]
+    assert said["spiffe_sequence"] == 0     # nothing was published yet
 
 
 def test_rotate_intermediates(directory, capsys):
