@@ -14,7 +14,7 @@ from typing import Literal
 
 from sidecar.model.call import Peer
 from sidecar.model.ledger import Entry
-from sidecar.model.reason import BY_CODE
+from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.trust import serial_text
 from sidecar.net.clock import WallClock
 from sidecar.net.tls_mesh import MeshTls
@@ -24,6 +24,8 @@ from sidecar.telemetry.ledger import Ledger
 
 MOST_RULES = 16         # by name in one entry; the exchanges of others are counted under
 OTHER_RULES = "(others)"
+
+_NOT_ACCEPTED = (Reason.PEER_NOT_VERIFIED.code, Reason.REVOKED.code)
 
 Direction = Literal["inbound", "outbound"]
 
@@ -38,9 +40,10 @@ class Account:
     Attributes:
         carried: exchanges that are on and will be told; until then it stays open, though its connection may be closed already.
         is_closed: its connection is.
+        is_refused: the peer said that it does not accept us.
     """
 
-    __slots__ = ("carried", "entry", "is_closed", "peer", "stream")
+    __slots__ = ("carried", "entry", "is_closed", "is_refused", "peer", "stream")
 
     def __init__(self, entry: Entry, stream: TlsStream | None, peer: Peer | None) -> None:
         self.entry = entry
@@ -48,6 +51,7 @@ class Account:
         self.peer = peer
         self.carried = 0
         self.is_closed = False
+        self.is_refused = False
 
     def note(self, record: Record) -> None:
         """An exchange, or the one tunnel, that it carried."""
@@ -126,7 +130,8 @@ class Accounts:
         if not account.carried and self._live.pop(account.entry.id, None) is not None:
             entry = account.state()
             entry.is_open = False
-            self._ledger.add(entry)
+            if entry.requests or not account.is_refused:    # else the refusal is all there was
+                self._ledger.add(entry)
 
     # -- what happens meanwhile
 
@@ -160,6 +165,7 @@ class Accounts:
         entry.code, entry.reason, entry.detail = record.code, record.reason, record.detail
         if account is not None:
             entry.serial, entry.peer_serial, entry.holder = account.entry.serial, account.entry.peer_serial, account.entry.holder
+            account.is_refused = account.is_refused or (record.code in _NOT_ACCEPTED and account.entry.direction == "outbound")
         self._ledger.add(entry)
 
     def _add_alone(self, record: Record) -> None:

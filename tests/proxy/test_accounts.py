@@ -279,6 +279,24 @@ async def test_a_revoked_caller_is_parted_with(is_busy: bool, nursery: trio.Nurs
     await read_until(stays, b"ok")
 
 
+async def test_a_caller_that_was_not_accepted_had_no_connection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its own side of the handshake succeeded, and the words that refused it came from the verified peer."""
+    world = World(nursery, orders(A))
+    there, serve = sidecar(nursery, http_app([], OK), at=address(A))
+    world.web.bench.dialer.servers[address(A)] = serve
+    revoke(there, WEB)
+    app = world.web.dial(VIP)
+    await app.send_all(GET)
+    assert (await app.receive_some()).startswith(b"HTTP/1.1 403 ")
+    app.close()
+    await wait_all_tasks_blocked()
+    world.web.bench.runtime.pool.close()
+    await wait_all_tasks_blocked()
+    assert [entry.kind for entry in world.web.bench.ledger.entries] == ["refusal"]
+    assert {entry.kind for entry in there.ledger.entries} == {"refusal"}
+    assert {entry.code for entry in (*refusals(world.web.bench), *refusals(there))} == {Reason.REVOKED.code}
+
+
 async def test_a_revoked_endpoint_is_parted_with(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World(nursery, orders(A))
     world.plays(A, hang)
