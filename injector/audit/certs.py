@@ -60,7 +60,8 @@ class Use(msgspec.Struct):
         identities: under which names it was seen.
         pods: uids, in whose own ledgers it is their own.
         tellers: names of ledgers that tell of it.
-        opened: when the last of its connections began.
+        opened: when the last of its connections began by which anything was let through,
+        ended: and when it was last told of one.
     """
 
     serial: str
@@ -71,6 +72,7 @@ class Use(msgspec.Struct):
     first: float = 0.0
     last: float = 0.0
     opened: float = 0.0
+    ended: float = 0.0
 
 
 class Certificate(msgspec.Struct, rename="camel"):
@@ -184,7 +186,7 @@ def alarms(issued: Issued, use: Use, withdrawn: list[Withdrawn]) -> list[Alarm]:
     if use.opened > issued.not_after + SKEW_S:
         found.append(_alarm("used after its end", use, "A connection began with it after it had ended."))
     for entry in _withdrawals(issued, withdrawn):
-        if use.opened > entry.time + NEW_WITHIN_S or use.last > entry.time + ENDED_WITHIN_S:
+        if use.opened > entry.time + NEW_WITHIN_S or use.ended > entry.time + ENDED_WITHIN_S:
             found.append(_alarm("revoked, yet used", use, f"The {entry.kind} was revoked; {entry.reason}".rstrip("; ") + "."))
             break
     return found
@@ -250,4 +252,6 @@ def _widen(use: Use, side: Side, identity: str, pod: str, teller: str) -> None:
             names.add(name)
     use.first = min(use.first or entry.opened, entry.opened)
     use.last = max(use.last, entry.time)
-    use.opened = max(use.opened, entry.opened)
+    if entry.requests or entry.rules:   # else it was refused: whoever was revoked may try
+        use.opened = max(use.opened, entry.opened)
+        use.ended = max(use.ended, entry.time)

@@ -25,8 +25,6 @@ from sidecar.telemetry.ledger import Ledger
 MOST_RULES = 16         # by name in one entry; the exchanges of others are counted under
 OTHER_RULES = "(others)"
 
-_NOT_ACCEPTED = (Reason.PEER_NOT_VERIFIED.code, Reason.REVOKED.code)
-
 Direction = Literal["inbound", "outbound"]
 
 
@@ -40,7 +38,7 @@ class Account:
     Attributes:
         carried: exchanges that are on and will be told; until then it stays open, though its connection may be closed already.
         is_closed: its connection is.
-        is_refused: the peer said that it does not accept us.
+        is_refused: the peer said that we have proved nothing to it.
     """
 
     __slots__ = ("carried", "entry", "is_closed", "is_refused", "peer", "stream")
@@ -165,7 +163,8 @@ class Accounts:
         entry.code, entry.reason, entry.detail = record.code, record.reason, record.detail
         if account is not None:
             entry.serial, entry.peer_serial, entry.holder = account.entry.serial, account.entry.peer_serial, account.entry.holder
-            account.is_refused = account.is_refused or (record.code in _NOT_ACCEPTED and account.entry.direction == "outbound")
+            if record.code == Reason.PEER_NOT_VERIFIED.code and account.entry.direction == "outbound":
+                account.is_refused = True
         self._ledger.add(entry)
 
     def _add_alone(self, record: Record) -> None:

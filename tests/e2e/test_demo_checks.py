@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 # (sabotage of tests/helpers/sabotage.py, check, what it says). Neighbours share a sabotage: it is brought about once.
 SHOWN = (
+    ("evidence_edited", "the audit proves which connections were mTLS, and an edited line is found", "not all is mTLS"),
     ("unmeshed", "web reaches orders over mTLS, and the application is told both identities", "told that None calls"),
     ("unmeshed", "an identity that a client makes up, and whatever else it claims, does not reach the application", "sa/admin"),
     ("unmeshed", "a chunked upload arrives with its trailer, and a trailer comes back", "URI=admin"),
@@ -50,6 +51,9 @@ SHOWN = (
     ("control_plane_mute", "an annotation changed while traffic runs is effective within 5 s, and no request fails",
      "no 200 within 6 s"),
     ("control_plane_mute", "certificates change while 50 requests a second run, and none fails", "no new certificate after"),
+    ("control_plane_mute", "a revoked pod is refused within 5 s, its connections end, and it cannot get a new certificate",
+     "not refused within 5 s"),
+    ("control_plane_mute", "the root changes under load, and no request fails", "awaited: shop/"),
 )
 
 

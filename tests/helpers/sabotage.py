@@ -325,10 +325,26 @@ async def right_certificate(world: World) -> AsyncIterator[None]:
             await process.wait()
 
 
+# -- evidence
+
+
+@asynccontextmanager
+async def evidence_edited(world: World) -> AsyncIterator[None]:
+    """One digit in the collected ledger of orders, by somebody who may write there."""
+    (path,) = (settings.STATE / "ledger").glob(f"*/*.{world.kubelet.pod('orders').uid}.jsonl")
+    at = path.read_bytes().index(b'"time":1') + len(b'"time":')
+    for digit in (b"2", b"1"):
+        with path.open("r+b") as file:      # it goes on to grow
+            file.seek(at)
+            file.write(digit)
+        if digit == b"2":
+            yield
+
+
 SABOTAGES: dict[str, Callable[[World], Stands]] = {sabotage.__name__: sabotage for sabotage in (
     nothing, any_method, any_path, thief_allowed, leave_only, no_retries, port_undeclared, permissive, approved, another_client,
     secret_created, unmeshed, another_user, private_folder_shared, another_probe, no_way_out_over_ipv6, port_served,
-    control_plane_mute, right_certificate,
+    control_plane_mute, right_certificate, evidence_edited,
 )}
 
 

@@ -284,7 +284,7 @@ async def test_a_caller_that_was_not_accepted_had_no_connection(nursery: trio.Nu
     world = World(nursery, orders(A))
     there, serve = sidecar(nursery, http_app([], OK), at=address(A))
     world.web.bench.dialer.servers[address(A)] = serve
-    revoke(there, WEB)
+    world.web.bench.runtime.tls.set(pki.mesh_tls(pki.issue(root(), pki.uri("spiffe://other.example/ns/shop/sa/web")), root()))
     app = world.web.dial(VIP)
     await app.send_all(GET)
     assert (await app.receive_some()).startswith(b"HTTP/1.1 403 ")
@@ -292,9 +292,26 @@ async def test_a_caller_that_was_not_accepted_had_no_connection(nursery: trio.Nu
     await wait_all_tasks_blocked()
     world.web.bench.runtime.pool.close()
     await wait_all_tasks_blocked()
-    assert [entry.kind for entry in world.web.bench.ledger.entries] == ["refusal"]
-    assert {entry.kind for entry in there.ledger.entries} == {"refusal"}
-    assert {entry.code for entry in (*refusals(world.web.bench), *refusals(there))} == {Reason.REVOKED.code}
+    assert [(entry.kind, entry.code) for entry in world.web.bench.ledger.entries] == [("refusal", Reason.PEER_NOT_VERIFIED.code)]
+    assert [(entry.kind, entry.code) for entry in there.ledger.entries] == [("refusal", Reason.PEER_NOT_VERIFIED.code)]
+
+
+async def test_both_ends_tell_of_a_connection_that_a_revoked_caller_begins(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its sidecar takes it for a connection like any other: told by one end alone, it would look like a forged record."""
+    world = World(nursery, orders(A))
+    there, serve = sidecar(nursery, http_app([], OK), at=address(A))
+    world.web.bench.dialer.servers[address(A)] = serve
+    revoke(there, WEB)
+    app = world.web.dial(VIP)
+    await app.send_all(GET)
+    assert (await app.receive_some()).startswith(b"HTTP/1.1 403 ")
+    app.close()
+    await wait_all_tasks_blocked()
+    (client,), (server,) = connections(world.web.bench), connections(there)
+    assert (client.id, client.security, client.serial, client.requests) == (server.id, server.security, server.peer_serial, 0)
+    assert (client.sent, client.received) == (server.received, server.sent)
+    (refused,) = refusals(there)
+    assert (refused.id, refused.code, refused.peer) == (server.id, "BZ0504", WEB)
 
 
 async def test_a_revoked_endpoint_is_parted_with(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -77,6 +77,13 @@ def test_a_revocation_has_its_time_to_take_hold(tmp_path: Path) -> None:
         assert [trouble for trouble, _ in alarms(report)] == expected
 
 
+def test_who_was_revoked_may_try_in_vain(tmp_path: Path) -> None:
+    world = World(tmp_path / "store")
+    world.mtls(WEB, ORDERS, requests=0, rules={})
+    report = audit(tmp_path, world.store(), [{"kind": "identity", "value": WEB, "time": NOW - 3700}])
+    assert alarms(report) == []
+
+
 def test_certificates_of_other_times_are_left_out_unless_used(tmp_path: Path) -> None:
     report = audit(tmp_path, used(tmp_path), issued=NOW - 900_000, not_after=NOW - 800_000)
     assert sorted(one.identity for one in report.certificates) == [ORDERS, WEB]
