@@ -14,9 +14,9 @@ from sidecar.model.errors import ConfigError
 from .chains import Chain, Part
 from .evidence import manner
 from .join import Connection, Side
-from .period import Period
+from .period import Period, widened
 from .store import Ledger, Store
-from .tally import Tally
+from .tally import OTHERS, Tally
 
 MOST_SERIALS = 1_000_000
 MOST_NAMES = 16
@@ -196,7 +196,7 @@ def _workloads(certificates: list[Certificate]) -> list[Workload]:
 
 
 def _uses(store: Store, period: Period) -> dict[str, Use]:
-    uses: Tally[str, Use] = Tally(Use, "(others)", MOST_SERIALS)
+    uses: Tally[str, Use] = Tally(Use, OTHERS, MOST_SERIALS)
     for connection in store.connections(period, refusal=lambda entry: None):    # they tell of no certificate that was of use to anybody
         if manner(connection) in ("mtls", "contradictory"):
             _note(connection, uses, store.ledgers)
@@ -222,6 +222,5 @@ def _widen(use: Use, side: Side, identity: str, pod: str, teller: str) -> None:
     for names, name in (use.identities, identity), (use.pods, pod), (use.tellers, teller):
         if name and len(names) < MOST_NAMES:
             names.add(name)
-    use.first = min(use.first or entry.opened, entry.opened)
-    use.last = max(use.last, entry.time)
+    use.first, use.last = widened(use.first, use.last, entry.opened, entry.time)
     use.opened = max(use.opened, entry.opened)
