@@ -11,7 +11,7 @@ from certs.log import Entry as Issuance
 from certs.revocation import Revocation
 from sidecar.model.errors import ConfigError
 
-from .chains import Chain, Part
+from .chains import Chain, Stretch
 from .evidence import manner
 from .join import Connection, Side
 from .period import Period, widened
@@ -121,7 +121,7 @@ def audit_certs(store: Store, period: Period, now: float, issuance: str, revoked
     report = Certs(period, Chain(Path(issuance).name), ledgers=store.ledgers)
     known: set[str] = set()
     try:
-        for issued, _ in report.log.read([Part(Path(issuance))], Issuance):
+        for issued, _ in report.log.read([Stretch(Path(issuance))], Issuance):
             report.issued += 1
             use = uses.get(issued.serial)
             if use is not None:
