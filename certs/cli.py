@@ -7,18 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sidecar.model.chain import FIRST
 from sidecar.model.errors import ConfigError, MeshError
-from sidecar.model.trust import DenyList
+from sidecar.model.trust import DenyList, serial_text
 from sidecar.net.clock import wall_clock
 
 from . import cli_init, files, log, revocation, rotation, trust
 from .bundle import spiffe_bundle
-from .ca import DAY_S
+from .ca import DAY_S, fingerprint
 from .profile import issue_https, issue_svid
 from .request import key_hash
 from .revocation import Revocation
@@ -222,10 +221,10 @@ def _inspect(arguments: argparse.Namespace) -> None:
         print(f"   subject      {certificate.subject.rfc4514_string() or '(empty)'}")
         print(f"   issuer       {certificate.issuer.rfc4514_string()}")
         print(f"   kind         {'authority' if _is_ca(certificate) else 'leaf'}")
-        print(f"   serial       {certificate.serial_number:032x}")
+        print(f"   serial       {serial_text(certificate.serial_number)}")
         print(f"   valid        {_date(certificate.not_valid_before_utc.timestamp())} to {_date(ends)}"
               f"{' (ENDED)' if ends <= wall_clock() else ''}")
-        print(f"   fingerprint  {certificate.fingerprint(hashes.SHA256()).hex()}")
+        print(f"   fingerprint  {fingerprint(certificate)}")
         if holder := _of_subject(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME):
             print(f"   key held by  {holder}")
         if deny is not None:

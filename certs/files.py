@@ -227,7 +227,7 @@ def read_private(path: Path) -> bytes:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if is_open_to_others(stat.S_IMODE(status.st_mode), status.st_uid, os.geteuid()):
-            raise ConfigError("", f"{path} is open to others; if nobody read it: chmod 600 {path}; otherwise init anew")
+            raise ConfigError("", f"{path} is open to others; if nobody read it: chmod 600 {path}; otherwise have it made anew")
         return file.read()
 
 

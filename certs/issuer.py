@@ -129,14 +129,14 @@ class Issuer:
         """The handler of the HTTPS server."""
         endpoint = ENDPOINTS.get(call.path)
         if endpoint is None:
-            return _error(404, f"there is no {call.path[:100]!r} here; see {' and '.join(ENDPOINTS)}")
+            return Answer.error(404, f"there is no {call.path[:100]!r} here; see {' and '.join(ENDPOINTS)}")
         if call.method != endpoint.method:
-            return _error(405, f"{call.path} takes {endpoint.method} only", ("allow", endpoint.method))
+            return Answer.error(405, f"{call.path} takes {endpoint.method} only", ("allow", endpoint.method))
         if len(call.body) > MAX_BODY_BYTES:
-            return _error(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
+            return Answer.error(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
         if wait_s := self._limit.take(call.remote, self._clock()):
             retry_s = math.ceil(wait_s)
-            return _error(429, f"too many requests from {call.remote}; try again in {retry_s} s", ("retry-after", f"{retry_s}"))
+            return Answer.error(429, f"too many requests from {call.remote}; try again in {retry_s} s", ("retry-after", f"{retry_s}"))
         try:
             match endpoint:
                 case Public():
@@ -144,14 +144,14 @@ class Issuer:
                 case ForPods():
                     return endpoint.answer(self, call, await self._attestor.attest(_bearer(call), call.remote, self._clock()))
         except Refused as exc:
-            return _error(401, str(exc), ("www-authenticate", "Bearer"))
+            return Answer.error(401, str(exc), ("www-authenticate", "Bearer"))
         except BadRequest as exc:
-            return _error(400, str(exc))
+            return Answer.error(400, str(exc))
         except Forbidden as exc:
-            return _error(403, str(exc))
+            return Answer.error(403, str(exc))
         except (CannotTell, ConfigError, LogError) as exc:
             print(f"bartizan: {exc}", file=sys.stderr)      # for the operator: the cause names files, which are not the caller's
-            return _error(503, "the issuer cannot issue now; its own output says why. Try again later")
+            return Answer.error(503, "the issuer cannot issue now; its own output says why. Try again later")
 
     async def _roots(self, call: Call) -> Answer:
         return Answer(200, self._standing.current.trust.roots.encode(), "application/x-pem-file")
@@ -258,7 +258,3 @@ def _bearer(call: Call) -> str:
     if "," in token:
         raise Refused("there is more than one; which of them counts is for nobody to guess")
     return token
-
-
-def _error(status: int, why: str, *headers: tuple[str, str]) -> Answer:
-    return Answer(status, msgspec.json.encode({"error": why}), headers=headers)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model.chain import FIRST, Broken, follow, hash_of
 from sidecar.model.errors import MeshError
+from sidecar.model.trust import serial_text
 from sidecar.model.value import Value
 
 from .files import sync_directory, write
@@ -30,7 +31,7 @@ class Entry(Value, frozen=True):
 
     Args:
         previous: SHA-256 of the line before, without its line feed; hex.
-        serial: hex.
+        serial: as `trust.serial_text` writes it.
         identity: the SPIFFE ID, or the DNS names after `dns:`, separated by commas.
         pod_uid: empty for what was not issued to a pod.
         issued, not_before, not_after: Unix seconds.
@@ -105,7 +106,7 @@ class Log:
         assert isinstance(public_key, ec.EllipticCurvePublicKey)
         entry = Entry(
             previous=self.head,
-            serial=f"{leaf.serial_number:032x}",
+            serial=serial_text(leaf.serial_number),
             identity=identity,
             pod_uid=pod_uid,
             issued=int(now),

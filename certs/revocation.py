@@ -65,11 +65,18 @@ class _Document(Value, frozen=True):
 
 def read(directory: Path) -> tuple[Revocation, ...]:
     """The list. ConfigError if it cannot be read: an unreadable one must not count as none."""
-    path = directory / REVOKED
+    try:
+        return read_file(directory / REVOKED)
+    except FileNotFoundError:
+        return ()
+
+
+def read_file(path: Path) -> tuple[Revocation, ...]:
+    """The list in a file. FileNotFoundError, ConfigError."""
     try:
         return from_json(path.read_bytes(), _Document).entries
     except FileNotFoundError:
-        return ()
+        raise
     except OSError as exc:
         raise ConfigError("", f"{path}: {exc.strerror}") from exc
     except ConfigError as exc:

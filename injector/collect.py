@@ -86,12 +86,12 @@ class Collector:
         uid, start, is_anew = query.get("pod", [""])[0], query.get("from", [""])[0], query.get("anew", [""])[0] == "1"
         peer = call.peer
         if peer is None or not peer.pod_uid or peer.pod_uid != uid or peer.holder or peer.identity is None:
-            return _error(403, "the certificate was not issued to the sidecar of this pod")
+            return Answer.error(403, "the certificate was not issued to the sidecar of this pod")
         if _NUMBER.fullmatch(start) is None or _UID.fullmatch(uid) is None:
-            return _error(400, "pod is a uid, and from the number of the first line")
+            return Answer.error(400, "pod is a uid, and from the number of the first line")
         place = self._place_of(uid)
         if place is None or not all(map(_PLACE.fullmatch, place)):
-            return _error(404, f"no pod has the uid {uid}")
+            return Answer.error(404, f"no pod has the uid {uid}")
         try:
             chain = self._store.chain(uid, *place)
             refused = self._why_refused(chain, call.body, int(start), peer, is_anew=is_anew)
@@ -100,15 +100,15 @@ class Collector:
             return await self._keep(chain, call.body, int(start), *refused)
         except (OSError, ConfigError) as exc:
             print(f"bartizan: no evidence can be kept: {exc}", file=sys.stderr, flush=True)
-            return _error(503, "the disk does not take it")
+            return Answer.error(503, "the disk does not take it")
 
     def _why_refused(self, chain: Chain, body: bytes, start: int, peer: Peer, *, is_anew: bool) -> Answer | tuple[int, str]:
         """The refusal, or (number of the last line, its hash). Of a chain that begins anew nothing is compared with what is here."""
         lines = [line + b"\n" for line in body.split(b"\n")]
         if lines.pop() != b"\n" or not lines:
-            return _error(400, "the body is not whole lines")
+            return Answer.error(400, "the body is not whole lines")
         if max(map(len, lines)) > MAX_LINE_BYTES + 1:
-            return _error(413, "a line is too long")
+            return Answer.error(413, "a line is too long")
         last, head = start - 1, ""
         try:
             previous = msgspec.json.decode(lines[0], type=Entry).previous
@@ -117,11 +117,11 @@ class Collector:
             for entry, hashed in follow(lines, Entry, head=previous, first=start):
                 last, head = last + 1, hashed
                 if entry.local and entry.local != peer.identity:
-                    return _error(403, f"line {last} speaks of {entry.local[:200]}, which the certificate does not name")
+                    return Answer.error(403, f"line {last} speaks of {entry.local[:200]}, which the certificate does not name")
         except Broken as exc:
-            return _error(400, str(exc))
+            return Answer.error(400, str(exc))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _error(400, f"line {start} is no entry")
+            return Answer.error(400, f"line {start} is no entry")
         if is_anew and (refused := self._why_not_anew(chain, start, previous)):
             return refused
         return last, head
@@ -129,10 +129,10 @@ class Collector:
     def _why_not_anew(self, chain: Chain, start: int, previous: str) -> Answer | None:
         """A break in the evidence: allowed, since the rest is wanted; never quiet, and not all the time."""
         if (start == 1) != (previous == FIRST):
-            return _error(400, "a chain begins with line 1, and with nothing before it")
+            return Answer.error(400, "a chain begins with line 1, and with nothing before it")
         now = trio.current_time()
         if now - self._anew_at.get(chain.uid, -ANEW_EVERY_S) < ANEW_EVERY_S:
-            return _error(429, "it began anew a moment ago")
+            return Answer.error(429, "it began anew a moment ago")
         self._anew_at = {uid: at for uid, at in self._anew_at.items() if now - at < ANEW_EVERY_S} | {chain.uid: now}
         print(f"bartizan: {chain.name} (pod {chain.uid}): its sidecar has another chain than the one that was countersigned as far as "
               f"line {chain.count} ({chain.head[:16]}...); evidence may be lost there. It goes on with its line {start}",
@@ -156,7 +156,7 @@ class Collector:
                 await self._sync(together)
         else:
             await together.done.wait()
-        return _error(503, together.error) if together.error else Answer(200, msgspec.json.encode(signed))
+        return Answer.error(503, together.error) if together.error else Answer(200, msgspec.json.encode(signed))
 
     async def _sync(self, together: _Together) -> None:
         """The first of those that wait does it for all of them."""
@@ -171,7 +171,3 @@ class Collector:
             print(f"bartizan: no evidence can be kept: {exc}", file=sys.stderr, flush=True)
         finally:
             together.done.set()
-
-
-def _error(status: int, text: str) -> Answer:
-    return Answer(status, msgspec.json.encode({"error": text}))

@@ -9,17 +9,16 @@ can sign a ledger that never was: mode 0600, and a copy of the evidence belongs 
 
 import base64
 import binascii
-import hashlib
-import stat
 import sys
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key, load_pem_public_key
 
-from certs.files import key_pem_of, write
+from certs.files import key_pem_of, read_private, write
+from certs.request import key_hash
 from sidecar.model.errors import ConfigError
 from sidecar.model.ledger import Countersignature, signed_text
 
@@ -31,7 +30,7 @@ _END = b"-----END PUBLIC KEY-----\n"
 class Signer:
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
-        self._fingerprint = fingerprint(key.public_key())
+        self._key_hash = key_hash(key.public_key())
 
     @classmethod
     def open(cls, key_file: Path, folder: Path) -> "Signer":
@@ -43,18 +42,16 @@ class Signer:
         if not key_file.exists():
             write(key_file, key_pem_of(ec.generate_private_key(ec.SECP256R1())))
         try:
-            if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
-                raise ConfigError("", f"{key_file} is open to others; remove it if somebody may have read it, else chmod 600")
-            key = load_pem_private_key(key_file.read_bytes(), None)
+            key = load_pem_private_key(read_private(key_file), None)
         except OSError as exc:
             raise ConfigError("", f"{key_file}: {exc.strerror}") from exc
-        except (ValueError, TypeError) as exc:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
             raise ConfigError("", f"{key_file} holds no private key in PEM") from exc
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ConfigError("", f"{key_file} holds no P-256 key")
         public = folder / PUBLIC
         known = public.read_bytes() if public.exists() else b""
-        if fingerprint(key.public_key()) not in (load_keys(known, str(public)) if known else {}):
+        if key_hash(key.public_key()) not in (load_keys(known, str(public)) if known else {}):
             if known:
                 print(f"bartizan: {key_file}: another key than before; the earlier ones stay in {public}", file=sys.stderr, flush=True)
             pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -64,23 +61,23 @@ class Signer:
     def sign(self, pod: str, head: str, count: int, now: float) -> Countersignature:
         time = round(now, 3)    # as `signed_text` has it
         signature = self._key.sign(signed_text(pod, head, count, time), _P256_SHA256)
-        return Countersignature(pod, head, count, time, self._fingerprint, base64.b64encode(signature).decode())
+        return Countersignature(pod, head, count, time, self._key_hash, base64.b64encode(signature).decode())
 
 
 Keys = dict[str, ec.EllipticCurvePublicKey]
 
 
 def load_keys(pem: bytes, where: str) -> Keys:
-    """Public keys by their fingerprint. ConfigError if the PEM holds anything else, or nothing."""
+    """Public keys by their hash. ConfigError if the PEM holds anything else, or nothing."""
     keys: Keys = {}
     for text in pem.split(_END)[:-1]:
         try:
             key = load_pem_public_key(text + _END)
-        except ValueError as exc:
+        except (ValueError, UnsupportedAlgorithm) as exc:
             raise ConfigError("", f"{where} holds what is no public key") from exc
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise ConfigError("", f"{where} holds a key that is not ECDSA")
-        keys[fingerprint(key)] = key
+        keys[key_hash(key)] = key
     if not keys:
         raise ConfigError("", f"{where} holds no public key in PEM")
     return keys
@@ -97,7 +94,3 @@ def why_not_signed(signed: Countersignature, keys: Keys) -> str:
     except (InvalidSignature, binascii.Error, ValueError):
         return "was not made with the control plane's key, or was changed"
     return ""
-
-
-def fingerprint(key: ec.EllipticCurvePublicKey) -> str:
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

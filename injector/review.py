@@ -54,7 +54,7 @@ def review(body: bytes, settings: Settings, cluster: Cluster) -> Answer:
     try:
         request = _parse(body)
     except ConfigError as exc:
-        return Answer(400, msgspec.json.encode({"error": f"not an AdmissionReview of {API_VERSION}: {exc}"}))
+        return Answer.error(400, f"not an AdmissionReview of {API_VERSION}: {exc}")
     response: dict[str, Any] = {"uid": request.uid, "allowed": True}
     try:
         operations, warning = _judge(request, settings, cluster)

@@ -68,11 +68,11 @@ class Webhook:
         if call.path == "/healthz" and call.method == "GET":
             return Answer(200, b"ok\n", "text/plain")
         if call.path not in ("/mutate", "/validate"):
-            return Answer(404, b'{"error": "the webhook has POST /mutate and /validate only"}')
+            return Answer.error(404, "the webhook has POST /mutate and /validate only")
         if call.method != "POST":
-            return Answer(405, b'{"error": "POST an AdmissionReview"}', headers=(("allow", "POST"),))
+            return Answer.error(405, "POST an AdmissionReview", ("allow", "POST"))
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return Answer(415, b'{"error": "content-type must be application/json"}')
+            return Answer.error(415, "content-type must be application/json")
         return review(call.body, self._settings(), self._cluster.current)
 
 

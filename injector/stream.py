@@ -106,14 +106,14 @@ class Stream:
         """The handler of the HTTPS server."""
         endpoint = ENDPOINTS.get(call.path)
         if endpoint is None:
-            return _error(404, f"there is no {call.path[:100]!r} here; see {', '.join(ENDPOINTS)}")
+            return Answer.error(404, f"there is no {call.path[:100]!r} here; see {', '.join(ENDPOINTS)}")
         if call.method != endpoint.method:
-            return _error(405, f"{call.path} takes {endpoint.method} only", ("allow", endpoint.method))
+            return Answer.error(405, f"{call.path} takes {endpoint.method} only", ("allow", endpoint.method))
         query = _query(call.query)
         if query is None:
-            return _error(400, "the query is none, or says a thing twice")
+            return Answer.error(400, "the query is none, or says a thing twice")
         if call.peer is None or not endpoint.callers.may_call(self, call.peer, query):
-            return _error(403, endpoint.callers.refusal)
+            return Answer.error(403, endpoint.callers.refusal)
         return self._why_refused(call.peer) or await endpoint.answer(self, call, call.peer, query)
 
     def forget_gone(self, cluster: Cluster) -> None:
@@ -130,12 +130,12 @@ class Stream:
 
     def _why_refused(self, peer: Peer) -> Answer | None:
         why = why_revoked(peer, self._anchors.current.deny)
-        return _error(403, why) if why else None
+        return Answer.error(403, why) if why else None
 
     async def _snapshot(self, call: Call, peer: Peer, query: Query) -> Answer:
         said, seen = _said(query), query.get("seen", "")
         if said is None or _SEEN.fullmatch(seen) is None:
-            return _error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
+            return Answer.error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
         pod = peer.pod_uid
         self._holders.note(pod, said)
         if (older := self._standing.get(pod)) is not None:
@@ -148,7 +148,7 @@ class Stream:
                     return refused
                 text = self._text(self._cluster.current, self._uncaptured.current, pod)
                 if text is None:
-                    return _error(404, f"no running pod has the uid {pod}")
+                    return Answer.error(404, f"no running pod has the uid {pod}")
                 if digest(text) != seen:
                     return Answer(200, text)
                 async with trio.open_nursery() as either:
@@ -157,7 +157,7 @@ class Stream:
         return Answer(304)
 
     async def _ledger(self, call: Call, peer: Peer, query: Query) -> Answer:
-        return await self._collect(call) if self._collect is not None else _error(404, "no evidence is collected here")
+        return await self._collect(call) if self._collect is not None else Answer.error(404, "no evidence is collected here")
 
     async def _list_holders(self, call: Call, peer: Peer, query: Query) -> Answer:
         trust_domain, deny = identity.parts(self._issuer)[0], self._anchors.current.deny
@@ -212,7 +212,3 @@ def _said(query: Query) -> Said | None:
 async def _then_cancel(watched: Watched[Any], seen: object, scope: trio.CancelScope) -> None:
     await watched.wait_change(seen)
     scope.cancel()
-
-
-def _error(status: int, text: str, *headers: tuple[str, str]) -> Answer:
-    return Answer(status, msgspec.json.encode({"error": text}), headers=headers)

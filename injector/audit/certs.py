@@ -1,18 +1,22 @@
 """`audit certs`: every certificate of the period, who used it, and every serial in use that the issuer does not know as it is used."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from certs import revocation
+from certs.log import Entry as Issuance
+from certs.revocation import Revocation
 from sidecar.model.errors import ConfigError
 
-from .chains import Chain, Part
+from .chains import Chain, Stretch
 from .evidence import manner
 from .join import Connection, Side
-from .period import Period
+from .period import Period, widened
 from .store import Ledger, Store
-from .tally import Tally
+from .tally import OTHERS, Tally
 
 MOST_SERIALS = 1_000_000
 MOST_NAMES = 16
@@ -27,30 +31,6 @@ Trouble = Literal[
     "used after its end",
     "revoked, yet used",
 ]
-
-
-class Issued(msgspec.Struct, frozen=True, rename="camel"):
-    """A line of the issuance log; what it may say besides is none of our business here."""
-
-    previous: str
-    serial: str
-    identity: str
-    pod_uid: str
-    issued: float
-    not_before: float
-    not_after: float
-    key: str
-    requester: str
-    holder: str = ""
-
-
-class Withdrawn(msgspec.Struct, frozen=True, rename="camel"):
-    """An entry of `revoked.json`."""
-
-    kind: str       # identity, pod, key, serial
-    value: str
-    time: float = 0.0
-    reason: str = ""
 
 
 class Use(msgspec.Struct):
@@ -139,18 +119,18 @@ class Certs(msgspec.Struct, rename="camel"):
 def audit_certs(store: Store, period: Period, now: float, issuance: str, revoked: str | None) -> Certs:
     """Read the whole store, then the issuance log. ConfigError if a file cannot be read."""
     uses = _uses(store, period)
-    withdrawn = read_withdrawn(revoked) if revoked is not None else []
+    revocations = read_revocations(Path(revoked)) if revoked is not None else ()
     report = Certs(period, Chain(Path(issuance).name), ledgers=store.ledgers)
     known: set[str] = set()
     try:
-        for issued, _ in report.log.read([Part(Path(issuance))], Issued):
+        for issued, _ in report.log.read([Stretch(Path(issuance))], Issuance):
             report.issued += 1
             use = uses.get(issued.serial)
             if use is not None:
                 known.add(issued.serial)
-                report.alarms += alarms(issued, use, withdrawn)
+                report.alarms += alarms(issued, use, revocations)
             if use is not None or (issued.not_after >= period.since and issued.issued < period.until):
-                report.certificates.append(_certificate(issued, use, withdrawn, now))
+                report.certificates.append(_certificate(issued, use, revocations, now))
     except OSError as exc:
         raise ConfigError(issuance, f"cannot be read: {exc.strerror}") from exc
     report.alarms += [
@@ -163,20 +143,14 @@ def audit_certs(store: Store, period: Period, now: float, issuance: str, revoked
     return report
 
 
-def read_withdrawn(path: str) -> list[Withdrawn]:
-    """The entries of a deny-list: an array, or an object whose one array they are."""
+def read_revocations(path: Path) -> tuple[Revocation, ...]:
     try:
-        data = msgspec.json.decode(Path(path).read_bytes())
-        if isinstance(data, dict):
-            data = next((value for value in data.values() if isinstance(value, list)), [])
-        return msgspec.convert(data, list[Withdrawn])
-    except OSError as exc:
-        raise ConfigError(path, f"cannot be read: {exc.strerror}") from exc
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as exc:
-        raise ConfigError(path, f"is no deny-list: {exc}") from exc
+        return revocation.read_file(path)
+    except FileNotFoundError as exc:
+        raise ConfigError(str(path), "there is no such file") from exc
 
 
-def alarms(issued: Issued, use: Use, withdrawn: list[Withdrawn]) -> list[Alarm]:
+def alarms(issued: Issuance, use: Use, revocations: Sequence[Revocation]) -> list[Alarm]:
     """What is wrong with how a certificate that was issued is used. Pure."""
     found = []
     if others := sorted(use.identities - {issued.identity}):
@@ -185,16 +159,16 @@ def alarms(issued: Issued, use: Use, withdrawn: list[Withdrawn]) -> list[Alarm]:
         found.append(_alarm("another pod", use, f"It was issued to the pod {issued.pod_uid}; {', '.join(pods)} says that it is its own."))
     if use.opened > issued.not_after + SKEW_S:
         found.append(_alarm("used after its end", use, "A connection began with it after it had ended."))
-    for entry in _withdrawals(issued, withdrawn):
+    for entry in _revocations_of(issued, revocations):
         if use.opened > entry.time + NEW_WITHIN_S or use.ended > entry.time + ENDED_WITHIN_S:
             found.append(_alarm("revoked, yet used", use, f"The {entry.kind} was revoked; {entry.reason}".rstrip("; ") + "."))
             break
     return found
 
 
-def _withdrawals(issued: Issued, withdrawn: list[Withdrawn]) -> list[Withdrawn]:
+def _revocations_of(issued: Issuance, revocations: Sequence[Revocation]) -> Sequence[Revocation]:
     own = {"identity": issued.identity, "pod": issued.pod_uid, "key": issued.key, "serial": issued.serial}
-    return [entry for entry in withdrawn if own.get(entry.kind) == entry.value]
+    return [entry for entry in revocations if own.get(entry.kind) == entry.value]
 
 
 def _alarm(trouble: Trouble, use: Use, detail: str) -> Alarm:
@@ -202,8 +176,8 @@ def _alarm(trouble: Trouble, use: Use, detail: str) -> Alarm:
     return Alarm(trouble, use.serial, name, use.connections, use.first, use.last, sorted(use.tellers), detail)
 
 
-def _certificate(issued: Issued, use: Use | None, withdrawn: list[Withdrawn], now: float) -> Certificate:
-    revoked = next((entry.reason or entry.kind for entry in _withdrawals(issued, withdrawn)), "")
+def _certificate(issued: Issuance, use: Use | None, revocations: Sequence[Revocation], now: float) -> Certificate:
+    revoked = next((entry.reason or entry.kind for entry in _revocations_of(issued, revocations)), "")
     return Certificate(
         issued.serial, issued.identity, issued.pod_uid, issued.holder if issued.holder == "application" else "", issued.issued,
         issued.not_after, issued.requester, issued.not_after > now and not revoked, revoked,
@@ -224,7 +198,7 @@ def _workloads(certificates: list[Certificate]) -> list[Workload]:
 
 
 def _uses(store: Store, period: Period) -> dict[str, Use]:
-    uses: Tally[str, Use] = Tally(Use, "(others)", MOST_SERIALS)
+    uses: Tally[str, Use] = Tally(Use, OTHERS, MOST_SERIALS)
     for connection in store.connections(period, refusal=lambda entry: None):    # they tell of no certificate that was of use to anybody
         if manner(connection) in ("mtls", "contradictory"):
             _note(connection, uses, store.ledgers)
@@ -250,8 +224,7 @@ def _widen(use: Use, side: Side, identity: str, pod: str, teller: str) -> None:
     for names, name in (use.identities, identity), (use.pods, pod), (use.tellers, teller):
         if name and len(names) < MOST_NAMES:
             names.add(name)
-    use.first = min(use.first or entry.opened, entry.opened)
-    use.last = max(use.last, entry.time)
+    use.first, use.last = widened(use.first, use.last, entry.opened, entry.time)
     if entry.requests or entry.rules:   # else it was refused: whoever was revoked may try
         use.opened = max(use.opened, entry.opened)
         use.ended = max(use.ended, entry.time)

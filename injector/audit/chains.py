@@ -17,8 +17,8 @@ MOST_BYTES = 1 << 20    # of a line; a longer one is none of ours, and must not 
 T = TypeVar("T", bound=Linked)
 
 
-class Part(NamedTuple):
-    """One file of a chain.
+class Stretch(NamedTuple):
+    """The lines of a chain that stand in one file.
 
     Args:
         first: number of its first line.
@@ -69,30 +69,30 @@ class Chain(msgspec.Struct, rename="camel"):
     def is_whole(self) -> bool:
         return not (self.breaks or self.is_rebuilt or self.is_cut)
 
-    def read(self, parts: Iterable[Part], kind: type[T], known: Head | None = None) -> Iterator[tuple[T, bool]]:
+    def read(self, stretches: Iterable[Stretch], kind: type[T], known: Head | None = None) -> Iterator[tuple[T, bool]]:
         """(entry, whether the chain vouches for it), for each line that is an entry.
 
         A line is vouched for by the line that follows from it: where the chain breaks, the line before may be the one that was changed.
         Only at the end is it known that the chain was rebuilt, so that nothing in it can be believed, or that its end was cut off.
 
         Args:
-            parts: in order.
+            stretches: in order.
             known: the last head that was countersigned.
         """
         held: tuple[T, bool] | None = None
-        for entry, is_sound in self._follow(parts, kind, known):
+        for entry, is_sound in self._follow(stretches, kind, known):
             if held is not None:
                 yield held[0], held[1] and is_sound
             held = entry, is_sound
         if held is not None:
             yield held
 
-    def _follow(self, parts: Iterable[Part], kind: type[T], known: Head | None) -> Iterator[tuple[T, bool]]:
+    def _follow(self, stretches: Iterable[Stretch], kind: type[T], known: Head | None) -> Iterator[tuple[T, bool]]:
         """(entry, whether the chain held up to it)"""
         head: str | None = FIRST
-        for part in parts:
-            head = self._begin(part, head)
-            with part.path.open("rb") as file:
+        for stretch in stretches:
+            head = self._begin(stretch, head)
+            with stretch.path.open("rb") as file:
                 lines = _Lines(file)
                 if head is None:
                     head = lines.previous()
@@ -114,16 +114,16 @@ class Chain(msgspec.Struct, rename="camel"):
             self.is_torn = lines.is_torn
         self._end(known)
 
-    def _begin(self, part: Part, head: str | None) -> str | None:
-        """The hash that the part's first line must hold; None: nobody can say, which is told."""
-        if part.first == self.lines + 1:
+    def _begin(self, stretch: Stretch, head: str | None) -> str | None:
+        """The hash that the stretch's first line must hold; None: nobody can say, which is told."""
+        if stretch.first == self.lines + 1:
             return head
-        if not self.lines and part.removed_head:
-            self.lines = self.removed = part.first - 1
-            return part.removed_head
-        self._break(part.first, "is where it begins anew, or goes on: " + (
+        if not self.lines and stretch.removed_head:
+            self.lines = self.removed = stretch.first - 1
+            return stretch.removed_head
+        self._break(stretch.first, "is where it begins anew, or goes on: " + (
             f"the line before it here is line {self.lines}" if self.lines else "the lines before it are not here"))
-        self.lines = part.first - 1
+        self.lines = stretch.first - 1
         return None
 
     def _break(self, line: int, cause: str) -> None:

@@ -9,14 +9,13 @@ from sidecar.model.ledger import Entry
 from .evidence import is_doubtful, is_egress, manner
 from .join import Connection, is_silent
 from .paths import host_and_port
-from .period import Period
+from .period import Period, widened
 from .store import Ledger, Store
-from .tally import Tally
+from .tally import OTHERS, Tally
 
 MOST_HOSTS = 100_000
 MOST_REFUSED = 10_000
 MOST_VALUES = 8         # versions, certificates, addresses of one row
-MANY = "(others)"
 
 
 class Reached(msgspec.Struct, rename="camel"):
@@ -95,8 +94,8 @@ def audit_egress(store: Store, period: Period) -> Egress:
 
 class _Counts:
     def __init__(self) -> None:
-        self.reached = Tally(lambda key: Reached(*key), (MANY, MANY, "plaintext", ""), MOST_HOSTS)
-        self.refused = Tally(lambda key: Refused(*key), (MANY, MANY, "refused", ""), MOST_REFUSED)
+        self.reached = Tally(lambda key: Reached(*key), (OTHERS, OTHERS, "plaintext", ""), MOST_HOSTS)
+        self.refused = Tally(lambda key: Refused(*key), (OTHERS, OTHERS, "refused", ""), MOST_REFUSED)
 
     def refusal(self, entry: Entry) -> None:
         if not is_egress(entry):
@@ -105,7 +104,7 @@ class _Counts:
         found.count += 1
         if entry.time >= found.last:
             found.reason, found.detail = entry.reason, entry.detail or found.detail
-        found.first, found.last = min(found.first or entry.time, entry.time), max(found.last, entry.time)
+        found.first, found.last = widened(found.first, found.last, entry.time, entry.time)
         note(found.destinations, entry.dst)
 
     def connection(self, connection: Connection, ledgers: list[Ledger]) -> None:
@@ -124,7 +123,7 @@ class _Counts:
         found.requests += entry.requests
         found.sent += entry.sent
         found.received += entry.received
-        found.first, found.last = min(found.first or entry.opened, entry.opened), max(found.last, entry.time)
+        found.first, found.last = widened(found.first, found.last, entry.opened, entry.time)
         found.doubtful += is_doubtful(side, ledgers)
         for values, value in (found.tls, entry.tls), (found.serials, entry.peer_serial), (found.destinations, entry.dst):
             note(values, value)

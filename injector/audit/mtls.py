@@ -11,13 +11,12 @@ from .coverage import Gap
 from .evidence import Manner, is_egress, manner, proof, why_one_sided
 from .join import Connection, bytes_differ, differences
 from .paths import Path, explain, host_and_port
-from .period import Period
+from .period import Period, widened
 from .store import Ledger, Store
-from .tally import Tally
+from .tally import OTHERS, Tally
 
 MOST_PAIRS = 100_000
 MOST_ROWS = 10_000      # of each other table: their keys are of strangers' choosing
-MANY = "(others)"       # the key of what is beyond those
 
 
 class Pair(msgspec.Struct, rename="camel"):
@@ -175,7 +174,7 @@ def would_break(paths: list[Path]) -> list[Breaks]:
     for path in paths:
         if path.security != "plaintext":
             continue
-        one = found.setdefault(path.source, Breaks(path.source or MANY, path.workload, []))
+        one = found.setdefault(path.source, Breaks(path.source or OTHERS, path.workload, []))
         if path.destination not in one.destinations:
             one.destinations.append(path.destination)
         one.connections += path.connections
@@ -188,11 +187,11 @@ class _Counts:
         self.pods = pods
         self.total = Pair("", "")
         self.apart: dict[Manner, int] = {}
-        self.pairs = Tally(lambda key: Pair(*key), (MANY, MANY), MOST_PAIRS)
-        self.paths = Tally(lambda key: Path(*key), ("", MANY, "", "plaintext"), most_rows)
-        self.one_sided = Tally(lambda key: OneSided(*key), (MANY, MANY, "", "unexplained"), most_rows)
-        self.contradictions = Tally(lambda key: Contradiction(*key), (MANY, MANY, ""), most_rows)
-        self.refused = Tally(lambda key: Refused(*key), (MANY, MANY, "", "refused", ""), most_rows)
+        self.pairs = Tally(lambda key: Pair(*key), (OTHERS, OTHERS), MOST_PAIRS)
+        self.paths = Tally(lambda key: Path(*key), ("", OTHERS, "", "plaintext"), most_rows)
+        self.one_sided = Tally(lambda key: OneSided(*key), (OTHERS, OTHERS, "", "unexplained"), most_rows)
+        self.contradictions = Tally(lambda key: Contradiction(*key), (OTHERS, OTHERS, ""), most_rows)
+        self.refused = Tally(lambda key: Refused(*key), (OTHERS, OTHERS, "", "refused", ""), most_rows)
 
     def refusal(self, entry: Entry) -> None:
         if is_egress(entry):
@@ -205,7 +204,7 @@ class _Counts:
         found.count += 1
         if entry.time >= found.last:
             found.reason, found.detail = entry.reason, entry.detail or found.detail
-        found.first, found.last = _span(found.first, found.last, entry.time, entry.time)
+        found.first, found.last = widened(found.first, found.last, entry.time, entry.time)
 
     def connection(self, connection: Connection, ledgers: list[Ledger]) -> None:
         for side in connection.sides:
@@ -230,7 +229,7 @@ class _Counts:
         found = self.one_sided.at((connection.caller, connection.destination, told_by, why_one_sided(connection, ledgers, self.pods)))
         found.connections += 1
         found.example = min(found.example or entry.id, entry.id)
-        found.first, found.last = _span(found.first, found.last, entry.opened, entry.time)
+        found.first, found.last = widened(found.first, found.last, entry.opened, entry.time)
 
     def _path(self, connection: Connection, how: Manner) -> None:
         entry = connection.main.entry
@@ -242,7 +241,7 @@ class _Counts:
         found.requests += entry.requests
         found.sent += entry.sent if is_told_by_caller else entry.received
         found.received += entry.received if is_told_by_caller else entry.sent
-        found.first, found.last = _span(found.first, found.last, entry.opened, entry.time)
+        found.first, found.last = widened(found.first, found.last, entry.opened, entry.time)
 
     def _contradiction(self, connection: Connection) -> None:
         if connection.client is None or connection.server is None:
@@ -276,8 +275,3 @@ class _Counts:
 def _proved_caller(connection: Connection, how: Manner) -> str:
     """A caller that speaks plaintext proves nothing, whatever a record says; its own sidecar's record is something."""
     return connection.caller if how in ("mtls", "contradictory") or connection.client is not None else ""
-
-
-def _span(first: float, last: float, begin: float, end: float) -> tuple[float, float]:
-    """The span that holds both; 0: none yet."""
-    return min(first or begin, begin), max(last, end)

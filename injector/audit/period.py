@@ -21,6 +21,11 @@ class Period(msgspec.Struct, frozen=True, rename="camel"):
         return self.since <= time < self.until
 
 
+def widened(first: float, last: float, begin: float, end: float) -> tuple[float, float]:
+    """The span that holds both; a first of 0: none yet."""
+    return min(first or begin, begin), max(last, end)
+
+
 def moment(where: str, text: str, now: float) -> float:
     """The moment that `24h` (ago) or `2026-03-01T00:00Z` means, in Unix seconds. ConfigError if it is neither."""
     if span := SPAN.fullmatch(text):

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from .document import Bar, Cell, Column, Document, Table, many, percent
 from .evidence import WHY_ONE_SIDED
-from .mtls import MANY, Mtls, Pair
+from .mtls import Mtls, Pair
 from .names import common_domain, short
 from .present_certs import certs_tables
+from .tally import OTHERS
 from .words import ABOUT, LIMITS, integrity, span, warnings
 
 GAPS = {
@@ -102,7 +103,7 @@ def _pairs(report: Mtls, domain: str) -> Table:
 
 def _paths(report: Mtls, domain: str) -> Table:
     rows: list[Sequence[Cell]] = [
-        (path.source or MANY, path.workload or "not known", short(path.destination, domain), path.port, path.security, path.connections,
+        (path.source or OTHERS, path.workload or "not known", short(path.destination, domain), path.port, path.security, path.connections,
          path.requests, path.first, path.last, path.until, path.cause, path.cure)
         for path in report.paths
     ]

@@ -14,7 +14,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.value import from_json
 
-from . import chains
+from .chains import Chain, Stretch
 from .coverage import NOTHING, Coverage
 from .join import JOIN_SLACK_S, Connection, Side, Spill
 from .names import workload_of
@@ -26,7 +26,7 @@ MOST_NAMES = 16         # identities that one ledger may claim before we stop co
 T = TypeVar("T")
 
 
-class Ledger(chains.Chain, rename="camel"):
+class Ledger(Chain, rename="camel"):
     """The chain of one pod's sidecar, and what it says of itself.
 
     Args:
@@ -74,7 +74,7 @@ class Store(msgspec.Struct):
         has_coverage: whether anybody knows what no ledger tells.
     """
 
-    chains: list[tuple[Ledger, list[chains.Part]]]
+    chains: list[tuple[Ledger, list[Stretch]]]
     heads: dict[str, Countersignature]
     coverage: Coverage
     has_coverage: bool
@@ -110,7 +110,7 @@ class Store(msgspec.Struct):
 
 def open_store(paths: Sequence[str], coverage_file: str | None = None) -> Store:
     """The ledgers in folders and files. ConfigError if there is none, or one cannot be looked at."""
-    found: list[tuple[Ledger, list[chains.Part]]] = []
+    found: list[tuple[Ledger, list[Stretch]]] = []
     heads: dict[str, Countersignature] = {}
     covered: Path | None = Path(coverage_file) if coverage_file else None
     for text in paths:
@@ -122,7 +122,7 @@ def open_store(paths: Sequence[str], coverage_file: str | None = None) -> Store:
             heads |= known
             covered = covered or (path / COVERAGE if (path / COVERAGE).exists() else None)
         elif path.exists():
-            found.append((Ledger(path.name), [chains.Part(path)]))
+            found.append((Ledger(path.name), [Stretch(path)]))
         else:
             raise ConfigError("store", f"there is no {path}")
     if not found:
@@ -130,7 +130,7 @@ def open_store(paths: Sequence[str], coverage_file: str | None = None) -> Store:
     return Store(found, heads, _document(covered, Coverage) if covered else NOTHING, covered is not None)
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[Ledger, list[chains.Part]]]:
+def _in_folder(folder: Path) -> Iterator[tuple[Ledger, list[Stretch]]]:
     """By namespace and pod; of each pod the files in the order of their numbers."""
     # What was removed: (pod uid, number of a file's last line) -> its hash.
     removed = {
@@ -144,11 +144,11 @@ def _in_folder(folder: Path) -> Iterator[tuple[Ledger, list[chains.Part]]]:
         found.setdefault((path.parent.name, name, uid), []).append(part)
     for (namespace, name, uid), parts in found.items():
         yield Ledger(f"{namespace}/{name}", uid, namespace=namespace), [
-            chains.Part(part.path, part.first, removed.get((uid, part.first - 1), "")) for part in sorted(parts)
+            Stretch(part.path, part.first, removed.get((uid, part.first - 1), "")) for part in sorted(parts)
         ]
 
 
-def _missing(folder: Path, heads: dict[str, Countersignature], here: set[str]) -> Iterator[tuple[Ledger, list[chains.Part]]]:
+def _missing(folder: Path, heads: dict[str, Countersignature], here: set[str]) -> Iterator[tuple[Ledger, list[Stretch]]]:
     """Pods whose ledgers are gone as a whole, and nobody wrote that down: they are read as empty, which the heads contradict."""
     removed = {removal.head for removal in read_removed(folder)}
     for uid, known in heads.items():

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+OTHERS = "(others)"     # in a key: what is not told apart any more
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 

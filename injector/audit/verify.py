@@ -25,6 +25,7 @@ from sidecar.model.chain import FIRST, Broken, Unlinked, follow
 from sidecar.model.errors import ConfigError
 
 from .breaks import explain
+from .document import plain
 from .walk import Finding, Known, Report, Walk, read_lines
 
 _SEGMENT = re.compile(r"[0-9]{12}\.jsonl", re.ASCII)
@@ -142,7 +143,7 @@ def run(args: Any) -> int:
 def as_text(report: Report) -> str:
     """Findings first that are to blame. Nothing of a file's content reaches the terminal unescaped."""
     found = sorted(report.findings, key=lambda finding: finding.is_sound)
-    lines = [f"{'note ' if each.is_sound else 'WRONG'}  {''.join(c if c.isprintable() else '?' for c in str(each))}" for each in found]
+    lines = [f"{'note ' if each.is_sound else 'WRONG'}  {plain(str(each))}" for each in found]
     lines.append(
         f"{'sound' if report.is_sound else 'NOT SOUND'}: {report.files} files, {report.lines} lines, {report.countersigned} countersigned, "
         f"{report.shed} shed, {report.clock_jumps} clock jumps"

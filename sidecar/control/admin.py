@@ -50,7 +50,7 @@ class Admin:
         match call.method, call.path:
             case "GET", "/snapshot":
                 taken = self._taken()
-                return Answer(200, _without_keys(render_snapshot(taken[0]))) if taken else Answer(404, b'{"error": "none yet"}')
+                return Answer(200, _without_keys(render_snapshot(taken[0]))) if taken else Answer.error(404, "none yet")
             case "GET", "/certificates":
                 held = self._keyring.credentials
                 chain = held.chain if held else ()
@@ -61,7 +61,7 @@ class Admin:
                 self._rotate()
                 return Answer(202, b"{}")
             case _:
-                return Answer(404, b'{"error": "GET /snapshot, /certificates, /status; POST /rotate"}')
+                return Answer.error(404, "GET /snapshot, /certificates, /status; POST /rotate")
 
     def _status(self) -> dict[str, object]:
         taken, held, trust = self._taken(), self._keyring.credentials, self._keyring.trust

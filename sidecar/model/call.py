@@ -6,6 +6,8 @@ Unlike the heads in `message.py` these hold their body and are never forwarded.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from .identity import SpiffeId
 
 
@@ -59,6 +61,11 @@ class Answer:
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = field(default=())
+
+    @classmethod
+    def error(cls, status: int, why: str, *headers: tuple[str, str]) -> "Answer":
+        """What the mesh's own endpoints refuse with: `{"error": why}`."""
+        return cls(status, msgspec.json.encode({"error": why}), headers=headers)
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

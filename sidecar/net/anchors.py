@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from sidecar.model.trust import DenyList, Trust
 
-from .tls_context import load_certificates
+from .tls_context import is_issued_by, load_certificates
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +28,8 @@ class Anchors:
 
         Where two share a key (a root that was made anew), it is the one that the mesh signs with.
         """
-        if not all(_is_issued_by(lower, upper) for lower, upper in pairwise(chain)):
+        if not all(is_issued_by(lower, upper) for lower, upper in pairwise(chain)):
             return ""
         last = chain[-1]
-        found = [root.fingerprint(hashes.SHA256()).hex() for root in self.roots if last == root or _is_issued_by(last, root)]
+        found = [root.fingerprint(hashes.SHA256()).hex() for root in self.roots if last == root or is_issued_by(last, root)]
         return self.trust.signer if self.trust.signer in found else next(iter(found), "")
-
-
-def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True

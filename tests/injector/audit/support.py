@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from injector.audit.certs import Issued
+from certs.log import Entry as Issuance
 from injector.audit.coverage import Coverage
 from injector.audit.period import Period
 from injector.audit.store import Store, open_store
@@ -112,9 +112,11 @@ class World:
 
 def issuance(path: Path, *, but: tuple[str, ...] = (), **more: Any) -> str:
     """An issuance log with the certificates of `SERIALS`. Returns its path."""
+    now = int(NOW)
+    more = {name: int(value) if isinstance(value, float) else value for name, value in more.items()}
     issued = [
         msgspec.structs.replace(
-            Issued("", serial, identity, UIDS[PODS[identity]], NOW - 40_000, NOW - 40_060, NOW + 40_000, "k" * 64, "10.0.0.1"), **more)
+            Issuance("", serial, identity, UIDS[PODS[identity]], now - 40_000, now - 40_060, now + 40_000, "k" * 64, "10.0.0.1"), **more)
         for identity, serial in SERIALS.items() if identity not in but
     ]
     path.write_bytes(b"".join(chained(issued)))

@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from injector.audit.certs import Certs, audit_certs, read_withdrawn
+from injector.audit.certs import Certs, audit_certs
 from injector.audit.store import Store
 from sidecar.model.errors import ConfigError
 
@@ -100,8 +100,12 @@ def test_a_log_that_was_edited_is_told(tmp_path: Path) -> None:
 def test_unreadable_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gone"):
         audit_certs(used(tmp_path), PERIOD, NOW, str(tmp_path / "gone"), None)
-    (tmp_path / "bad.json").write_text('{"entries": [{"kind": 1}]}')
-    with pytest.raises(ConfigError, match="deny-list"):
-        read_withdrawn(str(tmp_path / "bad.json"))
-    (tmp_path / "bad.json").write_text('[{"kind": "pod", "value": "u"}]')
-    assert [one.value for one in read_withdrawn(str(tmp_path / "bad.json"))] == ["u"]
+
+
+@pytest.mark.parametrize("text", ['{"entries": [{"kind": 1}]}', '{"revoked": []}', '[]', ''])
+def test_a_list_that_cannot_be_read_does_not_count_as_an_empty_one(tmp_path: Path, text: str) -> None:
+    log, bad = issuance(tmp_path / "issuance.log"), tmp_path / "bad.json"
+    bad.write_text(text)
+    for path in bad, tmp_path / "gone.json":
+        with pytest.raises(ConfigError, match=path.name):
+            audit_certs(used(tmp_path), PERIOD, NOW, log, str(path))

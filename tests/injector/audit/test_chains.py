@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from injector.audit.chains import MOST_BYTES, Chain, Part
+from injector.audit.chains import MOST_BYTES, Chain, Stretch
 from sidecar.model.chain import hash_of
 from sidecar.model.ledger import Countersignature, Entry
 
@@ -21,10 +21,10 @@ def known(count: int, head: str | None = None) -> Countersignature:
 
 def read(path: Path, lines: list[bytes], head: Countersignature | None = None) -> tuple[Chain, list[tuple[int, bool]]]:
     path.joinpath("a.jsonl").write_bytes(b"".join(lines))
-    return read_parts([Part(path / "a.jsonl")], head)
+    return read_parts([Stretch(path / "a.jsonl")], head)
 
 
-def read_parts(parts: list[Part], head: Countersignature | None = None) -> tuple[Chain, list[tuple[int, bool]]]:
+def read_parts(parts: list[Stretch], head: Countersignature | None = None) -> tuple[Chain, list[tuple[int, bool]]]:
     chain = Chain("a")
     return chain, [(entry.count, is_sound) for entry, is_sound in chain.read(parts, Entry, head)]
 
@@ -75,10 +75,10 @@ def test_a_chain_that_was_written_anew(tmp_path: Path) -> None:
     assert (chain.is_cut, chain.is_rebuilt, chain.countersigned) == (False, True, 0)
 
 
-def parts(tmp_path: Path, *pieces: tuple[int, list[bytes], str]) -> list[Part]:
+def parts(tmp_path: Path, *pieces: tuple[int, list[bytes], str]) -> list[Stretch]:
     found = []
     for number, (first, lines, removed_head) in enumerate(pieces):
-        found.append(Part(tmp_path / f"{number}", first, removed_head))
+        found.append(Stretch(tmp_path / f"{number}", first, removed_head))
         found[-1].path.write_bytes(b"".join(lines))
     return found
 
@@ -116,4 +116,4 @@ def test_other_chains_are_read_alike(tmp_path: Path) -> None:
 
     path = tmp_path / "log"
     path.write_bytes(b"".join(chained([Other("", "a"), Other("", "b")])))
-    assert [entry.name for entry, _ in Chain("log").read([Part(path)], Other)] == ["a", "b"]
+    assert [entry.name for entry, _ in Chain("log").read([Stretch(path)], Other)] == ["a", "b"]
