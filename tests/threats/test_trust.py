@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -14,8 +15,9 @@ from sidecar.control.snapshot_stream import run_snapshot_stream
 from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.config import IssuedIdentity, SnapshotStream
-from sidecar.model.errors import NotVerified, TlsRejected
-from sidecar.model.trust import DenyList, Revoked
+from sidecar.model.errors import ConfigError, NotVerified, TlsRejected
+from sidecar.model.trust import DenyList, Revoked, Trust
+from sidecar.model.value import from_json
 from sidecar.net.tls_context import ALPN_HTTP1
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.verify import key_hash, peer_of, why_revoked
@@ -26,6 +28,7 @@ from tests.helpers.endpoint import HOST, URL, endpoint
 from tests.helpers.mesh import root, tls_of
 from tests.helpers.runtime import FakeDialer
 from tests.helpers.tls import shake_hands, tls_pair
+from tests.injector.test_stream import SNAPSHOT, Fixture, peer
 
 ROOT = pki.authority("root")
 STOLEN, NEXT = pki.authority("intermediate 1", ROOT), pki.authority("intermediate 2", ROOT)
@@ -114,3 +117,16 @@ async def test_neither_snapshot_nor_evidence_by_an_injector_whose_certificate_wa
         await run_snapshot_stream(stream, "uid-1", keyring, impostor.dialer, lambda _: None)
     ledger.close()
     assert impostor.asked == []
+
+
+@pytest.mark.parametrize("version", [10**15, 10**18, 10**30, -1])
+def test_no_version_that_a_sidecar_could_not_name(version: int) -> None:
+    """It takes what is newer, so with one of them it would never ask for a snapshot again that the injector answers."""
+    text = msgspec.json.encode({"version": version, "roots": pki.trust(ROOT).roots})
+    with pytest.raises(ConfigError, match="version"):
+        from_json(text, Trust)
+
+
+async def test_the_greatest_version_can_be_named() -> None:
+    fixture = Fixture()
+    assert (await fixture.ask(SNAPSHOT, f"pod=u-1&seen=&trust={10**15 - 1}", peer=peer())).status == 200
