@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from certs import cli
+from certs import cli, files, rotation
 from sidecar.control.issuance import obtain
 from sidecar.control.keyring import Keyring
 from sidecar.control.ledger_shipping import Shipping
@@ -130,3 +130,21 @@ def test_no_version_that_a_sidecar_could_not_name(version: int) -> None:
 async def test_the_greatest_version_can_be_named() -> None:
     fixture = Fixture()
     assert (await fixture.ask(SNAPSHOT, f"pod=u-1&seen=&trust={10**15 - 1}", peer=peer())).status == 200
+
+
+@pytest.mark.parametrize("said", [
+    [rotation.Holder("shop/web\x1b[2J\nawaited: nobody", 0)], "cannot be asked: \x1b]0;x\x07\nphase 3 of 3",
+])
+def test_what_the_injector_says_does_not_write_the_operator_s_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: list[rotation.Holder] | str
+) -> None:
+    directory = tmp_path / "ca"
+    assert cli.main(["init", str(directory), "--trust-domain", pki.DOMAIN]) == 0
+    assert cli.main(["rotate", str(directory), "--root"]) == 0
+    with files.locked(directory):
+        rotation.hear(directory, rotation.Phase.TRUST_BOTH, said, 1.8e9)
+    capsys.readouterr()
+    assert cli.main(["rotate", str(directory), "--status"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert [line for line in shown.splitlines() if line.startswith(("awaited: nobody", "phase 3"))] == []
