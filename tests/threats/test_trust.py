@@ -20,13 +20,15 @@ from sidecar.model.trust import DenyList, Revoked, Trust
 from sidecar.model.value import from_json
 from sidecar.net.tls_context import ALPN_HTTP1
 from sidecar.net.tls_mesh import MeshTls
+from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import key_hash, peer_of, why_revoked
 from sidecar.net.watched import Watched
 from sidecar.telemetry.ledger import Ledger
 from tests.helpers import pki
 from tests.helpers.endpoint import HOST, URL, endpoint
-from tests.helpers.mesh import root, tls_of
-from tests.helpers.runtime import FakeDialer
+from tests.helpers.exchange import OK
+from tests.helpers.mesh import APP, arrive, http_app, is_gone, meshed, read_until, root, tls_of
+from tests.helpers.runtime import FakeDialer, rules
 from tests.helpers.tls import shake_hands, tls_pair
 from tests.injector.test_stream import SNAPSHOT, Fixture, peer
 
@@ -148,3 +150,19 @@ def test_what_the_injector_says_does_not_write_the_operator_s_screen(
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert [line for line in shown.splitlines() if line.startswith(("awaited: nobody", "phase 3"))] == []
+
+
+async def test_connections_of_a_root_that_was_stolen_end_when_its_key_is_revoked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whoever has its key makes intermediates and ends of certificates as he likes, and what stands outlives the root in the bundle."""
+    bench = meshed(nursery, rules(identity=pki.ORDERS))
+    bench.dialer.servers[APP] = http_app([], OK)
+    forged = pki.issue(pki.authority("intermediate", root()), pki.uri(pki.WEB))
+    theirs = TlsStream(pki.mesh_client(forged, root()), arrive(nursery, bench), is_server=False)
+    await theirs.handshake(NotVerified)
+    await theirs.send_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    await read_until(theirs, b"ok")
+    other, held = root("stranger"), tls_of(pki.ORDERS, "stranger")
+    revoked = Revoked(keys=(key_hash(root().certificate),))
+    bench.runtime.tls.set(MeshTls.of(held.credentials, pki.anchors(other, revoked=revoked)))
+    bench.runtime.accounts.part(bench.runtime.why_no_longer)
+    assert await is_gone(theirs)
