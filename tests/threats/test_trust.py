@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from certs import cli, files, rotation
+from certs.ca import fingerprint
 from sidecar.control.issuance import obtain
 from sidecar.control.keyring import Keyring
 from sidecar.control.ledger_shipping import Shipping
@@ -166,3 +167,17 @@ async def test_connections_of_a_root_that_was_stolen_end_when_its_key_is_revoked
     bench.runtime.tls.set(MeshTls.of(held.credentials, pki.anchors(other, revoked=revoked)))
     bench.runtime.accounts.part(bench.runtime.why_no_longer)
     assert await is_gone(theirs)
+
+
+@pytest.mark.parametrize("phase", [rotation.Phase.DROP_OLD, rotation.Phase.DROP_NEW])
+def test_a_rotation_that_is_of_another_authority_drops_nothing(tmp_path: Path, phase: rotation.Phase) -> None:
+    """As from a backup, laid beside what came after it: the last root would go, and its key be called retired."""
+    directory = tmp_path / "ca"
+    only = fingerprint(files.init(directory, pki.DOMAIN, ["svc"], 1.8e9).roots[0])
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    named = {"old": only, "new": "0" * 64} if phase is rotation.Phase.DROP_OLD else {"old": "0" * 64, "new": only}
+    (directory / rotation.ROTATION).write_bytes(msgspec.json.encode({"phase": phase, "needs": 1, "since": 0, **named}))
+    with pytest.raises(ConfigError, match="of another rotation"):
+        rotation.settle(directory, 1.8e9)
+    (directory / rotation.ROTATION).unlink()
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
