@@ -145,7 +145,11 @@ def _tell(turned: Rotation | None) -> None:
         print("nobody was asked yet who is ready: an issuer with `injectorUrl` asks within seconds, and goes on by itself; "
               "without one, `rotate DIR --proceed` goes on")
     for awaited in turned.awaited or ():
-        print(f"awaited: {awaited.name} {awaited.why}")
+        print(f"awaited: {_plain(awaited.name)} {_plain(awaited.why)}")     # the injector's words
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _revoke(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,9 @@
 Identities, pods and keys stay on it until they are lifted, and bind the issuer too. A serial is one certificate: once that must
 have ended, it is not published any more, though the list still tells of it.
 
+A key may be an authority's: all that it signed is then refused, and connections that stand on it end. One that was stolen is first
+replaced (`rotate`), then revoked; a root too, since connections outlive it in the bundle.
+
 Trust: the operator writes it; what is malformed is refused here, since a name that is misspelt would revoke nobody, and say so to
 nobody.
 """

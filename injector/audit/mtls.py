@@ -26,7 +26,8 @@ class Pair(msgspec.Struct, rename="camel"):
         caller: the identity that was proved; empty: none was.
         mtls: `both_ends` + `one_end` + `doubtful`.
         both_ends: the records of both ends are there, agree, and stand in chains that hold.
-        doubtful: a record stands behind a break, in a chain that was written anew, or speaks for somebody else.
+        doubtful: a record stands behind a break, in a chain that was written anew, speaks for somebody else, or is of the same
+            ledger as the other.
         contradictory: the two ends say things that cannot both be true; it does not count as mTLS.
         sent, received: bytes from and to the caller.
     """

@@ -3,7 +3,7 @@
 The sidecar writes it and ships it to the control plane, which countersigns its head; the audit reads what was collected.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,6 +16,10 @@ Kind = Literal[
     "clock",        # the clock of the machine was set: `detail`
     "end",          # the process ends in order
 ]
+
+
+# Whoever reads it adds them up: less than none would hide what others tell, and what no machine word holds would end the report.
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 
 
 class Countersignature(msgspec.Struct, frozen=True, rename="camel"):
@@ -32,7 +36,7 @@ class Countersignature(msgspec.Struct, frozen=True, rename="camel"):
 
     pod: str
     head: str
-    count: int
+    count: Count
     time: float
     key: str
     signature: str
@@ -84,15 +88,15 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True):
     dst: str = ""
     source: str = ""
     host: str = ""
-    rules: dict[str, int] = msgspec.field(default_factory=dict)
+    rules: dict[str, Count] = msgspec.field(default_factory=dict)
     decision: Literal["allowed", "refused", "failed"] = "allowed"
     code: str = ""
     reason: str = ""
     detail: str = ""
-    requests: int = 0
-    received: int = 0
-    sent: int = 0
-    count: int = 0
+    requests: Count = 0
+    received: Count = 0
+    sent: Count = 0
+    count: Count = 0
     countersignature: Countersignature | None = None
 
 

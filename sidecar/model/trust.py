@@ -20,7 +20,8 @@ SERIAL = re.compile(r"[0-9a-f]{32,40}", re.ASCII)   # as `serial_text` writes it
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 INJECTOR = "injector"   # its name among the holders
 
-Version = Annotated[int, msgspec.Meta(ge=0)]
+# Unix ms, far into the future and no further: what every question can name (`&trust=`), and every decoder can hold.
+Version = Annotated[int, msgspec.Meta(ge=0, lt=10**15)]
 
 
 class Revoked(Value, frozen=True):
