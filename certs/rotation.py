@@ -255,7 +255,7 @@ def _keep_only(directory: Path, kept: str, dropped: str) -> None:
     """One of the two roots: in the bundle, as root.key; the other's key under a name that says so, its intermediates gone."""
     roots = files.load_certificates(directory / files.ROOTS)
     if kept not in map(fingerprint, roots):
-        raise ConfigError("", f"{directory / ROTATION} is of another rotation: it keeps the root {kept[:16]}, which is not in {files.ROOTS}")
+        raise ConfigError("", f"{directory / ROTATION} is of another rotation; it keeps the root {kept[:16]}, not in {files.ROOTS}")
     left = [root for root in roots if fingerprint(root) != dropped]
     if len(left) < len(roots):
         files.write(directory / files.ROOTS, files.pem_of(*left), replace=True)
