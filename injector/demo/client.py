@@ -154,8 +154,9 @@ def load(options: argparse.Namespace) -> Report:
     failures: list[str] = []
     client: Client | None = None
     began = time.monotonic()
+    end = began + options.seconds
     number = 0
-    while (due := began + number / options.per_second) < began + options.seconds:
+    while (due := began + number / options.per_second) < end and time.monotonic() < end:
         time.sleep(max(0.0, due - time.monotonic()))
         number += 1
         try:
