@@ -21,6 +21,9 @@ after a crash wherever that happened; after each single write the directory can 
 While two roots are trusted the issuer's own HTTPS stays under the old one: that is what a pod trusts that was admitted before, and
 starts late. Who trusts the new root alone comes only after the old one was dropped.
 Everything here that writes is called under `files.locked`.
+
+Trust: who holds what is the injector's word (`holders.py`), which may be false: it can stall a rotation, or hasten one so that pods are
+left behind, and nothing else. Attacked by tests/threats/test_trust.py.
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,6 +2,10 @@
 
 Either may change alone. Of trust the newest version counts, so that a revocation that has arrived by one way is not undone by what
 comes late by another: an answer of the issuer, a snapshot, or what was kept over a restart.
+
+Trust: the issuer and the injector are believed about whom the mesh trusts; each was verified by the roots held before. So the injector,
+taken over, could bring other roots: it is as trusted as the issuer. What leaves here is never older than what came before it.
+Attacked by tests/threats/test_trust.py.
 """
 
 from msgspec.structs import replace
