@@ -6,7 +6,6 @@
 """
 
 import json
-import os
 import signal
 import socket
 import sys
@@ -80,7 +79,7 @@ class Orders(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """In one piece: other threads write, too."""
-        os.write(1, json.dumps({"peer": self.client_address[0], "request": self.requestline}).encode() + b"\n")
+        print(json.dumps({"peer": self.client_address[0], "request": self.requestline}) + "\n", end="", flush=True)
 
 
 class DualStack(ThreadingHTTPServer):

@@ -15,6 +15,7 @@ import trio
 from .errors import DemoError
 
 BRIDGE = "mesh0"
+BRIDGE_MAC = "02:00:00:00:00:01"    # else it has the lowest of its ports, another when that pod goes, and for seconds nobody finds the node
 NODE = ("10.244.0.1", "fd00:244::1")
 CLUSTER_DNS = "10.96.0.10"
 DNS_LINK = ("10.244.0.2", "fd00:244::2")
@@ -79,7 +80,7 @@ class Network:
         await _set(None, NODE_SYSCTLS)
         await command(["ip", "-batch", "-"], "\n".join((
             "link set lo up",
-            f"link add {BRIDGE} type bridge",
+            f"link add {BRIDGE} address {BRIDGE_MAC} type bridge",
             f"link set {BRIDGE} up",
             f"addr add {NODE[0]}/24 dev {BRIDGE}",
             f"addr add {NODE[1]}/64 dev {BRIDGE} nodad",

@@ -15,7 +15,7 @@ import trio
 from injector.demo import images, settings
 from injector.demo.errors import DemoError
 from injector.demo.kubelet import Kubelet, Node
-from injector.demo.network import Network, command
+from injector.demo.network import BRIDGE, Network, command
 from injector.demo.outside import HOSTS
 from injector.demo.tokens import TokenSigner
 
@@ -49,6 +49,8 @@ async def main(task: dict[str, Any]) -> dict[str, Any]:
         seen["logs"] = logs()
         seen["status"] = reported[-1]
         await kubelet.remove(task["pod"]["metadata"]["name"])
+        (bridge,) = json.loads(await command(["ip", "-j", "link", "show", BRIDGE]))
+        seen["bridge"] = bridge["address"]
         seen["left"] = (await command(["ip", "netns", "list"])).split()
         nursery.cancel_scope.cancel()
     return seen

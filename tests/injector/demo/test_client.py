@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from injector.demo import apps, client
+from injector.demo.websocket import accept
 
 
 @pytest.fixture
@@ -73,6 +74,32 @@ def test_udp_and_dns(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_websocket_echoes_and_is_asked_for(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     seen = report(capsys, "websocket", f"http://127.0.0.1:{port}/events", "--body", "hello")
     assert seen == {"status": 101, "received": "hello", "error": ""}
+
+
+def test_a_websocket_is_held(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = report(capsys, "hold", f"http://127.0.0.1:{port}/events", "--seconds", "0.1")
+    assert seen["echoes"]
+    assert (seen["at"], seen["error"]) == (None, "")
+
+
+def test_the_end_of_a_websocket_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `websocket`, where a server ends it: neither takes that for an echo."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def answer() -> None:
+            for _ in range(2):
+                with server.accept()[0] as stream:
+                    key = stream.recv(4096).partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
+                    stream.sendall(f"HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: {accept(key)}\r\n\r\n".encode())
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        held = report(capsys, "hold", url, "--seconds", "10")
+        asked = report(capsys, "websocket", url, "--body", "hello")
+    assert held["echoes"] == 0
+    assert held["at"] is not None
+    assert held["error"]
+    assert (asked["status"], asked["received"]) == (101, "")
+    assert asked["error"]
 
 
 def test_without_a_server_that_accepts_there_is_no_websocket(capsys: pytest.CaptureFixture[str]) -> None:

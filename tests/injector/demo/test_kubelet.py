@@ -11,6 +11,7 @@ import pytest
 
 from injector.demo.errors import DemoError
 from injector.demo.modes import Mode, detect, search_path
+from injector.demo.network import BRIDGE_MAC
 
 from . import support
 
@@ -65,6 +66,7 @@ def test_a_pod_runs_as_its_json_says(mode: Mode) -> None:
     assert {item["type"]: item["status"] for item in seen["status"]["conditions"]}["Ready"] == "True"
     assert [item["ip"] for item in seen["status"]["podIPs"]] == ["10.244.0.10", "fd00:244::a"]
     assert "web-x2x4z" not in seen["left"]
+    assert seen["bridge"] == BRIDGE_MAC     # others go on finding the node
 
 
 def test_another_argument_runs_otherwise(mode: Mode) -> None:
