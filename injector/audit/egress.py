@@ -130,7 +130,7 @@ class _Counts:
 
 
 def host_of(entry: Entry) -> str:
-    return entry.host or host_and_port(entry.dst)[0]
+    return entry.host.strip("[]") or host_and_port(entry.dst)[0]
 
 
 def note(values: list[str], value: str) -> None:
