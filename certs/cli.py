@@ -111,6 +111,7 @@ def _rotate(arguments: argparse.Namespace) -> None:
     if arguments.without and not arguments.proceed:
         raise ConfigError("--without", "it belongs to --proceed")
     if arguments.status:
+        files.load(directory)
         _tell(rotation.read(directory))
         return
     with files.locked(directory):
@@ -136,6 +137,8 @@ def _tell(turned: Rotation | None) -> None:
         print("no root rotation is under way")
         return
     print(f"{_PHASES[turned.phase]} (since {_date(turned.since)})")
+    if turned.phase is Phase.DROP_OLD:
+        print(f"{files.ROOT} is the new root's key now: keep it elsewhere; the old one's is {rotation.RETIRED.format('...')}: destroy it")
     if turned.phase in (Phase.DROP_OLD, Phase.DROP_NEW):
         return
     print(f"old root {turned.old}\nnew root {turned.new}")
@@ -155,7 +158,11 @@ def _plain(text: str) -> str:
 def _revoke(arguments: argparse.Namespace) -> None:
     directory, now = arguments.directory, wall_clock()
     if arguments.list:
-        for entry in revocation.read(directory):
+        files.load(directory)
+        entries = revocation.read(directory)
+        if not entries:
+            print("nobody is revoked")
+        for entry in entries:
             print(f"{_date(entry.time)}  {entry.kind}  {entry.value}  {entry.reason or '-'}{'  (over)' if entry.is_over(now) else ''}")
         return
     kind = next(kind for kind in revocation.KINDS if getattr(arguments, kind) is not None)
@@ -171,6 +178,12 @@ def _revoke(arguments: argparse.Namespace) -> None:
             said = "is revoked" if is_news else "was revoked already"
         version = trust.publish(directory, now).trust.version
     print(f"{kind} {value} {said}; trust version {version}")
+    if not arguments.lift and kind in ("identity", "pod") and not _is_known(directory / files.LOG, value):
+        print(f"nothing was ever issued to it, as far as {directory / files.LOG} says: is it spelt right?", file=sys.stderr)
+
+
+def _is_known(path: Path, name: str) -> bool:
+    return path.exists() and any(name in (entry.identity, entry.pod_uid) for entry in log.read(path))
 
 
 def _until(directory: Path, serial: str, now: float, *, is_forced: bool) -> float:
@@ -205,8 +218,15 @@ def _issue(arguments: argparse.Namespace) -> None:
         leaf = issue_https(authority, key.public_key(), arguments.https, arguments.lifetime_s, now)
     else:
         name, authority = revocation.identity_of(arguments.identity, authorities.trust_domain), authorities.svid
+        if why := _denied(arguments.directory).why(name, "", 0, ""):
+            raise ConfigError("--identity", f"{why}; `bartizan certs revoke --lift` would take it back")
         leaf = issue_svid(authority, key.public_key(), name, "", arguments.lifetime_s, now)
     key_file, chain_file = (arguments.out.with_name(arguments.out.name + end) for end in (".key", ".pem"))
+    for path in (key_file, chain_file):     # before anything is written down as issued
+        if path.exists():
+            raise ConfigError("--out", f"{path} exists already and is not overwritten; remove it or choose another name")
+        if not path.parent.is_dir():
+            raise ConfigError("--out", f"there is no folder {path.parent}; make it first")
     issuance = log.Log(arguments.directory / files.LOG)
     try:
         issuance.record(leaf, name, "", "operator", now)
@@ -219,6 +239,8 @@ def _issue(arguments: argparse.Namespace) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> None:
     deny = _denied(arguments.authority) if arguments.authority is not None else None
+    if not arguments.file.exists():
+        raise ConfigError("", f"{arguments.file}: there is no such file")
     for position, certificate in enumerate(files.load_certificates(arguments.file)):
         names, ends = _names(certificate), certificate.not_valid_after_utc.timestamp()
         print(f"{position}: {', '.join(names) or 'no names'}")

@@ -101,7 +101,14 @@ def lay_out(directory: Path, root: x509.Certificate, authorities: Mapping[str, A
 
 def renew(directory: Path, now: float) -> Authorities:
     """New intermediates from the same root, with the same constraints. What the old ones signed stays valid until it ends."""
-    old, root = load(directory), load_authority(directory / ROOT)
+    old = load(directory)
+    if not (directory / ROOT).exists():
+        raise ConfigError("", f"{directory / ROOT} is not here; put it back for as long as this takes, or, if it is lost, change the root: "
+                              f"`bartizan certs rotate {directory} --root`")
+    root = load_authority(directory / ROOT)
+    if root.certificate not in old.roots:
+        raise ConfigError("", f"{directory / ROOT} is no root of {directory / ROOTS}, so nobody would trust what it signs; after a change "
+                              "of the root it is the new one's key that belongs there")
     store(directory / SVID, create_svid_intermediate(root, old.trust_domain, now), replace=True)
     store(directory / HTTPS, create_https_intermediate(root, permitted_domains(old.https), now), replace=True)
     return load(directory)

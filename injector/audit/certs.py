@@ -147,7 +147,7 @@ def read_revocations(path: Path) -> tuple[Revocation, ...]:
     try:
         return revocation.read_file(path)
     except FileNotFoundError as exc:
-        raise ConfigError(str(path), "there is no such file") from exc
+        raise ConfigError(str(path), "there is no such file; while nobody was ever revoked there is none, so leave --revoked out") from exc
 
 
 def alarms(issued: Issuance, use: Use, revocations: Sequence[Revocation]) -> list[Alarm]:

@@ -112,7 +112,7 @@ def _paths(report: Mtls, domain: str) -> Table:
         Column("Requests", "tally"), Column("First", "time"), Column("Last", "time"), Column("Permitted until", "time"),
         Column("Cause", "wide"), Column("Cure", "wide"),
     ), rows, note="Who the address belongs to is what the cluster says, not what was proved.",
-        empty="None: every connection between workloads was mTLS.")
+        empty="None: every connection between workloads was mTLS." if report.total.connections else "None was recorded, nor was any other.")
 
 
 def _would_break(report: Mtls, domain: str) -> Table:

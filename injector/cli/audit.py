@@ -79,6 +79,10 @@ def main(argv: list[str]) -> int:
             print(f"bartizan: {warning}", file=sys.stderr)
     for name, count in found:
         print(f"bartizan: failed on {name}: {count:,}", file=sys.stderr)
+    if args.fail_on and not found and isinstance(report, Mtls) and not report.total.connections:
+        print("bartizan: nothing was recorded, so nothing is proved; a connection is told of when it ends, and shipped within ten seconds",
+              file=sys.stderr)
+        return UNTOLD
     return FAILED if found else 0
 
 

@@ -165,8 +165,43 @@ def test_revoke_list_lift(directory, tmp_path, capsys, kind, value, why):
     assert "is not revoked any more" in revoke("--lift")
     assert "was not revoked" in revoke("--lift")
     assert "REVOKED" not in says(capsys, "list", directory)
-    assert says(capsys, "revoke", directory, "--list") == ""
+    assert says(capsys, "revoke", directory, "--list") == "nobody is revoked\n"
     assert versions[0] == versions[1] < versions[2] == versions[3]
+
+
+def test_who_is_revoked_is_issued_nothing_by_hand_either(directory, tmp_path, capsys):
+    assert main(["revoke", str(directory), "--identity", WEB]) == 0
+    capsys.readouterr()
+    assert "was revoked" in fails(capsys, "issue", directory, "--identity", WEB, "--out", tmp_path / "web")
+    assert not (directory / files.LOG).exists()
+
+
+def test_a_name_that_nobody_has_is_told(directory, tmp_path, capsys):
+    says(capsys, "issue", directory, "--identity", WEB, "--out", tmp_path / "web")
+    for kind, name, is_known in (("--identity", WEB, True), ("--identity", WEB + "b", False), ("--pod", "no-such", False)):
+        assert main(["revoke", str(directory), kind, name]) == 0
+        assert ("nothing was ever issued to it" in capsys.readouterr().err) != is_known
+
+
+@pytest.mark.parametrize("ending", [".pem", ".key"])
+def test_what_cannot_be_handed_out_is_not_written_down(directory, tmp_path, capsys, ending):
+    (tmp_path / f"web{ending}").touch()
+    assert "exists already" in fails(capsys, "issue", directory, "--identity", WEB, "--out", tmp_path / "web")
+    assert "there is no folder" in fails(capsys, "issue", directory, "--identity", WEB, "--out", tmp_path / "none" / "web")
+    assert not (directory / files.LOG).exists()
+
+
+def test_a_root_that_nobody_trusts_makes_no_intermediates(directory, capsys):
+    before = (directory / files.ROOT).read_bytes()
+    says(capsys, "rotate", directory, "--root")
+    says(capsys, "rotate", directory, "--proceed")
+    assert "is the new root's key now" in says(capsys, "rotate", directory, "--proceed")
+    held = [(directory / name).read_bytes() for name in (files.SVID, files.HTTPS)]
+    (directory / files.ROOT).write_bytes(before)
+    assert "is no root of" in fails(capsys, "rotate", directory, "--intermediates")
+    assert [(directory / name).read_bytes() for name in (files.SVID, files.HTTPS)] == held
+    (directory / files.ROOT).unlink()
+    assert "--root" in fails(capsys, "rotate", directory, "--intermediates")
 
 
 def test_a_serial_that_nobody_has(directory, capsys):
@@ -204,7 +239,9 @@ def test_who_holds_a_key_is_shown(directory, tmp_path, capsys):
     (["issue", "{ca}/none", "--https", "a.svc", "--out", "{out}"], "bartizan certs init"),
     (["init", "{out}", "--trust-domain", "A B"], "trustDomain"),
     (["init", "{out}", "--trust-domain", "a", "--https-domain", "*"], "httpsDomain"),
-    (["inspect", "{ca}/none"], "No such file"),
+    (["inspect", "{ca}/none"], "there is no such file"),
+    (["revoke", "{ca}/none", "--list"], "bartizan certs init"),
+    (["rotate", "{ca}/none", "--status"], "bartizan certs init"),
     (["inspect", "/dev/null"], "no certificate"),
     (["list", "{ca}/none"], "No such file"),
     (["verify", "{ca}", "--head", "00"], "No such file"),

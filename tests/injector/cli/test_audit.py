@@ -55,6 +55,16 @@ def test_html_is_a_page(world: World, verb: str, tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.startswith("<!doctype html>")
 
 
+def test_no_evidence_is_no_good_news(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    long_ago = ["--since", "2020-01-01T00:00Z", "--until", "2020-01-02T00:00Z"]
+    for asked, status in (([], 0), (["--fail-on", "plaintext"], 2)):
+        assert main(["mtls", "--store", str(world.folder), *long_ago, *asked]) == status
+        told = capsys.readouterr()
+        assert "nothing is proved" in told.out
+        assert "every connection between workloads was mTLS" not in told.out
+        assert ("nothing was recorded" in told.err) == bool(asked)
+
+
 @pytest.mark.parametrize(("verb", "what", "expected"), [
     ("mtls", "plaintext", 1), ("mtls", "one-sided", 0), ("mtls", "contradictory", 0), ("mtls", "broken", 0), ("mtls", "unexplained", 0),
     ("mtls", "passthrough", 0), ("mtls", "doubtful", 0), ("mtls", "shed", 0),
