@@ -8,7 +8,7 @@ import random  # noqa: TID251 -- the generator's type
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 from cryptography import x509
@@ -20,7 +20,7 @@ from sidecar.net.anchors import Anchors
 from sidecar.net.clock import WallClock
 from sidecar.net.tls_context import Credentials
 from sidecar.net.tls_mesh import MeshTls
-from sidecar.net.verify import key_hash, read_svid, why_revoked
+from sidecar.net.verify import read_svid, why_revoked
 from sidecar.net.watched import Watched
 from sidecar.telemetry.metrics import Metrics
 
@@ -141,7 +141,7 @@ class ApplicationSvid:
     def _take(self, credentials: Credentials) -> None:
         leaf = credentials.chain[0]
         self._credentials = credentials
-        self._holder = replace(read_svid(leaf, credentials.trust_domain), key=key_hash(leaf))
+        self._holder = read_svid(leaf, credentials.trust_domain)
         self._failure = None
         self._tell()
 

@@ -35,7 +35,7 @@ from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream, linger
 from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
-from .verify import peer_of, refuse_revoked, verify_host
+from .verify import peer_of, refuse_revoked_server, verify_host
 
 HANDSHAKE_S = 10.0
 REQUEST_S = 15.0
@@ -213,7 +213,7 @@ async def call_with(
     try:
         await stream.handshake(NotVerified)
         verify_host(stream.connection, host)
-        refuse_revoked(stream.connection, deny)
+        refuse_revoked_server(stream.connection, deny)
         return await _ask(stream, method, host, target, headers or [], body)
     finally:
         stream.close()

@@ -16,7 +16,7 @@ from .anchors import Anchors
 from .dial import Dialer
 from .tls_context import MESH_ALPN, Context, Credentials, mesh_client, mesh_server
 from .tls_stream import TlsStream
-from .verify import mesh_peer_of
+from .verify import mesh_peer_of, refuse_revoked
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: b
     stream = TlsStream(tls.clients[alpn], sock, is_server=False)
     try:
         await stream.handshake(NotVerified)
-        peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, NotVerified, tls.anchors.deny)
+        peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, NotVerified)
+        refuse_revoked(peer, tls.anchors.deny, NotVerified)
         if peer.identity != endpoint.identity:
             raise WrongIdentity(f"{endpoint.address} proved {peer.identity}, not {endpoint.identity}")
         if not stream.connection.get_alpn_proto_negotiated():

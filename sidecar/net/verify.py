@@ -21,7 +21,7 @@ from sidecar.model import identity
 from sidecar.model.call import Peer
 from sidecar.model.errors import NotVerified, ReasonedError
 from sidecar.model.reason import Reason
-from sidecar.model.trust import NOBODY, DenyList
+from sidecar.model.trust import DenyList
 
 # What `cryptography` raises for a certificate that it cannot read.
 _UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
@@ -65,31 +65,24 @@ def _peer(certificate: x509.Certificate, spiffe_id: identity.SpiffeId | None) ->
     )
 
 
-def peer_of(
-    connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError], deny: DenyList = NOBODY
-) -> Peer:
-    """The verified mesh peer at the other end, or `failed`, whose reason tells a revoked one from others."""
+def peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError]) -> Peer:
+    """The verified mesh peer at the other end, or `failed`. Whether it was revoked is for `refuse_revoked` to say."""
     try:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             raise failed("the peer presented no certificate")
-        peer = replace(read_svid(certificate, trust_domain), signers=_signers(connection))
+        return replace(read_svid(certificate, trust_domain), signers=_signers(connection))
     except _UNREADABLE as exc:
         raise failed(str(exc)) from exc
-    if why := why_revoked(peer, deny):
-        error = failed(why)
-        error.reason = Reason.REVOKED
-        raise error
-    return peer
 
 
-def mesh_peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError], deny: DenyList) -> Peer:
+def mesh_peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError]) -> Peer:
     """As `peer_of`, where a sidecar belongs at the other end.
 
     The mesh's own protocols say that one speaks there, which has judged and written down what it sends. Of a key that the
     application holds nobody can say so: it may serve TLS of the application's own, and may have been carried off.
     """
-    peer = peer_of(connection, trust_domain, failed, deny)
+    peer = peer_of(connection, trust_domain, failed)
     if peer.holder:
         raise failed(f"the certificate of {peer.identity} is held by the {peer.holder[:40]}; in the mesh only a sidecar's counts")
     return peer
@@ -102,11 +95,19 @@ def why_revoked(peer: Peer, deny: DenyList) -> str:
     return deny.why(peer.identity or "", peer.pod_uid, peer.serial, peer.key)
 
 
+def refuse_revoked(peer: Peer, deny: DenyList, failed: type[ReasonedError]) -> None:
+    """`failed`, whose reason tells a revoked peer from others."""
+    if why := why_revoked(peer, deny):
+        error = failed(why)
+        error.reason = Reason.REVOKED
+        raise error
+
+
 def _signers(connection: SSL.Connection) -> tuple[str, ...]:
     return tuple(map(key_hash, (connection.get_verified_chain(as_cryptography=True) or [])[1:]))
 
 
-def refuse_revoked(connection: SSL.Connection, deny: DenyList) -> None:
+def refuse_revoked_server(connection: SSL.Connection, deny: DenyList) -> None:
     """NotVerified if one of the mesh's own HTTPS servers shows a certificate that was revoked."""
     certificate = connection.get_peer_certificate(as_cryptography=True)
     assert certificate is not None, "the handshake has verified it"

@@ -22,7 +22,6 @@ from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavaila
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.snapshot import Inbound
-from sidecar.model.trust import NOBODY
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
 from sidecar.net.original_dst import original_dst
@@ -31,7 +30,7 @@ from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import mesh_peer_of, read_svid, why_revoked
+from sidecar.net.verify import mesh_peer_of, read_svid, refuse_revoked
 from sidecar.policy.authorize import Asker, authorize, find_route
 from sidecar.policy.route_table import Found
 from sidecar.policy.rules import Rules
@@ -117,13 +116,12 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
                 raise
             alpn = stream.connection.get_alpn_proto_negotiated()
             try:
-                peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected, NOBODY)
+                peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected)
                 # Before it is asked for on the deny-list: the caller's sidecar, which cannot know, writes the connection down, too.
                 runtime.accounts.open_mesh(stream, tls, peer, "inbound", dst=record.dst, source=record.source)
                 record.security, record.peer, record.connection = "mtls", str(peer.identity), stream.account
                 record.tls = stream.connection.get_protocol_version_name()
-                if why := why_revoked(peer, tls.anchors.deny):
-                    raise _revoked(why)
+                refuse_revoked(peer, tls.anchors.deny, TlsRejected)
             except TlsRejected as exc:
                 await _explain_in_tls(stream, alpn, exc)
                 raise
@@ -135,12 +133,6 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
             await serve_opaque(stream, to, peer, record, runtime)
     finally:
         stream.close()
-
-
-def _revoked(why: str) -> TlsRejected:
-    error = TlsRejected(why)
-    error.reason = Reason.REVOKED
-    return error
 
 
 async def _explain_in_tls(stream: TlsStream, alpn: bytes, exc: TlsRejected) -> None:

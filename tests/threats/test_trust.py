@@ -22,7 +22,7 @@ from sidecar.model.value import from_json
 from sidecar.net.tls_context import ALPN_HTTP1
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import key_hash, peer_of, why_revoked
+from sidecar.net.verify import key_hash, peer_of, refuse_revoked, why_revoked
 from sidecar.net.watched import Watched
 from sidecar.telemetry.ledger import Ledger
 from tests.helpers import pki
@@ -50,7 +50,7 @@ async def test_what_a_stolen_intermediate_signs_is_refused(own: pki.Holder) -> N
         peer = peer_of(theirs.connection, pki.DOMAIN, TlsRejected)      # as a connection from before it was known
         assert "authority" in why_revoked(peer, trusts.deny)
         with pytest.raises(TlsRejected, match="authority"):
-            peer_of(theirs.connection, pki.DOMAIN, TlsRejected, trusts.deny)
+            refuse_revoked(peer, trusts.deny, TlsRejected)
         assert not why_revoked(peer, DenyList.of(Revoked(keys=(key_hash(NEXT.certificate),))))
 
 
