@@ -43,8 +43,8 @@ from .net.resolve import Resolver
 from .net.watched import Watched
 from .policy.rules import Rules
 from .proxy.dns_guard import DnsGuard
-from .proxy.egress import Originator
 from .proxy.inbound import serve_inbound
+from .proxy.originate import Originator
 from .proxy.outbound import serve_outbound
 from .proxy.runtime import Runtime
 from .telemetry.access_log import AccessLog, stdout_log
@@ -200,6 +200,7 @@ class Sidecar:
                 nursery.start_soon(serve_listener, self.workload_listener, api.serve, Tally(), MOST_CONNECTIONS)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._part)
+            nursery.start_soon(self._withdraw)
             nursery.start_soon(self.clock.run)
             nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool, self.tally)
             if self.shipping is not None:
@@ -242,6 +243,7 @@ class Sidecar:
     async def _sweep(self) -> None:
         for turn in count(1):
             await trio.sleep(BROOM_EVERY_S)
+            self.runtime.withdrawals.part()
             self.runtime.pool.expire()
             self.runtime.accounts.part(self.runtime.why_no_longer)
             if turn % TELL_OPEN_TURNS == 0:
@@ -253,6 +255,13 @@ class Sidecar:
             seen = self.runtime.tls.current
             self.runtime.accounts.part(self.runtime.why_no_longer)
             await self.runtime.tls.wait_change(seen)
+
+    async def _withdraw(self) -> None:
+        """What a snapshot approves no longer ends with it."""
+        while True:
+            seen = self.runtime.rules.current
+            self.runtime.withdrawals.part()
+            await self.runtime.rules.wait_change(seen)
 
     async def drain(self) -> None:
         """Not ready from now on, and whoever asks is told to go elsewhere; then nobody enters any more. Outbound stays open: an

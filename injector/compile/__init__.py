@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 from injector.cluster import Cluster
 from sidecar.model import identity
-from sidecar.model.snapshot import Outbound, Snapshot, Workload
+from sidecar.model.egress import Outbound
+from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.model.trust import Trust
 
 from .declared import declared

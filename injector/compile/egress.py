@@ -24,7 +24,7 @@ from injector.documents import (
     Subject,
 )
 from injector.validate import Problem
-from sidecar.model.snapshot import ClientCertificate, EgressHost, EgressRange, Origination
+from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, Origination
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,22 @@ Where a document says the same thing as the snapshot it uses the snapshot's own 
 rely on `injector/validate.py` having judged it. Field names follow the Gateway API where it has one.
 """
 
-from .egress import EgressRequest, HostPorts, HostRequest, RangeRequest, SecretRef, TlsRequest, TlsVersion
+from .egress import EgressProtocol, EgressRequest, HostPorts, HostRequest, RangeRequest, SecretRef, TlsRequest, TlsVersion
 from .endpoints import EndpointsRule
 from .policies import (
     ApprovedHost,
     ApprovedRange,
+    DatagramRange,
+    Egress,
     EgressPolicy,
     EgressPolicySpec,
+    Exclusions,
+    GatewayService,
     LabelSelector,
     MeshPolicy,
     MeshPolicySpec,
     Mtls,
+    PolicyWaiver,
     PortMtls,
     Subject,
     TokenIssuer,
@@ -24,9 +29,10 @@ from .routes import Caller, RouteRule
 
 __all__ = [
     "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS", "WORKLOAD_API",
-    "ApprovedHost", "ApprovedRange", "Caller", "EgressPolicy", "EgressPolicySpec", "EgressRequest", "EndpointsRule", "HostPorts",
-    "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "PortMtls", "RangeRequest", "RouteRule", "SecretRef",
-    "Subject", "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
+    "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress", "EgressPolicy", "EgressPolicySpec", "EgressProtocol",
+    "EgressRequest", "EndpointsRule", "Exclusions", "GatewayService", "HostPorts", "HostRequest", "LabelSelector", "MeshPolicy",
+    "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls", "RangeRequest", "RouteRule", "SecretRef", "Subject", "TlsRequest",
+    "TlsVersion", "TokenIssuer", "WorkloadSelector",
 ]
 
 API_VERSION = "bartizan.dev/v1alpha1"

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sidecar.model.egress import Check, DnsLimits, EgressMode, KeyPin, Method
 from sidecar.model.value import Name, Port, Value
 
-from .egress import TlsVersion
+from .egress import EgressProtocol, SecretRef, TlsVersion
+from .text import Size
 
 
 class LabelSelector(Value, frozen=True):
@@ -24,18 +26,60 @@ class Subject(Value, frozen=True):
     service_accounts: tuple[Name, ...] = ()
 
 
+class PolicyWaiver(Value, frozen=True):
+    """A check that is relaxed until a date; each connection that needs it is written down.
+
+    Args:
+        check: `chain` (then `keyPins` must stand there), `name` (then `subjectAltNames` must) or `expiry` of the host's certificate.
+        reason: for whoever reads the log.
+    """
+
+    check: Check
+    until: Annotated[datetime, msgspec.Meta(tz=True)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class GatewayService(Value, frozen=True):
+    """The egress gateway's Service. No port: the first one that it has."""
+
+    namespace: Name
+    service: Name
+    port: Port | None = None
+
+
 class ApprovedHost(Value, frozen=True):
     """
     Args:
         host: a name, or `*.example.com` for every name below example.com.
+        ports: that may be asked for, whichever side of the origination they are on.
+        protocols: that may be asked for.
         ca_bundle: PEM to verify the host with; None: the system's roots.
+        subject_alt_names: the host's certificate must have one of these names, besides being for the host.
+        key_pins: `sha256/BASE64` (RFC 7469) of keys of which the host's chain must hold one.
+        client_certificate: to be presented whatever is asked for.
         special_addresses: CIDRs of private or otherwise special ranges that the name may resolve to.
+        methods, paths: of plain HTTP; empty: every one. Where any stands, or a pin, TLS of the application's own does not pass.
+        bytes_per_hour: that each sidecar may send to the host.
+        allow_plaintext: whether `tls: {mode: none}` may be asked for.
+        waivers: see there.
+        gateway: the only way there; it stands for that of the policy.
     """
 
     host: str
+    ports: tuple[Port, ...] = (80, 443)
+    protocols: tuple[EgressProtocol, ...] = ("http", "tls")
     min_version: TlsVersion = "1.2"
     ca_bundle: str | None = None
+    subject_alt_names: tuple[str, ...] = ()
+    key_pins: tuple[KeyPin, ...] = ()
+    client_certificate: SecretRef | None = None
     special_addresses: tuple[str, ...] = ()
+    methods: tuple[Method, ...] = ()
+    paths: tuple[str, ...] = ()
+    bytes_per_hour: Size | None = None
+    allow_plaintext: bool = False
+    waivers: tuple[PolicyWaiver, ...] = ()
+    gateway: GatewayService | None = None
 
 
 class ApprovedRange(Value, frozen=True):
@@ -43,12 +87,20 @@ class ApprovedRange(Value, frozen=True):
 
     cidr: str
     ports: tuple[Port, ...] = ()
+    bytes_per_hour: Size | None = None
+    gateway: GatewayService | None = None
 
 
 class EgressPolicySpec(Value, frozen=True):
+    """
+    Args:
+        gateway: the only way to all of its hosts and ranges.
+    """
+
     subjects: tuple[Subject, ...]
     hosts: tuple[ApprovedHost, ...] = ()
     ranges: tuple[ApprovedRange, ...] = ()
+    gateway: GatewayService | None = None
 
 
 class WorkloadSelector(Value, frozen=True):
@@ -92,6 +144,33 @@ class TokenIssuer(Value, frozen=True):
     special_addresses: tuple[str, ...] = ()
 
 
+class Egress(Value, frozen=True):
+    """`observe` lets through what nobody has approved, and writes it down, until a date after which it means `enforce`."""
+
+    mode: EgressMode
+    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class DatagramRange(Value, frozen=True):
+    """UDP to these addresses and ports leaves the pod unguarded."""
+
+    cidr: str
+    ports: Annotated[tuple[Port, ...], msgspec.Meta(min_length=1, max_length=15)]
+
+
+class Exclusions(Value, frozen=True):
+    """What may be asked to pass the sidecar by. Empty: nothing.
+
+    Args:
+        inbound_ports, outbound_ports: of TCP.
+        outbound_cidrs: of TCP.
+    """
+
+    inbound_ports: tuple[Port, ...] = ()
+    outbound_ports: tuple[Port, ...] = ()
+    outbound_cidrs: tuple[str, ...] = ()
+
+
 class MeshPolicySpec(Value, frozen=True):
     """Settings for the pods that the selector selects. A field that is left out is taken from the next wider policy.
 
@@ -99,6 +178,11 @@ class MeshPolicySpec(Value, frozen=True):
         without_routes: what a pod without routes accepts.
         opt_out: whether a pod's label `bartizan.dev/injection: disabled` counts.
         accept_http10: of the application and of callers.
+        egress: whether what no EgressPolicy approves is refused, or observed until a date.
+        dns: what a question to the DNS guard may look like.
+        hardening: what containers beside the sidecar may be.
+        udp: where the application may send datagrams by itself.
+        exclusions: what a pod's annotation bartizan.dev/exclude may take out of the interception.
         token_issuers: the only ones whose tokens a route may demand.
     """
 
@@ -110,6 +194,11 @@ class MeshPolicySpec(Value, frozen=True):
     cluster_ranges: tuple[str, ...] | None = None
     opt_out: bool | None = None
     accept_http10: bool | None = None
+    egress: Egress | None = None
+    dns: DnsLimits | None = None
+    hardening: Literal["standard", "strict"] | None = None
+    udp: tuple[DatagramRange, ...] | None = None
+    exclusions: Exclusions | None = None
     token_issuers: tuple[TokenIssuer, ...] | None = None
 
 

@@ -122,6 +122,11 @@ class Reason(Enum):
         "A second request on the connection names another port, or Host and the TLS name disagree.",
         "Send each host its own connection.",
     )
+    REQUEST_NOT_APPROVED = (
+        "BZ0210", "request-not-approved",
+        "The host is approved for this workload, but not this method or this path (`methods`, `paths` of the EgressPolicy).",
+        "Have the EgressPolicy list the method or the path, if the workload needs it.",
+    )
     # -- malformed HTTP
     BAD_HEAD = (
         "BZ0301", "malformed-head",

@@ -5,19 +5,19 @@ no Kubernetes object and no YAML.
 """
 
 import hashlib
-import ipaddress
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
 from . import identity
-from .address import canonical, server_address
+from .address import canonical
+from .egress import GatewayCaller, Outbound, check_destinations, check_outbound
 from .errors import ConfigError
 from .route import Route
 from .rule_check import check_matches, check_route
-from .service import Protocol, Service
+from .service import Protocol
 from .trust import Trust, check_trust
-from .value import Name, Port, Value, from_json
+from .value import Name, Value, from_json
 
 # -- who this is
 
@@ -83,83 +83,12 @@ class Inbound(Value, frozen=True):
         return self.port_modes.get(port) or PortMode(self.mode, self.permissive_until)
 
 
-# -- what leaves
-
-
-class ClientCertificate(Value, frozen=True):
-    """The certificate to present to an external host; PEM. Both None: the Secret is missing, and the host answers 503."""
-
-    name: Name
-    chain: str | None = None
-    key: str | None = None
-
-
-class Origination(Value, frozen=True):
-    """How the sidecar speaks TLS to an external host.
-
-    Args:
-        port: where the host listens for TLS.
-        roots: PEM bundle to verify with; None: the system's roots.
-        client_certificate: present means mutual TLS.
-    """
-
-    port: Port = 443
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    roots: str | None = None
-    client_certificate: ClientCertificate | None = None
-
-
-class EgressHost(Value, frozen=True):
-    """An approved external host.
-
-    Args:
-        host: lower-case DNS name; `*.example.com` stands for one label or more before example.com, never for none.
-        plain_ports: where the application speaks plain HTTP and the sidecar originates TLS.
-        tls_ports: where the application's own TLS passes through after its SNI was judged.
-        special_addresses: CIDRs of special ranges that the name may resolve to.
-        rule: which approval it rests on, for log and metric.
-    """
-
-    host: Annotated[str, msgspec.Meta(
-        pattern=r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$", max_length=253
-    )]
-    rule: Name
-    plain_ports: tuple[Port, ...] = (80,)
-    tls_ports: tuple[Port, ...] = (443,)
-    tls: Origination = Origination()
-    special_addresses: tuple[str, ...] = ()
-
-
-class EgressRange(Value, frozen=True):
-    """An approved range of external addresses, TCP, passed through as it is. No ports: every port."""
-
-    cidr: str
-    rule: Name
-    ports: tuple[Port, ...] = ()
-
-
-class Outbound(Value, frozen=True):
-    """What may leave the pod.
-
-    Args:
-        resolvers: name servers, `10.96.0.10` or `10.96.0.10:5353`; the pod's own resolv.conf never counts.
-        cluster_domain: names below it are asked of the resolvers whether or not egress approves them.
-        cluster_ranges: pod and Service ranges; special for every external name.
-    """
-
-    services: tuple[Service, ...] = ()
-    hosts: tuple[EgressHost, ...] = ()
-    ranges: tuple[EgressRange, ...] = ()
-    resolvers: tuple[str, ...] = ()
-    cluster_domain: str = "cluster.local"
-    cluster_ranges: tuple[str, ...] = ()
-
-
 class Snapshot(Value, frozen=True):
     """
     Args:
         trust: whom the mesh trusts, and whom no longer.
         accept_http10: of the application and of callers; else HTTP/1.0 is refused.
+        gateway: of an egress gateway, whom it leads out.
     """
 
     workload: Workload
@@ -168,6 +97,7 @@ class Snapshot(Value, frozen=True):
     accept_http10: bool = False
     inbound: Inbound = Inbound()
     outbound: Outbound = Outbound()
+    gateway: tuple[GatewayCaller, ...] = ()
 
 
 def _check(snapshot: Snapshot) -> None:
@@ -179,12 +109,6 @@ def _check(snapshot: Snapshot) -> None:
                 raise ConfigError(where, f"{text!r} is not in canonical form; write {canonical(text)}")
         except ValueError as exc:
             raise ConfigError(where, f"{text!r} is no IP address") from exc
-
-    def network(where: str, text: str) -> None:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as exc:
-            raise ConfigError(where, str(exc)) from exc
 
     def spiffe(where: str, text: str) -> None:
         try:
@@ -217,18 +141,10 @@ def _check(snapshot: Snapshot) -> None:
             spiffe(f"outbound.services[{i}].endpoints[{j}].identity", endpoint.identity)
         for j, rule in enumerate(service.rules):
             check_matches(f"outbound.services[{i}].rules[{j}]", rule.hosts, rule.matches)
-    for i, host in enumerate(snapshot.outbound.hosts):
-        for j, text in enumerate(host.special_addresses):
-            network(f"outbound.hosts[{i}].specialAddresses[{j}]", text)
-    for i, item in enumerate(snapshot.outbound.ranges):
-        network(f"outbound.ranges[{i}].cidr", item.cidr)
-    for i, text in enumerate(snapshot.outbound.resolvers):
-        try:
-            server_address(text)
-        except ValueError as exc:
-            raise ConfigError(f"outbound.resolvers[{i}]", f"{text!r} is no address with an optional port: {exc}") from exc
-    for i, text in enumerate(snapshot.outbound.cluster_ranges):
-        network(f"outbound.clusterRanges[{i}]", text)
+    check_outbound("outbound", snapshot.outbound)
+    for i, caller in enumerate(snapshot.gateway):
+        spiffe(f"gateway[{i}].identity", caller.identity)
+        check_destinations(f"gateway[{i}]", caller.hosts, caller.ranges)
 
 
 def parse_snapshot(data: bytes) -> Snapshot:

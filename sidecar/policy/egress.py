@@ -9,15 +9,22 @@ Only here and in `policy/authorize.py` is a Permit made.
 
 import ipaddress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.egress import EgressHost, EgressRange, Outbound
 from sidecar.model.message import RequestHead
+from sidecar.model.path import decode_path, judge_rule_path
 from sidecar.model.reason import Reason
 from sidecar.model.service import CallRule, Endpoint, Service
-from sidecar.model.snapshot import EgressHost, EgressRange, Outbound
 
+from .host_table import HostTable
 from .route_table import RouteTable
+
+Kind = Literal["plain", "tls", "tcp"]
+_SPOKEN: dict[Kind, str] = {"plain": "plain HTTP", "tls": "TLS", "tcp": "TCP"}
+OBSERVED = "(observed)"     # the rule of what nobody has approved
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +73,8 @@ class OutboundTable:
         for service in outbound.services:
             for address in service.addresses:
                 self._services[Address(address, service.port)] = self._by_name[service.name, service.port]
-        self._exact = {approval.host: approval for approval in outbound.hosts if not approval.host.startswith("*.")}
-        # Longest first: of two wildcards the narrower one decides.
-        self._wild = sorted(
-            (approval for approval in outbound.hosts if approval.host.startswith("*.")), key=lambda a: len(a.host), reverse=True
-        )
+        self._hosts = HostTable(outbound.hosts)
+        self._observe_until = (outbound.observe_until or 0.0) if outbound.mode == "observe" else 0.0
         self._ranges: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, EgressRange]] = [
             (ipaddress.ip_network(item.cidr), item) for item in outbound.ranges
         ]
@@ -89,21 +93,27 @@ class OutboundTable:
         known = self.service_named(service.name, service.port)
         return known is not None and endpoint in known.endpoints
 
-    def host(self, host: str, port: int, *, is_tls: bool) -> ToHost | Denied:
-        """The approval for `host`, reached at `port` by plain HTTP or by the application's own TLS."""
+    def host(self, host: str, port: int, kind: Kind, now: float) -> ToHost | Denied:
+        """The approval for `host`, reached at `port` by plain HTTP, by the application's own TLS, or by its synthetic address.
+
+        Args:
+            now: Unix seconds. Until the end of an observation what nobody has approved is let through, as the application speaks.
+        """
         approval = self.named(host)
+        if approval is not None and port in _ports_of(approval, kind):
+            return ToHost(Permit(approval.rule), approval)
+        if self.observes(now) and kind != "tcp":
+            return ToHost(Permit(OBSERVED), EgressHost(host, OBSERVED, (port,), (port,), tls=None))
         if approval is None:
             return Denied(Reason.HOST_NOT_APPROVED, detail=f"{host} is not approved for this workload")
-        if port not in (approval.tls_ports if is_tls else approval.plain_ports):
-            kind = "TLS" if is_tls else "plain HTTP"
-            return Denied(Reason.HOST_NOT_APPROVED, approval.rule, f"{host} is approved, but not {kind} to port {port}")
-        return ToHost(Permit(approval.rule), approval)
+        return Denied(Reason.HOST_NOT_APPROVED, approval.rule, f"{host} is approved, but not {_SPOKEN[kind]} to port {port}")
 
     def named(self, host: str) -> EgressHost | None:
-        exact = self._exact.get(host)
-        if exact is not None:
-            return exact
-        return next((approval for approval in self._wild if host.endswith(approval.host[1:])), None)
+        return self._hosts.find(host)
+
+    def observes(self, now: float) -> bool:
+        """Whether what nobody has approved is let through, and written down."""
+        return now < self._observe_until
 
     def range(self, to: Address) -> Permit | None:
         """Leave to relay TCP to an address. A special one, or one of the cluster, must be meant: 0.0.0.0/0 is not the metadata."""
@@ -121,3 +131,21 @@ class OutboundTable:
             return True
         named = (ipaddress.ip_network(text) for text in approval.special_addresses)
         return any(ip in network for network in named)
+
+
+def _ports_of(approval: EgressHost, kind: Kind) -> tuple[int, ...]:
+    if kind == "plain":
+        return approval.plain_ports
+    return approval.tls_ports if kind == "tls" else approval.tcp_ports
+
+
+def why_not(approval: EgressHost, request: RequestHead) -> Denied | None:
+    """What of the request the approval does not allow. A path stands for itself and what is below it, compared decoded."""
+    if approval.methods and request.method.decode("ascii") not in approval.methods:
+        return Denied(Reason.REQUEST_NOT_APPROVED, approval.rule, f"{request.method.decode('ascii')} is not among the methods approved")
+    if approval.paths:
+        path = decode_path(request.path)
+        stems = (decode_path(judge_rule_path(text)).rstrip(b"/") for text in approval.paths)
+        if not any(path == stem or path.startswith(stem + b"/") for stem in stems):
+            return Denied(Reason.REQUEST_NOT_APPROVED, approval.rule, "the path is below none that is approved")
+    return None

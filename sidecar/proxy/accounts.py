@@ -153,7 +153,7 @@ class Accounts:
             self._refuse(record, account)
         elif account is not None:
             account.note(record)
-        elif not record.method or record.security == "in-process":
+        elif not record.method or record.security in ("in-process", "plaintext"):
             self._add_alone(record)
         self._let_go(account)
 

@@ -19,87 +19,38 @@ from functools import partial
 import trio
 from msgspec.structs import replace
 
-from sidecar.model.address import Address, canonical, is_address
+from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
+from sidecar.model.egress import EgressHost, Origination
+from sidecar.model.errors import Unavailable
 from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.model.reason import Reason
-from sidecar.model.snapshot import EgressHost, Origination
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
-from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import Context, material_digest, origination
-from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import verify_host
-from sidecar.net.watched import Watched
+from sidecar.net.tls_context import Context
+from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.telemetry.access_log import Record
 
 from .headers import egress_headers
 from .http import serve_http
+from .originate import Originator, connect_tls, dial
 from .plan import CONNECT_S, Decision, Plan, Upstream
 from .runtime import Runtime
 from .tunnel import tunnel
 from .versions import client
 
 
-class Originator:
-    """TLS contexts for external hosts by their settings, and the addresses that approved names lead to.
-
-    Args:
-        rules: a change empties the table of contexts, so that replaced material is used no longer.
-    """
-
-    def __init__(self, rules: Watched[Rules | None], resolver: Resolver) -> None:
-        self._rules = rules
-        self._resolver = resolver
-        self._contexts: dict[tuple[Origination, bool], Context] = {}
-        self._built_for: Rules | None = None
-
-    def context(self, settings: Origination, *, is_http2: bool) -> Context:
-        """Unavailable, before anything is sent, if the material is missing or unusable."""
-        if self._built_for is not self._rules.current:
-            self._built_for = self._rules.current
-            self._contexts.clear()
-        context = self._contexts.get((settings, is_http2))
-        if context is None:
-            certificate = settings.client_certificate
-            if certificate is not None and (certificate.chain is None or certificate.key is None):
-                raise Unavailable(Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {certificate.name}")
-            try:
-                context = origination(
-                    min_version=settings.min_version,
-                    roots=settings.roots,
-                    chain=certificate.chain if certificate else None,
-                    key=certificate.key if certificate else None,
-                    is_http2=is_http2,
-                )
-            except ConfigError as exc:
-                reason = Reason.ROOTS_UNUSABLE if exc.where == "roots" else Reason.CLIENT_CERTIFICATE_MISSING
-                raise Unavailable(reason, str(exc)) from exc
-            self._contexts[settings, is_http2] = context
-        return context
-
-    async def addresses(self, host: str, approval: EgressHost, rules: Rules) -> tuple[str, ...]:
-        """Where the judged name leads, special addresses left out. NotResolved or Unavailable if nowhere."""
-        found = await self._resolver.resolve(host, rules.snapshot.outbound.resolvers)
-        if not found:
-            raise NotResolved(f"{host} has no address")
-        allowed = tuple(text for text in found if rules.outbound.may_resolve_to(approval, canonical(text)))
-        if not allowed:
-            raise Unavailable(Reason.SPECIAL_ADDRESS, f"{host} resolves to {', '.join(found)}")
-        return allowed
-
-
-def _approve(host: str, port: int, runtime: Runtime, *, is_tls: bool) -> tuple[Permit, EgressHost, Rules] | Denied:
+def approve(host: str, port: int, runtime: Runtime, kind: Kind) -> tuple[Permit, EgressHost, Rules] | Denied:
+    """The leave to reach `host` now."""
     rules = runtime.rules.current
     if rules is None:
         return Denied(Reason.NO_SNAPSHOT)
     if not runtime.is_outbound_open.current:
         return Denied(Reason.REDIRECT_LOST)
-    judged = rules.outbound.host(host, port, is_tls=is_tls)
+    judged = rules.outbound.host(host, port, kind, runtime.wall())
     return judged if isinstance(judged, Denied) else (judged.permit, judged.approval, rules)
 
 
@@ -115,57 +66,48 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         host = request.host.decode("ascii")
         if request.port not in (None, to.port):
             return Denied(Reason.MISDIRECTED, detail=f"Host says port {request.port}, the connection goes to port {to.port}")
-        judged = _approve(host, to.port, runtime, is_tls=False)
+        judged = approve(host, to.port, runtime, "plain")
         if isinstance(judged, Denied):
             return judged
         permit, approval, rules = judged
         record.rule = permit.rule
-        context = originator.context(approval.tls, is_http2=request.is_http2)
+        if (denied := why_not(approval, request)) is not None:
+            return denied
+        tls = approval.tls
+        port = tls.port if tls is not None else to.port
+        context = originator.context(tls, is_http2=request.is_http2) if tls is not None else None
         addresses = await originator.addresses(host, approval, rules)
         record.dst_mismatch = to.host not in addresses
-        certificate = approval.tls.client_certificate
-        material = material_digest(approval.tls.roots, certificate.chain if certificate else None, approval.tls.min_version)
-        key = ("egress", host, approval.tls.port, addresses, material, request.is_http2)
-        connect = partial(_originate, host, addresses, approval.tls, context, runtime, record)
-        name = f"{host}:{approval.tls.port}"
-        authority = request.host if approval.tls.port == 443 else b"%b:%d" % (request.host, approval.tls.port)
-        adapt = partial(_stay_plain, host=request.host, port=to.port, tls_port=approval.tls.port)
-        upstream = Upstream(key, connect, authority, headers, name, is_shared=request.is_http2, group=("egress", host), security="tls")
+
+        def is_permitted() -> bool:
+            return not isinstance(approve(host, to.port, runtime, "plain"), Denied)
+
+        connect = partial(
+            _connect, host, addresses, port, tls, context, runtime, record, is_permitted, is_http2=request.is_http2
+        )
+        default = 80 if tls is None else 443
+        upstream = Upstream(
+            ("egress", host, port, addresses, context, request.is_http2), connect,
+            request.host if port == default else b"%b:%d" % (request.host, port), headers, f"{host}:{port}",
+            is_shared=request.is_http2, group=("egress", host), security="plaintext" if tls is None else "tls",
+        )
+        adapt = partial(_stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
         return Plan(permit, lambda: upstream, adapt=adapt)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
 
-async def _originate(
-    host: str, addresses: Sequence[str], settings: Origination, context: Context, runtime: Runtime, record: Record
+async def _connect(
+    host: str, addresses: Sequence[str], port: int, settings: Origination | None, context: Context | None, runtime: Runtime,
+    record: Record, is_permitted: Callable[[], bool], *, is_http2: bool,
 ) -> Connection:
-    """A connection whose certificate is for `host`; verified before this returns, so before a byte is sent."""
-    sock, at = await _dial(addresses, settings.port, runtime)
-    stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
-    try:
-        await stream.handshake(NotVerified)
-        verify_host(stream.connection, host)
-    except BaseException:
-        stream.close()
-        raise
-    record.tls = stream.connection.get_protocol_version_name()
-    runtime.accounts.open_tls(stream, dst=str(at), host=host)
+    """Without settings as the application speaks: an observed host, or one for which a policy says so."""
+    if settings is None or context is None:
+        sock, _ = await dial(addresses, port, runtime)
+        runtime.withdrawals.watch(sock, is_permitted)
+        return client(SocketStream(sock), is_http2=is_http2)
+    stream = await connect_tls(host, addresses, port, settings, context, runtime, record, is_permitted)
     return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")
-
-
-async def _dial(addresses: Sequence[str], port: int, runtime: Runtime) -> tuple[socket.socket, Address]:
-    """A connection to the first address that takes it."""
-    failures = []
-    for address in addresses:
-        at = Address(address, port)
-        try:
-            with trio.fail_after(CONNECT_S / 2):
-                return await runtime.dialer.connect(at), at
-        except ConnectFailed as exc:
-            failures.append(exc.detail)
-        except trio.TooSlowError:
-            failures.append(f"{address}: no answer")
-    raise ConnectFailed("; ".join(failures))
 
 
 def _stay_plain(response: ResponseHead, *, host: bytes, port: int, tls_port: int) -> ResponseHead:
@@ -197,7 +139,7 @@ async def serve_tls(
     if hello.server_name is None:
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"TLS to {to} without a server name, and no approved range holds it")
     host = record.host = hello.server_name
-    judged = _approve(host, to.port, runtime, is_tls=True)
+    judged = approve(host, to.port, runtime, "tls")
     if isinstance(judged, Denied):
         record.rule = judged.rule
         raise Unavailable(judged.reason, judged.detail)
@@ -209,7 +151,7 @@ async def serve_tls(
     record.dst_mismatch = to.host not in addresses
 
     def is_permitted(_: Rules | None) -> bool:
-        return not isinstance(_approve(host, to.port, runtime, is_tls=True), Denied)
+        return not isinstance(approve(host, to.port, runtime, "tls"), Denied)
 
     await relay(sock, [Address(address, to.port) for address in addresses], permit, record, runtime, is_permitted)
 
@@ -226,7 +168,7 @@ async def relay(
     record.rule = permit.rule
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
-        sock_up, _ = await _dial([address.host for address in to], to[0].port, runtime)
+        sock_up, _ = await dial([address.host for address in to], to[0].port, runtime)
     upstream = SocketStream(sock_up)
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
     started = trio.current_time()

@@ -32,6 +32,7 @@ from . import egress
 from .dns_guard import DnsGuard
 from .mesh import serve_mesh_requests
 from .mesh_tcp import serve_mesh_connection
+from .originate import Originator
 from .respond import TABLE, explain
 from .runtime import Runtime
 
@@ -40,7 +41,7 @@ DNS_PORT = 53
 
 
 async def serve_outbound(
-    sock: socket.socket, runtime: Runtime, originator: egress.Originator, guard: DnsGuard, arrivals: CanaryArrivals
+    sock: socket.socket, runtime: Runtime, originator: Originator, guard: DnsGuard, arrivals: CanaryArrivals
 ) -> None:
     """Serve one connection of the application's that the packet rules sent here."""
     to = original_dst(sock)                                                                     # 1
@@ -83,7 +84,7 @@ def _is_in_range(rules: Rules | None, to: Address, runtime: Runtime) -> bool:
 
 
 async def _serve_named(
-    sock: socket.socket, to: Address, runtime: Runtime, originator: egress.Originator, record: Record
+    sock: socket.socket, to: Address, runtime: Runtime, originator: Originator, record: Record
 ) -> None:
     with Deadline() as deadline:
         deadline.downstream("first bytes", DETECT_S)

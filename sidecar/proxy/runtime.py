@@ -27,6 +27,8 @@ from .accounts import Accounts
 from .admit import Admission
 from .endpoints import Endpoints
 from .mirror import Mirrors
+from .synthetic import Synthetic
+from .withdrawals import Withdrawals
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Runtime:
         endpoints: what is remembered of those in the mesh.
         ledger: where evidence is kept, if it is.
         accounts: of the connections that are live.
+        withdrawals: what ends connections to the outside when their leave does.
+        synthetic: the addresses of names that are reached by TCP.
     """
 
     rules: Watched[Rules | None]
@@ -61,6 +65,8 @@ class Runtime:
     tokens: Tokens = field(default_factory=Tokens)
     admission: Admission = field(default_factory=Admission)
     accounts: Accounts = field(init=False)
+    withdrawals: Withdrawals = field(default_factory=Withdrawals)
+    synthetic: Synthetic = field(default_factory=Synthetic)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))

@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from sidecar.control.admin import Admin
 from sidecar.control.keyring import Keyring
-from sidecar.model.snapshot import ClientCertificate, EgressHost, Origination, Outbound, Snapshot, Workload
+from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Outbound
+from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched

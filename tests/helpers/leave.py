@@ -17,7 +17,7 @@ from sidecar.net.tls_context import https_server
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.proxy.dns_guard import DnsGuard
-from sidecar.proxy.egress import Originator
+from sidecar.proxy.originate import Originator
 from sidecar.proxy.outbound import serve_outbound
 from tests.helpers import pki
 from tests.helpers.mesh import meshed, root

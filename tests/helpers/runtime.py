@@ -12,9 +12,10 @@ import trio
 from msgspec.structs import replace
 
 from sidecar.model.address import Address
+from sidecar.model.egress import Outbound
 from sidecar.model.errors import ConnectFailed
 from sidecar.model.ledger import Entry
-from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
+from sidecar.model.snapshot import Inbound, Snapshot, Workload
 from sidecar.net.dial import Dialer
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched

@@ -8,8 +8,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sidecar.model.address import Address
+from sidecar.model.egress import Outbound
 from sidecar.model.service import Backend, Balancing, CallRule, Ejection, Endpoint, Service
-from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
+from sidecar.model.snapshot import Inbound, Snapshot, Workload
 from sidecar.policy.rules import Rules
 from tests.helpers.leave import Pod, pod
 from tests.helpers.mesh import echo, http_app, sidecar

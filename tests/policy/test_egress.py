@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from sidecar.model.address import Address, canonical
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.egress import EgressHost, EgressRange, Outbound
+from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint, Service
-from sidecar.model.snapshot import EgressHost, EgressRange, Outbound
-from sidecar.policy.egress import OutboundTable, ToHost
+from sidecar.policy.egress import OBSERVED, Kind, OutboundTable, ToHost, why_not
 
+NOW = 1_800_000_000.0
 ID = "spiffe://example.org/ns/shop/sa/orders"
 
 
@@ -59,13 +61,14 @@ def test_a_wildcard_stands_for_whole_labels(host: str, domain: str) -> None:
     assert (hosts(EgressHost("*." + domain, "r")).named(host) is not None) is expected
 
 
-@pytest.mark.parametrize(("port", "is_tls", "holds"), [
-    (80, False, True), (8080, False, True), (443, True, True),
-    (443, False, False), (80, True, False), (8080, True, False), (22, True, False), (22, False, False),
+@pytest.mark.parametrize(("port", "kind", "holds"), [
+    (80, "plain", True), (8080, "plain", True), (443, "tls", True), (5432, "tcp", True),
+    (443, "plain", False), (80, "tls", False), (8080, "tls", False), (22, "tls", False), (22, "plain", False),
+    (80, "tcp", False), (5432, "plain", False), (5432, "tls", False),
 ])
-def test_ports_are_approved_for_one_protocol_each(port: int, is_tls: bool, holds: bool) -> None:
-    approval = EgressHost("example.com", "partners", plain_ports=(80, 8080), tls_ports=(443,))
-    judged = hosts(approval).host("example.com", port, is_tls=is_tls)
+def test_ports_are_approved_for_one_protocol_each(port: int, kind: Kind, holds: bool) -> None:
+    approval = EgressHost("example.com", "partners", plain_ports=(80, 8080), tls_ports=(443,), tcp_ports=(5432,))
+    judged = hosts(approval).host("example.com", port, kind, NOW)
     if holds:
         assert judged == ToHost(Permit("partners"), approval)
     else:
@@ -74,10 +77,38 @@ def test_ports_are_approved_for_one_protocol_each(port: int, is_tls: bool, holds
 
 
 def test_what_nobody_approved() -> None:
-    judged = hosts().host("evil.net", 443, is_tls=True)
+    judged = hosts().host("evil.net", 443, "tls", NOW)
     assert isinstance(judged, Denied)
     assert (judged.reason, judged.rule) == (Reason.HOST_NOT_APPROVED, "")
     assert "evil.net" in judged.detail
+
+
+OBSERVING = OutboundTable(Outbound(mode="observe", observe_until=NOW + 1, hosts=(EgressHost("example.com", "partners"),)))
+
+
+@pytest.mark.parametrize(("host", "port", "kind", "rule"), [
+    ("example.com", 80, "plain", "partners"), ("evil.net", 80, "plain", OBSERVED), ("example.com", 8080, "plain", OBSERVED),
+    ("evil.net", 8443, "tls", OBSERVED),
+])
+def test_observed_is_what_nobody_approved_until_the_observation_ends(host: str, port: int, kind: Kind, rule: str) -> None:
+    judged = OBSERVING.host(host, port, kind, NOW)
+    assert isinstance(judged, ToHost)
+    assert judged.permit.rule == rule
+    assert (judged.approval.tls is None) is (rule == OBSERVED), "as the application speaks"
+    assert isinstance(OBSERVING.host("evil.net", port, kind, NOW + 1), Denied)
+    assert isinstance(OBSERVING.host("evil.net", port, "tcp", NOW), Denied), "a synthetic address is only given for what was approved"
+
+
+@pytest.mark.parametrize(("method", "path", "may"), [
+    (b"GET", b"/v1", True), (b"GET", b"/v1/charges", True), (b"POST", b"/v1/%40charges?a=/x", True), (b"HEAD", b"/v1/", True),
+    (b"DELETE", b"/v1/charges", False), (b"GET", b"/v10", False), (b"GET", b"/", False), (b"get", b"/v1", False), (b"OPTIONS", b"*", False),
+])
+def test_methods_and_paths(method: bytes, path: bytes, may: bool) -> None:
+    approval = EgressHost("example.com", "partners", methods=("GET", "HEAD", "POST", "OPTIONS"), paths=("/v1/",))
+    denied = why_not(approval, RequestHead(method, path, b"example.com", None, [], NO_BODY, False))
+    assert (denied is None) is may
+    assert denied is None or (denied.reason, denied.rule) == (Reason.REQUEST_NOT_APPROVED, "partners")
+    assert why_not(EgressHost("example.com", "r"), RequestHead(method, path, b"example.com", None, [], NO_BODY, False)) is None
 
 
 # -- where an approved name may lead

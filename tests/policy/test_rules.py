@@ -1,10 +1,11 @@
 import pytest
 
 from sidecar.model.address import Address
+from sidecar.model.egress import EgressRange, Outbound
 from sidecar.model.errors import ConfigError
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.route import Caller, Match, PathMatch, Route
-from sidecar.model.snapshot import EgressRange, Inbound, Outbound, Snapshot, Workload
+from sidecar.model.snapshot import Inbound, Snapshot, Workload
 from sidecar.policy.rules import Rules
 
 WORKLOAD = Workload("spiffe://example.org/ns/shop/sa/orders", "shop")

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
+from sidecar.model.egress import Outbound
 from sidecar.model.reason import Reason
 from sidecar.model.service import Backend, CallRule, Endpoint, Service
-from sidecar.model.snapshot import Outbound
 from sidecar.policy.egress import OutboundTable, ToService
 from sidecar.policy.split import named, target
 

@@ -14,8 +14,8 @@ import trio
 from trio.testing import MockClock
 
 from sidecar.model.address import Address
+from sidecar.model.egress import EgressHost, Outbound
 from sidecar.model.errors import ConnectFailed
-from sidecar.model.snapshot import EgressHost, Outbound
 from sidecar.net.socket_stream import SocketStream
 from tests.helpers.leave import Pod, pod
 from tests.helpers.mesh import is_gone

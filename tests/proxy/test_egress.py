@@ -12,9 +12,9 @@ from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
+from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Outbound
 from sidecar.model.errors import NotVerified
 from sidecar.model.message import NO_BODY, ResponseHead
-from sidecar.model.snapshot import ClientCertificate, EgressHost, Origination, Outbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import https_client
 from sidecar.net.tls_stream import TlsStream

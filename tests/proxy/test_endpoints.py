@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.model.egress import Outbound
 from sidecar.model.errors import Unavailable
 from sidecar.model.reason import Reason
 from sidecar.model.service import Balancing, CallRule, Ejection, Endpoint, Limits, Retries, Service
-from sidecar.model.snapshot import Outbound, Snapshot, Workload
+from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.policy.rules import Rules
 from sidecar.proxy.endpoints import Endpoints, Group
 from sidecar.telemetry.metrics import Metrics

@@ -8,10 +8,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model import ports
 from sidecar.model.address import Address
+from sidecar.model.egress import EgressRange, Outbound
 from sidecar.model.reason import Reason
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.service import Endpoint, Service
-from sidecar.model.snapshot import EgressRange, Inbound, Outbound
+from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.policy.rules import Rules

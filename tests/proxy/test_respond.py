@@ -12,10 +12,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Permit
+from sidecar.model.egress import ClientCertificate, Outbound
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
 from sidecar.model.service import Balancing, Limits, Service
-from sidecar.model.snapshot import ClientCertificate, Inbound, Outbound
+from sidecar.model.snapshot import Inbound
 from sidecar.model.trust import Revoked
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP2, ALPN_TCP
@@ -243,6 +244,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.FAULT_INJECTED: entering(by(fault=Fault(abort_status=503))),
     Reason.HOST_NOT_APPROVED: leaving(host="evil.example"),
     Reason.ADDRESS_NOT_APPROVED: no_name_at_all,
+    Reason.REQUEST_NOT_APPROVED: leaving(approved(methods=("POST",))),
     Reason.CLIENT_CERTIFICATE_MISSING: leaving(approved(client_certificate=ClientCertificate("s"))),
     Reason.SPECIAL_ADDRESS: leaving(found="169.254.169.254"),
     Reason.ROOTS_UNUSABLE: leaving(approved(roots="no PEM")),

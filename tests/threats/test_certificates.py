@@ -20,10 +20,10 @@ from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
+from sidecar.model.egress import Outbound
 from sidecar.model.errors import NotVerified, TlsRejected
 from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint, Service
-from sidecar.model.snapshot import Outbound
 from sidecar.model.trust import Revoked, serial_text
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream

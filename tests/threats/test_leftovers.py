@@ -14,9 +14,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
+from sidecar.model.egress import Outbound
 from sidecar.model.route import Caller, DirectResponse, Fault, Match, PathMatch, RateLimit, Redirect, Route
 from sidecar.model.service import Balancing, CallRule, Ejection, Endpoint, Limits, Mirror, Retries, Service
-from sidecar.model.snapshot import Inbound, Outbound, Snapshot, Workload
+from sidecar.model.snapshot import Inbound, Snapshot, Workload
 from sidecar.net.listener import Tally
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.rules import Rules

@@ -12,9 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from sidecar.model.egress import EgressHost, Outbound
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.route import Caller, Match, PathMatch, Route
-from sidecar.model.snapshot import EgressHost, Inbound, Outbound
+from sidecar.model.snapshot import Inbound
 from sidecar.policy.authorize import RouteTable
 from sidecar.policy.egress import OutboundTable
 from sidecar.protocol.target import judge_target

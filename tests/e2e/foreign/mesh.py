@@ -14,9 +14,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.model.egress import EgressHost, Origination, Outbound
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.service import Endpoint, Protocol, Service
-from sidecar.model.snapshot import EgressHost, Inbound, Origination, Outbound, Snapshot, Workload
+from sidecar.model.snapshot import Inbound, Snapshot, Workload
 from tests.helpers import pki
 from tests.helpers.pki import DOMAIN, ORDERS, WEB
 from tests.helpers.pods import NODE, ROOT, ROUTER, MeshedPod, Pod, node

@@ -10,7 +10,7 @@ from injector.cluster import Cluster
 from injector.cluster.objects import Object
 from injector.compile.egress import Asker, client_certificate, compile_egress, covers, unapproved
 from injector.validate import read_egress
-from sidecar.model.snapshot import ClientCertificate, EgressHost, EgressRange
+from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange
 from tests.injector.pods import egress_policy
 
 ASKER = Asker("shop", {"team": "a"}, "web")
