@@ -89,6 +89,17 @@ async def connect_tls(
         is_permitted: it ends where this says no.
     """
     sock, at = await dial(addresses, port, runtime)
+    return await secure(sock, at, host, settings, context, runtime, record, is_permitted)
+
+
+async def secure(
+    sock: socket.socket, at: Address, host: str, settings: Origination, context: Context, runtime: Runtime, record: Record,
+    is_permitted: Callable[[], bool],
+) -> TlsStream:
+    """As `connect_tls`, over a connection that is there already, to `at`: TLS may have been asked for in another protocol first.
+
+    The socket belongs to the stream from now on; it is closed if this fails.
+    """
     stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
     try:
         await stream.handshake(NotVerified)
