@@ -46,13 +46,14 @@ def compile_workload(
     said = declared(pod, cluster, last_good)
     mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     asker = Asker.of(pod, pod.namespace, cluster)
-    hosts, ranges = compile_egress(said.egress.values(), asker, cluster.egress_policies, cluster.secrets)
+    hosts, ranges, no_way = compile_egress(said.egress.values(), asker, cluster)
     services = services or compile_services(cluster, trust_domain, last_good)
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     own = {one.name for one in services.found for endpoint in one.endpoints if endpoint.address in pod.addresses}
     problems = [
         *said.problems,
         *map(str, unapproved(said.egress.values(), asker, cluster.egress_policies)),
+        *no_way,
         *refusing,
         *missing_services(said.routes or {}, pod.namespace, service_ports(cluster)),
         *(problem for name in sorted(own) for problem in services.problems.get(name, ())),
@@ -69,9 +70,12 @@ def compile_workload(
             services=services.found,
             hosts=hosts,
             ranges=ranges,
+            mode=mesh.egress.mode,
+            observe_until=mesh.egress.until.timestamp() if mesh.egress.until is not None else None,
             resolvers=mesh.resolvers,
             cluster_domain=mesh.cluster_domain,
             cluster_ranges=mesh.cluster_ranges,
+            dns=mesh.dns,
         ),
     )
     return Compiled(snapshot, tuple(problems))

@@ -8,7 +8,7 @@ Trust: requests are the application team's, policies the security team's; nothin
 import base64
 import binascii
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from injector.cluster import Cluster, Key
@@ -19,12 +19,18 @@ from injector.documents import (
     ApprovedRange,
     EgressPolicySpec,
     EgressRequest,
+    HostPorts,
     HostRequest,
     RangeRequest,
     Subject,
 )
+from injector.documents.text import in_bytes
 from injector.validate import Problem
-from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, Origination
+from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Waiver
+
+from .services import ports_of
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,87 +53,218 @@ class Asker:
         return subject.namespace == self.namespace
 
 
-def covers(approved: str, host: str) -> bool:
-    """Whether `approved`, a name or `*.` and a name, stands for everything that `host` does."""
-    return approved == host or (approved.startswith("*.") and host.removeprefix("*").endswith(approved[1:]))
+class Approvals:
+    """What the policies approve for one asker, found by name: a look-up for each label, however many entries there are.
+
+    Args:
+        asker: None: for whomever they do.
+    """
+
+    def __init__(self, asker: Asker | None, policies: Mapping[str, EgressPolicySpec]) -> None:
+        self._hosts: dict[str, list[tuple[str, ApprovedHost]]] = {}
+        self._ranges: list[tuple[_Network, str, ApprovedRange]] = []
+        for name in sorted(policies):
+            if asker is None or any(map(asker.is_meant_by, policies[name].subjects)):
+                for host in policies[name].hosts:
+                    self._hosts.setdefault(host.host, []).append((name, host))
+                self._ranges += [(ipaddress.ip_network(item.cidr), name, item) for item in policies[name].ranges]
+        self._ranges.sort(key=lambda one: -one[0].prefixlen)
+
+    def hosts(self, request: HostRequest) -> list[tuple[str, ApprovedHost]]:
+        """(policy, entry) of all that name the host, the most specific first; of equals the first policy by name."""
+        return [found for name in _covering(request.host) for found in self._hosts.get(name, ())]
+
+    def ranges(self, request: RangeRequest) -> list[tuple[str, ApprovedRange]]:
+        """Likewise those that hold all of the addresses."""
+        asked = ipaddress.ip_network(request.cidr)
+        return [
+            (name, item) for network, name, item in self._ranges
+            if network.version == asked.version and asked.subnet_of(network)  # type: ignore[arg-type]
+        ]
 
 
-def approve_host(request: HostRequest, asker: Asker, policies: Mapping[str, EgressPolicySpec]) -> tuple[str, ApprovedHost] | None:
-    """(policy, its entry) of the most specific approval; of equals the first policy by name."""
-    found = [
-        (-len(host.host), name, host)
-        for name, policy in policies.items() if any(map(asker.is_meant_by, policy.subjects))
-        for host in policy.hosts if covers(host.host, request.host)
-    ]
-    return min(found, key=lambda one: one[:2])[1:] if found else None
+def _covering(host: str) -> Iterator[str]:
+    """The names and wildcards that stand for everything that `host` does, the narrowest first."""
+    yield host
+    labels = host.split(".")
+    for i in range(2 if labels[0] == "*" else 1, len(labels)):
+        yield ".".join(("*", *labels[i:]))
 
 
-def approve_range(
-    request: RangeRequest, asker: Asker, policies: Mapping[str, EgressPolicySpec]
-) -> tuple[str, ApprovedRange] | None:
-    """(policy, its entry) of the first approval, by the policy's name."""
-    for name in sorted(policies):
-        if any(map(asker.is_meant_by, policies[name].subjects)):
-            for approved in policies[name].ranges:
-                if _contains(approved, request):
-                    return name, approved
-    return None
+def approve_host(request: HostRequest, approvals: Approvals) -> tuple[str, ApprovedHost] | None:
+    """(policy, its entry) of the most specific approval of the whole request."""
+    return next((found for found in approvals.hosts(request) if not host_lacks(request, found[1])), None)
 
 
-def _contains(approved: ApprovedRange, request: RangeRequest) -> bool:
-    outer, inner = ipaddress.ip_network(approved.cidr), ipaddress.ip_network(request.cidr)
-    ports = not approved.ports or (bool(request.ports) and set(request.ports) <= set(approved.ports))
-    return (
-        ports and outer.version == inner.version and outer.prefixlen <= inner.prefixlen
-        and inner.network_address in outer
-    )
+def approve_range(request: RangeRequest, approvals: Approvals) -> tuple[str, ApprovedRange] | None:
+    """Likewise."""
+    return next((found for found in approvals.ranges(request) if not range_lacks(request, found[1])), None)
+
+
+def passes_tls(approved: ApprovedHost) -> bool:
+    """Whether the application's own TLS may pass: not where something was to be checked that it would hide."""
+    hidden = approved.methods or approved.paths or approved.subject_alt_names or approved.key_pins
+    return "tls" in approved.protocols and not hidden
+
+
+def _ports(request: HostRequest) -> HostPorts:
+    """What is asked for; ports of another protocol count for nothing."""
+    ports = request.ports
+    if request.protocol == "http":
+        return HostPorts(ports.plain, ports.tls, ())
+    return HostPorts((), ports.tls, ()) if request.protocol == "tls" else HostPorts((), (), ports.tcp)
+
+
+def host_lacks(request: HostRequest, approved: ApprovedHost) -> list[str]:
+    """What of the request the entry does not approve, in words that follow `but not`; nothing: it approves the whole of it."""
+    lacks = []
+    if request.protocol not in approved.protocols:
+        lacks.append(f"protocol {request.protocol} (protocols: {', '.join(approved.protocols)})")
+    elif request.protocol == "tls" and not passes_tls(approved):
+        lacks.append("protocol tls, which would hide what is to be checked (methods, paths, subjectAltNames, keyPins); ask for http")
+    elif request.protocol == "tcp" and (approved.methods or approved.paths):
+        lacks.append("protocol tcp, in which nobody looks for the methods and paths that it approves")
+    ports = _ports(request)
+    asked = {*ports.plain, *ports.tls, *ports.tcp}
+    if ports.plain and request.tls.mode != "none":
+        asked.add(request.tls.port)
+    if beyond := sorted(asked - set(approved.ports)):
+        lacks.append(f"port{'s' if beyond[1:] else ''} {_listed(beyond)} (ports: {_listed(approved.ports)})")
+    if request.protocol != "tls":
+        if request.tls.mode == "none" and not approved.allow_plaintext:
+            lacks.append("plaintext (tls: {mode: none}; its allowPlaintext is false)")
+        if request.tls.mode == "mutual" and request.tls.client_certificate is None and approved.client_certificate is None:
+            lacks.append("mode mutual without a certificate: write clientCertificate: {secret: NAME}")
+    return lacks
+
+
+def range_lacks(request: RangeRequest, approved: ApprovedRange) -> list[str]:
+    if approved.ports and not request.ports:
+        return [f"every port (ports: {_listed(approved.ports)})"]
+    if approved.ports and (beyond := sorted(set(request.ports) - set(approved.ports))):
+        return [f"port{'s' if beyond[1:] else ''} {_listed(beyond)} (ports: {_listed(approved.ports)})"]
+    return []
+
+
+def _listed(ports: Iterable[int]) -> str:
+    return ", ".join(map(str, ports))
 
 
 def unapproved(requests: Iterable[EgressRequest], asker: Asker, policies: Mapping[str, EgressPolicySpec]) -> list[Problem]:
-    """One problem for each request that no policy approves."""
+    """One problem for each request that no policy approves: what it lacks, and who could cure it."""
     problems = []
+    approvals, of_anybody = Approvals(asker, policies), Approvals(None, policies)
     for request in requests:
         if isinstance(request, HostRequest):
-            what, approval = f'host "{request.host}"', approve_host(request, asker, policies) is not None
+            what, others = f'host "{request.host}"', [name for name, _ in of_anybody.hosts(request)]
+            lacks = [(f"{name} approves {one.host}", host_lacks(request, one)) for name, one in approvals.hosts(request)]
         else:
-            ports = f" ports {', '.join(map(str, request.ports))}" if request.ports else ", every port,"
-            what, approval = f"{request.cidr}{ports}", approve_range(request, asker, policies) is not None
-        if not approval:
-            who = f"service account {asker.service_account} of namespace {asker.namespace}"
-            text = f"no EgressPolicy approves {what} for {who}; have one approve it, or remove the entry"
-            problems.append(Problem(EGRESS, text))
+            what = f"{request.cidr} {f'port {_listed(request.ports)}' if request.ports else 'with every port'}"
+            others = [name for name, _ in of_anybody.ranges(request)]
+            lacks = [(f"{name} approves {one.cidr}", range_lacks(request, one)) for name, one in approvals.ranges(request)]
+        if all(missing for _, missing in lacks):
+            problems.append(Problem(EGRESS, _in_words(what, lacks, list(dict.fromkeys(others)), asker)))
     return problems
 
 
+def _in_words(what: str, lacks: list[tuple[str, list[str]]], others: list[str], asker: Asker) -> str:
+    """
+    Args:
+        lacks: by entries that are for the asker.
+        others: policies that name it, for whomever.
+    """
+    who = f"service account {asker.service_account} of namespace {asker.namespace}"
+    if lacks:
+        near = "; ".join(f"policy {entry}, but not {', and not '.join(missing)}" for entry, missing in lacks)
+        return f"no EgressPolicy approves the whole of {what} for {who}: {near}; ask for less, or have it approved"
+    if others:
+        near = f"policies {', '.join(others)} name" if others[1:] else f"policy {others[0]} names"
+        return f"no EgressPolicy approves {what} for {who}: {near} it for other subjects; be made one of them, or remove the entry"
+    return f"no EgressPolicy approves {what} for {who}: none names it; have one approve it, or remove the entry"
+
+
 def compile_egress(
-    requests: Iterable[EgressRequest], asker: Asker, policies: Mapping[str, EgressPolicySpec], secrets: Mapping[Key, Object],
-) -> tuple[tuple[EgressHost, ...], tuple[EgressRange, ...]]:
-    """The approved ones; the others are left out."""
-    hosts, ranges = [], []
+    requests: Iterable[EgressRequest], asker: Asker, cluster: Cluster
+) -> tuple[tuple[EgressHost, ...], tuple[EgressRange, ...], tuple[str, ...]]:
+    """The approved ones, and what is wrong with gateways. The unapproved are left out, and so is what has no way there."""
+    hosts: list[EgressHost] = []
+    ranges: list[EgressRange] = []
+    problems = []
+    approvals = Approvals(asker, cluster.egress_policies)
     for request in requests:
-        if isinstance(request, HostRequest):
-            if (found := approve_host(request, asker, policies)) is not None:
-                hosts.append(_host(request, *found, asker.namespace, secrets))
-        elif (approved := approve_range(request, asker, policies)) is not None:
-            ranges.append(EgressRange(request.cidr, _rule(approved[0], approved[1].cidr), request.ports or approved[1].ports))
-    return tuple(hosts), tuple(ranges)
+        try:
+            if isinstance(request, HostRequest):
+                if (for_host := approve_host(request, approvals)) is not None:
+                    hosts.append(_host(request, *for_host, asker.namespace, cluster))
+            elif (for_range := approve_range(request, approvals)) is not None:
+                ranges.append(_range(request, *for_range, cluster))
+        except _NoGateway as exc:
+            problems.append(str(exc))
+    return tuple(hosts), tuple(ranges), tuple(problems)
 
 
-def _host(request: HostRequest, policy: str, approved: ApprovedHost, namespace: str, secrets: Mapping[Key, Object]) -> EgressHost:
-    asked = request.tls.client_certificate
+def _host(request: HostRequest, policy: str, approved: ApprovedHost, namespace: str, cluster: Cluster) -> EgressHost:
+    ports = _ports(request)
     return EgressHost(
         host=request.host,
         rule=_rule(policy, approved.host),
-        plain_ports=request.ports.plain,
-        tls_ports=request.ports.tls,
-        tls=Origination(
-            port=request.tls.port,
-            min_version=max(request.tls.min_version, approved.min_version),
-            roots=approved.ca_bundle,
-            client_certificate=client_certificate(asked.secret, secrets.get((namespace, asked.secret))) if asked else None,
-        ),
+        plain_ports=ports.plain,
+        tls_ports=ports.tls if passes_tls(approved) else (),
+        tcp_ports=ports.tcp,
+        tls=_origination(request, approved, namespace, cluster.secrets) if request.tls.mode != "none" else None,
         special_addresses=approved.special_addresses,
+        methods=approved.methods,
+        paths=approved.paths,
+        bytes_per_hour=_bytes(approved.bytes_per_hour),
+        gateway=_gateway(policy, approved, cluster),
     )
+
+
+def _origination(request: HostRequest, approved: ApprovedHost, namespace: str, secrets: Mapping[Key, Object]) -> Origination:
+    """The Secret is one of the pod's namespace, whoever names it."""
+    certificate = approved.client_certificate or request.tls.client_certificate
+    return Origination(
+        port=request.tls.port,
+        min_version=max(request.tls.min_version, approved.min_version),
+        roots=approved.ca_bundle,
+        client_certificate=client_certificate(certificate.secret, secrets.get((namespace, certificate.secret))) if certificate else None,
+        subject_alt_names=approved.subject_alt_names,
+        key_pins=approved.key_pins,
+        waivers=tuple(Waiver(one.check, one.until.timestamp(), one.reason) for one in approved.waivers),
+        start_tls=request.tls.start_tls,
+    )
+
+
+def _range(request: RangeRequest, policy: str, approved: ApprovedRange, cluster: Cluster) -> EgressRange:
+    return EgressRange(
+        request.cidr, _rule(policy, approved.cidr), request.ports or approved.ports, _bytes(approved.bytes_per_hour),
+        _gateway(policy, approved, cluster),
+    )
+
+
+def _bytes(size: int | str | None) -> int | None:
+    return None if size is None else in_bytes(size)
+
+
+class _NoGateway(Exception):
+    """The only way there is not there."""
+
+
+def _gateway(policy: str, approved: ApprovedHost | ApprovedRange, cluster: Cluster) -> GatewayRef | None:
+    """Raises _NoGateway: what may leave through a gateway alone does not leave without it."""
+    meant = approved.gateway or cluster.egress_policies[policy].gateway
+    if meant is None:
+        return None
+    name = f"{meant.service}.{meant.namespace}"
+    ports = ports_of(cluster, meant.namespace, meant.service)
+    if not ports or meant.port not in (None, *ports):
+        what = f"has no port {meant.port} (ports: {_listed(ports)})" if ports else "is no Service with a selector and a TCP port"
+        entry = approved.host if isinstance(approved, ApprovedHost) else approved.cidr
+        raise _NoGateway(
+            f"EgressPolicy {policy}: {entry} may leave through the gateway {name} alone, which {what}: it is refused; "
+            f"create the gateway, or correct the policy"
+        )
+    return GatewayRef(name, meant.port or ports[0])
 
 
 def _rule(policy: str, entry: str) -> str:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from injector.cluster.objects import Json, selects
-from injector.documents import MeshPolicySpec, Mtls, TokenIssuer
+from injector.documents import Egress, MeshPolicySpec, Mtls, TokenIssuer
+from sidecar.model.egress import DnsLimits
 
 T = TypeVar("T")
 
 STRICT = Mtls("strict")
+ENFORCE = Egress("enforce")
+USUAL_DNS = DnsLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class MeshSettings:
     resolvers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     cluster_ranges: tuple[str, ...] = ()
+    egress: Egress = ENFORCE
+    dns: DnsLimits = USUAL_DNS
     opt_out: bool = False
     accept_http10: bool = False
     token_issuers: tuple[TokenIssuer, ...] = ()
@@ -48,6 +53,8 @@ def mesh_settings(policies: Mapping[str, MeshPolicySpec], namespace: str, labels
         first([policy.resolvers for policy in found], default.resolvers),
         first([policy.cluster_domain for policy in found], default.cluster_domain),
         first([policy.cluster_ranges for policy in found], default.cluster_ranges),
+        first([policy.egress for policy in found], default.egress),
+        first([policy.dns for policy in found], default.dns),
         first([policy.opt_out for policy in found], default.opt_out),
         first([policy.accept_http10 for policy in found], default.accept_http10),
         first([policy.token_issuers for policy in found], default.token_issuers),

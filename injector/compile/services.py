@@ -55,9 +55,12 @@ def compile_services(cluster: Cluster, trust_domain: str, last_good: LastGood) -
 
 def _in_mesh(cluster: Cluster) -> Iterator[tuple[tuple[str, str], Object]]:
     for key in sorted(cluster.services):
-        service = cluster.services[key]
-        if at(service.data, "spec", "selector") and service.spec.get("type") != "ExternalName":
+        if _is_in_mesh(service := cluster.services[key]):
             yield key, service
+
+
+def _is_in_mesh(service: Object) -> bool:
+    return bool(at(service.data, "spec", "selector")) and service.spec.get("type") != "ExternalName"
 
 
 def _tcp_ports(service: Object) -> Iterator[dict[str, Any]]:
@@ -69,6 +72,12 @@ def _tcp_ports(service: Object) -> Iterator[dict[str, Any]]:
 def service_ports(cluster: Cluster) -> ServicePorts:
     """What a split or a mirror may lead to."""
     return {(f"{name}.{namespace}", port["port"]) for (namespace, name), service in _in_mesh(cluster) for port in _tcp_ports(service)}
+
+
+def ports_of(cluster: Cluster, namespace: str, name: str) -> tuple[int, ...]:
+    """The TCP ports of a Service of the mesh, in its own order; empty if it is none."""
+    service = cluster.services.get((namespace, name))
+    return tuple(port["port"] for port in _tcp_ports(service)) if service is not None and _is_in_mesh(service) else ()
 
 
 def _service(service: Object, port: Mapping[str, Any], cluster: Cluster, trust_domain: str) -> Service:

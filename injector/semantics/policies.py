@@ -5,11 +5,24 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from injector.documents import ApprovedHost, ApprovedRange, EgressPolicySpec, MeshPolicySpec, Mtls, PortMtls, Subject, TokenIssuer
+from injector.documents import (
+    ApprovedHost,
+    ApprovedRange,
+    Egress,
+    EgressPolicySpec,
+    GatewayService,
+    MeshPolicySpec,
+    Mtls,
+    PortMtls,
+    Subject,
+    TokenIssuer,
+)
+from injector.documents.text import in_bytes
 from injector.key_set import public_keys
 from sidecar.model.address import canonical, is_address
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT
+from sidecar.model.path import judge_rule_path
 from sidecar.net.service import split_url
 
 from .text import HOST, Complaint, below, host_problems, network_problems, repeated
@@ -27,6 +40,8 @@ def egress_policy_problems(spec: EgressPolicySpec) -> Iterator[Complaint]:
     for i, approved in enumerate(spec.ranges):
         yield from below(f"ranges[{i}]", _approved_range_problems(approved))
     yield from repeated("hosts", "host", [host.host for host in spec.hosts])
+    if spec.gateway is not None:
+        yield from below("gateway", _gateway_problems(spec.gateway))
 
 
 def _subject_problems(subject: Subject) -> Iterator[Complaint]:
@@ -41,14 +56,74 @@ def _subject_problems(subject: Subject) -> Iterator[Complaint]:
 
 def _approved_host_problems(host: ApprovedHost) -> Iterator[Complaint]:
     yield from host_problems("host", host.host)
+    for field in ("ports", "protocols"):
+        if not getattr(host, field):
+            yield field, f"it approves none; name one, or leave {field} out for the usual ones"
+    yield from _verification_problems(host)
     for i, text in enumerate(host.special_addresses):
         yield from network_problems(f"specialAddresses[{i}]", text)
+    for i, path in enumerate(host.paths):
+        try:
+            judge_rule_path(path)
+        except ValueError as exc:
+            yield f"paths[{i}]", str(exc)
+    if "tcp" in host.protocols and (host.methods or host.paths):
+        yield "protocols", "methods and paths are of HTTP, which nobody looks for in tcp; approve tcp in a policy of its own"
+    yield from _size_problems("bytesPerHour", host.bytes_per_hour)
+    if host.gateway is not None:
+        yield from below("gateway", _gateway_problems(host.gateway))
+
+
+def _verification_problems(host: ApprovedHost) -> Iterator[Complaint]:
     if host.ca_bundle is not None and not _is_pem(host.ca_bundle):
         yield "caBundle", _NO_PEM
+    for i, name in enumerate(host.subject_alt_names):
+        if name.startswith("*"):
+            yield f"subjectAltNames[{i}]", f"{name[:100]!r}: write a whole name, as the host's certificate is for"
+        else:
+            yield from host_problems(f"subjectAltNames[{i}]", name)
+    for i, pin in enumerate(host.key_pins):
+        if not _is_digest(pin.removeprefix("sha256/")):
+            yield f"keyPins[{i}]", "it is no base64 of 32 bytes; copy the whole digest of the host's public key"
+    if host.client_certificate is not None and not SERVICE_ACCOUNT.fullmatch(host.client_certificate.secret):
+        yield "clientCertificate.secret", f"{host.client_certificate.secret!r} is no name of a Secret"
+    yield from _waiver_problems(host)
+    for field, is_said in (
+        ("minVersion", host.min_version != "1.2"), ("subjectAltNames", bool(host.subject_alt_names)),
+        ("keyPins", bool(host.key_pins)), ("clientCertificate", host.client_certificate is not None),
+    ):
+        if host.allow_plaintext and is_said:
+            yield "allowPlaintext", f"plaintext would go round {field}; remove one of the two"
+
+
+def _waiver_problems(host: ApprovedHost) -> Iterator[Complaint]:
+    """When a waiver ends is for the sidecar to see: here is no clock."""
+    for i, waiver in enumerate(host.waivers):
+        if waiver.check == "chain" and not host.key_pins:
+            yield f"waivers[{i}]", "without a chain nothing would say whose key it is; name the host's key in keyPins"
+        if waiver.check == "name" and not host.subject_alt_names:
+            yield f"waivers[{i}]", "without the name nothing would say whose certificate it is; name its names in subjectAltNames"
+        if not waiver.reason.strip():
+            yield f"waivers[{i}].reason", "say why, for whoever reads the log"
+    yield from repeated("waivers", "check", [waiver.check for waiver in host.waivers])
 
 
 def _approved_range_problems(approved: ApprovedRange) -> Iterator[Complaint]:
     yield from network_problems("cidr", approved.cidr)
+    yield from _size_problems("bytesPerHour", approved.bytes_per_hour)
+    if approved.gateway is not None:
+        yield from below("gateway", _gateway_problems(approved.gateway))
+
+
+def _size_problems(path: str, size: int | str | None) -> Iterator[Complaint]:
+    if size is not None and in_bytes(size) == 0:
+        yield path, f"{size} lets nothing through; remove the entry if that is meant, or leave {path} out for no limit"
+
+
+def _gateway_problems(gateway: GatewayService) -> Iterator[Complaint]:
+    for field, name in ("namespace", gateway.namespace), ("service", gateway.service):
+        if not NAMESPACE.fullmatch(name):
+            yield field, f"{name!r} is no name of a {field}"
 
 
 def mesh_policy_problems(spec: MeshPolicySpec) -> Iterator[Complaint]:
@@ -64,6 +139,8 @@ def mesh_policy_problems(spec: MeshPolicySpec) -> Iterator[Complaint]:
         yield from network_problems(f"clusterRanges[{i}]", text)
     if spec.cluster_domain is not None and not HOST.fullmatch(spec.cluster_domain):
         yield "clusterDomain", f"{spec.cluster_domain!r} is no domain; write cluster.local"
+    if spec.egress is not None:
+        yield from below("egress", _egress_mode_problems(spec.egress))
     for i, issuer in enumerate(spec.token_issuers or ()):
         yield from below(f"tokenIssuers[{i}]", _issuer_problems(issuer))
     yield from repeated("tokenIssuers", "issuer", [issuer.issuer for issuer in spec.token_issuers or ()])
@@ -83,6 +160,13 @@ def _mode_problems(mode: PortMtls) -> Iterator[Complaint]:
         yield "", "permissive needs `until`, the date at which it ends: 2026-12-31T00:00:00Z"
     if mode.mode == "strict" and mode.until is not None:
         yield "until", "strict has no end; remove it"
+
+
+def _egress_mode_problems(egress: Egress) -> Iterator[Complaint]:
+    if egress.mode == "observe" and egress.until is None:
+        yield "", "observe needs `until`, the date from which it means enforce: 2026-12-31T00:00:00Z"
+    if egress.mode == "enforce" and egress.until is not None:
+        yield "until", "enforce has no end; remove it"
 
 
 def _issuer_problems(issuer: TokenIssuer) -> Iterator[Complaint]:
@@ -120,6 +204,14 @@ def _is_resolver(text: str) -> bool:
 def _is_pem(text: str) -> bool:
     blocks = _PEM.findall(text)
     return bool(blocks) and all(map(_is_base64, blocks))
+
+
+def _is_digest(text: str) -> bool:
+    """Whether `text` is the one way to write 32 bytes."""
+    try:
+        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
+    except (binascii.Error, ValueError):
+        return False
 
 
 def _is_base64(text: str) -> bool:

@@ -152,7 +152,7 @@ def test_normalised_text_reads_to_the_same_and_is_stable(name: str, text: str) -
         (documents.EGRESS, "- host: API.example.com", "lower case"),
         (documents.EGRESS, "- host: https://a.example.com", "without scheme"),
         (documents.EGRESS, "- host: a.example.com.", "without the dot"),
-        (documents.EGRESS, "- host: a.example.com\n  tls:\n    mode: mutual", "line 2: [0].tls: mode mutual needs"),
+        (documents.EGRESS, "- host: a.example.com\n  tls:\n    startTls: smtp", "line 3: [0].tls.startTls: it is asked for"),
         (documents.EGRESS, "- {host: a.example.com, tls: {clientCertificate: {secret: x}}}", "write `mode: mutual`"),
         (documents.EGRESS, "- {host: a.example.com, ports: {plain: [80], tls: [80]}}", "80 is both plain and tls"),
         (documents.EGRESS, "- cidr: 10.0.0.1/8", "did you mean 10.0.0.0/8?"),

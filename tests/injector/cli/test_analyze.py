@@ -59,7 +59,7 @@ def test_nothing_is_found_in_what_admission_accepts(tmp_path: Path, capsys: pyte
          'did you mean "bartizan.dev/routes"?'),
         ("host: api.partner.example", "host: api.other.example",
          'Error [BZ0703] (Deployment orders.shop FILE:26) bartizan.dev/egress: no EgressPolicy approves host "api.other.example" '
-         "for service account default of namespace shop; have one approve it, or remove the entry"),
+         "for service account default of namespace shop: none names it; have one approve it, or remove the entry"),
         ("{name: app}", "{name: app, securityContext: {privileged: true}}",
          "Error [BZ0704] (Deployment orders.shop FILE:27) "
          "container app is privileged and could undo the interception; remove securityContext.privileged"),

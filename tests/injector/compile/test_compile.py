@@ -15,6 +15,7 @@ from injector.compile.services import Services
 from injector.documents import TokenIssuer
 from injector.validate import read_routes
 from sidecar.model.address import Address
+from sidecar.model.egress import DnsLimits
 from sidecar.model.route import Caller
 from sidecar.model.snapshot import PortMode, parse_snapshot, render_snapshot
 from sidecar.model.trust import Revoked, Trust
@@ -289,6 +290,21 @@ def test_the_mesh_policy_is_in_it() -> None:
     assert inbound.port_modes == {}
     outbound = snapshot.outbound
     assert (outbound.resolvers, outbound.cluster_domain, outbound.cluster_ranges) == (("10.96.0.10",), "cluster.example", ("10.0.0.0/8",))
+
+
+def test_what_may_be_observed_and_asked_is_in_it() -> None:
+    compiled = _compile(_pod(), mesh_policy(egress={"mode": "observe", "until": "1970-01-02T00:00:00Z"}, dns={"perS": 3}))
+    assert (compiled.snapshot.outbound.mode, compiled.snapshot.outbound.observe_until) == ("observe", 86400)
+    assert compiled.snapshot.outbound.dns == DnsLimits(per_s=3)
+    assert parse_snapshot(render_snapshot(compiled.snapshot)) == compiled.snapshot
+    assert _compile(_pod()).snapshot.outbound.mode == "enforce"
+
+
+def test_a_gateway_that_is_missing_is_told() -> None:
+    policy = egress_policy(gateway={"namespace": "egress", "service": "gateways"})
+    compiled = _compile(_pod(egress="- host: a.partner.example"), policy)
+    assert compiled.snapshot.outbound.hosts == ()
+    assert compiled.problems[0].startswith("EgressPolicy partners: *.partner.example may leave through the gateway gateways.egress alone")
 
 
 def test_modes_of_ports() -> None:

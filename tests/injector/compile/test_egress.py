@@ -1,5 +1,7 @@
 import base64
 import ipaddress
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,25 +10,54 @@ from hypothesis import strategies as st
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Object
-from injector.compile.egress import Asker, client_certificate, compile_egress, covers, unapproved
+from injector.compile.egress import Approvals, Asker, client_certificate, compile_egress, unapproved
+from injector.documents import (
+    ApprovedHost,
+    EgressPolicySpec,
+    EgressRequest,
+    GatewayService,
+    HostPorts,
+    HostRequest,
+    SecretRef,
+    Subject,
+    TlsRequest,
+)
+from injector.semantics.egress import egress_problems
 from injector.validate import read_egress
-from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange
+from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Outbound, Waiver
+from sidecar.model.snapshot import Snapshot, Workload, parse_snapshot, render_snapshot
 from tests.injector.pods import egress_policy
 
 ASKER = Asker("shop", {"team": "a"}, "web")
+PIN = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
-def _compile(asked: str, *policies: dict[str, Any], asker: Asker = ASKER, **secrets: Object) -> tuple[list[EgressHost], list[EgressRange]]:
-    reading = read_egress(asked)
-    assert not reading.problems
-    cluster = Cluster.of(policies)
-    assert not cluster.problems
-    found = compile_egress(
-        reading.entries.values(), asker, cluster.egress_policies, {("shop", name): secret for name, secret in secrets.items()})
-    refused = unapproved(reading.entries.values(), asker, cluster.egress_policies)
-    assert len(found[0]) + len(found[1]) + len(refused) == len(reading.entries)
-    return list(found[0]), list(found[1])
+def _asked(text: str) -> list[EgressRequest]:
+    reading = read_egress(text)
+    assert not reading.problems, reading.problems
+    return list(reading.entries.values())
+
+
+def _cluster(*objects: dict[str, Any]) -> Cluster:
+    cluster = Cluster.of(objects)
+    assert not cluster.problems, cluster.problems
+    return cluster
+
+
+def _compile(asked: str, *objects: dict[str, Any], asker: Asker = ASKER) -> tuple[list[EgressHost], list[EgressRange]]:
+    requests, cluster = _asked(asked), _cluster(*objects)
+    hosts, ranges, problems = compile_egress(requests, asker, cluster)
+    refused = unapproved(requests, asker, cluster.egress_policies)
+    assert len(hosts) + len(ranges) + len(refused) == len(requests)
+    assert problems == ()
+    snapshot = Snapshot(Workload("spiffe://example.org/ns/shop/sa/web", "shop"), outbound=Outbound(hosts=hosts, ranges=ranges))
+    assert parse_snapshot(render_snapshot(snapshot)) == snapshot
+    return list(hosts), list(ranges)
+
+
+def _secret(name: str, namespace: str = "shop") -> dict[str, Any]:
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": {"tls.crt": "C", "tls.key": "K"}}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +71,13 @@ def _compile(asked: str, *policies: dict[str, Any], asker: Asker = ASKER, **secr
     ],
 )
 def test_what_an_approval_covers(approved: str, host: str, expected: bool) -> None:
-    assert covers(approved, host) is expected
+    hosts, _ = _compile(f"- host: '{host}'", egress_policy(hosts=[{"host": approved}]))
+    assert bool(hosts) is expected
+
+
+def _covers(approved: str, host: str) -> bool:
+    policies = {"p": EgressPolicySpec((Subject("shop"),), (ApprovedHost(approved),))}
+    return bool(Approvals(ASKER, policies).hosts(HostRequest(host)))
 
 
 names = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
@@ -48,8 +85,9 @@ names = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
 
 @given(names, names, names)
 def test_a_wildcard_request_is_covered_only_with_every_name_below_it(approved: str, asked: str, label: str) -> None:
-    if covers(f"*.{approved}", f"*.{asked}"):
-        assert covers(f"*.{approved}", f"{label}.{asked}")
+    if _covers(f"*.{approved}", f"*.{asked}"):
+        assert _covers(f"*.{approved}", f"{label}.{asked}")
+    assert _covers(f"*.{approved}", asked) == asked.endswith(f".{approved}")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +112,9 @@ def test_an_approval_for_nobody_and_none_at_all() -> None:
 
 def test_a_host_takes_the_stricter_of_both_sides() -> None:
     policy = egress_policy(hosts=[
-        {"host": "*.partner.example"},
-        {"host": "api.partner.example", "minVersion": "1.3", "caBundle": PEM, "specialAddresses": ["10.0.0.0/8"]},
+        {"host": "*.partner.example", "ports": [443, 8080]},
+        {"host": "api.partner.example", "minVersion": "1.3", "caBundle": PEM, "specialAddresses": ["10.0.0.0/8"],
+         "ports": [80, 443, 8443]},
     ])
     (host, other), _ = _compile(
         "- {host: api.partner.example, tls: {port: 8443}}\n"
@@ -118,6 +157,214 @@ def test_no_address_outside_of_the_approval_is_let_through(approved: ipaddress.I
     assert bool(ranges) == asked.subnet_of(approved)
 
 
+WHO = "service account web of namespace shop"
+
+
+@pytest.mark.parametrize(("entry", "asked", "lacks"), [
+    ({}, "{host: a.example.com, tls: {port: 8443}}", "port 8443 (ports: 80, 443)"),
+    ({}, "{host: a.example.com, ports: {plain: [80, 8080], tls: [443, 9443]}}", "ports 8080, 9443 (ports: 80, 443)"),
+    ({"ports": [80]}, "{host: a.example.com, ports: {tls: []}}", "port 443 (ports: 80)"),       # where TLS is originated to
+    ({"ports": [80], "allowPlaintext": True}, "{host: a.example.com, ports: {tls: []}, tls: {mode: none}}", None),
+    ({"ports": [443]}, "{host: a.example.com, protocol: tls}", None),
+    ({"ports": [443]}, "{host: a.example.com}", "port 80 (ports: 443)"),
+    ({"protocols": ["tls"]}, "{host: a.example.com}", "protocol http (protocols: tls)"),
+    ({"protocols": ["http"]}, "{host: a.example.com, protocol: tls}", "protocol tls (protocols: http)"),
+    ({"ports": [5432]}, "{host: a.example.com, protocol: tcp, ports: {tcp: [5432]}}", "protocol tcp (protocols: http, tls)"),
+    ({"ports": [5432], "protocols": ["tcp"]}, "{host: a.example.com, protocol: tcp, ports: {tcp: [5432]}}", None),
+    ({"protocols": ["tcp"]}, "{host: a.example.com, protocol: tcp, ports: {tcp: [5432]}}", "port 5432 (ports: 80, 443)"),
+    ({"methods": ["GET"]}, "{host: a.example.com, protocol: tls}", "protocol tls, which would hide"),
+    ({"paths": ["/a"]}, "{host: a.example.com, protocol: tls}", "protocol tls, which would hide"),
+    ({"subjectAltNames": ["b.example.com"]}, "{host: a.example.com, protocol: tls}", "protocol tls, which would hide"),
+    ({"keyPins": [PIN]}, "{host: a.example.com, protocol: tls}", "protocol tls, which would hide"),
+    ({}, "{host: a.example.com, tls: {mode: none}}", "plaintext (tls: {mode: none}; its allowPlaintext is false)"),
+    ({"allowPlaintext": True}, "{host: a.example.com, tls: {mode: none}}", None),
+    ({}, "{host: a.example.com, tls: {mode: mutual}}", "mode mutual without a certificate: write clientCertificate"),
+    ({"clientCertificate": {"secret": "theirs"}}, "{host: a.example.com, tls: {mode: mutual}}", None),
+    ({"ports": [80]}, "{host: a.example.com, tls: {mode: none}}", "port 443 (ports: 80), and not plaintext"),
+])
+def test_what_a_request_lacks_is_said(entry: dict[str, Any], asked: str, lacks: str | None) -> None:
+    policy = egress_policy(hosts=[{"host": "*.example.com", **entry}])
+    hosts, _ = _compile(f"- {asked}", policy)
+    problems = unapproved(_asked(f"- {asked}"), ASKER, _cluster(policy).egress_policies)
+    assert (bool(hosts), bool(problems)) == (lacks is None, lacks is not None)
+    if lacks is not None:
+        beginning = f'no EgressPolicy approves the whole of host "a.example.com" for {WHO}: '
+        assert problems[0].text.startswith(f"{beginning}policy partners approves *.example.com, but not {lacks}")
+
+
+def test_every_policy_that_falls_short_is_named() -> None:
+    policies = _cluster(egress_policy("b", hosts=[{"host": "a.example.com", "ports": [80]}]), egress_policy("a", hosts=[
+        {"host": "*.example.com"}, {"host": "a.example.com", "ports": [443]}])).egress_policies
+    (problem,) = unapproved(_asked("- {host: a.example.com, ports: {plain: [80], tls: [8443]}}"), ASKER, policies)
+    assert problem.text.partition("shop: ")[2] == (
+        "policy a approves a.example.com, but not ports 80, 8443 (ports: 443); policy b approves a.example.com, but not ports 443, 8443 "
+        "(ports: 80); policy a approves *.example.com, but not port 8443 (ports: 80, 443); ask for less, or have it approved")
+
+
+@pytest.mark.parametrize(("asked", "subjects", "expected"), [
+    ("{host: a.partner.example}", [{"namespace": "other"}],
+     f'no EgressPolicy approves host "a.partner.example" for {WHO}: policies c, partners name it for other subjects; '
+     "be made one of them, or remove the entry"),
+    ("{host: b.example.net}", [{"namespace": "shop"}],
+     f'no EgressPolicy approves host "b.example.net" for {WHO}: none names it; have one approve it, or remove the entry'),
+    ("{cidr: 10.1.0.0/16, ports: [1, 2]}", [{"namespace": "shop"}],
+     f"no EgressPolicy approves the whole of 10.1.0.0/16 port 1, 2 for {WHO}: policy partners approves 10.0.0.0/8, but not port 2 "
+     "(ports: 1); ask for less, or have it approved"),
+    ("{cidr: 10.1.0.0/16}", [{"namespace": "shop"}],
+     f"no EgressPolicy approves the whole of 10.1.0.0/16 with every port for {WHO}: policy partners approves 10.0.0.0/8, "
+     "but not every port (ports: 1); ask for less, or have it approved"),
+    ("{cidr: 10.1.0.0/16, ports: [1]}", [{"namespace": "shop", "serviceAccounts": ["api"]}],
+     f"no EgressPolicy approves 10.1.0.0/16 port 1 for {WHO}: policy partners names it for other subjects; "
+     "be made one of them, or remove the entry"),
+])
+def test_no_policy_at_all_and_one_for_others(asked: str, subjects: list[Any], expected: str) -> None:
+    policies = _cluster(
+        egress_policy(subjects=subjects, ranges=[{"cidr": "10.0.0.0/8", "ports": [1]}]), egress_policy("c", subjects=[{"namespace": "c"}]),
+    ).egress_policies
+    assert [problem.text for problem in unapproved(_asked(f"- {asked}"), ASKER, policies)] == [expected]
+
+
+def test_a_name_comes_before_a_wildcard_and_what_approves_all_before_what_does_not() -> None:
+    policies = (
+        egress_policy("a", hosts=[{"host": "*.partner.example", "ports": [80, 443, 8443]}]),
+        egress_policy("b", hosts=[{"host": "a.partner.example"}]),
+        egress_policy("c", hosts=[{"host": "*.a.co.example"}, {"host": "*.co.example", "ports": [9443]}]),
+    )
+    asked = ("- host: a.partner.example\n- {host: b.partner.example}\n- {host: x.a.co.example, protocol: tls, ports: {tls: [9443]}}\n"
+             "- {host: '*.partner.example', protocol: tls, ports: {tls: [8443]}}")
+    hosts, _ = _compile(asked, *policies)
+    assert [host.rule for host in hosts] == ["b/a.partner.example", "a/*.partner.example", "c/*.co.example", "a/*.partner.example"]
+    (host,), _ = _compile("- {host: a.partner.example, tls: {port: 8443}}", *policies)
+    assert host.rule == "a/*.partner.example"
+
+
+def test_all_that_a_policy_says_is_compiled() -> None:
+    policy = egress_policy(hosts=[{
+        "host": "api.partner.example", "minVersion": "1.3", "caBundle": PEM, "subjectAltNames": ["b.partner.example"], "keyPins": [PIN],
+        "clientCertificate": {"secret": "theirs"}, "specialAddresses": ["10.0.0.0/8"], "methods": ["GET"], "paths": ["/v1"],
+        "bytesPerHour": "1KiB", "waivers": [{"check": "expiry", "until": "2026-12-31T01:00:00+01:00", "reason": "it is renewed"}],
+    }])
+    (host,), _ = _compile("- {host: api.partner.example, tls: {mode: mutual, clientCertificate: {secret: mine}}}",
+                          policy, _secret("theirs"), _secret("mine"))
+    assert host == EgressHost(
+        "api.partner.example", "partners/api.partner.example", (80,), (), (),
+        Origination(443, "1.3", PEM, ClientCertificate("theirs", "C", "K"), ("b.partner.example",), (PIN,),
+                    (Waiver("expiry", datetime(2026, 12, 31, tzinfo=UTC).timestamp(), "it is renewed"),)),
+        ("10.0.0.0/8",), ("GET",), ("/v1",), 1024,
+    )
+
+
+def test_ports_of_another_protocol_count_for_nothing() -> None:
+    policy = egress_policy(hosts=[{"host": "*.partner.example", "ports": [443, 5432], "protocols": ["tcp", "tls"]}])
+    (tls, tcp), _ = _compile(
+        "- {host: a.partner.example, protocol: tls}\n- {host: b.partner.example, protocol: tcp, ports: {tcp: [5432]}, "
+        "tls: {startTls: postgres}}", policy)
+    assert (tls.plain_ports, tls.tls_ports, tls.tcp_ports) == ((), (443,), ())
+    assert (tcp.plain_ports, tcp.tls_ports, tcp.tcp_ports, tcp.tls) == ((), (), (5432,), Origination(start_tls="postgres"))
+
+
+@pytest.mark.parametrize("entry", [
+    {"methods": ["GET"]}, {"paths": ["/a"]}, {"keyPins": [PIN]}, {"subjectAltNames": ["b.example.com"]}, {"protocols": ["http"]},
+])
+def test_tls_that_would_hide_what_is_checked_does_not_pass(entry: dict[str, Any]) -> None:
+    (host,), _ = _compile("- host: a.partner.example", egress_policy(hosts=[{"host": "a.partner.example", **entry}]))
+    assert (host.plain_ports, host.tls_ports) == ((80,), ())
+
+
+# -- gateways
+
+
+def _service(name: str = "gateways", *ports: int, **spec: Any) -> dict[str, Any]:
+    return {"kind": "Service", "metadata": {"name": name, "namespace": "egress"},
+            "spec": {"selector": {"app": "gateway"}, "ports": [{"port": port} for port in ports], **spec}}
+
+
+GATEWAY = {"namespace": "egress", "service": "gateways"}
+ASKED = "- host: a.partner.example\n- cidr: 10.1.0.0/16"
+
+
+@pytest.mark.parametrize(("policy", "expected"), [
+    ({"gateway": GATEWAY, "ranges": [{"cidr": "10.0.0.0/8"}]}, [8443, 8443]),
+    ({"gateway": {**GATEWAY, "port": 9443}, "ranges": [{"cidr": "10.0.0.0/8", "gateway": GATEWAY}]}, [9443, 8443]),
+    ({"hosts": [{"host": "*.partner.example", "gateway": GATEWAY}], "ranges": [{"cidr": "10.0.0.0/8"}]}, [8443, None]),
+])
+def test_the_only_way_there(policy: dict[str, Any], expected: list[int | None]) -> None:
+    (host,), (item,) = _compile(ASKED, egress_policy(**policy), _service("gateways", 8443, 9443))
+    ways = [None if port is None else GatewayRef("gateways.egress", port) for port in expected]
+    assert [host.gateway, item.gateway] == ways
+
+
+@pytest.mark.parametrize(("service", "why"), [
+    (None, "is no Service with a selector and a TCP port"), (_service("others", 8443), "is no Service"),
+    (_service("gateways", 8443), "has no port 9443 (ports: 8443)"), (_service("gateways", 9443, selector={}), "is no Service"),
+    (_service("gateways", 9443, type="ExternalName"), "is no Service"),
+])
+def test_without_its_gateway_an_entry_stays_out_even_if_another_policy_has_none(service: dict[str, Any] | None, why: str) -> None:
+    """Never a direct way: the most specific approval counts, reachable or not."""
+    cluster = _cluster(
+        egress_policy("a", hosts=[{"host": "a.partner.example"}], ranges=[{"cidr": "10.1.0.0/16"}], gateway={**GATEWAY, "port": 9443}),
+        egress_policy("b", ranges=[{"cidr": "10.0.0.0/8"}]), *([service] if service else []))
+    hosts, ranges, problems = compile_egress(_asked(ASKED), ASKER, cluster)
+    assert (hosts, ranges) == ((), ())
+    assert [problem.partition(" may leave")[0] for problem in problems] == [
+        "EgressPolicy a: a.partner.example", "EgressPolicy a: 10.1.0.0/16"]
+    assert all(why in problem for problem in problems)
+
+
+# -- nothing of a request widens an approval
+
+ports = st.lists(st.sampled_from([25, 80, 443, 5432, 8443]), unique=True, max_size=3).map(tuple)
+versions = st.sampled_from(["1.2", "1.3"])
+secret_refs = st.none() | st.sampled_from(["mine", "theirs"]).map(SecretRef)
+requests = st.builds(
+    HostRequest, st.sampled_from(["a.example.com", "*.example.com", "a.b.example.com"]),
+    st.builds(TlsRequest, st.sampled_from(["simple", "mutual", "none"]), st.sampled_from([443, 8443]), versions, secret_refs,
+              st.none() | st.sampled_from(["postgres", "smtp"])),
+    st.builds(HostPorts, ports, ports, ports), st.sampled_from(["http", "tls", "tcp"]),
+).filter(lambda request: not list(egress_problems(request)))
+approvals = st.builds(
+    ApprovedHost, st.sampled_from(["a.example.com", "*.example.com", "*.b.example.com"]), ports,
+    st.lists(st.sampled_from(["http", "tls", "tcp"]), unique=True).map(tuple), versions, st.none() | st.just(PEM),
+    st.sampled_from([(), ("b.example.com",)]), st.sampled_from([(), (PIN,)]), secret_refs, st.sampled_from([(), ("10.0.0.0/8",)]),
+    st.sampled_from([(), ("GET",)]), st.sampled_from([(), ("/a",)]), st.none() | st.just("1KiB"), st.booleans(),
+    gateway=st.none() | st.just(GatewayService("egress", "gateways")),
+)
+specs = st.builds(EgressPolicySpec, st.just((Subject("shop"),)), st.lists(approvals, max_size=3, unique_by=lambda one: one.host).map(tuple),
+                  gateway=st.none() | st.just(GatewayService("egress", "gateways", 8443)))
+BASE = _cluster(_service("gateways", 8443, 9443))
+
+
+@given(requests, st.dictionaries(st.sampled_from(["a", "b"]), specs))
+def test_nothing_of_a_request_widens_the_entry_that_approves_it(request_: HostRequest, policies: dict[str, EgressPolicySpec]) -> None:
+    hosts, _, _ = compile_egress([request_], ASKER, replace(BASE, egress_policies=policies))
+    assert bool(hosts) != bool(unapproved([request_], ASKER, policies))
+    for host in hosts:
+        policy, _, name = host.rule.partition("/")
+        (entry,) = [one for one in policies[policy].hosts if one.host == name]
+        assert host.host == request_.host
+        assert {*host.plain_ports, *host.tls_ports, *host.tcp_ports} <= set(entry.ports)
+        assert not host.plain_ports or "http" in entry.protocols
+        assert not host.tcp_ports or "tcp" in entry.protocols
+        assert not host.tls_ports or ("tls" in entry.protocols and not (
+            entry.methods or entry.paths or entry.subject_alt_names or entry.key_pins))
+        assert (host.methods, host.paths, host.special_addresses) == (entry.methods, entry.paths, entry.special_addresses)
+        assert not (host.tcp_ports and (entry.methods or entry.paths))
+        assert host.bytes_per_hour == (None if entry.bytes_per_hour is None else 1024)
+        assert (host.gateway is None) == (entry.gateway is None and policies[policy].gateway is None)
+        if host.tls is None:
+            assert entry.allow_plaintext
+            continue
+        assert not host.plain_ports or host.tls.port in entry.ports
+        assert host.tls.min_version >= entry.min_version
+        assert (host.tls.roots, host.tls.subject_alt_names, host.tls.key_pins, host.tls.waivers) == (
+            entry.ca_bundle, entry.subject_alt_names, entry.key_pins, ())
+        if entry.client_certificate is not None:
+            assert host.tls.client_certificate == ClientCertificate(entry.client_certificate.secret)
+
+
+# -- client certificates
+
+
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
@@ -138,7 +385,17 @@ def test_the_client_certificate_is_whole_or_missing(secret: dict[str, Any] | Non
 
 def test_mutual_tls_without_its_secret_stays_mutual() -> None:
     asked = "- {host: a.partner.example, tls: {mode: mutual, clientCertificate: {secret: mine}}}"
-    (host,), _ = _compile(asked, egress_policy())
+    (host,), _ = _compile(asked, egress_policy(), _secret("mine", namespace="other"))
+    assert host.tls is not None
     assert host.tls.client_certificate == ClientCertificate("mine")
-    (host,), _ = _compile(asked, egress_policy(), mine=Object({"stringData": {"tls.crt": "C", "tls.key": "K"}}))
+    (host,), _ = _compile(asked, egress_policy(), _secret("mine"))
+    assert host.tls is not None
     assert host.tls.client_certificate == ClientCertificate("mine", "C", "K")
+
+
+@pytest.mark.parametrize("tls", ["{}", "{mode: mutual}", "{mode: mutual, clientCertificate: {secret: mine}}"])
+def test_the_certificate_of_a_policy_is_presented_whatever_is_asked_for(tls: str) -> None:
+    policy = egress_policy(hosts=[{"host": "a.partner.example", "clientCertificate": {"secret": "theirs"}}])
+    (host,), _ = _compile(f"- {{host: a.partner.example, tls: {tls}}}", policy, _secret("mine"), _secret("theirs"))
+    assert host.tls is not None
+    assert host.tls.client_certificate == ClientCertificate("theirs", "C", "K")

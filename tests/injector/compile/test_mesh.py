@@ -1,5 +1,8 @@
+from datetime import UTC, datetime
+
 from injector.cluster import Cluster
 from injector.compile.mesh import MeshSettings, mesh_settings
+from injector.documents import Egress
 from tests.injector.pods import mesh_policy
 
 
@@ -43,3 +46,13 @@ def test_http10_and_token_issuers() -> None:
     assert [one.issuer for one in _settings(*policies).token_issuers] == ["c"]
     assert _settings(*policies).accept_http10 is True
     assert MeshSettings().accept_http10 is False
+
+
+def test_what_egress_and_dns_are() -> None:
+    policies = (
+        mesh_policy("a", egress={"mode": "observe", "until": "2026-12-31T00:00:00Z"}, dns={"txt": True}),
+        mesh_policy("b", selector={"namespaces": ["shop"]}, egress={"mode": "enforce"}, dns={}),
+    )
+    wide = _settings(*policies, namespace="other")
+    assert (wide.egress, wide.dns.txt) == (Egress("observe", datetime(2026, 12, 31, tzinfo=UTC)), True)
+    assert _settings(*policies) == MeshSettings()
