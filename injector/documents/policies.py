@@ -51,17 +51,18 @@ class ApprovedHost(Value, frozen=True):
     """
     Args:
         host: a name, or `*.example.com` for every name below example.com.
-        ports: that may be asked for, whichever side of the origination they are on.
-        protocols: that may be asked for.
+        ports: that may be asked for, on either side of the origination.
+        protocols: that may be asked for. Without `tls`, TLS of the application's own does not pass.
         ca_bundle: PEM to verify the host with; None: the system's roots.
         subject_alt_names: the host's certificate must have one of these names, besides being for the host.
         key_pins: `sha256/BASE64` (RFC 7469) of keys of which the host's chain must hold one.
         client_certificate: to be presented whatever is asked for.
         special_addresses: CIDRs of private or otherwise special ranges that the name may resolve to.
-        methods, paths: of plain HTTP; empty: every one. Where any stands, or a pin, TLS of the application's own does not pass.
+        methods, paths: of plain HTTP; empty: every one. A path stands for itself and all below it. Where any stands, or a name or a pin
+            above, TLS of the application's own does not pass.
         bytes_per_hour: that each sidecar may send to the host.
         allow_plaintext: whether `tls: {mode: none}` may be asked for.
-        waivers: see there.
+        waivers: checks that are relaxed for a while.
         gateway: the only way there; it stands for that of the policy.
     """
 
