@@ -28,7 +28,7 @@ from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import Context
+from sidecar.net.tls_external import ExternalTls
 from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
@@ -98,7 +98,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
 
 
 async def _connect(
-    host: str, addresses: Sequence[str], port: int, settings: Origination | None, context: Context | None, runtime: Runtime,
+    host: str, addresses: Sequence[str], port: int, settings: Origination | None, context: ExternalTls | None, runtime: Runtime,
     record: Record, is_permitted: Callable[[], bool], *, is_http2: bool,
 ) -> Connection:
     """Without settings as the application speaks: an observed host, or one for which a policy says so."""

@@ -18,7 +18,7 @@ from sidecar.model.message import NO_BODY, ResponseHead
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import https_client
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import verify_host
+from sidecar.net.verify_host import verify_host
 from sidecar.policy.rules import Rules
 from sidecar.proxy.egress import _stay_plain
 from tests.helpers import pki
@@ -395,7 +395,7 @@ async def test_tls_passes_through_to_our_resolution_of_its_name(nursery: trio.Nu
     web = outside(nursery)
     web.bench.dialer.servers[SERVER] = https(partner(HOST), echo)
     stream = await own_tls(web.dial(EVIL))      # the approved name, the attacker's address
-    verify_host(stream.connection, HOST)
+    verify_host(stream.connection.get_peer_certificate(as_cryptography=True), HOST)
     await stream.send_all(b"ping")
     assert await read_until(stream, b"ping") == b"ping"
     assert web.bench.dialer.dialled == [SERVER]
