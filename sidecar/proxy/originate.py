@@ -13,6 +13,7 @@ from sidecar.model.address import Address, canonical
 from sidecar.model.egress import EgressHost, Origination
 from sidecar.model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
 from sidecar.model.reason import Reason
+from sidecar.net.client_files import ClientFiles, Material
 from sidecar.net.resolve import Resolver
 from sidecar.net.tls_external import ExternalTls
 from sidecar.net.tls_stream import TlsStream
@@ -35,34 +36,36 @@ class Originator:
     def __init__(self, rules: Watched[Rules | None], resolver: Resolver) -> None:
         self._rules = rules
         self._resolver = resolver
-        self._contexts: dict[tuple[Origination, bool], ExternalTls] = {}
+        self._contexts: dict[tuple[Origination, bool], tuple[Material | None, ExternalTls]] = {}
         self._built_for: Rules | None = None
+        self.files = ClientFiles()
 
     def context(self, settings: Origination, *, is_http2: bool) -> ExternalTls:
-        """The same one as long as the settings are the same. Unavailable, before anything is sent, if the material is missing or
-        unusable.
+        """The same one as long as settings and files are the same. Unavailable, before anything is sent, if the material is missing
+        or unusable.
         """
         if self._built_for is not self._rules.current:
             self._forget(self._rules.current)
-        context = self._contexts.get((settings, is_http2))
-        if context is None:
-            certificate = settings.client_certificate
-            if certificate is not None and (certificate.chain is None or certificate.key is None):
-                raise Unavailable(Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {certificate.name}")
-            try:
-                context = ExternalTls(
-                    settings, certificate.chain if certificate else None, certificate.key if certificate else None, is_http2=is_http2
-                )
-            except ConfigError as exc:
-                reason = Reason.ROOTS_UNUSABLE if exc.where == "roots" else Reason.CLIENT_CERTIFICATE_MISSING
-                raise Unavailable(reason, str(exc)) from exc
-            self._contexts[settings, is_http2] = context
+        certificate, material = settings.client_certificate, None
+        try:
+            if certificate is not None:
+                material = self.files.material(certificate)
+                if material is None:
+                    raise Unavailable(Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {certificate.name}")
+            built_of, context = self._contexts.get((settings, is_http2), (None, None))
+            if context is None or built_of != material:
+                context = ExternalTls(settings, *(material or (None, None)), is_http2=is_http2)
+                self._contexts[settings, is_http2] = material, context
+        except ConfigError as exc:
+            reason = Reason.ROOTS_UNUSABLE if exc.where == "roots" else Reason.CLIENT_CERTIFICATE_MISSING
+            raise Unavailable(reason, str(exc)) from exc
         return context
 
     def _forget(self, rules: Rules | None) -> None:
         self._built_for = rules
-        named = {host.tls for host in rules.snapshot.outbound.hosts} if rules else set()
-        self._contexts = {key: context for key, context in self._contexts.items() if key[0] in named}
+        named = {host.tls for host in rules.snapshot.outbound.hosts if host.tls is not None} if rules else set()
+        self._contexts = {key: kept for key, kept in self._contexts.items() if key[0] in named}
+        self.files.keep_only({one.client_certificate for one in named if one.client_certificate is not None})
 
     async def addresses(self, host: str, approval: EgressHost, rules: Rules) -> tuple[str, ...]:
         """Where the judged name leads, special addresses left out. NotResolved or Unavailable if nowhere."""

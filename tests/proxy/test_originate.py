@@ -1,6 +1,7 @@
 """TLS contexts by their settings, waivers as they are told, sessions as the pool needs them. Requests: tests/proxy/test_egress.py."""
 
 import socket
+from pathlib import Path
 
 import trio
 from msgspec.structs import replace
@@ -8,7 +9,7 @@ from OpenSSL import SSL
 from OpenSSL._util import lib
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from sidecar.model.egress import EgressHost, Origination, Outbound, Waiver
+from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Outbound, Waiver
 from sidecar.model.errors import NotVerified
 from sidecar.model.trust import serial_text
 from sidecar.net.tls_stream import TlsStream
@@ -17,8 +18,8 @@ from sidecar.policy.rules import Rules
 from sidecar.proxy.originate import Originator
 from tests.helpers import pki
 from tests.helpers.exchange import OK
-from tests.helpers.leave import FakeResolver, partner
-from tests.helpers.mesh import read_until, root
+from tests.helpers.leave import FakeResolver, https, partner
+from tests.helpers.mesh import http_app, read_until, root
 from tests.helpers.runtime import rules
 from tests.proxy.test_egress import DIALLED, HOST, SERVER, approved, ask, outside
 
@@ -41,6 +42,33 @@ async def test_a_context_lasts_as_long_as_its_settings_are_named() -> None:
     originator.context(other, is_http2=False)
     current.set(naming(other))
     assert originator.context(one, is_http2=False) is not first, "it was named no longer in between"
+
+
+# -- client certificates
+
+
+ONE, OTHER = (pki.issue(root("clients"), subject=name, purposes=[pki.CLIENT]) for name in ("one", "other"))
+
+
+async def test_a_client_certificate_in_files(tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    shown: list[TlsStream] = []
+    chain, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    web = outside(nursery, approved(client_certificate=ClientCertificate("own", chain_file=str(chain), key_file=str(key))))
+    web.bench.dialer.servers[SERVER] = https(partner(HOST), http_app([], OK), client_root=root("clients"), seen=shown)
+    app = web.dial(DIALLED)
+    refused = await ask(app)
+    assert b" 503 " in refused
+    assert b"BZ0203" in refused
+    assert f"cannot read {chain}: No such file or directory".encode() in refused
+    assert web.bench.dialer.dialled == []
+    for number, holder in enumerate((ONE, OTHER)):
+        chain.write_text(holder.chain_pem)
+        key.write_text(holder.key_pem)
+        web.originator.files.look()
+        for _ in range(2):
+            assert await ask(app) == OK
+        assert len(shown) == number + 1, "kept while the files are the same; what was made with the old one is not used any more"
+        assert shown[-1].connection.get_peer_certificate(as_cryptography=True) == holder.certificate
 
 
 # -- waivers
