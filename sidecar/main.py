@@ -1,7 +1,8 @@
 """`bartizan sidecar --config FILE`: read the configuration, build everything once, own the root nursery, drain on SIGTERM.
 
 The tree of tasks: main > {redirect check, identity, the application's, clock, snapshot, health's watch, pool's broom, admin, workload
-API, ledger's shipping, inbound, outbound, DNS guard} > one task per connection > (a request body still arriving) one more.
+API, ledger's shipping, client certificates, inbound, outbound, DNS guard} > one task per connection > (a request body still arriving) one
+more.
 """
 
 import argparse
@@ -202,6 +203,7 @@ class Sidecar:
             nursery.start_soon(self._part)
             nursery.start_soon(self._withdraw)
             nursery.start_soon(self.clock.run)
+            nursery.start_soon(self.originator.files.follow)
             nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool, self.tally)
             if self.shipping is not None:
                 nursery.start_soon(self.shipping.run)

@@ -42,7 +42,11 @@ def keep(path: str, text: bytes) -> None:
         raise
 
 
-def _state(paths: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
+FileState = tuple[tuple[int, int, int], ...]
+
+
+def state_of(paths: tuple[str, ...]) -> FileState:
+    """What is another one when any of the files was changed or replaced."""
     found = []
     for path in paths:
         try:
@@ -55,10 +59,10 @@ def _state(paths: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
 
 async def follow_files(paths: tuple[str, ...], take: Callable[[], None]) -> None:
     """Call `take` at each change of any of `paths`; its ConfigError is reported and changes nothing."""
-    seen = _state(paths)
+    seen = state_of(paths)
     while True:
         await trio.sleep(LOOK_EVERY_S)
-        now = _state(paths)
+        now = state_of(paths)
         if now != seen:
             seen = now
             try:

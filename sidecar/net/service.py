@@ -35,7 +35,8 @@ from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream, linger
 from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server
 from .tls_stream import TlsStream
-from .verify import peer_of, refuse_revoked_server, verify_host
+from .verify import peer_of, refuse_revoked_server
+from .verify_host import verify_host
 
 HANDSHAKE_S = 10.0
 REQUEST_S = 15.0
@@ -212,7 +213,7 @@ async def call_with(
     stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host) else host)
     try:
         await stream.handshake(NotVerified)
-        verify_host(stream.connection, host)
+        verify_host(stream.connection.get_peer_certificate(as_cryptography=True), host)
         refuse_revoked_server(stream.connection, deny)
         return await _ask(stream, method, host, target, headers or [], body)
     finally:

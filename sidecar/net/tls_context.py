@@ -2,13 +2,13 @@
 
     mesh          TLS 1.3 both ways, both certificates SVIDs, no resumption, ALPN names what flows inside
     https         the mesh's own endpoints (issuer, webhook, stream): server named by DNS, client by SVID where asked
-    origination   external hosts: chain and name verified, always; there is no setting that turns it off
+    origination   external hosts: chain and name verified, always; no setting turns it off, a policy may waive a check for a while
 
 Trust: every client context here verifies the server, every mesh server context the client.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -64,10 +64,10 @@ class ServerCredentials:
     client_roots: Sequence[x509.Certificate] | None = None
 
 
-def _context(method: int, minimum: int) -> Context:
+def _context(method: int, minimum: int, *, takes_tickets: bool = False) -> Context:
     context = SSL.Context(method)
     context.set_min_proto_version(minimum)
-    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | (0 if takes_tickets else SSL.OP_NO_TICKET))
     # OP_NO_TICKET alone still resumes by session ID; with the cache off nothing does (measured).
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
@@ -163,7 +163,10 @@ def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | N
     return context
 
 
-def origination(*, min_version: str, roots: str | None, chain: str | None, key: str | None, is_http2: bool = False) -> Context:
+def origination(
+    *, min_version: str, roots: str | None, chain: str | None, key: str | None, is_http2: bool = False,
+    is_waived: Callable[[SSL.Connection, int, int], bool] | None = None,
+) -> Context:
     """For external hosts.
 
     Args:
@@ -171,11 +174,13 @@ def origination(*, min_version: str, roots: str | None, chain: str | None, key: 
         min_version: "1.2" or "1.3".
         roots: PEM bundle; None: the system's.
         chain, key: PEM of the client certificate; both or neither.
+        is_waived: asked, with error and depth, about each verdict of OpenSSL's against a certificate; whether it counts for nothing.
 
     Raises:
         ConfigError: with `roots` or `clientCertificate` as its place, if the material is unusable. Nothing has been sent.
     """
-    context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION if min_version == "1.3" else SSL.TLS1_2_VERSION)
+    # Tickets are taken here, and here only; OpenSSL still keeps none: what may be resumed `net/tls_external.py` decides.
+    context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_3_VERSION if min_version == "1.3" else SSL.TLS1_2_VERSION, takes_tickets=True)
     if roots is None:
         context.set_default_verify_paths()
     else:
@@ -187,7 +192,11 @@ def origination(*, min_version: str, roots: str | None, chain: str | None, key: 
             context.check_privatekey()
         except (ValueError, SSL.Error) as exc:
             raise ConfigError(where, f"the client certificate and its key do not go together: {exc}") from exc
-    context.set_verify(SSL.VERIFY_PEER, _accept)
+
+    def accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_ok: int) -> bool:
+        return _accept(conn, cert, error, depth, is_ok or (is_waived is not None and is_waived(conn, error, depth)))
+
+    context.set_verify(SSL.VERIFY_PEER, accept)
     context.set_alpn_protos([b"h2", b"http/1.1"] if is_http2 else [b"http/1.1"])
     return context
 

@@ -1,12 +1,11 @@
-"""Who the other end of a TLS connection is, once the handshake has verified its chain.
+"""Who in the mesh the other end of a TLS connection is, once the handshake has verified its chain.
 
 Trust: the certificate's bytes are the peer's; OpenSSL has verified chain, dates, purposes and name constraints. What leaves here
 is a `Peer` with at most one identity, of our trust domain, in its one spelling, or an error.
-Spec: X509-SVID s2, s5.2; RFC 9525 for host names (by service-identity).
+Spec: X509-SVID s2, s5.2.
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from sidecar.model.reason import Reason
 from sidecar.model.trust import DenyList
 
 # What `cryptography` raises for a certificate that it cannot read.
-_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:
@@ -35,7 +34,7 @@ def read_svid(certificate: x509.Certificate, trust_domain: str) -> Peer:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound as exc:
         raise ValueError(f"no SVID: it has no {exc.oid._name}") from exc
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise ValueError(f"no SVID: its extensions cannot be read: {exc}") from exc
     # > a validator encountering an SVID containing more than one URI SAN MUST reject the SVID. We are stricter: no other names.
     names = list(san)
@@ -72,7 +71,7 @@ def peer_of(connection: SSL.Connection, trust_domain: str, failed: type[Reasoned
         if certificate is None:
             raise failed("the peer presented no certificate")
         return replace(read_svid(certificate, trust_domain), signers=_signers(connection))
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise failed(str(exc)) from exc
 
 
@@ -119,38 +118,6 @@ def key_hash(certificate: x509.Certificate) -> str:
     """SHA-256 of the SubjectPublicKeyInfo, hex."""
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(key).hexdigest()
-
-
-def verify_host(connection: SSL.Connection, host: str) -> None:
-    """The server's certificate names `host` (DNS name or IP address) as RFC 9525 has it, or NotVerified.
-
-    Called right after the handshake, before a byte is sent. It looks at nothing but certificate and name, so that no other TLS
-    setting can turn it off.
-    """
-    from service_identity import CertificateError, VerificationError  # 1.5 MB, for origination only
-    from service_identity.pyopenssl import verify_hostname, verify_ip_address
-
-    try:
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            verify_hostname(connection, host)
-        else:
-            verify_ip_address(connection, host)
-    except VerificationError as exc:
-        raise NotVerified(f"the certificate is not for {host}; it names {_names(connection)}") from exc
-    except (CertificateError, *_UNREADABLE) as exc:
-        raise NotVerified(f"the certificate is unusable for {host}: {exc}") from exc
-
-
-def _names(connection: SSL.Connection) -> str:
-    certificate = connection.get_peer_certificate(as_cryptography=True)
-    try:
-        assert certificate is not None
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return "nothing"
-    return ", ".join(str(name.value) for name in list(san)[:8])
 
 
 def chain_error(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: float) -> str:

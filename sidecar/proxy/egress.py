@@ -17,18 +17,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
-from msgspec.structs import replace
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.egress import EgressHost, Origination
 from sidecar.model.errors import Unavailable
-from sidecar.model.message import RequestHead, ResponseHead
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import Context
+from sidecar.net.tls_external import ExternalTls
 from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
@@ -39,6 +38,7 @@ from .http import serve_http
 from .originate import Originator, connect_tls, dial
 from .plan import CONNECT_S, Decision, Plan, Upstream
 from .runtime import Runtime
+from .stay_plain import stay_plain
 from .tunnel import tunnel
 from .versions import client
 
@@ -91,14 +91,14 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
             request.host if port == default else b"%b:%d" % (request.host, port), headers, f"{host}:{port}",
             is_shared=request.is_http2, group=("egress", host), security="plaintext" if tls is None else "tls",
         )
-        adapt = partial(_stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
+        adapt = partial(stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
         return Plan(permit, lambda: upstream, adapt=adapt)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
 
 async def _connect(
-    host: str, addresses: Sequence[str], port: int, settings: Origination | None, context: Context | None, runtime: Runtime,
+    host: str, addresses: Sequence[str], port: int, settings: Origination | None, context: ExternalTls | None, runtime: Runtime,
     record: Record, is_permitted: Callable[[], bool], *, is_http2: bool,
 ) -> Connection:
     """Without settings as the application speaks: an observed host, or one for which a policy says so."""
@@ -108,25 +108,6 @@ async def _connect(
         return client(SocketStream(sock), is_http2=is_http2)
     stream = await connect_tls(host, addresses, port, settings, context, runtime, record, is_permitted)
     return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")
-
-
-def _stay_plain(response: ResponseHead, *, host: bytes, port: int, tls_port: int) -> ResponseHead:
-    """Keep a plain-HTTP client on the originated path.
-
-    `Location: https://host...` of this very host becomes `http://host...`, and `Secure` is taken off cookies: between
-    application and sidecar there is only the pod's loopback; outside it stays TLS.
-    """
-    secure = b"https://" + host + (b"" if tls_port == 443 else b":%d" % tls_port)
-    plain = b"http://" + host + (b"" if port == 80 else b":%d" % port)
-    headers = []
-    for name, value in response.headers:
-        field = name.lower()
-        if field == b"location" and value[: len(secure)].lower() == secure and value[len(secure):][:1] in (b"", b"/", b"?"):
-            value = plain + value[len(secure):]
-        elif field == b"set-cookie":
-            value = b";".join(part for part in value.split(b";") if part.strip().lower() != b"secure")
-        headers.append((name, value))
-    return replace(response, headers=headers)
 
 
 # -- the application speaks TLS itself: pass through

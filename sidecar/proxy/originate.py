@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from sidecar.model.address import Address, canonical, is_address
+from sidecar.model.address import Address, canonical
 from sidecar.model.egress import EgressHost, Origination
 from sidecar.model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
 from sidecar.model.reason import Reason
+from sidecar.net.client_files import ClientFiles, Material
 from sidecar.net.resolve import Resolver
-from sidecar.net.tls_context import Context, origination
+from sidecar.net.tls_external import ExternalTls
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import verify_host
+from sidecar.net.verify_host import waived_until
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
@@ -35,38 +36,36 @@ class Originator:
     def __init__(self, rules: Watched[Rules | None], resolver: Resolver) -> None:
         self._rules = rules
         self._resolver = resolver
-        self._contexts: dict[tuple[Origination, bool], Context] = {}
+        self._contexts: dict[tuple[Origination, bool], tuple[Material | None, ExternalTls]] = {}
         self._built_for: Rules | None = None
+        self.files = ClientFiles()
 
-    def context(self, settings: Origination, *, is_http2: bool) -> Context:
-        """The same one as long as the settings are the same. Unavailable, before anything is sent, if the material is missing or
-        unusable.
+    def context(self, settings: Origination, *, is_http2: bool) -> ExternalTls:
+        """The same one as long as settings and files are the same. Unavailable, before anything is sent, if the material is missing
+        or unusable.
         """
         if self._built_for is not self._rules.current:
             self._forget(self._rules.current)
-        context = self._contexts.get((settings, is_http2))
-        if context is None:
-            certificate = settings.client_certificate
-            if certificate is not None and (certificate.chain is None or certificate.key is None):
-                raise Unavailable(Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {certificate.name}")
-            try:
-                context = origination(
-                    min_version=settings.min_version,
-                    roots=settings.roots,
-                    chain=certificate.chain if certificate else None,
-                    key=certificate.key if certificate else None,
-                    is_http2=is_http2,
-                )
-            except ConfigError as exc:
-                reason = Reason.ROOTS_UNUSABLE if exc.where == "roots" else Reason.CLIENT_CERTIFICATE_MISSING
-                raise Unavailable(reason, str(exc)) from exc
-            self._contexts[settings, is_http2] = context
+        certificate, material = settings.client_certificate, None
+        try:
+            if certificate is not None:
+                material = self.files.material(certificate)
+                if material is None:
+                    raise Unavailable(Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {certificate.name}")
+            built_of, context = self._contexts.get((settings, is_http2), (None, None))
+            if context is None or built_of != material:
+                context = ExternalTls(settings, *(material or (None, None)), is_http2=is_http2)
+                self._contexts[settings, is_http2] = material, context
+        except ConfigError as exc:
+            reason = Reason.ROOTS_UNUSABLE if exc.where == "roots" else Reason.CLIENT_CERTIFICATE_MISSING
+            raise Unavailable(reason, str(exc)) from exc
         return context
 
     def _forget(self, rules: Rules | None) -> None:
         self._built_for = rules
-        named = {host.tls for host in rules.snapshot.outbound.hosts} if rules else set()
-        self._contexts = {key: context for key, context in self._contexts.items() if key[0] in named}
+        named = {host.tls for host in rules.snapshot.outbound.hosts if host.tls is not None} if rules else set()
+        self._contexts = {key: kept for key, kept in self._contexts.items() if key[0] in named}
+        self.files.keep_only({one.client_certificate for one in named if one.client_certificate is not None})
 
     async def addresses(self, host: str, approval: EgressHost, rules: Rules) -> tuple[str, ...]:
         """Where the judged name leads, special addresses left out. NotResolved or Unavailable if nowhere."""
@@ -80,7 +79,7 @@ class Originator:
 
 
 async def connect_tls(
-    host: str, addresses: Sequence[str], port: int, settings: Origination, context: Context, runtime: Runtime, record: Record,
+    host: str, addresses: Sequence[str], port: int, settings: Origination, context: ExternalTls, runtime: Runtime, record: Record,
     is_permitted: Callable[[], bool],
 ) -> TlsStream:
     """A connection whose certificate is for `host`; verified before this returns, so before a byte is sent.
@@ -93,23 +92,30 @@ async def connect_tls(
 
 
 async def secure(
-    sock: socket.socket, at: Address, host: str, settings: Origination, context: Context, runtime: Runtime, record: Record,
+    sock: socket.socket, at: Address, host: str, settings: Origination, context: ExternalTls, runtime: Runtime, record: Record,
     is_permitted: Callable[[], bool],
 ) -> TlsStream:
     """As `connect_tls`, over a connection that is there already, to `at`: TLS may have been asked for in another protocol first.
 
     The socket belongs to the stream from now on; it is closed if this fails.
     """
-    stream = TlsStream(context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
+    stream = context.stream(sock, host, at.port, runtime.wall())
     try:
         await stream.handshake(NotVerified)
-        verify_host(stream.connection, host)
+        proof = context.verify(stream, host, runtime.wall())
     except BaseException:
         stream.close()
         raise
     record.tls = stream.connection.get_protocol_version_name()
-    runtime.accounts.open_tls(stream, dst=str(at), host=host)
-    runtime.withdrawals.watch(sock, is_permitted)
+    account = runtime.accounts.open_tls(stream, dst=str(at), host=host)
+    context.keep_session(stream, host, at.port, proof)
+    if proof.waived:
+        record.waived = ",".join(sorted(proof.waived))
+        account.entry.detail = f"waived: {record.waived}"
+        for check in proof.waived:
+            runtime.metrics.count("bartizan_egress_waived_total", (("check", check), ("rule", record.rule)))
+    ends = waived_until(settings, proof.waived)
+    runtime.withdrawals.watch(sock, lambda: is_permitted() and runtime.wall() < ends)
     return stream
 
 

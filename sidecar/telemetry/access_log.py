@@ -27,6 +27,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         received, sent: body bytes from and to the downstream (connections: all bytes).
         trace_id, parent_id: the trace that the caller takes part in, and its span; hex.
         dst_mismatch: the application dialled another address than the judged name resolves to.
+        waived: the checks of the external host's certificate, by commas, that its new connection needed a policy's waiver of.
     """
 
     time: float
@@ -53,6 +54,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     sent: int = 0
     duration_ms: float = 0.0
     dst_mismatch: bool = False
+    waived: str = ""
 
     def refuse(self, reason: Reason, detail: str = "") -> None:
         self.code, self.reason, self.detail = reason.code, reason.token, detail

@@ -1,0 +1,273 @@
+"""Sessions that are resumed, and waivers in the handshake: against servers of Python's own `ssl`, which say whether they resumed."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.model.egress import Origination, Waiver
+from sidecar.model.errors import ConfigError, NotVerified
+from sidecar.net.tls_external import MOST_HOSTS, SESSIONS_PER_HOST, ExternalTls, Proof
+from sidecar.net.tls_stream import TlsStream
+from sidecar.net.verify_host import key_pin
+from tests.helpers import pki
+from tests.helpers.sockets import tcp_pair
+
+HOST, PORT = "api.example.com", 443
+ROOT, STRANGER = pki.authority("root"), pki.authority("stranger")
+CLIENTS = pki.authority("clients")
+CLIENT = pki.issue(CLIENTS, subject="shop", purposes=[pki.CLIENT])
+GOOD = pki.issue(pki.authority("intermediate", ROOT), pki.host(HOST))
+NOW = datetime.now(UTC).timestamp()
+
+
+class Website:
+    """
+    Attributes:
+        reused: of each connection that was asked something, whether it resumed a session.
+    """
+
+    def __init__(self, folder: Path, holder: pki.Holder = GOOD, **changed: object) -> None:
+        self.reused: list[bool | None] = []
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        (folder / "chain.pem").write_text(holder.chain_pem)
+        (folder / "key.pem").write_text(holder.key_pem)
+        self._context.load_cert_chain(folder / "chain.pem", folder / "key.pem")
+        self._context.load_verify_locations(cadata=pki.pem([CLIENTS.certificate]))
+        for name, value in changed.items():
+            setattr(self._context, name, value)
+
+    async def visit(
+        self, tls: ExternalTls, host: str = HOST, port: int = PORT, now: float = NOW, ends: Callable[[TlsStream], None] = TlsStream.close
+    ) -> Proof:
+        """One exchange with it, then the connection is closed."""
+        ours, theirs = tcp_pair()
+        theirs.setblocking(True)
+
+        def answer() -> None:
+            try:
+                with self._context.wrap_socket(theirs, server_side=True) as server:
+                    if server.recv(100):
+                        self.reused.append(server.session_reused)
+                        server.sendall(b"pong")
+                        server.unwrap()
+            except OSError:
+                pass    # refused, which the client has words for
+
+        found: Proof | NotVerified
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, answer)
+            stream = tls.stream(ours, host, port, now)
+            try:
+                await stream.handshake(NotVerified)
+                found = tls.verify(stream, host, now)
+                tls.keep_session(stream, host, port, found)
+                await stream.send_all(b"ping")
+                assert await stream.receive_some() == b"pong"
+            except NotVerified as exc:
+                found = exc
+            ends(stream)
+        if isinstance(found, NotVerified):
+            raise found
+        return found
+
+
+def external(**changed: object) -> ExternalTls:
+    return ExternalTls(Origination(**({"roots": pki.pem([ROOT.certificate])} | changed)), None, None)  # type: ignore[arg-type]
+
+
+# -- resumption
+
+
+@pytest.mark.parametrize("changed", [
+    {}, {"maximum_version": ssl.TLSVersion.TLSv1_2}, {"maximum_version": ssl.TLSVersion.TLSv1_2, "options": ssl.OP_NO_TICKET},
+    {"verify_mode": ssl.CERT_REQUIRED},
+], ids=["1.3", "1.2-ticket", "1.2-id", "mutual"])
+async def test_sessions_are_resumed(tmp_path: Path, changed: dict[str, object]) -> None:
+    website = Website(tmp_path, **changed)
+    tls = ExternalTls(Origination(roots=pki.pem([ROOT.certificate])), CLIENT.chain_pem, CLIENT.key_pem)
+    first, *others = [await website.visit(tls) for _ in range(3)]
+    assert website.reused == [False, True, True]
+    assert others == [first, first], "a resumed session rests on the chain of the first, and says so"
+    assert first.chain == (*GOOD.chain, ROOT.certificate)
+
+
+async def test_who_refuses_to_resume_is_verified_anew(tmp_path: Path) -> None:
+    class Forgetful(Website):
+        async def visit(self, *args: object, **more: object) -> Proof:
+            """With new ticket keys each time: what was offered is nothing to it."""
+            (tmp_path / str(len(self.reused))).mkdir()
+            self._context = Website(tmp_path / str(len(self.reused)))._context
+            return await super().visit(*args, **more)  # type: ignore[arg-type]
+
+    website, tls = Forgetful(tmp_path), external()
+    assert len({(await website.visit(tls)).chain for _ in range(3)}) == 1
+    assert website.reused == [False, False, False]
+    other = Website(tmp_path, pki.issue(ROOT, pki.host("other.example")))
+    with pytest.raises(NotVerified, match="not for api"):
+        await other.visit(tls)      # with a session of the true host's
+
+
+async def test_a_session_is_offered_once_to_its_own_host_and_port_and_under_its_own_settings(tmp_path: Path) -> None:
+    holder = pki.issue(ROOT, pki.host(HOST), pki.host("b.example.com"))
+    website, tls = Website(tmp_path, holder), external()
+    await website.visit(tls)
+    await website.visit(tls, "b.example.com")
+    await website.visit(tls, HOST, 8443)
+    await website.visit(external())
+    assert website.reused == [False] * 4
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(website.visit, tls)
+    assert sorted(map(bool, website.reused[4:])) == [False, True]
+
+
+async def test_what_is_judged_again_of_a_resumed_session(tmp_path: Path) -> None:
+    """The table could only mix up hosts by a mistake of ours; it would be no way in."""
+    website, tls = Website(tmp_path), external()
+    await website.visit(tls)
+    tls._sessions["evil.example", PORT] = tls._sessions.pop((HOST, PORT))
+    with pytest.raises(NotVerified, match=r"not for evil\.example"):
+        await website.visit(tls, "evil.example")
+    await website.visit(tls)
+    tls._settings = Origination(key_pins=("sha256/" + "A" * 43 + "=",))
+    with pytest.raises(NotVerified, match="is pinned"):
+        await website.visit(tls)
+    assert len(website.reused) == 2, "neither was sent a byte"
+
+
+async def test_a_resumed_session_whose_chain_nobody_knows(tmp_path: Path) -> None:
+    website, tls = Website(tmp_path), external()
+    await website.visit(tls)
+    ours, theirs = tcp_pair()
+    stream = tls.stream(ours, HOST, PORT, NOW)
+    stream.connection.get_app_data().offered = None
+    with theirs, pytest.raises(NotVerified, match="no certificate"):
+        tls.verify(stream, HOST, NOW)
+    stream.close()
+
+
+async def test_no_session_outlives_its_chain(tmp_path: Path) -> None:
+    website, tls = Website(tmp_path), external()
+    ends = (await website.visit(tls)).until
+    assert ends == GOOD.certificate.not_valid_after_utc.timestamp()
+    for _ in range(2):
+        await website.visit(tls, now=ends)      # by our clock; OpenSSL's is an hour behind
+    assert website.reused == [False, False, False]
+
+
+async def test_the_tables_stay_small(tmp_path: Path) -> None:
+    website, tls = Website(tmp_path), external()
+    for _ in range(SESSIONS_PER_HOST + 2):
+        await website.visit(tls, now=NOW)
+        (kept,) = tls._sessions.values()
+        tls._sessions[HOST, PORT] = [*kept, kept[0]]
+    assert len(kept) == SESSIONS_PER_HOST
+    tls._sessions |= {(f"{number}.example", PORT): kept for number in range(MOST_HOSTS - 1)}
+    tls._sessions["0.example", PORT] = tls._sessions.pop(("0.example", PORT))
+    await website.visit(tls, HOST, 8443)
+    assert len(tls._sessions) == MOST_HOSTS
+    assert (HOST, PORT) not in tls._sessions, "the one that was used longest ago"
+
+
+async def test_a_connection_that_broke_leaves_nothing_to_resume(tmp_path: Path) -> None:
+    website, tls = Website(tmp_path), external()
+    await website.visit(tls, ends=TlsStream.abort)
+    await website.visit(tls)
+    assert website.reused == [False, False]
+
+
+# -- waivers
+
+
+EXPIRED = pki.issue(ROOT, pki.host(HOST), begins=-2 * pki.HOUR, ends=-pki.HOUR)
+STRANGE = pki.issue(STRANGER, pki.host(HOST))
+SELF_SIGNED = pki.issue(None, pki.host(HOST), subject="self")
+STALE_AUTHORITY = pki.issue(ROOT, subject="stale", is_ca=True, begins=-2 * pki.HOUR, ends=-pki.HOUR)
+
+
+def waivers(*checks: str, until: float = NOW + 60) -> tuple[Waiver, ...]:
+    return tuple(Waiver(check, until) for check in checks)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("holder", "waived", "needed"), [
+    (EXPIRED, ("expiry",), {"expiry"}),
+    (EXPIRED, ("expiry", "chain"), {"expiry"}),
+    (STRANGE, ("chain",), {"chain"}),
+    (SELF_SIGNED, ("chain",), {"chain"}),
+    (pki.issue(STRANGER, pki.host(HOST), begins=-2 * pki.HOUR, ends=-pki.HOUR), ("expiry", "chain"), {"expiry", "chain"}),
+    (replace(STRANGE, intermediates=(STRANGER.certificate,)), ("chain",), {"chain"}),
+    (pki.issue(pki.authority("theirs", STRANGER), pki.host(HOST)), ("chain",), {"chain"}),
+    (pki.issue(ROOT, pki.host("www.example.com")), ("name",), {"name"}),
+], ids=["expiry", "expiry-of-two", "stranger", "self-signed", "both", "foreign-root-sent", "foreign-intermediate", "name"])
+async def test_what_is_waived_is_let_pass_and_told(tmp_path: Path, holder: pki.Holder, waived: tuple[str, ...], needed: set[str]) -> None:
+    website = Website(tmp_path, holder)
+    pins = {"key_pins": (key_pin(holder.certificate),), "subject_alt_names": (HOST, "www.example.com")}
+    tls = external(waivers=waivers(*waived), **pins)
+    for _ in range(2):
+        proof = await website.visit(tls)
+        assert proof.waived == needed
+        assert proof.until == NOW + 60
+    assert website.reused == [False, True], "and resumed, it is told again"
+    for other, words in ((tls, "ended on"), (external(**pins), "certificate")):
+        with pytest.raises(NotVerified, match=words):
+            await website.visit(other, now=NOW + 60)    # no session leads past the end
+    assert len(website.reused) == 2, "sent nothing"
+
+
+async def test_a_waiver_that_is_not_needed_changes_nothing(tmp_path: Path) -> None:
+    tls = external(waivers=waivers("expiry", "chain", "name", until=NOW), key_pins=(key_pin(ROOT.certificate),), subject_alt_names=(HOST,))
+    proof = await Website(tmp_path).visit(tls)
+    assert proof == replace(proof, waived=frozenset(), until=GOOD.certificate.not_valid_after_utc.timestamp())
+
+
+@pytest.mark.parametrize("holder", [
+    STRANGE, SELF_SIGNED, pki.issue(ROOT, pki.host(HOST), begins=pki.HOUR / 2), pki.issue(ROOT, pki.host(HOST), purposes=[pki.CLIENT]),
+    pki.issue(STALE_AUTHORITY, pki.host(HOST)), pki.issue(ROOT, pki.host("www.example.com")),
+], ids=["stranger", "self-signed", "not-yet", "purpose", "authority-expired", "name"])
+async def test_a_waiver_of_expiry_waives_the_end_of_the_hosts_own_certificate_alone(tmp_path: Path, holder: pki.Holder) -> None:
+    website = Website(tmp_path, holder)
+    with pytest.raises(NotVerified):
+        await website.visit(external(waivers=waivers("expiry")))
+    assert website.reused == []
+
+
+@pytest.mark.parametrize("holder", [
+    EXPIRED, pki.issue(ROOT, pki.host(HOST), purposes=[pki.CLIENT]), pki.issue(STRANGER, pki.host(HOST), begins=pki.HOUR / 2),
+    pki.issue(STRANGER, pki.host("www.example.com")), pki.issue(pki.issue(ROOT, subject="no CA", signs=True), pki.host(HOST)), STRANGE,
+], ids=["expired", "purpose", "not-yet", "name", "no-authority", "not-pinned"])
+async def test_a_waiver_of_the_chain_waives_its_root_alone(tmp_path: Path, holder: pki.Holder) -> None:
+    website = Website(tmp_path, holder)
+    pinned = key_pin(GOOD.certificate if holder is STRANGE else holder.certificate)
+    with pytest.raises(NotVerified):
+        await website.visit(external(waivers=waivers("chain"), key_pins=(pinned,)))
+    assert website.reused == []
+
+
+@pytest.mark.parametrize(("holder", "check", "words"), [
+    (EXPIRED, "expiry", r"certificate has expired\); the waiver of expiry ended on 20"),
+    (STRANGE, "chain", r"nobody among the roots has issued it\); the waiver of chain ended on 20"),
+])
+async def test_a_waiver_that_has_ended_is_named(tmp_path: Path, holder: pki.Holder, check: str, words: str) -> None:
+    website = Website(tmp_path, holder)
+    with pytest.raises(NotVerified, match=words):
+        await website.visit(external(waivers=waivers(check, until=NOW), key_pins=(key_pin(holder.certificate),)))
+    assert website.reused == []
+
+
+async def test_a_pinned_key_above_a_waived_chain_proves_nothing(tmp_path: Path) -> None:
+    """Whoever made up a leaf puts the authority's certificate behind it."""
+    made_up = replace(STRANGE, intermediates=(STRANGER.certificate,))
+    with pytest.raises(NotVerified, match="is pinned"):
+        await Website(tmp_path, made_up).visit(external(waivers=waivers("chain"), key_pins=(key_pin(STRANGER.certificate),)))
+
+
+def test_material_that_is_unusable_makes_none() -> None:
+    with pytest.raises(ConfigError):
+        external(roots="")
+    with pytest.raises(ConfigError):
+        ExternalTls(Origination(), CLIENT.chain_pem, GOOD.key_pem)
