@@ -156,6 +156,7 @@ class Sidecar:
             "bartizan_clock_jumps_total": self.clock.jumps,
             "bartizan_bugs_total": self.tally.bugs,
             "bartizan_access_log_dropped_total": self.runtime.log.dropped,
+            "bartizan_dns_stale_answers_total": self.resolver.stale,
             "bartizan_ledger_shed_total": self.runtime.ledger.shed,
         }
 

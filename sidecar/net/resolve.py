@@ -1,14 +1,19 @@
 """Names to addresses, asked of the resolvers that the snapshot names and of nobody else.
 
 A pod's own resolv.conf, hosts file and search list belong to whoever wrote the pod. Answers are remembered with a floor and a
-ceiling to their time to live, absent ones briefly. dnspython costs a pod 2.4 MB and 20 ms; it is loaded at the start all the same,
-since nearly every application asks within its first second and would wait for it.
-Trust: an answer must come from the address that was asked, with the question and the random ID of the query. RFC 1035, RFC 5452.
+ceiling to their time to live, absent ones and failures (RFC 9520) briefly; while every resolver fails, what they said before goes on.
+dnspython costs a pod 2.4 MB and 20 ms; it is loaded at the start all the same, since nearly every application asks within its first
+second and would wait for it.
+
+Trust: an answer must come from the address that was asked, with the question and the random ID of the query. RFC 1035, RFC 5452. Where
+a name may lead is judged by who dials, at each dial: an answer that is remembered, or stale, is worth no more than a new one.
 """
 
+import math
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Literal, NamedTuple
 
 import dns.exception
 import dns.flags
@@ -26,62 +31,126 @@ ATTEMPT_S = 2.0
 ATTEMPTS = 2
 TTL_FLOOR_S = 5.0
 TTL_CEILING_S = 300.0
-NEGATIVE_S = 5.0
-MAX_NAMES = 4096
+NEGATIVE_FLOOR_S = 1.0
+NEGATIVE_S = 5.0        # the ceiling: what did not exist a moment ago may be what everybody waits for
+STALE_S = 1800.0        # for so long an answer goes on when its time is over and no resolver answers (RFC 8767)
+STALE_WAIT_S = 5.0      # so long are they asked while there is such an answer
+RECHECK_S = 30.0        # and so long not again
+MAX_ANSWERS = 8192
+
+Kind = Literal["A", "AAAA"]
+KINDS: tuple[Kind, ...] = ("A", "AAAA")
 
 
-class Known(NamedTuple):
+class Answer(NamedTuple):
+    """What is remembered of one question.
+
+    Args:
+        addresses: in canonical text.
+        until: when it is asked again, on trio's clock.
+        exists: the name does, with or without such addresses.
+        usable_until: until when it goes on while no resolver answers.
+        is_stale: it does so already.
+        failure: why nobody could answer; then nothing else is known.
+    """
+
     addresses: tuple[str, ...]
     until: float
+    exists: bool = True
+    usable_until: float = 0.0
+    is_stale: bool = False
+    failure: str = ""
+
+
+_Key = tuple[str, Kind, tuple[str, ...]]
 
 
 class Resolver:
     """
     Args:
         mark: SO_MARK of the sockets, where the exemption goes by mark.
+
+    Attributes:
+        stale: answers that were given although their time was over.
     """
 
     def __init__(self, mark: int | None = None) -> None:
         self._mark = mark
-        self._known: dict[tuple[str, tuple[str, ...]], Known] = {}
+        self._known: dict[_Key, Answer] = {}
+        self._asking: dict[_Key, trio.Event] = {}
+        self.stale = 0
 
     async def resolve(self, name: str, resolvers: Sequence[str]) -> tuple[str, ...]:
-        """IPv6 and IPv4 addresses in canonical text; () if the name has none. NotResolved if nobody answers."""
-        try:
+        """IPv4 and IPv6 addresses in canonical text; () if the name has none. NotResolved if nobody answers."""
+        servers = tuple(resolvers)
+        four, six = (self._fresh((name, kind, servers)) for kind in KINDS)
+        if four is not None and six is not None and not (four.failure or six.failure or four.is_stale or six.is_stale):
+            return four.addresses + six.addresses       # what nearly every request finds
+        with suppress(ValueError):
             return (str(canonical(name.strip("[]"))),)
-        except ValueError:
-            pass
-        key = (name, tuple(resolvers))
-        known = self._known.get(key)
-        if known is not None and known.until > trio.current_time():
-            return known.addresses
-        if not resolvers:
-            raise NotResolved(f"{name}: the mesh names no resolver (MeshPolicy: resolvers)")
-        found: dict[str, Known] = {}
+        found: dict[Kind, Answer] = {}
         failures: list[str] = []
 
-        async def ask(kind: str) -> None:
+        async def ask(kind: Kind) -> None:
             try:
-                found[kind] = await self._ask(name, kind, resolvers)
+                found[kind] = await self.lookup(name, kind, servers)
             except NotResolved as exc:
                 failures.append(exc.detail)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, "AAAA")
             nursery.start_soon(ask, "A")
-        if not found:
+        addresses = tuple(text for kind in KINDS if kind in found for text in found[kind].addresses)
+        if failures and not addresses:
             raise NotResolved(failures[0])
-        answers = [found[kind] for kind in ("A", "AAAA") if kind in found]
-        until = min(answer.until for answer in answers)
-        if failures:    # half an answer: ask for the other half soon
-            until = min(until, trio.current_time() + NEGATIVE_S)
-        result = Known(tuple(text for answer in answers for text in answer.addresses), until)
-        while len(self._known) >= MAX_NAMES:
-            del self._known[next(iter(self._known))]
-        self._known[key] = result
-        return result.addresses
+        return addresses
 
-    async def _ask(self, name: str, kind: str, resolvers: Sequence[str]) -> Known:
+    async def lookup(self, name: str, kind: Kind, resolvers: Sequence[str]) -> Answer:
+        """The addresses of one family. Who asks what is being asked already waits for that answer. NotResolved if nobody answers."""
+        if not resolvers:
+            raise NotResolved(f"{name}: the mesh names no resolver (MeshPolicy: resolvers)")
+        key = (name, kind, tuple(resolvers))
+        while (answer := self._fresh(key)) is None:
+            if (asked := self._asking.get(key)) is not None:
+                await asked.wait()      # in vain, if who asked was cancelled: then it is our turn
+                continue
+            asked = self._asking[key] = trio.Event()
+            try:
+                self._remember(key, await self._renewed(key))
+            finally:
+                del self._asking[key]
+                asked.set()
+        if answer.failure:
+            raise NotResolved(answer.failure)
+        self.stale += answer.is_stale
+        return answer
+
+    def _fresh(self, key: _Key) -> Answer | None:
+        answer = self._known.get(key)
+        return answer if answer is not None and answer.until > trio.current_time() else None
+
+    def _remember(self, key: _Key, answer: Answer) -> None:
+        self._known.pop(key, None)      # the newest are the last to be forgotten
+        while len(self._known) >= MAX_ANSWERS:
+            del self._known[next(iter(self._known))]
+        self._known[key] = answer
+
+    async def _renewed(self, key: _Key) -> Answer:
+        """The resolvers' answer; while they fail what they said before, for a while; or that they failed."""
+        old = self._known.get(key)
+        is_usable = old is not None and old.usable_until > trio.current_time()
+        failure = f"{key[0]}: no resolver answered in {STALE_WAIT_S:.0f} s"
+        with trio.move_on_after(STALE_WAIT_S if is_usable else math.inf):
+            try:
+                return await self._ask(*key)
+            except NotResolved as exc:
+                failure = exc.detail
+        now = trio.current_time()
+        if old is not None and is_usable and old.usable_until > now:
+            return old._replace(until=min(now + RECHECK_S, old.usable_until), is_stale=True)
+        return Answer((), now + NEGATIVE_S, failure=failure)
+
+    async def _ask(self, name: str, kind: Kind, resolvers: Sequence[str]) -> Answer:
         try:
             query = dns.message.make_query(name, kind)
         except dns.exception.DNSException as exc:
@@ -136,7 +205,7 @@ class Resolver:
         return reply
 
 
-def _read(reply: dns.message.Message) -> Known:
+def _read(reply: dns.message.Message) -> Answer:
     """The addresses at the end of the answer's own chain of aliases."""
     if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         raise ConnectFailed(f"the resolver says {dns.rcode.to_text(reply.rcode())}")
@@ -146,7 +215,8 @@ def _read(reply: dns.message.Message) -> Known:
         chain = reply.resolve_chaining()
     except dns.exception.DNSException as exc:
         raise ConnectFailed(str(exc)) from exc
-    if chain.answer is None:
-        return Known((), now + NEGATIVE_S)
-    addresses = tuple(str(canonical(item.address)) for item in chain.answer)
-    return Known(addresses, now + min(max(chain.minimum_ttl, TTL_FLOOR_S), TTL_CEILING_S))
+    if chain.answer is None:    # the TTL is the SOA's (RFC 2308 s5)
+        negative_s = min(max(chain.minimum_ttl, NEGATIVE_FLOOR_S), NEGATIVE_S)
+        return Answer((), now + negative_s, reply.rcode() != dns.rcode.NXDOMAIN)
+    until = now + min(max(chain.minimum_ttl, TTL_FLOOR_S), TTL_CEILING_S)
+    return Answer(tuple(str(canonical(item.address)) for item in chain.answer), until, usable_until=until + STALE_S)

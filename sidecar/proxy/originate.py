@@ -7,13 +7,12 @@ is. The application chooses the name, and nothing else. Attacked by tests/proxy/
 import socket
 from collections.abc import Callable, Sequence
 
-import trio
-
 from sidecar.model.address import Address, canonical
 from sidecar.model.egress import EgressHost, Origination
-from sidecar.model.errors import ConfigError, ConnectFailed, NotResolved, NotVerified, Unavailable
+from sidecar.model.errors import ConfigError, NotResolved, NotVerified, Unavailable
 from sidecar.model.reason import Reason
 from sidecar.net.client_files import ClientFiles, Material
+from sidecar.net.race import race
 from sidecar.net.resolve import Resolver
 from sidecar.net.tls_external import ExternalTls
 from sidecar.net.tls_stream import TlsStream
@@ -22,7 +21,6 @@ from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
 
-from .plan import CONNECT_S
 from .runtime import Runtime
 
 
@@ -121,14 +119,4 @@ async def secure(
 
 async def dial(addresses: Sequence[str], port: int, runtime: Runtime) -> tuple[socket.socket, Address]:
     """A connection to the first address that takes it."""
-    failures = []
-    for address in addresses:
-        at = Address(address, port)
-        try:
-            with trio.fail_after(CONNECT_S / 2):
-                return await runtime.dialer.connect(at), at
-        except ConnectFailed as exc:
-            failures.append(exc.detail)
-        except trio.TooSlowError:
-            failures.append(f"{address}: no answer")
-    raise ConnectFailed("; ".join(failures))
+    return await race(runtime.dialer, [Address(address, port) for address in addresses])

@@ -176,30 +176,59 @@ async def asked_again(script: Script, after_s: float, clock: MockClock, again: S
         return sorted(server.asked), answer
 
 
-@pytest.mark.parametrize(("script", "until_s"), [
-    (records(f"{NAME} 60 A 192.0.2.1", f"{NAME} 60 AAAA 2001:db8::1"), 60),
-    (records(f"{NAME} 60 A 192.0.2.1", f"{NAME} 20 AAAA 2001:db8::1"), 20),
-    (records(f"{NAME} 10 CNAME a.example", "a.example 60 A 192.0.2.1", "a.example 60 AAAA 2001:db8::1"), 10),
-    (records(f"{NAME} 0 A 192.0.2.1", f"{NAME} 0 AAAA 2001:db8::1"), resolve.TTL_FLOOR_S),
-    (records(f"{NAME} 99999 A 192.0.2.1", f"{NAME} 99999 AAAA 2001:db8::1"), resolve.TTL_CEILING_S),
-    (records(code="NXDOMAIN"), resolve.NEGATIVE_S),
+def negative(minimum: int, soa_ttl: int = 3600, code: str = "NXDOMAIN") -> Script:
+    def script(query: dns.message.Message) -> list[bytes]:
+        reply = dns.message.make_response(query)
+        reply.set_rcode(dns.rcode.from_text(code))
+        soa = f"ns.example.com. root.example.com. 1 7200 900 1209600 {minimum}"
+        reply.authority.append(dns.rrset.from_text("example.com.", soa_ttl, "IN", "SOA", soa))
+        return [reply.to_wire()]
+
+    return script
+
+
+@pytest.mark.parametrize(("script", "until_s", "asked"), [
+    (records(f"{NAME} 60 A 192.0.2.1", f"{NAME} 60 AAAA 2001:db8::1"), 60, BOTH),
+    (records(f"{NAME} 60 A 192.0.2.1", f"{NAME} 20 AAAA 2001:db8::1"), 20, BOTH[1:]),
+    (records(f"{NAME} 10 CNAME a.example", "a.example 60 A 192.0.2.1", "a.example 60 AAAA 2001:db8::1"), 10, BOTH),
+    (records(f"{NAME} 0 A 192.0.2.1", f"{NAME} 0 AAAA 2001:db8::1"), resolve.TTL_FLOOR_S, BOTH),
+    (records(f"{NAME} 99999 A 192.0.2.1", f"{NAME} 99999 AAAA 2001:db8::1"), resolve.TTL_CEILING_S, BOTH),
+    (records(code="NXDOMAIN"), resolve.NEGATIVE_S, BOTH),
+    (negative(900), resolve.NEGATIVE_S, BOTH), (negative(3), 3, BOTH), (negative(900, soa_ttl=3), 3, BOTH),
+    (negative(3, code="NOERROR"), 3, BOTH), (negative(0), resolve.NEGATIVE_FLOOR_S, BOTH),
 ])
-async def test_how_long(script: Script, until_s: float, mock_clock: MockClock) -> None:
-    mock_clock.rate = 1
-    assert (await asked_again(script, until_s - 1, mock_clock))[0] == []
-    assert (await asked_again(script, until_s + 0.1, mock_clock))[0] == BOTH
+async def test_how_long(script: Script, until_s: float, asked: list[str], mock_clock: MockClock) -> None:
+    assert (await asked_again(script, until_s - 0.1, mock_clock))[0] == []
+    assert (await asked_again(script, until_s + 0.1, mock_clock))[0] == asked
 
 
 async def test_half_an_answer_is_remembered_briefly(mock_clock: MockClock) -> None:
-    """One family failed: it is asked for again soon, not when the other's time is over."""
-    mock_clock.rate = 1
-
+    """One family failed: it is asked for again soon, not when the other's time is over, and not for every request."""
     def half(query: dns.message.Message) -> list[bytes]:
         return records(f"{NAME} 300 AAAA 2001:db8::1", code="SERVFAIL" if query.question[0].rdtype.name == "A" else "NOERROR")(query)
 
+    assert await asked_again(half, resolve.NEGATIVE_S - 0.1, mock_clock) == ([], ("2001:db8::1",))
     asked, answer = await asked_again(half, resolve.NEGATIVE_S + 0.1, mock_clock, records(FOUR, SIX))
-    assert asked == BOTH
+    assert asked == BOTH[:1]
     assert answer == ("192.0.2.1", "2001:db8::1")
+
+
+async def test_half_a_failure_is_no_proof_that_there_is_no_address() -> None:
+    with pytest.raises(NotResolved, match="SERVFAIL"):
+        await ask(lambda query: records(code="SERVFAIL" if query.question[0].rdtype.name == "A" else "NOERROR")(query))
+
+
+async def test_a_failure_is_remembered_briefly(mock_clock: MockClock) -> None:
+    async with serving(records(code="SERVFAIL")) as server:
+        resolver = Resolver()
+        for again in (False, True):
+            with pytest.raises(NotResolved, match="SERVFAIL"):
+                await resolver.resolve(NAME, [server.address])
+            assert (server.asked == []) is again
+            server.asked.clear()
+        mock_clock.jump(resolve.NEGATIVE_S)
+        server.script = records(FOUR)
+        assert await resolver.resolve(NAME, [server.address]) == ("192.0.2.1",)
 
 
 async def test_other_resolvers_other_answers() -> None:
@@ -213,10 +242,10 @@ async def test_the_memory_is_bounded(mock_clock: MockClock) -> None:
     """The clock stands: on a busy machine asking takes longer than what is asked is kept."""
     async with serving(records(code="NXDOMAIN")) as server:
         resolver = Resolver()
-        for number in range(resolve.MAX_NAMES + 1):
+        for number in range(resolve.MAX_ANSWERS // 2 + 1):
             await resolver.resolve(f"n{number}.example", [server.address])
         server.asked.clear()
-        for kept in (1, resolve.MAX_NAMES):
+        for kept in (1, resolve.MAX_ANSWERS // 2):
             await resolver.resolve(f"n{kept}.example", [server.address])
         assert server.asked == []
         await resolver.resolve("n0.example", [server.address])
@@ -239,3 +268,99 @@ async def test_who_does_not_answer_gives_way_to_the_next(mock_clock: MockClock) 
             await wait_all_tasks_blocked()
             mock_clock.jump(resolve.ATTEMPT_S)
     assert len(silent.asked) == 2 * (1 + resolve.ATTEMPTS)
+
+
+# -- while the resolvers fail
+
+
+@pytest.mark.parametrize("failing", [records(code="SERVFAIL"), records(code="REFUSED")])
+async def test_while_they_fail_the_last_answer_goes_on_for_a_while(failing: Script, mock_clock: MockClock) -> None:
+    async with serving(records(FOUR, SIX)) as server:
+        resolver = Resolver()
+        found = await resolver.resolve(NAME, [server.address])
+        server.script = failing
+        mock_clock.jump(61)
+        for _ in range(2):
+            assert await resolver.resolve(NAME, [server.address]) == found
+        assert resolver.stale == 4      # two of each family
+        assert sorted(server.asked) == sorted(BOTH * (1 + resolve.ATTEMPTS)), "not again for every request"
+        server.asked.clear()
+        mock_clock.jump(resolve.RECHECK_S)
+        await resolver.resolve(NAME, [server.address])
+        assert server.asked
+        mock_clock.jump(resolve.STALE_S)
+        with pytest.raises(NotResolved):
+            await resolver.resolve(NAME, [server.address])
+
+
+async def test_that_there_is_no_such_name_is_an_answer(mock_clock: MockClock) -> None:
+    asked, answer = await asked_again(records(FOUR, SIX), 61, mock_clock, records(code="NXDOMAIN"))
+    assert (asked, answer) == (BOTH, ())
+
+
+async def test_they_are_waited_for_but_not_for_long(mock_clock: MockClock) -> None:
+    async with serving(records(FOUR, SIX)) as server, trio.open_nursery() as nursery:
+        resolver = Resolver()
+        servers = [server.address] * 4
+        await resolver.resolve(NAME, servers)
+        server.script = lambda query: []
+        mock_clock.jump(61)
+        started = trio.current_time()
+
+        async def ask_again() -> None:
+            assert await resolver.resolve(NAME, servers) == ("192.0.2.1", "2001:db8::1")
+            assert trio.current_time() == started + resolve.STALE_WAIT_S
+
+        nursery.start_soon(ask_again)
+        for step in (resolve.ATTEMPT_S, resolve.ATTEMPT_S, resolve.STALE_WAIT_S - 2 * resolve.ATTEMPT_S):
+            await wait_all_tasks_blocked()
+            mock_clock.jump(step)
+
+
+# -- many ask
+
+
+class Counted(Resolver):
+    """Answers each query after a second, with one address more than the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = 0
+
+    async def exchange(self, query: dns.message.Message, server: Address) -> dns.message.Message:
+        self.queries += 1
+        number = self.queries
+        await trio.sleep(1)
+        return dns.message.from_wire(records(f"{NAME} 60 A 192.0.2.{number}")(query)[0])
+
+
+async def test_who_asks_at_once_shares_one_query(autojump_clock: MockClock) -> None:
+    resolver, answers = Counted(), []
+
+    async def ask_for_it() -> None:
+        answers.append((await resolver.lookup(NAME, "A", ["10.96.0.10"])).addresses)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(ask_for_it)
+    assert answers == [("192.0.2.1",)] * 50
+    assert (resolver.queries, trio.current_time()) == (1, 1)
+
+
+async def test_who_goes_away_takes_nobodys_answer_along(autojump_clock: MockClock) -> None:
+    resolver, answers = Counted(), []
+
+    async def ask_for_it() -> None:
+        answers.append((await resolver.lookup(NAME, "A", ["10.96.0.10"])).addresses)
+
+    async def impatient() -> None:
+        with trio.move_on_after(0.5):
+            await ask_for_it()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(impatient)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ask_for_it)
+        nursery.start_soon(ask_for_it)
+    assert answers == [("192.0.2.2",)] * 2
+    assert trio.current_time() == 1.5
