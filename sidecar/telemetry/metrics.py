@@ -15,6 +15,7 @@ HELP = {
     "bartizan_retries_refused_total": "Attempts not made because the retry budget was spent, by Service.",
     "bartizan_circuit_open_total": "Requests and connections beyond a Service's limits, by Service.",
     "bartizan_dns_queries_total": "Queries of the application, by decision.",
+    "bartizan_egress_budget_exhausted_total": "Times that an approval's bytes for an hour were spent, by rule.",
     "bartizan_bugs_total": "Connections ended by an error in the sidecar itself.",
     "bartizan_identity_not_after_seconds": "When the workload's certificate ends, Unix seconds; 0 without one.",
     "bartizan_identity_renewals_total": "Certificates that the workload was issued.",
