@@ -1,13 +1,56 @@
-"""`bartizan egress propose`: the annotations and policies for what the ledgers have seen (`injector/egress/propose.py`)."""
+"""`bartizan egress propose`: the annotations and policies for what the ledgers have seen (`injector/egress/propose.py`).
+
+It reads what the control plane has collected, and needs neither the cluster nor the sidecars.
+"""
 
 import argparse
+import sys
+from pathlib import Path
+
+from injector.audit.period import Period, moment
+from injector.audit.store import open_store
+from injector.egress.propose import propose
+from injector.egress.seen import seen
+from sidecar.model.errors import ConfigError
+from sidecar.net.clock import WallClock, wall_clock
 
 WHAT = "print the annotations and policies for what was seen"
+STATE = "/var/lib/bartizan"
+NOTHING = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="*", metavar="FILE", help="folder of ledgers, or one ledger")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="folders of ledgers, or ledgers, instead of those of --state")
+    parser.add_argument("--state", default=STATE, metavar="DIR", help=f"the injector's state directory ({STATE})")
+    parser.add_argument("--since", default="7d", metavar="WHEN", help="90s, 30m, 24h, 7d ago, or 2026-03-01T00:00Z (7d)")
+    parser.add_argument("--until", default="0s", metavar="WHEN", help="likewise (now)")
+    parser.add_argument("--workload", metavar="NS/SA", help="this service account alone")
+    parser.add_argument("--with-refused", action="store_true", help="also what was refused because nobody has approved it")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, wall: WallClock = wall_clock) -> int:
+    """2 if nothing was seen."""
+    now = wall()
+    period = Period(moment("--since", args.since, now), moment("--until", args.until, now))
+    store = open_store(args.files or [str(Path(args.state) / "ledger")])
+    found = seen(store, period, with_refused=args.with_refused, only=_workload(args.workload))
+    print(propose(found), end="")
+    for count, what in (
+        (found.doubtful, "are left out: their chain is broken there, or they speak for another workload; see: bartizan audit verify"),
+        (found.unclear, "are left out: they do not say which host, which port or how"),
+    ):
+        if count:
+            print(f"bartizan: {count:,} records {what}", file=sys.stderr)
+    if not found.workloads:
+        print("bartizan: nothing was seen; a connection is told of when it ends, and shipped within ten seconds", file=sys.stderr)
+        return NOTHING
     return 0
+
+
+def _workload(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    namespace, _, account = text.partition("/")
+    if not namespace or not account:
+        raise ConfigError("--workload", f"{text!r} is no NAMESPACE/SERVICE-ACCOUNT")
+    return namespace, account

@@ -61,6 +61,8 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True):
         dst: original destination, address and port.
         source: the downstream's address.
         host: the external host that was judged: Host or server name.
+        spoken: to an external host, how many exchanges the application spoke as `plain:80`, `tls:443` or `tcp:5432`, the port being the
+            one that it dialled.
         rules: how many exchanges each rule let through; a connection that is no HTTP counts once.
         decision: `allowed`; `refused` by a rule or a failed proof; `failed`, which nobody decided.
         code, reason, detail: of a refusal or failure.
@@ -89,6 +91,7 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True):
     source: str = ""
     host: str = ""
     rules: dict[str, Count] = msgspec.field(default_factory=dict)
+    spoken: dict[str, Count] = msgspec.field(default_factory=dict)
     decision: Literal["allowed", "refused", "failed"] = "allowed"
     code: str = ""
     reason: str = ""

@@ -122,6 +122,11 @@ class Reason(Enum):
         "A second request on the connection names another port, or Host and the TLS name disagree.",
         "Send each host its own connection.",
     )
+    BUDGET_EXHAUSTED = (
+        "BZ0209", "budget-exhausted",
+        "As many bytes as the approval's `bytesPerHour` allows were sent by this pod within the last hour.",
+        "Wait until the hour is over, find out what was sent, or raise `bytesPerHour` in the EgressPolicy.",
+    )
     REQUEST_NOT_APPROVED = (
         "BZ0210", "request-not-approved",
         "The host is approved for this workload, but not this method or this path (`methods`, `paths` of the EgressPolicy).",

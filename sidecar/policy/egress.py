@@ -116,21 +116,35 @@ class OutboundTable:
         return now < self._observe_until
 
     def range(self, to: Address) -> Permit | None:
-        """Leave to relay TCP to an address. A special one, or one of the cluster, must be meant: 0.0.0.0/0 is not the metadata."""
+        """Leave to relay TCP to an address."""
+        item = self.approved_range(to)
+        return Permit(item.rule) if item is not None else None
+
+    def observed_address(self, to: Address, now: float) -> Permit | None:
+        """Leave, while an observation lasts, to relay TCP that says no name to the very address that was dialled; to none that is
+        special or the cluster's, since no approval could mean it by accident.
+        """
+        return Permit(OBSERVED) if self.observes(now) and self._is_outside(canonical(to.host)) else None
+
+    def approved_range(self, to: Address) -> EgressRange | None:
+        """A special address, or one of the cluster, must be meant: 0.0.0.0/0 is not the metadata."""
         ip = canonical(to.host)
         guarded = [special for special in (*SPECIAL_RANGES, *self._cluster) if ip in special]
         for network, item in self._ranges:
             is_meant = ip in network and all(network.subnet_of(special) for special in guarded)  # type: ignore[arg-type]
             if is_meant and (not item.ports or to.port in item.ports):
-                return Permit(item.rule)
+                return item
         return None
 
     def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:
         """Whether an approved name may lead to `ip`: nothing special, nothing of the cluster, unless the approval names it."""
-        if not is_special(ip) and not any(ip in net for net in self._cluster):
+        if self._is_outside(ip):
             return True
         named = (ipaddress.ip_network(text) for text in approval.special_addresses)
         return any(ip in network for network in named)
+
+    def _is_outside(self, ip: IpAddress) -> bool:
+        return not is_special(ip) and not any(ip in net for net in self._cluster)
 
 
 def _ports_of(approval: EgressHost, kind: Kind) -> tuple[int, ...]:

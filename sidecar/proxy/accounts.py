@@ -56,8 +56,9 @@ class Account:
         entry = self.entry
         if record.method:
             entry.requests += 1
-        rule = record.rule if record.rule in entry.rules or len(entry.rules) < MOST_RULES else OTHER_RULES
-        entry.rules[rule] = entry.rules.get(rule, 0) + 1
+        _count(entry.rules, record.rule)
+        if record.spoken:
+            _count(entry.spoken, record.spoken)
         if self.stream is None:
             entry.received += record.received
             entry.sent += record.sent
@@ -73,6 +74,11 @@ class Account:
             elif self.peer is not None:
                 entry.security = "mtls"
         return entry
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    name = name if name in counts or len(counts) < MOST_RULES else OTHER_RULES
+    counts[name] = counts.get(name, 0) + 1
 
 
 class Accounts:
@@ -158,7 +164,11 @@ class Accounts:
         self._let_go(account)
 
     def _refuse(self, record: Record, account: Account | None) -> None:
-        entry = self._of(record, "refusal")
+        # Bytes that went before it was cut are evidence, too; those of an account are told with it.
+        has_carried = account is None and not record.method and record.received + record.sent > 0
+        entry = self._of(record, "connection" if has_carried else "refusal")
+        if has_carried:
+            self._count_bytes(entry, record)
         entry.decision = "failed" if BY_CODE[record.code].is_failure else "refused"
         entry.code, entry.reason, entry.detail = record.code, record.reason, record.detail
         if account is not None:
@@ -170,10 +180,16 @@ class Accounts:
     def _add_alone(self, record: Record) -> None:
         """What no account was kept of: bytes that passed through as they were, and calls of the pod to itself."""
         entry = self._of(record, "connection")
-        entry.id, entry.received, entry.sent = f"{self._rng.getrandbits(128):032x}", record.received, record.sent
+        self._count_bytes(entry, record)
         entry.requests = 1 if record.method else 0
         entry.detail = record.detail
         self._ledger.add(entry)
+
+    def _count_bytes(self, entry: Entry, record: Record) -> None:
+        """A record counts what came from the downstream and went to it, an entry from and to the peer: out there, the upstream."""
+        entry.id = f"{self._rng.getrandbits(128):032x}"
+        is_outbound = entry.direction == "outbound"
+        entry.received, entry.sent = (record.sent, record.received) if is_outbound else (record.received, record.sent)
 
     def _of(self, record: Record, kind: Literal["connection", "refusal"]) -> Entry:
         direction: Direction = "inbound" if record.direction == "inbound" else "outbound"
@@ -181,6 +197,7 @@ class Accounts:
             kind, id=record.connection, opened=record.time, direction=direction, security=record.security, local=self._local(),
             peer=record.peer, tls=record.tls, dst=record.dst, source=record.source,
             host=record.host if direction == "outbound" else "", rules={record.rule: 1} if record.rule else {},
+            spoken={record.spoken: 1} if record.spoken else {},
         )
 
     def tell_open(self) -> None:

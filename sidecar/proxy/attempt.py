@@ -16,11 +16,12 @@ from typing import Self
 import trio
 from msgspec.structs import replace
 
-from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, TimedOut, UpstreamError
+from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, TimedOut, Unavailable, UpstreamError
 from sidecar.model.message import BodyKind, Headers, ResponseHead
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import AskingEnd
+from sidecar.protocol.render import render_request
 
 from .exchange import Exchange
 from .lease import connect, lease
@@ -141,6 +142,8 @@ class Attempt:
         end, request, upstream = self._exchange.end, self._exchange.request, self._upstream
         is_whole = end.is_body_done
         trailers = end.trailers if is_whole and request.takes_trailers else None
+        if self._plan.spend is not None:
+            self._plan.spend(len(render_request(request, upstream.host, upstream.headers)) + len(first))
         self._deadline.upstream_waits("response", RESPONSE_HEAD_S)
         await self._asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
         if trailers:
@@ -163,6 +166,8 @@ class Attempt:
             piece = exchange.take(await end.read_body(), self._plan)
             is_end = end.is_body_done
             trailers = end.trailers if is_end and request.takes_trailers else None
+            if self._plan.spend is not None:
+                self._plan.spend(len(piece))
             deadline.upstream("request body", idle_s)
             await self._asking.send_body(piece, is_end=is_end, trailers=trailers)
             if is_end:
@@ -199,7 +204,7 @@ class Attempt:
                     await self._send_body()
                 except UpstreamError:
                     pass    # it may have answered before it stopped listening: the answer decides
-                except PeerError as exc:
+                except (PeerError, Unavailable) as exc:     # the client broke off, or may not send so much
                     failures.append(exc)
                     nursery.cancel_scope.cancel()
 

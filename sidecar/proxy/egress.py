@@ -20,7 +20,7 @@ import trio
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, Origination
+from sidecar.model.egress import EgressHost, EgressRange, Origination
 from sidecar.model.errors import Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
@@ -62,6 +62,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         return Record(runtime.wall(), "outbound", dst=known.dst)
 
     async def decide(request: RequestHead, record: Record) -> Decision:
+        record.spoken = f"plain:{to.port}"
         headers = egress_headers(request, record, runtime.rng)
         host = request.host.decode("ascii")
         if request.port not in (None, to.port):
@@ -71,7 +72,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
             return judged
         permit, approval, rules = judged
         record.rule = permit.rule
-        if (denied := why_not(approval, request)) is not None:
+        if (denied := why_not(approval, request) or runtime.budgets.why_exhausted(approval)) is not None:
             return denied
         tls = approval.tls
         port = tls.port if tls is not None else to.port
@@ -92,7 +93,7 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
             is_shared=request.is_http2, group=("egress", host), security="plaintext" if tls is None else "tls",
         )
         adapt = partial(stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
-        return Plan(permit, lambda: upstream, adapt=adapt)
+        return Plan(permit, lambda: upstream, adapt=adapt, spend=runtime.budgets.spender(approval))
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
@@ -116,7 +117,7 @@ async def _connect(
 async def serve_tls(
     sock: socket.socket, to: Address, hello: ClientHello, originator: Originator, runtime: Runtime, record: Record
 ) -> None:
-    record.security = "passthrough"
+    record.security, record.spoken = "passthrough", f"tls:{to.port}"
     if hello.server_name is None:
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"TLS to {to} without a server name, and no approved range holds it")
     host = record.host = hello.server_name
@@ -134,7 +135,7 @@ async def serve_tls(
     def is_permitted(_: Rules | None) -> bool:
         return not isinstance(approve(host, to.port, runtime, "tls"), Denied)
 
-    await relay(sock, [Address(address, to.port) for address in addresses], permit, record, runtime, is_permitted)
+    await relay(sock, [Address(address, to.port) for address in addresses], permit, record, runtime, is_permitted, approval)
 
 
 async def relay(
@@ -144,9 +145,16 @@ async def relay(
     record: Record,
     runtime: Runtime,
     is_permitted: Callable[[Rules | None], bool],
+    approval: EgressHost | EgressRange | None = None,
 ) -> None:
-    """Bytes as they are, to the first of `to` that takes the connection."""
+    """Bytes as they are, to the first of `to` that takes the connection.
+
+    Args:
+        approval: whose budget they are taken from.
+    """
     record.rule = permit.rule
+    if approval is not None and (denied := runtime.budgets.why_exhausted(approval)) is not None:
+        raise Unavailable(denied.reason, denied.detail)
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
         sock_up, _ = await dial([address.host for address in to], to[0].port, runtime)
@@ -154,7 +162,10 @@ async def relay(
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
     started = trio.current_time()
     try:
-        await tunnel(SocketStream(sock), upstream, permit, record, runtime.rules, is_permitted, runtime.pipes)
+        await tunnel(
+            SocketStream(sock), upstream, permit, record, runtime.rules, is_permitted, runtime.pipes,
+            spend=runtime.budgets.spender(approval) if approval is not None else None,
+        )
     finally:
         upstream.close()
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)

@@ -4,7 +4,7 @@
     2  is the way out whole?    a lost packet rule closes everything (`control/redirect_check.py`)
     3  a mesh destination       mTLS to exactly the identity that the snapshot names: `proxy/mesh.py`, `proxy/mesh_tcp.py`
     4  an approved range        TCP as it is
-    5  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused
+    5  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused, or observed
 
 Trust: the application may be hostile. The address that it dialled selects mesh and ranges only; never plaintext instead of mTLS.
 """
@@ -16,7 +16,7 @@ import trio
 
 from sidecar.model import ports
 from sidecar.model.address import Address
-from sidecar.model.errors import ReasonedError, Unavailable
+from sidecar.model.errors import DownstreamTimedOut, ReasonedError, Unavailable
 from sidecar.model.reason import Reason
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.deadline import Deadline
@@ -69,10 +69,11 @@ async def serve_outbound(
             else:
                 await serve_mesh_connection(sock, to, mesh, rules, runtime, record)
         elif (permit := rules.outbound.range(to)) is not None:                                  # 4
-            record.security = "passthrough"
-            await egress.relay(sock, (to,), permit, record, runtime, partial(_is_in_range, to=to, runtime=runtime))
+            record.security, record.spoken = "passthrough", f"tcp:{to.port}"
+            is_permitted = partial(_is_in_range, to=to, runtime=runtime)
+            await egress.relay(sock, (to,), permit, record, runtime, is_permitted, rules.outbound.approved_range(to))
         else:                                                                                   # 5
-            await _serve_named(sock, to, runtime, originator, record)
+            await _serve_named(sock, to, rules, runtime, originator, record)
     except ReasonedError as exc:
         await _refuse_connection(sock, exc.reason, exc.detail, record, runtime)
     except OSError:
@@ -83,18 +84,33 @@ def _is_in_range(rules: Rules | None, to: Address, runtime: Runtime) -> bool:
     return runtime.is_outbound_open.current and rules is not None and rules.outbound.range(to) is not None
 
 
+def _is_observed(rules: Rules | None, to: Address, runtime: Runtime) -> bool:
+    if not runtime.is_outbound_open.current or rules is None:
+        return False
+    return rules.outbound.observed_address(to, runtime.wall()) is not None or rules.outbound.range(to) is not None
+
+
 async def _serve_named(
-    sock: socket.socket, to: Address, runtime: Runtime, originator: Originator, record: Record
+    sock: socket.socket, to: Address, rules: Rules, runtime: Runtime, originator: Originator, record: Record
 ) -> None:
-    with Deadline() as deadline:
-        deadline.downstream("first bytes", DETECT_S)
-        first = await peek(sock, recognise)
-    if isinstance(first, ClientHello):
+    observed = rules.outbound.observed_address(to, runtime.wall())
+    first: ClientHello | Detected | None = Detected.OTHER
+    try:
+        with Deadline() as deadline:
+            deadline.downstream("first bytes", DETECT_S)
+            first = await peek(sock, recognise)
+    except DownstreamTimedOut:
+        if observed is None:
+            raise       # else the server is the one that speaks first
+    if isinstance(first, ClientHello) and (first.server_name is not None or observed is None):
         await egress.serve_tls(sock, to, first, originator, runtime, record)
     elif first in (Detected.HTTP1, Detected.HTTP2):
         await egress.serve_plain(sock, to, originator, runtime, record)
     else:
-        raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"{to} says neither Host nor SNI, and no approved range holds it")
+        record.security, record.spoken = "passthrough", f"tcp:{to.port}"
+        if observed is None:
+            raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"{to} says neither Host nor SNI, and no approved range holds it")
+        await egress.relay(sock, (to,), observed, record, runtime, partial(_is_observed, to=to, runtime=runtime))
 
 
 async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, record: Record, runtime: Runtime) -> None:

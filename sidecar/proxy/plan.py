@@ -68,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
         upgrades: protocols that the connection may be upgraded to.
         is_permitted: asked again and again while an upgraded connection lasts.
         mirror: gets a copy.
+        spend: called with how many bytes of the request are about to go; raises Unavailable where they are too many.
         done: called once when the exchange is over, however it ended.
     """
 
@@ -84,6 +85,7 @@ class Plan(msgspec.Struct, frozen=True):
     upgrades: tuple[bytes, ...] = ()
     is_permitted: Callable[[], bool] | None = None
     mirror: Upstream | None = None
+    spend: Callable[[int], None] | None = None
     done: Callable[[], None] | None = None
 
 

@@ -48,6 +48,7 @@ TABLE: dict[Reason, Row] = {
     Reason.SERVER_NOT_VERIFIED: Row(503, 14, False),
     Reason.REDIRECT_LOST: Row(503, 14, True),
     Reason.MISDIRECTED: Row(421, 7, True),
+    Reason.BUDGET_EXHAUSTED: Row(429, 8, False),
     Reason.REQUEST_NOT_APPROVED: Row(403, 7, False),
     Reason.BAD_HEAD: Row(400, 13, True),
     Reason.BAD_FRAMING: Row(400, 13, True),

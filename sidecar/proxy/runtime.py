@@ -25,6 +25,7 @@ from sidecar.telemetry.metrics import Metrics
 
 from .accounts import Accounts
 from .admit import Admission
+from .budgets import Budgets
 from .endpoints import Endpoints
 from .mirror import Mirrors
 from .synthetic import Synthetic
@@ -45,6 +46,7 @@ class Runtime:
         accounts: of the connections that are live.
         withdrawals: what ends connections to the outside when their leave does.
         synthetic: the addresses of names that are reached by TCP.
+        budgets: what approvals have spent of their bytes.
     """
 
     rules: Watched[Rules | None]
@@ -67,9 +69,11 @@ class Runtime:
     accounts: Accounts = field(init=False)
     withdrawals: Withdrawals = field(default_factory=Withdrawals)
     synthetic: Synthetic = field(default_factory=Synthetic)
+    budgets: Budgets = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))
+        object.__setattr__(self, "budgets", Budgets(self.metrics))
         object.__setattr__(self, "mirrors", Mirrors(self.metrics))
         object.__setattr__(self, "endpoints", Endpoints(self.rng, self.metrics))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import trio
 
 from sidecar.model.decision import Permit
+from sidecar.model.errors import Unavailable
 from sidecar.net.socket_stream import SocketStream, cut
 from sidecar.net.splice import Pipes, relay
 from sidecar.net.watched import Watched
@@ -29,11 +30,14 @@ async def tunnel(
     is_permitted: Callable[[Rules | None], bool],
     pipes: Pipes,
     idle_s: float | None = None,
+    spend: Callable[[int], None] | None = None,
 ) -> None:
     """
     Args:
         idle_s: how long it may be without a byte either way; None: an hour.
         record: gets the bytes counted.
+        spend: called with how many bytes have gone to the upstream; raises Unavailable where they are too many, which ends the
+            connection. A piece, `net/splice.PIECE_BYTES`, may have gone too far by then.
         is_permitted: asked at each change of the rules, and now and then, since dates pass, too; False ends the connection.
 
     Returns quietly however it ends; the caller closes both streams. After cancellation both are cut.
@@ -48,6 +52,8 @@ async def tunnel(
             idle.deadline = trio.current_time() + idle_s
             if is_up:
                 record.received += count
+                if spend is not None:
+                    spend(count)
             else:
                 record.sent += count
 
@@ -64,6 +70,8 @@ async def tunnel(
                 return
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+        except Unavailable as exc:
+            record.refuse(exc.reason, exc.detail)
         idle.cancel()
 
     try:

@@ -32,6 +32,8 @@ async def switch(
     exchange.record.sent += len(first)
     early = end.take_leftover()
     if early:
+        if plan.spend is not None:
+            plan.spend(len(early))
         deadline.upstream("response", SEND_S)
         await asking.send(early)
         exchange.record.received += len(early)
@@ -39,5 +41,5 @@ async def switch(
     is_permitted = plan.is_permitted
     await tunnel(
         end.stream, asking.stream, plan.permit, exchange.record, runtime.rules,
-        lambda _: is_permitted is None or is_permitted(), runtime.pipes, plan.idle_s,
+        lambda _: is_permitted is None or is_permitted(), runtime.pipes, plan.idle_s, plan.spend,
     )

@@ -26,6 +26,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         rule: what allowed it, or the nearest rule of a refusal.
         received, sent: body bytes from and to the downstream (connections: all bytes).
         trace_id, parent_id: the trace that the caller takes part in, and its span; hex.
+        spoken: to an external host, what the application spoke and to which port: `plain:80`, `tls:443`, `tcp:5432`.
         dst_mismatch: the application dialled another address than the judged name resolves to.
         waived: the checks of the external host's certificate, by commas, that its new connection needed a policy's waiver of.
     """
@@ -46,6 +47,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     detail: str = ""
     rule: str = ""
+    spoken: str = ""
     upstream: str = ""
     request_id: str = ""
     trace_id: str = ""

@@ -244,6 +244,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.FAULT_INJECTED: entering(by(fault=Fault(abort_status=503))),
     Reason.HOST_NOT_APPROVED: leaving(host="evil.example"),
     Reason.ADDRESS_NOT_APPROVED: no_name_at_all,
+    Reason.BUDGET_EXHAUSTED: leaving(approved(bytes_per_hour=1)),
     Reason.REQUEST_NOT_APPROVED: leaving(approved(methods=("POST",))),
     Reason.CLIENT_CERTIFICATE_MISSING: leaving(approved(client_certificate=ClientCertificate("s"))),
     Reason.SPECIAL_ADDRESS: leaving(found="169.254.169.254"),
