@@ -1,12 +1,12 @@
 """The examples are what admission accepts, what the programs take and the compiler understands, and all that there is.
 
-Their READMEs leave out no field: examples/routes/ and examples/identity/.
+Their READMEs leave out no field: examples/routes/, examples/egress/ and examples/identity/.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -24,15 +24,28 @@ from injector.cli.manifests import manifests_in, read_documents
 from injector.cluster import Cluster
 from injector.cluster.objects import Object
 from injector.compile import compile_workload
+from injector.compile.egress import Asker, compile_egress, unapproved
 from injector.compile.last_good import LastGood
 from injector.config import InjectorConfig
 from injector.config import parse_config as parse_injector_config
-from injector.documents import EndpointsRule, MeshPolicySpec, RouteRule, TokenIssuer
+from injector.documents import (
+    Egress,
+    EgressPolicySpec,
+    EgressProtocol,
+    EndpointsRule,
+    HostRequest,
+    MeshPolicySpec,
+    RangeRequest,
+    RouteRule,
+    TlsRequest,
+    TokenIssuer,
+)
 from injector.jwks import fetched_issuers
-from injector.validate import PROTOCOLS
+from injector.validate import PROTOCOLS, read_egress
 from injector.yaml_text import read_yaml
 from sidecar.model.config import Config, FileIdentity, IssuedIdentity, LedgerFiles
 from sidecar.model.config import parse_config as parse_sidecar_config
+from sidecar.model.egress import Check, DnsLimits, EgressMode, StartTls
 from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.reason import Reason
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
@@ -42,10 +55,14 @@ from sidecar.telemetry.metrics import HELP
 FOLDER = Path(__file__).parents[2] / "examples" / "routes"
 FILES = sorted(FOLDER.glob("*.yaml"))
 README = (FOLDER / "README.md").read_text()
+EGRESS = FOLDER.parent / "egress"
+EGRESS_FILES = sorted(EGRESS.glob("*.yaml"))
+EGRESS_README = (EGRESS / "README.md").read_text()
 IDENTITY = FOLDER.parent / "identity"
 IDENTITY_README = (IDENTITY / "README.md").read_text()
 KEYS = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
 named = pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+of_both = pytest.mark.parametrize("file", [*FILES, *EGRESS_FILES], ids=lambda file: file.name)
 
 
 def _words(readme: str) -> set[str]:
@@ -57,18 +74,18 @@ def _manifests(file: Path) -> list[dict[str, Any]]:
     return [manifest.data for document in read_documents(str(file)) for manifest in manifests_in(str(file), document)]
 
 
-def _annotations(name: str) -> list[Any]:
+def _annotations(name: str, files: list[Path] = FILES) -> list[Any]:
     """What every example says under one annotation."""
-    found = [Object(data).annotations.get(name) for file in FILES for data in _manifests(file)]
+    found = [Object(data).annotations.get(name) for file in files for data in _manifests(file)]
     return [read_yaml(text).data for text in found if text is not None]
 
 
-@named
+@of_both
 def test_admission_accepts_it(file: Path) -> None:
     assert analyze([str(file)]) == []
 
 
-@named
+@of_both
 def test_it_compiles_without_a_remark(file: Path) -> None:
     objects = _manifests(file)
     for deployment in [Object(data) for data in objects if data["kind"] == "Deployment"]:
@@ -148,6 +165,74 @@ def test_every_protocol_is_shown() -> None:
 @named
 def test_the_table_names_every_file(file: Path) -> None:
     assert f"`{file.name}`" in README or (file.name.startswith("endpoints-") and "`endpoints*.yaml`" in README)
+
+
+# -- examples/egress/
+
+
+def _explained_by_egress(kind: Any) -> set[tuple[str, str]]:
+    """(struct, field) that its README leaves out."""
+    return {(struct, field) for struct, field in _fields(msgspec.inspect.type_info(kind)) if field not in _words(EGRESS_README)}
+
+
+def test_every_field_of_what_is_asked_for_is_shown_and_explained() -> None:
+    shown = set()
+    for asked in (entry for entries in _annotations(documents.EGRESS, EGRESS_FILES) for entry in entries):
+        kind = HostRequest if "host" in asked else RangeRequest
+        shown |= set(_shown(msgspec.inspect.type_info(kind), asked))
+    assert shown == {field for kind in (HostRequest, RangeRequest) for field in _fields(msgspec.inspect.type_info(kind))}
+    assert _explained_by_egress(HostRequest) | _explained_by_egress(RangeRequest) == set()
+
+
+def test_every_field_of_an_egress_policy_is_shown_and_explained() -> None:
+    kind = msgspec.inspect.type_info(EgressPolicySpec)
+    policies = [data["spec"] for file in EGRESS_FILES for data in _manifests(file) if data["kind"] == "EgressPolicy"]
+    there = set(_fields(kind))
+    assert len(there) > 30
+    assert there - {field for spec in policies for field in _shown(kind, spec)} == set()
+    assert _explained_by_egress(EgressPolicySpec) == set()
+
+
+def test_what_a_mesh_policy_says_of_leaving_is_shown_and_explained() -> None:
+    kind = msgspec.inspect.type_info(MeshPolicySpec)
+    shown = {field for data in _manifests(EGRESS / "mesh-policies.yaml") for field in _shown(kind, data["spec"])}
+    of_leaving = {field for one in (Egress, DnsLimits) for field in _fields(msgspec.inspect.type_info(one))}
+    assert of_leaving | {("MeshPolicySpec", field) for field in ("resolvers", "clusterDomain", "clusterRanges")} <= shown
+    assert _explained_by_egress(Egress) | _explained_by_egress(DnsLimits) == set()
+
+
+def test_every_choice_is_explained() -> None:
+    choices = {choice for kind in (EgressProtocol, StartTls, Check, EgressMode) for choice in get_args(kind)}
+    assert {choice for choice in choices if f"`{choice}`" not in EGRESS_README} == set()
+
+
+def test_everything_that_is_asked_for_is_approved_whole() -> None:
+    for file in EGRESS_FILES:
+        cluster = Cluster.of(_manifests(file))
+        for workload in cluster.workloads.values():
+            assert workload.template is not None
+            asked = read_egress(workload.annotations[documents.EGRESS]).entries
+            hosts, ranges, problems = compile_egress(asked.values(), Asker.of(workload.template, "shop", cluster), cluster)
+            assert (len(hosts) + len(ranges), problems) == (len(asked), ())
+
+
+@pytest.mark.parametrize("file", EGRESS_FILES, ids=lambda file: file.name)
+def test_the_readme_of_egress_names_every_file(file: Path) -> None:
+    assert f"| `{file.name}` |" in EGRESS_README
+
+
+def test_the_refusals_of_the_readme_are_those_of_admission() -> None:
+    """The three ways not to be approved, in admission's own words."""
+    policy = {"kind": "EgressPolicy", "apiVersion": documents.API_VERSION, "metadata": {"name": "partners"}, "spec": {
+        "subjects": [{"namespace": "shop", "serviceAccounts": ["web"]}], "hosts": [{"host": "api.partner.example"}]}}
+    policies = Cluster.of([policy]).egress_policies
+    readme = " ".join(EGRESS_README.split())
+    for account, asked in (
+        ("web", HostRequest("api.partner.example", TlsRequest(port=8443))), ("api", HostRequest("api.partner.example")),
+        ("web", HostRequest("api.other.example")),
+    ):
+        (problem,) = unapproved([asked], Asker("shop", {}, account), policies)
+        assert problem.text in readme
 
 
 # -- examples/identity/
