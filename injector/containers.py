@@ -142,6 +142,7 @@ def _config(settings: Settings, probes: Mapping[str, Probe], workload_api: bool)
         admin_socket=f"{PRIVATE}/admin.sock",
         snapshot=SnapshotStream(settings.stream_url, keep_file=f"{PRIVATE}/snapshot.json"),
         ledger=LedgerFiles(f"{PRIVATE}/ledger"),
+        synthetic_file=f"{PRIVATE}/synthetic.json",
         identity=IssuedIdentity(
             settings.issuer_url, token_file=f"{TOKEN}/token", roots_file=f"{ROOTS_DIR}/roots.pem", keep_file=f"{PRIVATE}/identity.json"
         ),

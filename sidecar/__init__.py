@@ -34,6 +34,7 @@ One word for one thing:
     budget       what may be spent on retries, or on frames that do nothing
     drain        to leave in order
     origination  TLS that the sidecar speaks for an application that does not
+    synthetic address   of nobody's, stands for one name, so that a TCP connection says which name it means
     snapshot     all that one sidecar knows of the mesh, in one value
     SVID         the certificate that carries a SPIFFE ID
     trust        whom the mesh trusts and whom no longer, under one version: the roots, the signer, the deny-list

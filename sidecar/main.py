@@ -48,6 +48,7 @@ from .proxy.inbound import serve_inbound
 from .proxy.originate import Originator
 from .proxy.outbound import serve_outbound
 from .proxy.runtime import Runtime
+from .proxy.synthetic import Synthetic
 from .telemetry.access_log import AccessLog, stdout_log
 from .telemetry.ledger import Ledger
 from .telemetry.metrics import Metrics
@@ -78,11 +79,12 @@ class Sidecar:
             metrics=Metrics(),
             wall=wall_clock,
             rng=random.Random(os.urandom(16)),
+            synthetic=Synthetic(config.synthetic_file),
         )
         self.keyring = Keyring(self.runtime.tls)
         self.resolver = Resolver(mark)
         self.originator = Originator(self.runtime.rules, self.resolver)
-        self.guard = DnsGuard(self.runtime.rules, self.runtime.is_outbound_open, self.resolver, self.runtime.metrics)
+        self.guard = DnsGuard(self.runtime, self.resolver)
         self.health = Health(config, self.obstacles, self.own_address, self.runtime.dialer)
         self.agent = (
             Agent(config.identity, self.keyring, self.runtime.dialer, wall_clock, self.runtime.rng)
@@ -167,6 +169,8 @@ class Sidecar:
         rules = Rules.of(parse_snapshot(text), digest(text))
         if rules.snapshot.trust is not None:
             self.keyring.take_trust(rules.snapshot.trust)
+        # Known by address before anybody asks for them by name: an application may remember more than our file.
+        self.runtime.synthetic.give(host.host for host in rules.snapshot.outbound.hosts if host.tcp_ports and host.host[0] != "*")
         self.runtime.rules.set(rules)
         self.runtime.endpoints.follow(rules, trio.current_time())
 

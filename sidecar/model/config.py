@@ -102,6 +102,7 @@ class Config(Value, frozen=True):
         pod_uid: which pod this is, for the issuer and the stream.
         probes: by path on the health port.
         ledger: None: no evidence is kept.
+        synthetic_file: where the addresses that stand for names are kept over a restart; None: nowhere.
         workload_api: path of the Unix socket where the application gets an SVID of its own (SPIFFE Workload API); None: it gets none.
         drain_after_s: how long new connections are still served after SIGTERM, each with the word that it is the last exchange. An
             endpoint is withdrawn at the same moment as its pod is told to end, and callers hear of it a second or two later.
@@ -117,6 +118,7 @@ class Config(Value, frozen=True):
     probes: dict[str, Probe] = {}  # noqa: RUF012 -- msgspec copies it for each value
     access_log: Literal["json", "off"] = "json"
     ledger: LedgerFiles | None = None
+    synthetic_file: str | None = None
     workload_api: str | None = None
     drain_after_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0

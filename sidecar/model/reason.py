@@ -132,6 +132,16 @@ class Reason(Enum):
         "The host is approved for this workload, but not this method or this path (`methods`, `paths` of the EgressPolicy).",
         "Have the EgressPolicy list the method or the path, if the workload needs it.",
     )
+    NAME_NOT_APPROVED = (
+        "BZ0211", "name-not-approved",
+        "The application asked for the address of a name that is neither the cluster's nor approved; it was told that there is none.",
+        "Ask for the host in bartizan.dev/egress and have an EgressPolicy approve it. If nobody knows the name: find out who asks for it.",
+    )
+    NAME_SUSPICIOUS = (
+        "BZ0212", "name-suspicious",
+        "The name is below an approved wildcard, but longer or more random than names are, or new ones come too fast: a tunnel looks so.",
+        "If it is none, raise the limit that the detail names, or have the names that are needed approved one by one.",
+    )
     # -- malformed HTTP
     BAD_HEAD = (
         "BZ0301", "malformed-head",

@@ -1,96 +1,229 @@
-"""The pod's questions to any name server come here: names of the cluster and approved hosts are asked on, the rest does not exist.
+"""The pod's questions to any name server come here: names of the cluster and approved hosts are answered, the rest does not exist.
 
-What is asked goes to the resolvers of the snapshot, whatever server the application meant. Refusals are NXDOMAIN with the
-extended error "blocked" (RFC 8914, code 15). HTTPS and SVCB records (64, 65) get no data: they would hide the name of the next
-connection (ECH) or move it to QUIC.
+    names of the cluster    asked on as they are, of the resolvers of the snapshot, whatever server the application meant
+    approved for TCP        the name's synthetic address, whatever else the name is approved for; no IPv6
+    approved otherwise      A and AAAA out of the resolver's memory, and only addresses that the name may lead to; TXT where approved
+    all else                NXDOMAIN with the extended error "blocked" (RFC 8914, code 15), written down
 
-Trust: the question is the application's; nothing of it leaves but name and type of an approved name, in a message of our making.
+Other types of approved names have no data: an answer of the name's own server would be a way in, and HTTPS and SVCB records (64, 65)
+would hide the name of the next connection (ECH) or move it to QUIC. Names below wildcards are judged by `policy/dns_limits.py`. What
+is observed, by the mode of egress or of the limits, is answered and written down. So that a flood of refusals fills no log, a few lines
+a second are written, and the next one says how many were not.
+
+Trust: the question is the application's; nothing of it leaves but name and type of an approved name, in a message of our making, and of
+another server's message nothing reaches the application but addresses and texts, of the name that it asked for; only the cluster's own
+answers are passed on as they are. Attacked by tests/proxy/test_dns_guard.py.
 """
 
 import socket
+from contextlib import suppress
+from typing import Literal
 
-import dns.edns
 import dns.exception
-import dns.flags
 import dns.message
-import dns.opcode
 import dns.rcode
 import dns.rdatatype
 import trio
 
-from sidecar.model.address import server_address
-from sidecar.model.errors import ConnectFailed
-from sidecar.net.resolve import Resolver
+from sidecar.model.address import canonical, server_address
+from sidecar.model.decision import Denied
+from sidecar.model.egress import DnsLimits, EgressHost
+from sidecar.model.errors import ConnectFailed, NotResolved
+from sidecar.model.reason import Reason
+from sidecar.model.route import RateLimit
+from sidecar.net.resolve import Kind, Resolver
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.watched import Watched
+from sidecar.policy.dns_limits import NewNames, why_suspicious
+from sidecar.policy.egress import OBSERVED
+from sidecar.policy.rate_limit import Buckets
 from sidecar.policy.rules import Rules
-from sidecar.telemetry.metrics import Metrics
+from sidecar.protocol.dns_message import add_addresses, add_texts, explain, read_question, refuse, render, reply_to
+from sidecar.telemetry.access_log import Record
+
+from .runtime import Runtime
 
 ANSWER_S = 5.0
 IDLE_S = 30.0
-DATAGRAM_BYTES = 512, 1232     # without EDNS (RFC 1035 s4.2.1), and at most with it: what arrives unfragmented everywhere
-MESSAGE_BYTES = 65535           # over TCP
-ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME)
+SYNTHETIC_TTL_S = 30
+LINES_PER_S = 5
+LINES_AT_ONCE = 20
+SEARCH_LABELS = 4       # of a domain that a pod's search list may add: `europe-west1-b.c.project.internal`
+SEARCH_DOMAINS = 8
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
+FAMILIES: dict[dns.rdatatype.RdataType, Kind] = {dns.rdatatype.A: "A", dns.rdatatype.AAAA: "AAAA"}
 
 
 class DnsGuard:
-    """
-    Args:
-        is_open: the interception was found whole.
-    """
-
-    def __init__(self, rules: Watched[Rules | None], is_open: Watched[bool], resolver: Resolver, metrics: Metrics) -> None:
-        self._rules = rules
-        self._is_open = is_open
+    def __init__(self, runtime: Runtime, resolver: Resolver) -> None:
+        self._runtime = runtime
         self._resolver = resolver
-        self._metrics = metrics
+        self._new_names = NewNames()
+        self._lines = Buckets(RateLimit(LINES_PER_S, burst=LINES_AT_ONCE))
+        self._unwritten = 0
+        self._searched: set[str] = set()
 
-    async def answer(self, data: bytes, *, is_datagram: bool = True) -> bytes | None:
-        """The reply to one message, truncated (TC) if it is too large; None (silence) for what is no question."""
-        try:
-            query = dns.message.from_wire(data)
-        except dns.exception.DNSException:
-            return None
-        if query.flags & dns.flags.QR or query.opcode() != dns.opcode.QUERY or len(query.question) != 1:
-            return None
-        question = query.question[0]
-        name = question.name.to_text(omit_final_dot=True).lower()
-        reply = await self._reply(query, name, question.rdtype)
-        least, most = DATAGRAM_BYTES
-        wanted = query.payload if query.edns >= 0 else least
-        return reply.to_wire(max_size=min(max(wanted, least), most) if is_datagram else MESSAGE_BYTES, prefer_truncation=True)
+    async def answer(self, data: bytes, *, dst: str = "", is_datagram: bool = True) -> bytes | None:
+        """The reply to one message; None (silence) for what is no question.
 
-    async def _reply(self, query: dns.message.Message, name: str, kind: dns.rdatatype.RdataType) -> dns.message.Message:
-        reply = dns.message.make_response(query, recursion_available=True)
-        rules = self._rules.current
-        is_ours = rules is not None and _is_below(name, rules.snapshot.outbound.cluster_domain)
-        is_known = is_ours or (rules is not None and rules.outbound.named(name) is not None)
+        Args:
+            dst: the server that the application meant, as far as it is known.
+        """
+        query = read_question(data)
+        if query is None:
+            return None
+        reply = reply_to(query)
+        await self._fill(reply, query, dst)
+        return render(reply, query, is_datagram=is_datagram)
+
+    async def _fill(self, reply: dns.message.Message, query: dns.message.Message, dst: str) -> None:
+        name, kind = query.question[0].name.to_text(omit_final_dot=True).lower(), query.question[0].rdtype
+        rules = self._runtime.rules.current
+        if rules is None or not self._runtime.is_outbound_open.current:
+            reason = Reason.NO_SNAPSHOT if rules is None else Reason.REDIRECT_LOST
+            self._refuse(reply, query, Denied(reason), name, dst)
+            return
+        outbound = rules.snapshot.outbound
         # A name that needs escaping is not what its text looks like: `x\.store.example` is below example, not below store.example.
-        if rules is None or not self._is_open.current or not is_known or "\\" in name:
-            self._metrics.count("bartizan_dns_queries_total", (("decision", "refused"),))
-            reply.set_rcode(dns.rcode.NXDOMAIN)
-            if query.edns >= 0:
-                reply.use_edns(options=[dns.edns.EDEOption(dns.edns.EDECode.BLOCKED, "not approved for this workload")])
-            return reply
-        self._metrics.count("bartizan_dns_queries_total", (("decision", "allowed"),))
-        if kind in WITHOUT_DATA or not (is_ours or kind in ADDRESSES):
-            return reply
-        ours = dns.message.make_query(query.question[0].name, kind)
-        for text in rules.snapshot.outbound.resolvers:
-            with trio.move_on_after(ANSWER_S / 2):
-                try:
-                    theirs = await self._resolver.exchange(ours, server_address(text))
-                except (OSError, dns.exception.DNSException, ConnectFailed, trio.BrokenResourceError):
-                    continue
-                reply.set_rcode(theirs.rcode())
-                reply.answer = theirs.answer
-                reply.authority = theirs.authority
-                return reply
-        reply.set_rcode(dns.rcode.SERVFAIL)
-        return reply
+        is_plain = "\\" not in name
+        if is_plain and (name == outbound.cluster_domain or name.endswith(f".{outbound.cluster_domain}")):
+            self._count("allowed")
+            if kind not in WITHOUT_DATA:
+                theirs = await self._ask_on(query, rules)
+                reply.set_rcode(theirs.rcode() if theirs else dns.rcode.SERVFAIL)
+                if theirs is not None:
+                    reply.answer, reply.authority = theirs.answer, theirs.authority
+            return
+        approval = self._approve(name, rules, dst) if is_plain else Denied(Reason.NAME_NOT_APPROVED, detail="no host has such a name")
+        if isinstance(approval, Denied):
+            self._refuse(reply, query, approval, name, dst, is_search=is_plain and self._is_search(name, rules))
+            return
+        self._count("allowed")
+        if kind in FAMILIES:
+            await self._resolve(reply, query, name, approval, rules, dst)
+        elif kind == dns.rdatatype.TXT and (outbound.dns.txt or _observes(outbound.dns)) and not approval.tcp_ports:
+            theirs = await self._ask_on(query, rules)
+            try:
+                reply.set_rcode(theirs.rcode() if theirs else dns.rcode.SERVFAIL)
+                if theirs is not None:
+                    add_texts(reply, theirs)
+            except dns.exception.DNSException:
+                reply.set_rcode(dns.rcode.SERVFAIL)
 
-    async def serve_tcp(self, sock: socket.socket) -> None:
+    # -- judging
+
+    def _approve(self, name: str, rules: Rules, dst: str) -> EgressHost | Denied:
+        """The approval that the name has, or that an observation makes up."""
+        limits = rules.snapshot.outbound.dns
+        is_observed = rules.outbound.observes(self._runtime.wall())
+        approval = rules.outbound.named(name)
+        if approval is None:
+            denied = Denied(Reason.NAME_NOT_APPROVED, detail=f"{name} is not approved for this workload")
+            if not is_observed:
+                return denied
+            self._write(Record(self._runtime.wall(), "outbound", dst=dst, host=name, rule=OBSERVED, detail=denied.detail))
+            return EgressHost(name, OBSERVED)
+        if approval.host.startswith("*."):
+            why = why_suspicious(name[:1 - len(approval.host)], limits)
+            if not why and not self._new_names.take(name, limits, trio.current_time()):
+                why = f"more different names than {limits.per_s:g} a second, after the first {limits.burst} (perS, burst)"
+            if why and not is_observed and not _observes(limits):
+                return Denied(Reason.NAME_SUSPICIOUS, approval.rule, why)
+            if why:
+                detail = f"{Reason.NAME_SUSPICIOUS.code} {Reason.NAME_SUSPICIOUS.token}: {why}"
+                self._write(Record(self._runtime.wall(), "outbound", dst=dst, host=name, rule=approval.rule, detail=detail))
+        return approval
+
+    def _refuse(
+        self, reply: dns.message.Message, query: dns.message.Message, denied: Denied, name: str, dst: str, *, is_search: bool = False
+    ) -> None:
+        self._count("refused", denied.reason)
+        refuse(reply, query, f"{denied.reason.code} {denied.reason.token}")
+        if not is_search:
+            self._tell(denied, name, dst)
+
+    def _is_search(self, name: str, rules: Rules) -> bool:
+        """Whether it is an approved name with a search domain behind it, `api.partner.example.c.project.internal`, and not the first
+        with that domain, which is written down.
+        """
+        stem = name
+        for _ in range(SEARCH_LABELS):
+            stem = stem.rpartition(".")[0]
+            if stem and rules.outbound.named(stem) is not None:
+                domain = name[len(stem):]
+                if domain in self._searched:
+                    return True
+                if len(self._searched) < SEARCH_DOMAINS:
+                    self._searched.add(domain)
+                return False
+        return False
+
+    def _tell(self, denied: Denied, name: str, dst: str) -> None:
+        record = Record(self._runtime.wall(), "outbound", dst=dst, host=name, rule=denied.rule)
+        record.refuse(denied.reason, denied.detail)
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
+        """Into the log, and if it is a refusal into the ledger; unless there were too many."""
+        if self._lines.take("", trio.current_time()):
+            self._unwritten += 1
+            return
+        if self._unwritten:
+            record.detail = f"{record.detail}; before it {self._unwritten} more questions were not written down".removeprefix("; ")
+            self._unwritten = 0
+        self._runtime.log.add(record)
+        if record.code:
+            self._runtime.accounts.note(record)
+
+    def _count(self, decision: Literal["allowed", "refused"], reason: Reason | None = None) -> None:
+        labels = (("code", reason.code if reason else ""), ("decision", decision))
+        self._runtime.metrics.count("bartizan_dns_queries_total", labels)
+
+    # -- answering
+
+    async def _resolve(
+        self, reply: dns.message.Message, query: dns.message.Message, name: str, approval: EgressHost, rules: Rules, dst: str
+    ) -> None:
+        """The addresses that the name may lead to: to others no connection by this name goes."""
+        kind = FAMILIES[query.question[0].rdtype]
+        if approval.tcp_ports:
+            address = self._runtime.synthetic.address(name)
+            if address is None:
+                reply.set_rcode(dns.rcode.SERVFAIL)
+            elif kind == "A":
+                add_addresses(reply, kind, (address,), SYNTHETIC_TTL_S)
+            return
+        try:
+            with trio.fail_after(ANSWER_S):
+                found = await self._resolver.lookup(name, kind, rules.snapshot.outbound.resolvers)
+        except (NotResolved, trio.TooSlowError):
+            reply.set_rcode(dns.rcode.SERVFAIL)
+            return
+        if not found.exists:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        allowed = [
+            text for text in found.addresses
+            if (":" in text) == (kind == "AAAA") and rules.outbound.may_resolve_to(approval, canonical(text))
+        ]
+        add_addresses(reply, kind, allowed, found.until - trio.current_time())
+        if found.addresses and not allowed:
+            denied = Denied(Reason.SPECIAL_ADDRESS, approval.rule, f"{name} resolves to {', '.join(found.addresses)}")
+            explain(reply, query, f"{denied.reason.code} {denied.reason.token}")
+            self._tell(denied, name, dst)
+
+    async def _ask_on(self, query: dns.message.Message, rules: Rules) -> dns.message.Message | None:
+        """What the resolvers say to the same question in a message of ours; None: nothing."""
+        question = query.question[0]
+        ours = dns.message.make_query(question.name, question.rdtype)
+        for text in rules.snapshot.outbound.resolvers:
+            with trio.move_on_after(ANSWER_S / 2), suppress(
+                OSError, dns.exception.DNSException, ConnectFailed, trio.BrokenResourceError
+            ):
+                return await self._resolver.exchange(ours, server_address(text))
+        return None
+
+    # -- over TCP
+
+    async def serve_tcp(self, sock: socket.socket, dst: str = "") -> None:
         """Questions over TCP (RFC 7766), one after the other."""
         stream = SocketStream(sock)
         data = b""
@@ -103,12 +236,12 @@ class DnsGuard:
                     data += more
                 end = 2 + int.from_bytes(data[:2], "big")
                 question, data = data[2:end], data[end:]
-                reply = await self.answer(question, is_datagram=False)
+                reply = await self.answer(question, dst=dst, is_datagram=False)
                 if reply is None:
                     return
                 await stream.send_all(len(reply).to_bytes(2, "big") + reply)
                 idle.deadline = trio.current_time() + IDLE_S
 
 
-def _is_below(name: str, domain: str) -> bool:
-    return name == domain or name.endswith("." + domain)
+def _observes(limits: DnsLimits) -> bool:
+    return limits.mode == "observe"

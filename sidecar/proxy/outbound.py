@@ -60,7 +60,7 @@ async def serve_outbound(
         if not runtime.is_outbound_open.current:                                                # 2
             raise Unavailable(Reason.REDIRECT_LOST)
         if to.port == DNS_PORT:
-            await guard.serve_tcp(sock)
+            await guard.serve_tcp(sock, str(to))
             return
         mesh = rules.outbound.service(to)
         if mesh is not None:                                                                    # 3

@@ -50,6 +50,8 @@ TABLE: dict[Reason, Row] = {
     Reason.MISDIRECTED: Row(421, 7, True),
     Reason.BUDGET_EXHAUSTED: Row(429, 8, False),
     Reason.REQUEST_NOT_APPROVED: Row(403, 7, False),
+    Reason.NAME_NOT_APPROVED: Row(403, 7, False),       # said in the words of DNS
+    Reason.NAME_SUSPICIOUS: Row(403, 7, False),
     Reason.BAD_HEAD: Row(400, 13, True),
     Reason.BAD_FRAMING: Row(400, 13, True),
     Reason.BAD_HOST: Row(400, 13, True),

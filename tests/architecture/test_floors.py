@@ -90,7 +90,7 @@ OWNERS = {
         "sidecar/control/issuance.py", "sidecar/control/kept_identity.py", "sidecar/control/file_identity.py", "sidecar/control/admin.py",
         "sidecar/control/application_svid.py", "sidecar/control/workload_api.py",
     },
-    "dns": {"sidecar/net/resolve.py", "sidecar/proxy/dns_guard.py", "injector/demo/*"},
+    "dns": {"sidecar/protocol/dns_message.py", "sidecar/net/resolve.py", "sidecar/proxy/dns_guard.py", "injector/demo/*"},
     "re2": {"sidecar/policy/pattern.py"},
     "yaml": {"injector/*"},
     "jsonpatch": {"injector/*"},

@@ -9,6 +9,7 @@ from tests.fuzz import (
     authority,
     chunked_body,
     client_hello,
+    dns_question,
     first_bytes,
     http2_frames,
     original_destination,
@@ -39,8 +40,8 @@ def _of(module: ModuleType) -> tuple[str, Target]:
 
 
 TARGETS = dict(map(_of, (
-    authority, chunked_body, client_hello, first_bytes, http2_frames, original_destination, request_head, response_head, snapshot,
-    spiffe_id, target,
+    authority, chunked_body, client_hello, dns_question, first_bytes, http2_frames, original_destination, request_head, response_head,
+    snapshot, spiffe_id, target,
 )))
 
 

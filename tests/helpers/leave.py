@@ -52,7 +52,7 @@ class FakeResolver(Resolver):
         reply = self.replies[server]
         if isinstance(reply, Exception):
             raise reply
-        return reply
+        return dns.message.from_wire(reply.to_wire())
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Pod:
     def __post_init__(self) -> None:
         runtime = self.bench.runtime
         self.originator = Originator(runtime.rules, self.resolver)
-        self.guard = DnsGuard(runtime.rules, runtime.is_outbound_open, self.resolver, runtime.metrics)
+        self.guard = DnsGuard(runtime, self.resolver)
 
     def dial(self, to: Address | None, port: int = ports.OUTBOUND) -> SocketStream:
         """The application's end of a connection that it opened to `to`."""

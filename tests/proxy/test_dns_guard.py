@@ -1,5 +1,7 @@
 """Questions of the application: which are asked on, which do not exist, and which get no answer at all."""
 
+from typing import Any
+
 import dns.edns
 import dns.exception
 import dns.flags
@@ -14,12 +16,18 @@ import trio
 from trio.testing import MockClock
 
 from sidecar.model.address import Address
-from sidecar.model.egress import EgressHost, Outbound
+from sidecar.model.egress import DnsLimits, EgressHost, EgressMode, Outbound
 from sidecar.model.errors import ConnectFailed
+from sidecar.net.resolve import ATTEMPT_S
 from sidecar.net.socket_stream import SocketStream
+from sidecar.policy.egress import OBSERVED
+from sidecar.policy.rules import Rules
+from sidecar.proxy.dns_guard import LINES_AT_ONCE, LINES_PER_S, SEARCH_DOMAINS
+from sidecar.proxy.synthetic import MOST_NAMES
 from tests.helpers.leave import Pod, pod
 from tests.helpers.mesh import is_gone
-from tests.helpers.runtime import rules
+from tests.helpers.pki import WEB
+from tests.helpers.runtime import NOW, rules
 
 FIRST, SECOND = Address("10.96.0.10", 53), Address("10.96.0.11", 5353)
 KNOWN = rules(outbound=Outbound(
@@ -45,6 +53,10 @@ async def ask(web: Pod, name: str, kind: str = "A", *, edns: int | bool = 0, pay
     return reply
 
 
+def counted(web: Pod, decision: str, code: str = "") -> float:
+    return web.bench.runtime.metrics.get("bartizan_dns_queries_total", (("code", code), ("decision", decision)))
+
+
 def texts(reply: dns.message.Message) -> list[str]:
     return [item.to_text() for rrset in reply.answer for item in rrset]
 
@@ -55,7 +67,7 @@ async def test_an_approved_name_is_asked_on(name: str, nursery: trio.Nursery, au
     replying(web, name, "A", "203.0.113.80")
     reply = await ask(web, name)
     assert (reply.rcode(), texts(reply)) == (dns.rcode.NOERROR, ["203.0.113.80"])
-    assert web.bench.runtime.metrics.get("bartizan_dns_queries_total", (("decision", "allowed"),)) == 1
+    assert counted(web, "allowed") == 1
 
 
 @pytest.mark.parametrize("name", [
@@ -74,8 +86,13 @@ async def test_what_is_not_approved_does_not_exist(
     (option,) = reply.options
     assert isinstance(option, dns.edns.EDEOption)
     assert option.code == dns.edns.EDECode.BLOCKED == 15
+    assert option.text == "BZ0211 name-not-approved"
     assert web.resolver.asked == []         # not a byte of the name leaves
-    assert web.bench.runtime.metrics.get("bartizan_dns_queries_total", (("decision", "refused"),)) == 1
+    assert counted(web, "refused", "BZ0211") == 1
+    (line,) = web.bench.lines
+    assert (line["code"], line["direction"], line["host"]) == ("BZ0211", "outbound", name.rstrip(".") or ".")
+    (entry,) = web.bench.ledger.entries
+    assert (entry.kind, entry.decision, entry.host, entry.local) == ("refusal", "refused", name.rstrip(".") or ".", WEB)
 
 
 async def test_who_speaks_no_edns_gets_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -132,7 +149,7 @@ async def test_the_next_resolver_is_asked(nursery: trio.Nursery, autojump_clock:
         replying_second.answer.append(dns.rrset.from_text("a.store.example.", 30, "IN", "A", "203.0.113.80"))
         web.resolver.replies[SECOND] = replying_second
         assert texts(await ask(web, "a.store.example")) == ["203.0.113.80"]
-        assert trio.current_time() - started == (0 if failure else 2.5)
+        assert trio.current_time() - started == (0 if failure else ATTEMPT_S)
 
 
 async def test_nobody_answers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -169,7 +186,9 @@ def _changed(**changes: object) -> bytes:
 
 @pytest.mark.parametrize("data", [
     b"", b"\x00", b"garbage", b"bartizan canary " + b"0123456789abcdef",
-    b"\xff" * 600, _query()[:-1], _query() + b"x", b"GET / HTTP/1.1\r\n\r\n",
+    b"\xff" * 600, _query() + b"\x00" * 4096,
+    dns.message.make_query("api.partner.example", "A", rdclass="CH").to_wire(),
+    _query()[:-1], _query() + b"x", b"GET / HTTP/1.1\r\n\r\n",
     dns.message.make_response(dns.message.make_query("api.partner.example", "A")).to_wire(),
     _changed(set_opcode=dns.opcode.UPDATE), _changed(set_opcode=dns.opcode.NOTIFY), _changed(question=[]),
     b"\x12\x34\x01\x00\x00\x02\x00\x00\x00\x00\x00\x00" + _query()[12:] * 2,
@@ -224,7 +243,7 @@ async def test_over_tcp_it_is_whole(nursery: trio.Nursery, autojump_clock: MockC
         reply = dns.message.from_wire(await _read_message(app))
         assert sorted(texts(reply)) == sorted(MANY)
         assert not reply.flags & dns.flags.TC
-    assert web.resolver.asked == [f"a.store.example. {FIRST}"] * 2
+    assert web.resolver.asked == [f"a.store.example. {FIRST}"]
 
 
 async def _read_message(app: SocketStream) -> bytes:
@@ -241,3 +260,277 @@ async def test_over_tcp_garbage_is_an_end_and_silence_is_bounded(nursery: trio.N
     assert trio.current_time() == 0
     assert await is_gone(web.dial(Address("8.8.8.8", 53)), b"\xff")
     assert trio.current_time() == 30
+
+
+async def test_over_tcp_the_server_that_was_meant_is_known(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    app = web.dial(Address("8.8.8.8", 53))
+    wire = dns.message.make_query("evil.example", "A").to_wire()
+    await app.send_all(len(wire).to_bytes(2, "big") + wire)
+    assert dns.message.from_wire(await _read_message(app)).rcode() == dns.rcode.NXDOMAIN
+    assert [line["dst"] for line in web.bench.lines] == ["8.8.8.8:53"]
+
+
+# -- what another name server's answer may say
+
+
+async def test_of_its_answer_nothing_passes_but_addresses(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    theirs = dns.message.make_response(dns.message.make_query("a.store.example", "A"))
+    theirs.answer.append(dns.rrset.from_text("a.store.example.", 60, "IN", "CNAME", "data-on-its-way-in.store.example."))
+    theirs.answer.append(dns.rrset.from_text("data-on-its-way-in.store.example.", 20, "IN", "A", "203.0.113.80"))
+    theirs.answer.append(dns.rrset.from_text("evil.example.", 20, "IN", "A", "203.0.113.66"))
+    theirs.authority.append(dns.rrset.from_text("store.example.", 20, "IN", "NS", "evil.example."))
+    theirs.additional.append(dns.rrset.from_text("evil.example.", 20, "IN", "TXT", "hello"))
+    web.resolver.replies[FIRST] = theirs
+    query = dns.message.make_query("A.sToRe.ExAmPlE", "A")
+    data = await web.guard.answer(query.to_wire())
+    assert data is not None
+    reply = dns.message.from_wire(data)
+    assert query.question[0].to_text() == reply.question[0].to_text() == "A.sToRe.ExAmPlE. IN A", "letter by letter (0x20)"
+    assert [rrset.to_text() for rrset in reply.answer] == ["A.sToRe.ExAmPlE. 20 IN A 203.0.113.80"]
+    assert (reply.authority, reply.additional) == ([], [])
+
+
+async def test_it_is_remembered_for_its_time_and_no_answer_is_of_no_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    replying(web, "a.store.example", "A", "203.0.113.80")
+    for seconds, ttl in ((0, 30), (29.5, 1), (0.4, 1), (0.2, 30)):
+        await trio.sleep(seconds)
+        assert (await ask(web, "a.store.example")).answer[0].ttl == ttl
+    assert web.resolver.asked == [f"a.store.example. {FIRST}"] * 2
+
+
+@pytest.mark.parametrize(("kind", "address"), [
+    ("A", "169.254.169.254"), ("A", "10.96.0.1"), ("A", "127.0.0.1"), ("A", "0.0.0.0"), ("AAAA", "::1"), ("AAAA", "fd00:ec2::254"),
+    ("AAAA", "64:ff9b::a9fe:a9fe"), ("AAAA", "::ffff:169.254.169.254"),
+])
+async def test_a_special_address_is_not_told(kind: str, address: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    replying(web, "a.store.example", kind, address)
+    reply = await ask(web, "a.store.example", kind)
+    assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, [])
+    assert [option.to_text() for option in reply.options] == ["EDE 15 (Blocked): BZ0204 special-address"]
+    assert web.bench.codes == ["BZ0204"]
+    good = {"A": "203.0.113.80", "AAAA": "2001:db8::80"}[kind]
+    replying(web, "b.store.example", kind, address, good)
+    assert texts(await ask(web, "b.store.example", kind)) == [good], "among others it is left out"
+    assert web.bench.codes == ["BZ0204"]
+
+
+async def test_a_special_address_that_the_approval_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, rules(outbound=Outbound(
+        hosts=(EgressHost("db.partner.example", "db", special_addresses=("10.0.0.0/24",)),), resolvers=("10.96.0.10",)
+    )))
+    replying(web, "db.partner.example", "A", "10.0.0.7")
+    assert texts(await ask(web, "db.partner.example")) == ["10.0.0.7"]
+
+
+# -- texts
+
+
+def texting(*, txt: bool, mode: EgressMode = "enforce") -> Rules:
+    return rules(outbound=Outbound(
+        hosts=(EgressHost("api.partner.example", "api"),), resolvers=("10.96.0.10",), dns=DnsLimits(txt=txt, mode=mode)
+    ))
+
+
+async def test_texts_where_the_policy_approves_them(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, texting(txt=True))
+    theirs = dns.message.make_response(dns.message.make_query("api.partner.example", "TXT"))
+    theirs.answer.append(dns.rrset.from_text("api.partner.example.", 60, "IN", "CNAME", "x.partner.example."))
+    theirs.answer.append(dns.rrset.from_text("x.partner.example.", 20, "IN", "TXT", '"v=1"'))
+    theirs.authority.append(dns.rrset.from_text("partner.example.", 20, "IN", "NS", "evil.example."))
+    web.resolver.replies[FIRST] = theirs
+    reply = await ask(web, "api.partner.example", "TXT")
+    assert [rrset.to_text() for rrset in reply.answer] == ['api.partner.example. 20 IN TXT "v=1"']
+    assert reply.authority == []
+    assert (await ask(web, "api.partner.example", "MX")).answer == []
+
+
+async def test_texts_of_an_endless_alias(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, texting(txt=True))
+    theirs = dns.message.make_response(dns.message.make_query("api.partner.example", "TXT"))
+    theirs.answer.append(dns.rrset.from_text("api.partner.example.", 60, "IN", "CNAME", "api.partner.example."))
+    web.resolver.replies[FIRST] = theirs
+    assert (await ask(web, "api.partner.example", "TXT")).rcode() == dns.rcode.SERVFAIL
+
+
+async def test_texts_while_nobody_answers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    reply = await ask(pod(nursery, texting(txt=True)), "api.partner.example", "TXT")
+    assert reply.rcode() == dns.rcode.SERVFAIL
+
+
+# -- synthetic addresses
+
+
+NAMED = rules(outbound=Outbound(hosts=(
+    EgressHost("db.partner.example", "db", plain_ports=(), tls_ports=(), tcp_ports=(5432,)),
+    EgressHost("*.rds.example", "rds", tcp_ports=(5432,)), EgressHost("web.rds.example", "web"),
+), resolvers=("10.96.0.10",), dns=DnsLimits(name_bytes=10)))
+
+
+@pytest.mark.parametrize("name", ["db.partner.example", "DB.Partner.Example", "a.rds.example"])
+async def test_a_name_of_tcp_has_its_synthetic_address(name: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Also one that is approved for HTTP besides: HTTP goes by the name that it says, whatever address it dialled."""
+    web = pod(nursery, NAMED)
+    (address,) = texts(await ask(web, name))
+    assert web.bench.runtime.synthetic.name(address) == name.lower()
+    assert texts(await ask(web, name)) == [address]
+    for kind in ("AAAA", "HTTPS", "TXT"):
+        reply = await ask(web, name, kind)
+        assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, [])
+    assert web.resolver.asked == [], "where it leads is asked when it is connected to"
+
+
+async def test_the_narrowest_approval_decides_what_a_name_is_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, NAMED)
+    replying(web, "web.rds.example", "A", "203.0.113.80")
+    assert texts(await ask(web, "web.rds.example")) == ["203.0.113.80"]
+
+
+async def test_limits_hold_for_names_of_tcp_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, NAMED)
+    assert (await ask(web, "a-longer-one.rds.example")).rcode() == dns.rcode.NXDOMAIN
+    assert web.bench.codes == ["BZ0212"]
+
+
+async def test_when_there_are_no_more_it_is_no_proof_that_there_is_no_name(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, NAMED)
+    web.bench.runtime.synthetic.give(f"h{i}" for i in range(MOST_NAMES))
+    assert (await ask(web, "db.partner.example")).rcode() == dns.rcode.SERVFAIL
+
+
+# -- names that carry something
+
+
+def wild(limits: DnsLimits, **more: Any) -> Rules:
+    hosts = (EgressHost("*.store.example", "store"), EgressHost(f"{RANDOM}.exact.example", "exact"))
+    return rules(outbound=Outbound(hosts=hosts, resolvers=("10.96.0.10",), dns=limits, **more))
+
+
+RANDOM = "q7x0zk3w9v5b1n8m2l6j4h"
+
+
+@pytest.mark.parametrize(("name", "why"), [
+    (f"{RANDOM}.store.example", "labelBits"), (f"a.{RANDOM}.b.store.example", "labelBits"),
+    ("a" * 60 + "." + "b" * 40 + ".store.example", "nameBytes"),
+])
+@pytest.mark.parametrize("kind", ["A", "AAAA", "TXT", "MX", "HTTPS"])
+async def test_a_name_that_carries_something(
+    name: str, why: str, kind: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = pod(nursery, wild(DnsLimits(txt=True)))
+    reply = await ask(web, name, kind)
+    assert reply.rcode() == dns.rcode.NXDOMAIN
+    assert [option.to_text() for option in reply.options] == ["EDE 15 (Blocked): BZ0212 name-suspicious"]
+    assert web.resolver.asked == []         # not a byte of it leaves
+    (line,) = web.bench.lines
+    assert (line["code"], line["host"], line["rule"]) == ("BZ0212", name, "store")
+    assert why in line["detail"]
+    assert counted(web, "refused", "BZ0212") == 1
+
+
+async def test_a_name_that_was_approved_letter_by_letter_carries_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, wild(DnsLimits()))
+    replying(web, f"{RANDOM}.exact.example", "A", "203.0.113.80")
+    assert texts(await ask(web, f"{RANDOM}.exact.example")) == ["203.0.113.80"]
+
+
+async def test_new_names_in_a_flood(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, wild(DnsLimits(per_s=2, burst=10)))
+
+    async def passed(prefix: str) -> int:
+        """How many of twenty new names; each is asked for IPv4 and IPv6, which is one name."""
+        codes = []
+        for i in range(20):
+            name = f"{prefix}{i}.store.example"
+            replying(web, name, "A", "203.0.113.80")
+            codes.append((await ask(web, name)).rcode())
+            replying(web, name, "AAAA", "2001:db8::80")
+            assert (await ask(web, name, "AAAA")).rcode() == codes[-1]
+        return codes.count(dns.rcode.NOERROR)
+
+    assert await passed("a") == 10
+    assert await passed("b") == 0
+    await trio.sleep(2)
+    assert await passed("c") == 4
+    assert (await ask(web, "a0.store.example")).rcode() == dns.rcode.NOERROR
+    assert "perS" in web.bench.lines[0]["detail"]
+
+
+async def test_limits_that_only_observe(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, wild(DnsLimits(mode="observe", per_s=1, burst=1)))
+    for name, why in ((f"{RANDOM}.store.example", "labelBits"), ("a.store.example", ""), ("b.store.example", "perS")):
+        replying(web, name, "A", "203.0.113.80")
+        web.bench.lines.clear()
+        assert texts(await ask(web, name)) == ["203.0.113.80"]
+        assert [(line["host"], "code" in line, line["rule"]) for line in web.bench.lines] == ([(name, False, "store")] if why else [])
+        assert all(line["detail"].startswith("BZ0212 name-suspicious: ") and why in line["detail"] for line in web.bench.lines)
+    assert web.bench.ledger.entries == []
+    replying(web, "a.store.example", "TXT", '"v=1"')
+    assert texts(await ask(web, "a.store.example", "TXT")) == ['"v=1"']
+
+
+# -- while egress is observed
+
+
+async def test_what_nobody_has_approved_is_answered_while_it_is_observed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, wild(DnsLimits(), mode="observe", observe_until=NOW + 60))
+    for name in ("api.unheard-of.example", f"{RANDOM}.store.example"):
+        replying(web, name, "A", "203.0.113.80")
+        assert texts(await ask(web, name)) == ["203.0.113.80"]
+    assert [(line["host"], line["rule"]) for line in web.bench.lines] == [
+        ("api.unheard-of.example", OBSERVED), (f"{RANDOM}.store.example", "store"),
+    ]
+    assert web.bench.ledger.entries == []
+    replying(web, "metadata.example", "A", "169.254.169.254")
+    assert texts(await ask(web, "metadata.example")) == []
+    assert (await ask(web, r"x\.store.example")).rcode() == dns.rcode.NXDOMAIN
+    web.bench.wall = NOW + 60
+    for name in ("api.unheard-of.example", f"{RANDOM}.store.example"):
+        assert (await ask(web, name)).rcode() == dns.rcode.NXDOMAIN
+
+
+# -- what is written down
+
+
+async def test_a_flood_of_refusals_fills_no_log(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    for i in range(1000):
+        await ask(web, f"h{i}.evil.example")
+    assert len(web.bench.lines) == len(web.bench.ledger.entries) == LINES_AT_ONCE
+    await trio.sleep(1)
+    for i in range(1000):
+        await ask(web, f"h{i}.evil.example")
+    assert len(web.bench.lines) == len(web.bench.ledger.entries) == LINES_AT_ONCE + LINES_PER_S
+    assert web.bench.lines[LINES_AT_ONCE]["detail"].endswith(f"; before it {1000 - LINES_AT_ONCE} more questions were not written down")
+    assert "before it" not in web.bench.lines[LINES_AT_ONCE + 1]["detail"]
+    assert counted(web, "refused", "BZ0211") == 2000
+
+
+async def test_what_a_search_list_makes_of_names_is_no_attack(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Of the cluster's own search domains nothing is written, of the node's one line."""
+    web = pod(nursery, KNOWN)
+    for name in ("api.partner.example", "a.store.example", "b.store.example"):
+        for domain in ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"):
+            replying(web, f"{name}.{domain}", "A")
+            web.resolver.replies[FIRST].set_rcode(dns.rcode.NXDOMAIN)   # type: ignore[union-attr]
+            await ask(web, f"{name}.{domain}")
+        assert (await ask(web, f"{name}.europe-west1-b.c.project.internal")).rcode() == dns.rcode.NXDOMAIN
+    assert [line["host"] for line in web.bench.lines] == ["api.partner.example.europe-west1-b.c.project.internal"]
+    assert counted(web, "refused", "BZ0211") == 3
+    for i in range(10):
+        await ask(web, f"a.store.example.evil{i}.example")
+        await ask(web, f"b.store.example.evil{i}.example")
+    quiet = SEARCH_DOMAINS - 1
+    assert len(web.bench.lines) == 1 + quiet + 2 * (10 - quiet), "of ever new domains every name is written"
+
+
+async def test_while_the_way_out_is_not_whole_that_is_what_is_written(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    web.bench.runtime.is_outbound_open.set(False)
+    await ask(web, "api.partner.example")
+    web.bench.runtime.rules.set(None)
+    await ask(web, "api.partner.example")
+    assert web.bench.codes == ["BZ0207", "BZ0601"]

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import unquote
 
+import dns.message
 import pytest
 import trio
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Permit
-from sidecar.model.egress import ClientCertificate, Outbound
+from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, Outbound
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
 from sidecar.model.service import Balancing, Limits, Service
@@ -188,6 +189,17 @@ async def no_name_at_all(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     return web.bench, b""
 
 
+def asking(name: str) -> Give:
+    """The DNS guard, where *.partner.example is approved."""
+    async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+        wild = EgressHost("*.partner.example", "partner")
+        web = pod(nursery, rules(outbound=Outbound(hosts=(wild,), dns=DnsLimits(name_bytes=10))))
+        assert await web.guard.answer(dns.message.make_query(name, "A").to_wire())
+        return web.bench, b""
+
+    return give
+
+
 async def one_too_many(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     limited = Service("orders.shop", 80, (VIP.host,), endpoints=(ONE,), balancing=Balancing(limits=Limits(requests=1)))
     web = pod(nursery, rules(outbound=Outbound(services=(limited,))))
@@ -252,6 +264,8 @@ GIVEN: dict[Reason, Give] = {
     Reason.SERVER_NOT_VERIFIED: leaving(names=("other.example",)),
     Reason.REDIRECT_LOST: leaving(is_open=False),
     Reason.MISDIRECTED: leaving(host=f"{HOST}:8080"),
+    Reason.NAME_NOT_APPROVED: asking("evil.example"),
+    Reason.NAME_SUSPICIOUS: asking(f"{'a' * 20}.partner.example"),
     Reason.BAD_HEAD: head(b"GET / HTTP/1.1\nhost: a\n\n"),
     Reason.BAD_FRAMING: head(post(1, b"a", b"content-length: 2")),
     Reason.BAD_HOST: head(b"GET / HTTP/1.1\r\n\r\n"),
@@ -281,6 +295,7 @@ GIVEN: dict[Reason, Give] = {
 WITHOUT_WORDS = {       # nothing is said to a peer that does not speak HTTP, or that is nobody
     Reason.OWN_PORT, Reason.ADDRESS_NOT_APPROVED, Reason.NOT_HTTP, Reason.PEER_NOT_VERIFIED,
     Reason.HTTP2_VIOLATION, Reason.HTTP2_FLOOD,
+    Reason.NAME_NOT_APPROVED, Reason.NAME_SUSPICIOUS,   # in the words of DNS: tests/proxy/test_dns_guard.py
 }
 
 
