@@ -12,6 +12,7 @@ import msgspec
 
 from sidecar.model import ports
 from sidecar.model.config import Config, Interception, IssuedIdentity, LedgerFiles, Probe, SnapshotStream
+from sidecar.model.passage import Passage
 
 from .cluster.objects import INTERCEPTION, SIDECAR, Pod, at, objects
 from .documents import ROOTS
@@ -48,14 +49,18 @@ def proxy_uid(pod: Pod, namespace: str) -> int:
     return UIDS[int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % len(UIDS)]
 
 
-def interception(settings: Settings, uid: int) -> dict[str, Any]:
-    """The init container that loads the packet rules and ends."""
+def interception(settings: Settings, uid: int, passage: Passage) -> dict[str, Any]:
+    """The init container that loads the packet rules and ends.
+
+    Args:
+        passage: what passes the sidecar by.
+    """
     exempt = ["--exempt-uid", str(uid)] if settings.bypass == "uid" else ["--exempt-mark", str(settings.mark)]
     return {
         "name": INTERCEPTION,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "args": ["intercept", *exempt],
+        "args": ["intercept", *exempt, *passage.arguments],
         "resources": settings.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,

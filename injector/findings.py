@@ -51,6 +51,19 @@ class Finding(Enum):
         "A MeshPolicy lets plaintext in until a date that has passed. What it names is strict now: plaintext is refused there.",
         "Take the mode out, which says the same; or, if callers without a sidecar are still needed, set a new date.",
     )
+    LEFT_OPEN = (
+        "BZ0708", "left-open",
+        "The pod is admitted, and a process in it could still pass its sidecar by: it could take the sidecar's UID, which the packet rules "
+        "exempt, or it shares a folder with the node. Hardening `standard` leaves that to the pod.",
+        "Set runAsUser, `allowPrivilegeEscalation: false` and `capabilities: {drop: [ALL]}` in each container's securityContext, or have "
+        "a MeshPolicy with `hardening: strict` select the pod.",
+    )
+    EXCLUDED = (
+        "BZ0709", "excluded",
+        "What bartizan.dev/exclude names passes the sidecar by: nobody judges it and nobody writes it down. Admission refuses what no "
+        "MeshPolicy lets be excluded.",
+        "Remove the value, or have the platform team list it in `exclusions` of the MeshPolicy that selects the pod.",
+    )
 
 
 BY_CODE = {finding.code: finding for finding in Finding}

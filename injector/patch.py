@@ -13,39 +13,44 @@ from sidecar.model import ports
 from sidecar.model.config import Probe
 
 from . import containers, documents
-from .cluster.objects import Pod, at, objects, text, texts
-from .decide import capability_name
+from .cluster.objects import Pod, at, objects, text
+from .compile.mesh import MeshSettings
+from .exclude import passage
+from .hardening import Level, additions
 from .json_patch import Patch
 from .settings import Settings
 from .validate import USER_ANNOTATIONS, Invalid, Problem, normalised, wants_workload_api
 
 STATUS_VERSION = 1
-_DROPPED = ("NET_ADMIN", "NET_RAW")
+NO_POLICY = MeshSettings()
 _PROBES = {"readinessProbe": "readyz", "livenessProbe": "livez", "startupProbe": "startupz"}
 SPIFFE_SOCKET = "SPIFFE_ENDPOINT_SOCKET"    # SPIFFE_Workload_Endpoint s4
 # The API server's own admission mounts this into every container when it is called again after us.
 _API_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings) -> Patch:
+def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings, mesh: MeshSettings = NO_POLICY) -> Patch:
     """
     Args:
         pod: one that `decide` says to inject.
         namespace: the request's.
+        mesh: what the MeshPolicies say of this pod.
     Raises:
-        Invalid: an annotation is wrong, or a part bears one of our names and is not ours.
+        Invalid: an annotation is wrong or asks for too much, or a part bears one of our names and is not ours.
     """
     patch = Patch(pod)
     view = Pod(patch.value)
     former = containers.find_sidecar(view)
     uid = containers.proxy_uid(view, namespace)
     workload_api = wants_workload_api(view.annotations)
+    passing = passage(view.annotations, mesh)
     probes = _move_probes(patch, containers.probes_of(former) if former else {})
-    _drop_capabilities(patch)
+    for field, i, _ in _others(patch):
+        _harden(patch, field, i, mesh.hardening)
     if workload_api:
         _offer_workload_api(patch)
     sidecar = containers.sidecar(settings, uid, probes, workload_api=workload_api)
-    _place_containers(patch, [containers.interception(settings, uid), sidecar])
+    _place_containers(patch, [containers.interception(settings, uid, passing), sidecar])
     ours = containers.volumes(workload_api=workload_api)
     _place_volumes(patch, ours)
     _annotate(patch, settings, uid, ours)
@@ -93,13 +98,18 @@ def _probe_problem(container: Mapping[str, Any], cause: str) -> Invalid:
     return Invalid([Problem(f"container {container.get('name')}", cause)])
 
 
-def _drop_capabilities(patch: Patch) -> None:
-    """Take NET_ADMIN and NET_RAW, which runtimes give by default, from every container that says nothing about them."""
-    for field, i, container in _others(patch):
-        dropped = texts(at(container, "securityContext", "capabilities").get("drop"), "capabilities.drop")
-        names = {capability_name(one) for one in dropped}
-        if missing := [one for one in _DROPPED if one not in names and "ALL" not in names]:
-            patch.set(("spec", field, i, "securityContext", "capabilities", "drop"), [*dropped, *missing])
+def patch_ephemeral(pod: Mapping[str, Any], old: Pod, level: Level) -> Patch:
+    """Ephemeral containers that are new get what every other container got; the API server takes no other change with them."""
+    patch = Patch(pod)
+    for i, container in enumerate(Pod(pod).ephemeral_containers):
+        if container not in old.ephemeral_containers:
+            _harden(patch, "ephemeralContainers", i, level)
+    return patch
+
+
+def _harden(patch: Patch, field: str, i: int, level: Level) -> None:
+    for path, value in additions(patch.value["spec"][field][i], Pod(patch.value), level):
+        patch.set(("spec", field, i, "securityContext", *path), value)
 
 
 def _offer_workload_api(patch: Patch) -> None:

@@ -8,10 +8,12 @@ tests/injector/test_review.py.
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import msgspec
 
+from sidecar.model import ports
 from sidecar.model.call import Answer
 from sidecar.model.errors import ConfigError
 
@@ -20,15 +22,24 @@ from .cluster import Cluster
 from .cluster.objects import TEMPLATES, Object, Pod, at, text
 from .compile.egress import Asker, unapproved
 from .compile.mesh import mesh_settings
-from .containers import CONTAINERS, VOLUMES, proxy_uid
-from .decide import Refuse, Skip, container_reasons, decide
+from .containers import CONTAINERS, VOLUMES
+from .decide import Refuse, Skip, decide, exempt_uid
+from .exclude import exclusion_problems
+from .hardening import container_reasons, left_open, left_open_by
+from .json_patch import pointer
 from .json_text import read_json
-from .patch import patch_pod
+from .patch import patch_ephemeral, patch_pod
 from .settings import Settings
 from .validate import Invalid, Problem, annotation_problems, name_problems, read_egress, read_policy
 
 API_VERSION = "admission.k8s.io/v1"
 MAX_BODY_BYTES = 6 * 1024 * 1024    # two objects of the API server's largest size
+SETTLED = (documents.WORKLOAD_API, documents.EXCLUDE)       # annotations that count when a pod is created
+
+
+Operations = list[dict[str, Any]]       # of a JSON Patch
+Warnings = tuple[str, ...]
+_ROOTS_PATH = pointer(("metadata", "annotations", documents.ROOTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class Request:
     """
     Args:
         kind: of the object, `Pod`.
-        subresource: `ephemeralcontainers`, or empty.
+        subresource: `ephemeralcontainers`, `status`, `resize`, or empty.
         old: the object as it was, on UPDATE.
     """
 
@@ -49,19 +60,25 @@ class Request:
     old: Mapping[str, Any]
 
 
-def review(body: bytes, settings: Settings, cluster: Cluster) -> Answer:
-    """The HTTP answer to one call of the webhook."""
+def review(body: bytes, settings: Settings, cluster: Cluster, *, may_patch: bool = True) -> Answer:
+    """The HTTP answer to one call of the webhook.
+
+    Args:
+        may_patch: whether the API server would heed a patch. Where it would not, an object that needs one is refused.
+    """
     try:
         request = _parse(body)
     except ConfigError as exc:
         return Answer.error(400, f"not an AdmissionReview of {API_VERSION}: {exc}")
     response: dict[str, Any] = {"uid": request.uid, "allowed": True}
     try:
-        operations, warning = _judge(request, settings, cluster)
-        if operations:
+        operations, warnings = _judge(request, settings, cluster)
+        if not may_patch:
+            _refuse_if(_unpatched_problems(operations))
+        elif operations:
             response |= {"patchType": "JSONPatch", "patch": base64.b64encode(msgspec.json.encode(operations)).decode()}
-        if warning:
-            response["warnings"] = [warning]
+        if warnings:
+            response["warnings"] = [f"bartizan: {warning}" for warning in warnings]
     except (Invalid, ConfigError) as exc:
         response |= {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": f"bartizan: {exc}"}}
     return Answer(200, msgspec.json.encode({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
@@ -88,18 +105,20 @@ def _parse(body: bytes) -> Request:
     )
 
 
-def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[list[dict[str, Any]], str]:
-    """(patch, warning). Raises Invalid or ConfigError to refuse."""
+def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
+    """Raises Invalid or ConfigError to refuse."""
     if request.operation == "DELETE":
-        return [], ""
+        return [], ()
     if request.operation not in ("CREATE", "UPDATE", "CONNECT"):
         raise ConfigError("request.operation", f"{request.operation!r} is none that is known here")
-    if request.kind in ("PodExecOptions", "PodAttachOptions"):
+    if request.kind in ("PodExecOptions", "PodAttachOptions", "PodPortForwardOptions"):
         _refuse_if(_entering_problems(request))
     elif not request.object:
         raise ConfigError("request.object", "it is missing")
     elif request.kind == "Pod" and request.subresource == "ephemeralcontainers":
-        _refuse_if(_ephemeral_problems(request, settings))
+        return _judge_ephemeral(request, settings, cluster)
+    elif request.kind == "Pod" and request.subresource in ("status", "resize"):     # they take annotations and resources along
+        _refuse_if(_changed_problems(Pod(request.object), Pod(request.old)))
     elif request.kind == "Pod" and not request.subresource:
         return _judge_pod(request, settings, cluster)
     elif request.kind in TEMPLATES and not request.subresource:
@@ -109,7 +128,7 @@ def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[list
     elif request.kind == "Namespace":
         found = Object(request.object)
         _refuse_if(name_problems(found.annotations, found.labels))
-    return [], ""
+    return [], ()
 
 
 def _refuse_if(problems: Iterable[Problem]) -> None:
@@ -117,25 +136,41 @@ def _refuse_if(problems: Iterable[Problem]) -> None:
         raise Invalid(found)
 
 
-def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[list[dict[str, Any]], str]:
+def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
     pod = Pod(request.object)
     if request.operation == "UPDATE":
         _refuse_if([*user_problems(pod), *_changed_problems(pod, Pod(request.old))])
-        return [], ""
+        return [], ()
     if request.namespace not in cluster.namespaces:
         raise ConfigError(f"namespace {request.namespace}", "it is not known here yet; try again in a moment")
     labels = cluster.namespace_labels(request.namespace)
     mesh = mesh_settings(cluster.mesh_policies, request.namespace, pod.labels)
-    decision = decide(pod, request.namespace, labels, opt_out=mesh.opt_out, settings=settings)
+    decision = decide(pod, request.namespace, labels, mesh=mesh, settings=settings)
     problems = user_problems(pod)
     if isinstance(decision, Refuse):
         problems += [Problem("pod", reason) for reason in decision.reasons]
     if isinstance(decision, Skip):
         _refuse_if(problems)
-        return [], f"bartizan: no sidecar: {decision.reason}" if documents.INJECTION in pod.labels else ""
+        return [], (f"no sidecar: {decision.reason}",) if documents.INJECTION in pod.labels else ()
     problems += coverage_problems(pod, Asker.of(pod, request.namespace, cluster), cluster)
+    problems += exclusion_problems(pod.annotations, mesh)
     _refuse_if(problems)
-    return patch_pod(request.object, request.namespace, settings).operations, ""
+    patch = patch_pod(request.object, request.namespace, settings, mesh)
+    return patch.operations, tuple(left_open(Pod(patch.value)))
+
+
+def _judge_ephemeral(request: Request, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
+    pod, old = Pod(request.object), Pod(request.old)
+    if not old.has_sidecar and not pod.has_sidecar:
+        return [], ()
+    level = mesh_settings(cluster.mesh_policies, request.namespace, old.labels).hardening
+    uid = exempt_uid(pod, request.namespace, settings)
+    new = [container for container in pod.ephemeral_containers if container not in old.ephemeral_containers]
+    _refuse_if([Problem("pod", reason) for container in new for reason in container_reasons(container, pod, level, uid)])
+    patch = patch_ephemeral(request.object, old, level)
+    patched = Pod(patch.value)
+    warnings = [left_open_by(container, patched) for container in patched.ephemeral_containers if container not in old.ephemeral_containers]
+    return patch.operations, tuple(chain.from_iterable(warnings))
 
 
 def user_problems(found: Object) -> list[Problem]:
@@ -149,11 +184,13 @@ def workload_problems(workload: Object, namespace: str, cluster: Cluster) -> lis
     if template is None:
         return user_problems(workload)
     problems = [*user_problems(workload), *user_problems(template)]
-    if documents.WORKLOAD_API in workload.annotations:
-        problems.append(Problem(documents.WORKLOAD_API, "it is read from pods; write it into the template's metadata"))
+    for name in SETTLED:
+        if name in workload.annotations:
+            problems.append(Problem(name, "it is read from pods; write it into the template's metadata"))
     if cluster.namespace_labels(namespace).get(documents.INJECTION) == "enabled":
         asker = Asker.of(template, namespace, cluster)
         problems += [*coverage_problems(workload, asker, cluster), *coverage_problems(template, asker, cluster)]
+        problems += exclusion_problems(template.annotations, mesh_settings(cluster.mesh_policies, namespace, template.labels))
     return list(dict.fromkeys(problems))
 
 
@@ -177,25 +214,28 @@ def _changed_problems(pod: Pod, old: Pod) -> list[Problem]:
         for name in (documents.STATUS, documents.ROOTS):
             if pod.annotations.get(name) != old.annotations.get(name):
                 problems.append(Problem(name, "it is written at injection and nobody else's; leave it as it is"))
-        if pod.annotations.get(documents.WORKLOAD_API) != old.annotations.get(documents.WORKLOAD_API):
-            problems.append(Problem(documents.WORKLOAD_API, "it counts when a pod is created; create the pod anew instead"))
+        for name in SETTLED:
+            if pod.annotations.get(name) != old.annotations.get(name):
+                problems.append(Problem(name, "it counts when a pod is created; create the pod anew instead"))
     return problems
 
 
-def _ephemeral_problems(request: Request, settings: Settings) -> list[Problem]:
-    pod, old = Pod(request.object), Pod(request.old)
-    if not old.has_sidecar and not pod.has_sidecar:
-        return []
-    uid = proxy_uid(pod, request.namespace) if settings.bypass == "uid" else None
-    inherited = at(pod.spec, "securityContext").get("runAsUser")
-    return [
-        Problem("pod", reason) for container in pod.ephemeral_containers
-        if container not in old.ephemeral_containers for reason in container_reasons(container, inherited, uid)
-    ]
-
-
 def _entering_problems(request: Request) -> list[Problem]:
-    container = request.object.get("container")
-    if container not in CONTAINERS:
-        return []
-    return [Problem("pod", f"nobody enters {container}, which holds the pod's key; use another container")]
+    """Of exec, attach and port-forward. The API server knows the ports of the latter only where a WebSocket's URL names them; those
+    that it does not know arrive at listeners that serve nobody without an original destination.
+    """
+    container, asked = request.object.get("container"), request.object.get("ports")
+    problems = []
+    if container in CONTAINERS:
+        problems.append(Problem("pod", f"nobody enters {container}, which holds the pod's key; use another container"))
+    if own := sorted(ports.OWN & {port for port in asked if isinstance(port, int)} if isinstance(asked, list) else ()):
+        problems.append(Problem("pod", f"port {own[0]} is the sidecar's, and serves nobody who comes this way; forward the application's"))
+    return problems
+
+
+def _unpatched_problems(operations: Operations) -> list[Problem]:
+    """The roots may have been changed since the patch; another difference is a part that is missing."""
+    if [one for one in operations if one["path"] != _ROOTS_PATH]:
+        cause = "it lacks parts of the mesh, which /mutate gives it"
+        return [Problem("pod", f"{cause}; register that webhook for pods and pods/ephemeralcontainers, with reinvocationPolicy IfNeeded")]
+    return []

@@ -73,7 +73,7 @@ class Webhook:
             return Answer.error(405, "POST an AdmissionReview", ("allow", "POST"))
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return Answer.error(415, "content-type must be application/json")
-        return review(call.body, self._settings(), self._cluster.current)
+        return review(call.body, self._settings(), self._cluster.current, may_patch=call.path == "/mutate")
 
 
 class CoverageFile:

@@ -15,19 +15,28 @@ from sidecar.model.errors import MeshError
 from sidecar.model.service import Protocol
 
 from . import documents
-from .documents import EgressPolicySpec, EgressRequest, EndpointsRule, HostRequest, MeshPolicySpec, RangeRequest, RouteRule
-from .documents.endpoints import combined
+from .documents import (
+    EgressPolicySpec,
+    EgressRequest,
+    EndpointsRule,
+    Exclusions,
+    HostRequest,
+    MeshPolicySpec,
+    RangeRequest,
+    RouteRule,
+)
 from .documents.ports import OPAQUE_PORTS
 from .hints import explain, join, nearest
 from .semantics.egress import egress_problems
 from .semantics.endpoints import endpoints_problems
+from .semantics.exclude import exclusions_problems
 from .semantics.policies import egress_policy_problems, mesh_policy_problems
 from .semantics.routes import opaque_problems, route_problems
 from .semantics.text import Complaint
 from .yaml_text import Document, YamlError, read_yaml
 
 T = TypeVar("T")
-Entry = RouteRule | EgressRequest | Protocol | EndpointsRule
+Entry = RouteRule | EgressRequest | Protocol | EndpointsRule | Exclusions
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 Complaints = Callable[[T], Iterator[Complaint]]     # what is wrong with a value of the right type
 
@@ -89,8 +98,8 @@ def normalised(name: str, text: str) -> str:
     whole: object = list(entries.values())
     if name == documents.PORTS:
         whole = entries
-    elif name == documents.ENDPOINTS:
-        whole = combined(entry for entry in entries.values() if isinstance(entry, EndpointsRule))
+    elif name in (documents.ENDPOINTS, documents.EXCLUDE):
+        whole = {key: value for entry in entries.values() for key, value in msgspec.to_builtins(entry).items()}
     return msgspec.json.encode(whole).decode()
 
 
@@ -128,25 +137,16 @@ def read_ports(text: str) -> Reading[Protocol]:
 
 
 def read_endpoints(text: str) -> Reading[EndpointsRule]:
-    """Each field is an entry of its own, so that a broken one keeps its last good version while the others go on."""
-    try:
-        document = read_yaml(text)
-    except YamlError as exc:
-        return Reading({}, None, (Problem(documents.ENDPOINTS, exc.problem, exc.line),))
-    if not isinstance(document.data, dict):
-        return Reading({}, None, (Problem(documents.ENDPOINTS, "expected fields, such as `connectTimeout: 2s`", 1),))
-    entries: dict[str, EndpointsRule] = {}
-    problems: list[Problem] = []
-    for field, value in document.data.items():
-        try:
-            entries[field] = _convert(documents.ENDPOINTS, document, "", {field: value}, EndpointsRule, endpoints_problems)
-        except Invalid as exc:
-            problems += exc.problems
-    return Reading(entries, frozenset(document.data) - entries.keys(), tuple(problems))
+    return _read_fields(documents.ENDPOINTS, text, EndpointsRule, endpoints_problems, "connectTimeout: 2s")
+
+
+def read_exclude(text: str) -> Reading[Exclusions]:
+    return _read_fields(documents.EXCLUDE, text, Exclusions, exclusions_problems, "inboundPorts: [9100]")
 
 
 _READERS: Mapping[str, Callable[[str], Reading[Any]]] = {
     documents.ROUTES: read_routes, documents.EGRESS: read_egress, documents.PORTS: read_ports, documents.ENDPOINTS: read_endpoints,
+    documents.EXCLUDE: read_exclude,
 }
 USER_ANNOTATIONS = tuple(_READERS)
 
@@ -182,6 +182,24 @@ def _read_list(
         else:
             entries[name] = value
     return Reading(entries, frozenset(broken), tuple(problems))
+
+
+def _read_fields(source: str, text: str, kind: type[T], complaints: Complaints[T], example: str) -> Reading[T]:
+    """Each field is an entry of its own, so that a broken one keeps its last good version while the others go on."""
+    try:
+        document = read_yaml(text)
+    except YamlError as exc:
+        return Reading({}, None, (Problem(source, exc.problem, exc.line),))
+    if not isinstance(document.data, dict):
+        return Reading({}, None, (Problem(source, f"expected fields, such as `{example}`", 1),))
+    entries: dict[str, T] = {}
+    problems: list[Problem] = []
+    for field, value in document.data.items():
+        try:
+            entries[field] = _convert(source, document, "", {field: value}, kind, complaints)
+        except Invalid as exc:
+            problems += exc.problems
+    return Reading(entries, frozenset(document.data) - entries.keys(), tuple(problems))
 
 
 def _convert(

@@ -49,5 +49,6 @@ One word for one thing:
     shed         not written, for want of room, and counted
     ship         to send the control plane the lines that it does not have
     countersignature    the control plane's word that it had this head at this time
+    passage      what the packet rules let pass the sidecar by, because a MeshPolicy says so
     canary       an address for which the sidecar gives up its exemption from a packet rule, to test the rule
 """

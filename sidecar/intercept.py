@@ -8,7 +8,8 @@ flow, so it leads and does not guard: a socket bound to the port of an older flo
 they look at every packet and know no ESTABLISHED. What passes them without being the sidecar's:
   - what is for the pod itself (addrtype LOCAL, never `-o lo`: a redirected packet still shows its old interface in OUTPUT);
   - packets without an owner, UDP excepted: the rest of a connection that the sidecar closed, resets, ICMP errors, neighbour
-    discovery, MTU discovery, multicast membership reports. A filter on "not the sidecar" would lose all of them.
+    discovery, MTU discovery, multicast membership reports. A filter on "not the sidecar" would lose all of them;
+  - what a MeshPolicy lets pass (model/passage.py): of an excluded inbound port the replies alone, and never TCP or UDP to port 53.
 The sidecar can read no rules. It tests them: two canary addresses (model/ports.py) for which it gives up its exemption from one
 table each. control/redirect_check.py asks; tests/e2e/test_interception.py deletes each rule and attacks the whole.
 """
@@ -23,7 +24,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from .model import ports
-from .model.errors import MeshError
+from .model.errors import ConfigError, MeshError
+from .model.passage import DNS_PORT, NOTHING, OPTIONS, Passage
 from .model.ports import Family
 
 PREFIX = "bartizan: "  # in the comment: how we know our own rules from everybody else's
@@ -37,6 +39,7 @@ SENDING_EXEMPTION = "the sidecar may send"
 SENDING_GUARD = "nobody but the sidecar sends"
 KERNEL_UDP_GUARD = "UDP of the kernel's own sockets (AF_RXRPC) has no owner"
 LOCAL_GUARD = "what is for this pod stays in it, whatever interface a socket is bound to"
+PASSED = "a MeshPolicy lets it pass: "   # and what: no test of the sidecar's needs these rules; without them less passes
 
 
 class InterceptionFailed(MeshError):
@@ -73,12 +76,13 @@ class Exemption:
         return f"-m owner --uid-owner {self.value}" if self.kind == "uid" else f"-m mark --mark {self.value:#x}"
 
 
-def rules(family: Family, exemption: Exemption, uids: Sequence[Uids]) -> tuple[Line, ...]:
+def rules(family: Family, exemption: Exemption, uids: Sequence[Uids], passage: Passage = NOTHING) -> tuple[Line, ...]:
     """All rules of one family, in order.
 
     Args:
         uids: every user ID of the user namespace. A range for each line of its map: the kernel compares its own IDs, and across
             lines of the map their order may be another.
+        passage: what passes the sidecar by.
     """
     nat_canary, filter_canary = f"! -d {ports.NAT_CANARY[family]}", f"! -d {ports.FILTER_CANARY[family]}"
     elsewhere = "-m addrtype ! --dst-type LOCAL"
@@ -87,15 +91,28 @@ def rules(family: Family, exemption: Exemption, uids: Sequence[Uids]) -> tuple[L
     def line(table: str, chain: str, match: str, why: str, target: str) -> Line:
         return Line(table, chain, f'{match} -m comment --comment "{PREFIX}{why}" -j {target}')
 
+    # Of one family's networks; ports are of both. A connection is excluded twice: it is not redirected, and it may be sent.
+    datagrams = [(f"-d {network} -p udp --dport {port} {elsewhere}", f"UDP to {network} port {port}")
+                 for network, port in passage.datagrams if network.version == family]
+    excluded = [(f"-p tcp --dport {port} {elsewhere}", f"TCP to port {port}") for port in passage.outbound_ports]
+    excluded += [(f"-d {network} -p tcp ! --dport {DNS_PORT} {elsewhere}", f"TCP to {network}")
+                 for network in passage.outbound_networks if network.version == family]
+    # Not the SYN: from an excluded port the application may answer, and not set out.
+    replies = [(f"-p tcp --sport {port} ! --syn {elsewhere}", f"replies from port {port}") for port in passage.inbound_ports]
+
     return (
         line("filter", "OUTPUT", f"{filter_canary} {exemption.match}", SENDING_EXEMPTION, "ACCEPT"),
+        *(line("filter", "OUTPUT", match, PASSED + what, "ACCEPT") for match, what in (*datagrams, *excluded, *replies)),
         *(line("filter", "OUTPUT", f"-m owner --uid-owner {first}-{last} {elsewhere}", SENDING_GUARD, "REJECT")
           for first, last in uids),
         line("filter", "OUTPUT", f"-p udp {ownerless} {elsewhere}", KERNEL_UDP_GUARD, "REJECT"),
         line("mangle", "POSTROUTING", "! -o lo -m addrtype --dst-type LOCAL", LOCAL_GUARD, "DROP"),
+        *(line("nat", "PREROUTING", f"-p tcp --dport {port}", f"{PASSED}TCP into port {port}", "RETURN")
+          for port in passage.inbound_ports),
         line("nat", "PREROUTING", "-p tcp", INBOUND, f"REDIRECT --to-ports {ports.INBOUND}"),
         line("nat", "OUTPUT", f"{nat_canary} {exemption.match}", NAT_EXEMPTION, "RETURN"),
         line("nat", "OUTPUT", f"-p udp --dport 53 {elsewhere}", DNS_REDIRECT, f"REDIRECT --to-ports {ports.DNS}"),
+        *(line("nat", "OUTPUT", match, f"{PASSED}{what}, not redirected", "RETURN") for match, what in excluded),
         line("nat", "OUTPUT", f"-p tcp {elsewhere}", TCP_REDIRECT, f"REDIRECT --to-ports {ports.OUTBOUND}"),
     )
 
@@ -160,6 +177,8 @@ def main(argv: Sequence[str]) -> int:
     by = parser.add_mutually_exclusive_group(required=True)
     by.add_argument("--exempt-uid", type=int, metavar="N", help="the sidecar runs as this UID")
     by.add_argument("--exempt-mark", type=lambda text: int(text, 0), metavar="M", help="the sidecar marks its packets with this")
+    for option, (value, meaning) in OPTIONS.items():
+        parser.add_argument(option, action="append", default=[], metavar=value, help=f"{meaning}; may be repeated")
     parser.add_argument("--dry-run", action="store_true", help="print what would be loaded")
     args = parser.parse_args(argv)
     try:
@@ -168,13 +187,14 @@ def main(argv: Sequence[str]) -> int:
         exemption = checked_exemption(args.exempt_uid, args.exempt_mark, uids)
         # A family is left out only if the kernel does not have it; one that is merely unused today may be used tomorrow.
         families: tuple[Family, ...] = (4, 6) if os.path.exists("/proc/net/if_inet6") else (4,)
-        wanted = {family: rules(family, exemption, uids) for family in families}
+        passage = Passage.of([word for option in OPTIONS for value in vars(args)[option[2:].replace("-", "_")] for word in (option, value)])
+        wanted = {family: rules(family, exemption, uids, passage) for family in families}
         if args.dry_run:
             for family, lines in wanted.items():
                 print(f"# {_PROGRAM[family]}-restore --noflush\n{restore_text('', lines)}", end="")
         else:
             _load(wanted)
-    except InterceptionFailed as exc:
+    except (InterceptionFailed, ConfigError) as exc:
         print(f"bartizan intercept: {exc}", file=sys.stderr)
         return 1
     return 0

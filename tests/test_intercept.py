@@ -15,6 +15,7 @@ from sidecar.intercept import (
     uid_ranges,
 )
 from sidecar.model import ports
+from sidecar.model.passage import NOTHING, Passage
 
 ALL = (Uids(0, 4294967294),)
 BY_UID = Exemption("uid", 1500)
@@ -56,8 +57,46 @@ def test_both_families_have_the_same_rules() -> None:
     assert neutral(4) == neutral(6)
 
 
+WHOLE = Passage.of([
+    "--allow-udp", "10.0.0.0/8:123", "--allow-udp", "fd00::/8:123", "--exclude-inbound", "9100", "--exclude-outbound-port", "5432",
+    "--exclude-outbound", "203.0.113.0/24", "--exclude-outbound", "2001:db8:1::/48",
+])
+
+
+def passing(family: intercept.Family, passage: Passage = WHOLE) -> list[tuple[str, str, str, str]]:
+    """(table, chain, match, target) of the rules that let pass."""
+    return [(line.table, line.chain, line.spec.partition(" -m comment")[0], line.spec.rpartition(" -j ")[2])
+            for line in rules(family, BY_UID, ALL, passage) if intercept.PASSED in line.spec]
+
+
+@pytest.mark.parametrize(("family", "private", "excluded"), [(4, "10.0.0.0/8", "203.0.113.0/24"), (6, "fd00::/8", "2001:db8:1::/48")])
+def test_what_passes_has_rules_of_its_family_and_never_dns(family: intercept.Family, private: str, excluded: str) -> None:
+    elsewhere = "-m addrtype ! --dst-type LOCAL"
+    connections = [f"-p tcp --dport 5432 {elsewhere}", f"-d {excluded} -p tcp ! --dport 53 {elsewhere}"]
+    assert passing(family) == [
+        ("filter", "OUTPUT", f"-d {private} -p udp --dport 123 {elsewhere}", "ACCEPT"),
+        *(("filter", "OUTPUT", match, "ACCEPT") for match in connections),
+        ("filter", "OUTPUT", f"-p tcp --sport 9100 ! --syn {elsewhere}", "ACCEPT"),
+        ("nat", "PREROUTING", "-p tcp --dport 9100", "RETURN"),
+        *(("nat", "OUTPUT", match, "RETURN") for match in connections),
+    ]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_sidecars_own_come_first_and_dns_before_what_passes(family: intercept.Family) -> None:
+    lines = [line.spec for line in rules(family, BY_UID, ALL, WHOLE) if (line.table, line.chain) == ("nat", "OUTPUT")]
+    assert [intercept.PASSED in spec for spec in lines] == [False, False, True, True, False]
+    lines = [line.spec for line in rules(family, BY_UID, ALL, WHOLE) if line.table == "filter"]
+    assert [intercept.PASSED in spec for spec in lines] == [False, True, True, True, True, False, False]
+
+
+def test_without_a_passage_nothing_passes() -> None:
+    assert passing(4, NOTHING) == []
+    assert [line for line in rules(4, BY_UID, ALL, WHOLE) if intercept.PASSED not in line.spec] == list(rules(4, BY_UID, ALL))
+
+
 def test_every_rule_says_why_once() -> None:
-    lines = rules(4, BY_UID, ALL)
+    lines = rules(4, BY_UID, ALL, WHOLE)
     assert own_lines("".join(f"*{line.table}\n-A {line.chain} {line.spec}\n" for line in lines)) == lines
     assert len({line.spec.partition("--comment ")[2].partition(" -j")[0] for line in lines}) == len(lines)
 
@@ -129,6 +168,16 @@ def test_a_dry_run_prints_all_and_loads_nothing(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.startswith(f"# iptables-restore --noflush\n{text}")
 
 
-def test_a_bad_uid_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
-    assert intercept.main(["--exempt-uid", "0"]) == 1
+def test_the_passage_comes_from_the_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert intercept.main(["--exempt-mark", "1", "--dry-run", *WHOLE.arguments]) == 0
+    text = capsys.readouterr().out
+    for family in (4, 6):
+        assert all(match in text for _, _, match, _ in passing(family))
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--exempt-uid", "0"], ["--exempt-mark", "1", "--exclude-inbound", "15006"], ["--exempt-mark", "1", "--allow-udp", "0.0.0.0/0:53"],
+])
+def test_what_cannot_serve_is_one_line_and_status_1(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert intercept.main(arguments) == 1
     assert capsys.readouterr().err.count("\n") == 1

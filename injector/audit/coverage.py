@@ -10,6 +10,8 @@ from injector.cluster import Cluster
 from injector.cluster.objects import Pod, objects
 from injector.compile.mesh import mesh_settings
 from injector.documents import INJECTION
+from injector.exclude import passing
+from injector.hardening import left_open
 from sidecar.model.value import Value
 
 Kind = Literal[
@@ -17,6 +19,8 @@ Kind = Literal[
     "host-network",     # they have the node's network, and share its address
     "permissive",       # plaintext is let in, and written down
     "datagrams",        # a port that is reached by UDP or SCTP, which no sidecar takes
+    "excluded",         # what passes its sidecar by, because a MeshPolicy says so
+    "left-open",        # what could pass it by
     "unreadable",       # a policy that could not be read, and is not in force
 ]
 
@@ -110,6 +114,11 @@ def _gaps(pod: Pod, cluster: Cluster) -> Iterator[Gap]:
             if (protocol := port.get("protocol", "TCP")) != "TCP":
                 yield gap("datagrams", f"Its port {port.get('containerPort')} is reached by {protocol}, which no sidecar takes.",
                           "Use TCP, or protect it in the application; a NetworkPolicy can say who may reach it.")
+    for words in passing(pod):
+        yield gap("excluded", f"{words} passes the sidecar by, as a MeshPolicy allowed when the pod was created.",
+                  "Take it out of the MeshPolicy's `exclusions` or `udp`, and restart the pod.")
+    for words in left_open(pod):
+        yield gap("left-open", f"{words[0].upper()}{words[1:]}.", "Do so and restart the pod.")
 
 
 def _is_on_node(pod: Pod) -> bool:

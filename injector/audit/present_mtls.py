@@ -12,7 +12,7 @@ from .words import ABOUT, LIMITS, integrity, span, warnings
 
 GAPS = {
     "no-sidecar": "no sidecar", "host-network": "host network", "permissive": "takes plaintext", "datagrams": "UDP or SCTP",
-    "unreadable": "policy not in force",
+    "excluded": "passes the sidecar by", "left-open": "could pass the sidecar by", "unreadable": "policy not in force",
 }
 
 

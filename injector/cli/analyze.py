@@ -16,9 +16,11 @@ from injector.compile.inbound import unknown_issuers
 from injector.compile.mesh import mesh_settings
 from injector.compile.routes import missing_services
 from injector.compile.services import service_ports
-from injector.decide import Refuse, decide
+from injector.decide import Inject, Refuse, decide
 from injector.documents import MeshPolicySpec, Mtls
+from injector.exclude import exclusion_problems, passage
 from injector.findings import Finding
+from injector.hardening import left_open
 from injector.patch import patch_pod
 from injector.review import coverage_problems
 from injector.settings import Settings
@@ -38,11 +40,11 @@ def main(argv: list[str]) -> int:
     lines = analyze(parser.parse_args(argv).files)
     for line in lines:
         print(line)
-    return EXIT_FINDINGS if lines else 0
+    return EXIT_FINDINGS if any(line.startswith("Error") for line in lines) else 0
 
 
 def analyze(files: list[str], wall: WallClock = wall_clock) -> list[str]:
-    """One line for each finding, in the order of files and objects."""
+    """One line for each finding, in the order of files and objects. What admission would let pass is a warning."""
     now = wall()
     lines: list[str] = []
     manifests: list[Manifest] = []
@@ -79,9 +81,9 @@ def _with_namespace(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**data, "metadata": {**one.metadata, "namespace": one.namespace or "default"}}
 
 
-def _line(finding: Finding, file: str, line: int, text: str, name: str = "") -> str:
+def _line(finding: Finding, file: str, line: int, text: str, name: str = "", weight: str = "Error") -> str:
     where = f"{name} {file}:{line}" if name else f"{file}:{line}"
-    return f"Error [{finding.code}] ({where}) {text}"
+    return f"{weight} [{finding.code}] ({where}) {text}"
 
 
 def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[str]:
@@ -106,8 +108,9 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[str]
             for finding, problem in _annotations(holder, _pod(one), one.namespace or "default", cluster):
                 yield _line(finding, manifest.file, _annotation_line(manifest, path, holder, problem), str(problem), name)
     if one.kind in ("Pod", *TEMPLATES):
-        for text in _refusals(_pod(one), one.namespace or "default", cluster):
-            yield _line(Finding.POD_REFUSED, manifest.file, manifest.line(_template_path(one) + "spec"), text, name)
+        line = manifest.line(_template_path(one) + "spec")
+        for finding, text in _of_admission(_pod(one), one.namespace or "default", cluster):
+            yield _line(finding, manifest.file, line, text, name, "Error" if finding == Finding.POD_REFUSED else "Warning")
 
 
 def ended(mtls: Mtls, now: float) -> Iterator[tuple[str, str]]:
@@ -134,26 +137,38 @@ def _annotations(holder: Object, pod: Pod, namespace: str, cluster: Cluster) -> 
     if any(of == namespace for of, _ in cluster.services):
         absent += missing_services(rules, namespace, service_ports(cluster))
     if cluster.mesh_policies:
-        absent += unknown_issuers(rules.values(), mesh_settings(cluster.mesh_policies, namespace, pod.labels).token_issuers)
+        mesh = mesh_settings(cluster.mesh_policies, namespace, pod.labels)
+        absent += unknown_issuers(rules.values(), mesh.token_issuers)
+        for problem in exclusion_problems(holder.annotations, mesh):
+            yield Finding.EXCLUDED, problem
     for text in absent:
         yield Finding.ABSENT, Problem(documents.ROUTES, text)
 
 
-def _refusals(pod: Pod, namespace: str, cluster: Cluster) -> Iterator[str]:
-    """Only where the namespace is known to be in the mesh; elsewhere such a pod is nobody's business."""
+def _of_admission(pod: Pod, namespace: str, cluster: Cluster) -> Iterator[tuple[Finding, str]]:
+    """Why the pod would be refused, else what could pass its sidecar by, or does.
+
+    Only where the namespace is known to be in the mesh; elsewhere such a pod is nobody's business.
+    """
     labels = cluster.namespace_labels(namespace)
     if labels.get(documents.INJECTION) != "enabled":
         return
     mesh = mesh_settings(cluster.mesh_policies, namespace, pod.labels)
-    decision = decide(pod, namespace, labels, opt_out=mesh.opt_out, settings=Settings())
+    decision = decide(pod, namespace, labels, mesh=mesh, settings=Settings())
     if isinstance(decision, Refuse):
-        yield from decision.reasons
+        yield from ((Finding.POD_REFUSED, reason) for reason in decision.reasons)
+    if not isinstance(decision, Inject):
         return
     bare = {**pod.data, "metadata": {**pod.metadata, "annotations": {}}}      # the annotations have been judged
     try:
-        patch_pod(bare, namespace, Settings())
+        patched = Pod(patch_pod(bare, namespace, Settings(), mesh).value)
     except Invalid as exc:
-        yield from map(str, exc.problems)
+        yield from ((Finding.POD_REFUSED, str(problem)) for problem in exc.problems)
+        return
+    yield from ((Finding.LEFT_OPEN, text) for text in left_open(patched))
+    if not any(exclusion_problems(pod.annotations, mesh)):
+        for text in passage(pod.annotations, mesh).words:
+            yield Finding.EXCLUDED, f"{text} passes the sidecar by, as the MeshPolicy allows: nobody judges it and nobody writes it down"
 
 
 def _pod(one: Object) -> Pod:

@@ -1,19 +1,25 @@
 """`bartizan inject -f FILE`: manifests as the webhook would patch them, on standard output.
 
-Who runs it wants the injection, so the namespace's label is not asked. What admission would refuse is refused here, too.
+Who runs it wants the injection, so the namespace's label is not asked. What admission would refuse is refused here, too; the
+MeshPolicies are those of the file.
 """
 
 import argparse
 import copy
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml  # noqa: TID251 -- the one writer of YAML
 
+from injector.cluster import Cluster
 from injector.cluster.objects import TEMPLATES, Object, Pod
+from injector.compile.mesh import mesh_settings
 from injector.decide import Refuse, Skip, decide
-from injector.documents import INJECTION
+from injector.documents import INJECTION, MeshPolicySpec
+from injector.exclude import exclusion_problems
 from injector.patch import patch_pod
 from injector.review import user_problems
 from injector.settings import Settings
@@ -33,7 +39,8 @@ def main(argv: list[str]) -> int:
     settings = read_settings(args.settings) if args.settings else Settings()
     try:
         manifests = [manifest for document in read_documents(args.file) for manifest in manifests_in(args.file, document)]
-        patched = [inject(manifest, settings) for manifest in manifests]
+        policies = Cluster.of(manifest.data for manifest in manifests if manifest.data.get("kind") == "MeshPolicy").mesh_policies
+        patched = [inject(manifest, settings, policies) for manifest in manifests]
     except YamlError as exc:
         raise ConfigError(args.file, str(exc)) from exc
     yaml.safe_dump_all(patched, sys.stdout, sort_keys=False, allow_unicode=True, explicit_start=True)
@@ -50,8 +57,12 @@ def read_settings(path: str) -> Settings:
         raise ConfigError(path, str(exc)) from exc
 
 
-def inject(manifest: Manifest, settings: Settings) -> dict[str, Any]:
-    """The object with our parts in its pod, or in its template; any other object as it is. Raises ConfigError."""
+def inject(manifest: Manifest, settings: Settings, policies: Mapping[str, MeshPolicySpec]) -> dict[str, Any]:
+    """The object with our parts in its pod, or in its template; any other object as it is. Raises ConfigError.
+
+    Args:
+        policies: MeshPolicies, by name.
+    """
     one = Object(manifest.data)
     if one.kind not in ("Pod", *TEMPLATES):
         return manifest.data
@@ -59,15 +70,18 @@ def inject(manifest: Manifest, settings: Settings) -> dict[str, Any]:
     namespace = one.namespace or "default"
     template = one.template or Pod(one.data)
     problems = [*user_problems(one), *(user_problems(template) if one.template is not None else ())]
-    decision = decide(template, namespace, {INJECTION: "enabled"}, opt_out=True, settings=settings)
+    mesh = replace(mesh_settings(policies, namespace, template.labels), opt_out=True)
+    decision = decide(template, namespace, {INJECTION: "enabled"}, mesh=mesh, settings=settings)
     if isinstance(decision, Refuse):
         problems += [Problem("pod", reason) for reason in decision.reasons]
+    if not isinstance(decision, Skip):
+        problems += exclusion_problems(template.annotations, mesh)
     if problems:
         raise ConfigError(where, str(Invalid(problems)))
     if isinstance(decision, Skip):
         return manifest.data
     try:
-        patched = patch_pod(template.data, namespace, settings).value
+        patched = patch_pod(template.data, namespace, settings, mesh).value
     except Invalid as exc:
         raise ConfigError(where, str(exc)) from exc
     path = TEMPLATES.get(one.kind)

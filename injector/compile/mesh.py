@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from injector.cluster.objects import Json, selects
-from injector.documents import Egress, MeshPolicySpec, Mtls, TokenIssuer
+from injector.documents import DatagramRange, Egress, Exclusions, MeshPolicySpec, Mtls, TokenIssuer
 from sidecar.model.egress import DnsLimits
 
 T = TypeVar("T")
@@ -13,6 +13,7 @@ T = TypeVar("T")
 STRICT = Mtls("strict")
 ENFORCE = Egress("enforce")
 USUAL_DNS = DnsLimits()
+NO_EXCLUSIONS = Exclusions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ class MeshSettings:
     dns: DnsLimits = USUAL_DNS
     opt_out: bool = False
     accept_http10: bool = False
+    hardening: Literal["standard", "strict"] = "standard"
+    udp: tuple[DatagramRange, ...] = ()
+    exclusions: Exclusions = NO_EXCLUSIONS
     token_issuers: tuple[TokenIssuer, ...] = ()
 
 
@@ -57,5 +61,8 @@ def mesh_settings(policies: Mapping[str, MeshPolicySpec], namespace: str, labels
         first([policy.dns for policy in found], default.dns),
         first([policy.opt_out for policy in found], default.opt_out),
         first([policy.accept_http10 for policy in found], default.accept_http10),
+        first([policy.hardening for policy in found], default.hardening),
+        first([policy.udp for policy in found], default.udp),
+        first([policy.exclusions for policy in found], default.exclusions),
         first([policy.token_issuers for policy in found], default.token_issuers),
     )

@@ -28,10 +28,10 @@ from .policies import (
 from .routes import Caller, RouteRule
 
 __all__ = [
-    "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS", "WORKLOAD_API",
-    "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress", "EgressPolicy", "EgressPolicySpec", "EgressProtocol",
-    "EgressRequest", "EndpointsRule", "Exclusions", "GatewayService", "HostPorts", "HostRequest", "LabelSelector", "MeshPolicy",
-    "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls", "RangeRequest", "RouteRule", "SecretRef", "Subject", "TlsRequest",
+    "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "EXCLUDE", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS",
+    "WORKLOAD_API", "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress", "EgressPolicy", "EgressPolicySpec",
+    "EgressProtocol", "EgressRequest", "EndpointsRule", "Exclusions", "GatewayService", "HostPorts", "HostRequest", "LabelSelector",
+    "MeshPolicy", "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls", "RangeRequest", "RouteRule", "SecretRef", "Subject", "TlsRequest",
     "TlsVersion", "TokenIssuer", "WorkloadSelector",
 ]
 
@@ -41,10 +41,11 @@ ROUTES = "bartizan.dev/routes"
 EGRESS = "bartizan.dev/egress"
 PORTS = "bartizan.dev/ports"
 ENDPOINTS = "bartizan.dev/endpoints"
+EXCLUDE = "bartizan.dev/exclude"
 STATUS = "bartizan.dev/status"      # written by us
 ROOTS = "bartizan.dev/roots"        # written by us: the trust bundle, public
 WORKLOAD_API = "bartizan.dev/workload-api"
 INJECTION = "bartizan.dev/injection"
 
-ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, WORKLOAD_API, STATUS, ROOTS)
+ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, EXCLUDE, WORKLOAD_API, STATUS, ROOTS)
 LABELS = (INJECTION,)

@@ -160,7 +160,7 @@ class DatagramRange(Value, frozen=True):
 
 
 class Exclusions(Value, frozen=True):
-    """What may be asked to pass the sidecar by. Empty: nothing.
+    """What may be asked to pass the sidecar by, and in the annotation bartizan.dev/exclude: what is. Empty: nothing.
 
     Args:
         inbound_ports, outbound_ports: of TCP.

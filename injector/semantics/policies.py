@@ -25,6 +25,7 @@ from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT
 from sidecar.model.path import judge_rule_path
 from sidecar.net.service import split_url
 
+from .exclude import exclusions_problems, udp_problems
 from .text import HOST, Complaint, below, host_problems, network_problems, repeated
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
@@ -141,6 +142,10 @@ def mesh_policy_problems(spec: MeshPolicySpec) -> Iterator[Complaint]:
         yield "clusterDomain", f"{spec.cluster_domain!r} is no domain; write cluster.local"
     if spec.egress is not None:
         yield from below("egress", _egress_mode_problems(spec.egress))
+    for i, datagrams in enumerate(spec.udp or ()):
+        yield from below(f"udp[{i}]", udp_problems(datagrams))
+    if spec.exclusions is not None:
+        yield from below("exclusions", exclusions_problems(spec.exclusions))
     for i, issuer in enumerate(spec.token_issuers or ()):
         yield from below(f"tokenIssuers[{i}]", _issuer_problems(issuer))
     yield from repeated("tokenIssuers", "issuer", [issuer.issuer for issuer in spec.token_issuers or ()])

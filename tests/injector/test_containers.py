@@ -6,6 +6,7 @@ from injector.cluster.objects import Pod
 from injector.containers import UIDS, interception, probes_of, proxy_uid, sidecar
 from injector.settings import Settings
 from sidecar.model.config import Probe, parse_config
+from sidecar.model.passage import NOTHING, Passage
 
 from .pods import pod
 
@@ -49,7 +50,7 @@ def test_the_uid_depends_on_the_name_and_is_read_back() -> None:
 
 
 def test_the_exemption_goes_by_uid() -> None:
-    assert interception(Settings(), 50001)["args"] == ["intercept", "--exempt-uid", "50001"]
+    assert interception(Settings(), 50001, NOTHING)["args"] == ["intercept", "--exempt-uid", "50001"]
     security = sidecar(Settings(), 50001, {})["securityContext"]
     assert (security["runAsUser"], security["capabilities"]) == (50001, {"drop": ["ALL"]})
     assert security["runAsNonRoot"] is True
@@ -57,13 +58,18 @@ def test_the_exemption_goes_by_uid() -> None:
 
 def test_or_by_mark() -> None:
     settings = Settings(bypass="mark")
-    assert interception(settings, 50001)["args"] == ["intercept", "--exempt-mark", "1337"]
+    assert interception(settings, 50001, NOTHING)["args"] == ["intercept", "--exempt-mark", "1337"]
     container = sidecar(settings, 50001, {})
     assert "runAsUser" not in container["securityContext"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN"]}
     assert '"bypassMark":1337' in _config(container)
 
 
+def test_what_passes_the_sidecar_by_is_told_the_interception() -> None:
+    passing = Passage(inbound_ports=(9100,))
+    assert interception(Settings(), 50001, passing)["args"] == ["intercept", "--exempt-uid", "50001", "--exclude-inbound", "9100"]
+
+
 def test_raw_sockets_only_where_legacy_tables_need_them() -> None:
-    assert interception(Settings(), 50001)["securityContext"]["capabilities"]["add"] == ["NET_ADMIN"]
-    assert interception(Settings(net_raw=True), 50001)["securityContext"]["capabilities"]["add"] == ["NET_ADMIN", "NET_RAW"]
+    assert interception(Settings(), 50001, NOTHING)["securityContext"]["capabilities"]["add"] == ["NET_ADMIN"]
+    assert interception(Settings(net_raw=True), 50001, NOTHING)["securityContext"]["capabilities"]["add"] == ["NET_ADMIN", "NET_RAW"]

@@ -6,6 +6,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from injector.compile.mesh import MeshSettings
 from injector.containers import PRIVATE_VOLUME, TOKEN_VOLUME, WORKLOAD_VOLUME, application_mount, probes_of
 from injector.patch import patch_pod
 from injector.settings import Settings
@@ -219,6 +220,20 @@ def test_a_probe_that_cannot_be_asked_is_refused(probe: dict[str, Any]) -> None:
 def test_packet_capabilities_are_taken_from_everybody_else(capabilities: object, dropped: list[str]) -> None:
     found = _patched(pod(containers=[container(securityContext={"capabilities": capabilities})]))
     assert found["spec"]["containers"][0]["securityContext"]["capabilities"]["drop"] == dropped
+
+
+@pytest.mark.parametrize("data", PODS)
+def test_strict_sets_what_is_not_said_and_patching_twice_is_patching_once(data: dict[str, Any]) -> None:
+    strict = MeshSettings(hardening="strict")
+    once = patch_pod(data, "shop", SETTINGS, strict)
+    assert jsonpatch.apply_patch(data, once.operations) == once.value
+    assert patch_pod(once.value, "shop", SETTINGS, strict).operations == []
+    for one in (*once.value["spec"]["initContainers"][2:], *once.value["spec"]["containers"]):
+        security = one["securityContext"]
+        dropped = {name.removeprefix("CAP_") for name in security["capabilities"]["drop"]}
+        assert dropped >= {"NET_ADMIN", "NET_RAW", "SETUID", "SETGID"} or "ALL" in dropped
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
 def test_annotations_become_json_and_ours_are_written() -> None:

@@ -12,12 +12,15 @@ from injector.cluster import Cluster
 from injector.patch import patch_pod
 from injector.review import review
 from injector.settings import Settings
+from sidecar.model import ports
 
 from .pods import container, egress_policy, mesh_policy, namespace, pod
 
 SETTINGS = Settings(roots="PEM")
 CLUSTER = Cluster.of([namespace(), namespace("legacy", x="y"), egress_policy()])
 PATCHED = patch_pod(pod(), "shop", SETTINGS).value
+TIGHT = {"runAsUser": 1000, "allowPrivilegeEscalation": False}
+CLOSED = patch_pod(pod(containers=[container(securityContext=TIGHT)]), "shop", SETTINGS).value
 
 
 def _request(data: object, operation: str = "CREATE", old: object = None, where: str = "shop", sub: str = "", kind: str = "") -> bytes:
@@ -69,7 +72,59 @@ def test_a_pod_gets_the_patch() -> None:
 
 
 def test_a_patched_pod_gets_none() -> None:
-    assert _response(_request(PATCHED)) == {"uid": "u-1", "allowed": True}
+    assert _response(_request(CLOSED)) == {"uid": "u-1", "allowed": True}
+
+
+def test_what_is_left_open_is_a_warning() -> None:
+    [warning] = _response(_request(pod()))["warnings"]
+    assert warning.startswith("bartizan: container app could take the sidecar's UID and pass it by (no runAsUser")
+    strict = Cluster.of([namespace(), mesh_policy(hardening="strict")])
+    assert "leaves its user to its image" in _refusal(_request(pod()), strict)
+    response = _response(_request(pod(securityContext={"runAsUser": 1000})), strict)
+    assert response["allowed"] is True
+    assert "warnings" not in response
+
+
+def test_where_no_patch_is_heeded_the_object_must_need_none() -> None:
+    """A validating webhook is called with what mutating ones have made of the object; without ours the pod would run bare."""
+    def validated(data: object, operation: str = "CREATE", old: object = None, sub: str = "") -> dict[str, Any]:
+        body = _request(data, operation, old, sub=sub)
+        response: dict[str, Any] = json.loads(review(body, Settings(roots="newer"), CLUSTER, may_patch=False).body)["response"]
+        assert "patch" not in response
+        return response
+
+    assert validated(CLOSED)["allowed"] is True     # with the roots of a moment ago
+    assert "lacks parts of the mesh" in validated(pod())["status"]["message"]
+    late = json.loads(json.dumps(CLOSED))
+    late["spec"]["containers"].append(container(name="late"))
+    assert validated(late)["allowed"] is False
+    debugged = json.loads(json.dumps(CLOSED))
+    debugged["spec"]["ephemeralContainers"] = [container(name="debug")]
+    assert "lacks parts" in validated(debugged, "UPDATE", CLOSED, "ephemeralcontainers")["status"]["message"]
+    debugged["spec"]["ephemeralContainers"][0]["securityContext"] = {"capabilities": {"drop": ["ALL"]}}
+    assert validated(debugged, "UPDATE", CLOSED, "ephemeralcontainers")["allowed"] is True
+
+
+def test_exclusions_need_the_mesh_policy_and_are_settled_at_creation() -> None:
+    wish = _annotated("bartizan.dev/exclude", "inboundPorts: [9100]")
+    assert "no MeshPolicy that selects the pod lets 9100 be excluded" in _refusal(_request(wish))
+    assert "no MeshPolicy that selects the pod" in _refusal(_request(_deployment({}, wish)))
+    assert "write it into the template's metadata" in _refusal(_request(_deployment({"bartizan.dev/exclude": "{}"})))
+    policy = mesh_policy(exclusions={"inboundPorts": [9100]}, udp=[{"cidr": "10.0.0.0/8", "ports": [123]}])
+    allowed = Cluster.of([namespace(), namespace("legacy", x="y"), policy])
+    patch = json.loads(base64.b64decode(_response(_request(wish), allowed)["patch"]))
+    patched = jsonpatch.apply_patch(wish, patch)
+    arguments = patched["spec"]["initContainers"][0]["args"]
+    assert arguments[3:] == ["--allow-udp", "10.0.0.0/8:123", "--exclude-inbound", "9100"]
+    # Called once more, or with what somebody made of it on the way, it is compared with a fresh rendering.
+    assert "patch" not in _response(_request(patched), allowed)
+    patched["spec"]["initContainers"][0]["args"] = [*arguments, "--exclude-outbound-port", "5432"]
+    assert "bartizan-interception: the name is ours and the rest is not" in _refusal(_request(patched), allowed)
+    assert _response(_request(_annotated("bartizan.dev/exclude", "inboundPorts: [9100]"), where="legacy"), allowed)["allowed"] is True
+    late = json.loads(json.dumps(PATCHED))
+    late["metadata"]["annotations"]["bartizan.dev/exclude"] = "inboundPorts: [9100]"
+    for sub in ("", "status"):
+        assert "create the pod anew" in _refusal(_request(late, "UPDATE", PATCHED, sub=sub), allowed)
 
 
 def test_a_pod_outside_of_the_mesh_is_let_through() -> None:
@@ -154,6 +209,9 @@ def test_our_parts_of_a_running_pod_stay() -> None:
     swapped = json.loads(json.dumps(PATCHED))
     swapped["spec"]["initContainers"][1]["image"] = "evil"
     assert "container of the sidecar's would change" in _refusal(_request(swapped, "UPDATE", PATCHED))
+    for sub in ("status", "resize"):
+        assert "container of the sidecar's would change" in _refusal(_request(swapped, "UPDATE", PATCHED, sub=sub))
+        assert _response(_request(PATCHED, "UPDATE", PATCHED, sub=sub))["allowed"] is True
     forged = json.loads(json.dumps(PATCHED))
     forged["metadata"]["annotations"]["bartizan.dev/roots"] = "another CA"
     assert "bartizan.dev/roots" in _refusal(_request(forged, "UPDATE", PATCHED))
@@ -171,20 +229,38 @@ def test_our_parts_of_a_running_pod_stay() -> None:
         ({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, "NET_ADMIN"),
         ({"securityContext": {"runAsUser": PATCHED["spec"]["initContainers"][1]["securityContext"]["runAsUser"]}}, "the sidecar's UID"),
         ({"volumeMounts": [{"name": "bartizan-private", "mountPath": "/x"}]}, "the sidecar's alone"),
+        ({"targetContainerName": "bartizan-sidecar"}, "would enter bartizan-sidecar"),
     ],
 )
 def test_a_debugging_container_is_judged_like_any_other(fields: dict[str, Any], words: str) -> None:
     changed = json.loads(json.dumps(PATCHED))
     changed["spec"]["ephemeralContainers"] = [container(**fields)]
     assert words in _refusal(_request(changed, "UPDATE", PATCHED, sub="ephemeralcontainers"))
-    changed["spec"]["ephemeralContainers"] = [container()]
-    assert _response(_request(changed, "UPDATE", PATCHED, sub="ephemeralcontainers"))["allowed"] is True
+    changed["spec"]["ephemeralContainers"] = [container(name="before"), container(name="debug", targetContainerName="app")]
+    before = json.loads(json.dumps(PATCHED))
+    before["spec"]["ephemeralContainers"] = [container(name="before")]
+    response = _response(_request(changed, "UPDATE", before, sub="ephemeralcontainers"))
+    assert response["allowed"] is True
+    assert [warning.split()[2] for warning in response["warnings"]] == ["debug"]
+    patch = json.loads(base64.b64decode(response["patch"]))
+    security = jsonpatch.apply_patch(changed, patch)["spec"]["ephemeralContainers"][1]["securityContext"]
+    assert security == {"capabilities": {"drop": ["NET_ADMIN", "NET_RAW"]}}
+    assert {one["path"].split("/")[3] for one in patch} == {"1"}        # what runs already cannot be changed
+    strict = Cluster.of([namespace(), mesh_policy(hardening="strict")])
+    assert "leaves its user to its image" in _refusal(_request(changed, "UPDATE", before, sub="ephemeralcontainers"), strict)
 
 
 @pytest.mark.parametrize("kind", ["PodExecOptions", "PodAttachOptions"])
 def test_nobody_enters_the_sidecar(kind: str) -> None:
     assert "nobody enters" in _refusal(_request({"container": "bartizan-sidecar"}, "CONNECT", kind=kind))
     assert _response(_request({"container": "app"}, "CONNECT", kind=kind))["allowed"] is True
+
+
+@pytest.mark.parametrize("port", sorted(ports.OWN))
+def test_nobody_forwards_a_port_of_the_sidecars(port: int) -> None:
+    assert f"port {port} is the sidecar's" in _refusal(_request({"ports": [8080, port]}, "CONNECT", kind="PodPortForwardOptions"))
+    for asked in ({"ports": [8080]}, {}, {"ports": None}):
+        assert _response(_request(asked, "CONNECT", kind="PodPortForwardOptions"))["allowed"] is True
 
 
 def test_what_is_deleted_or_none_of_ours_is_let_through() -> None:
@@ -258,7 +334,7 @@ def test_a_field_of_the_wrong_type_is_no_crash(path: tuple[Any, ...], operation:
         for step in path[:-1]:
             found = found[step]
         found[path[-1]] = junk
-        for sub in ("", "ephemeralcontainers"):
+        for sub in ("", "ephemeralcontainers", "status"):
             assert review(_request(data, operation, RICH, sub=sub, kind="Pod"), SETTINGS, CLUSTER).status == 200
 
 
@@ -277,8 +353,9 @@ json_like = st.recursive(
 
 
 @settings(max_examples=300)
-@given(json_like, st.sampled_from(["Pod", "Deployment", "CronJob", "EgressPolicy", "MeshPolicy", "Namespace", "PodExecOptions"]),
-       st.sampled_from(["CREATE", "UPDATE", "CONNECT"]), st.sampled_from(["", "ephemeralcontainers"]))
+@given(json_like, st.sampled_from(["Pod", "Deployment", "CronJob", "EgressPolicy", "MeshPolicy", "Namespace", "PodExecOptions",
+                                   "PodPortForwardOptions"]),
+       st.sampled_from(["CREATE", "UPDATE", "CONNECT"]), st.sampled_from(["", "ephemeralcontainers", "status"]))
 def test_any_object_is_judged(data: object, kind: str, operation: str, sub: str) -> None:
     answer = review(_request(data, operation, data, sub=sub, kind=kind), SETTINGS, CLUSTER)
     assert answer.status in (200, 400)

@@ -4,7 +4,9 @@ import msgspec
 
 from injector.audit.coverage import Coverage, Gap, KnownPod, coverage
 from injector.cluster import Cluster
-from injector.cluster.objects import SIDECAR
+from injector.cluster.objects import INTERCEPTION, SIDECAR
+
+CLOSED = {"runAsUser": 1000, "allowPrivilegeEscalation": False}
 
 
 def pod(name: str, namespace: str = "shop", *, sidecar: bool = True, phase: str = "Running", **spec: Any) -> dict[str, Any]:
@@ -60,8 +62,16 @@ def test_permissive_ports() -> None:
 
 def test_ports_that_no_sidecar_takes() -> None:
     ports = [{"containerPort": 80}, {"containerPort": 53, "protocol": "UDP"}]
-    [found] = gaps(pod("web-1", containers=[{"name": "app", "ports": ports}]))
+    [found] = gaps(pod("web-1", containers=[{"name": "app", "ports": ports, "securityContext": CLOSED}]))
     assert (found.kind, "53" in found.cause, "UDP" in found.cause) == ("datagrams", True, True)
+
+
+def test_what_passes_a_sidecar_by_and_what_could() -> None:
+    interception = {"name": INTERCEPTION, "args": ["intercept", "--exempt-uid", "50001", "--exclude-inbound", "9100"]}
+    [excluded, left] = gaps(pod("web-1", containers=[{"name": "app"}], initContainers=[interception, {"name": SIDECAR}]))
+    assert (excluded.kind, left.kind) == ("excluded", "left-open")
+    assert excluded.cause.startswith("TCP into port 9100 passes the sidecar by")
+    assert left.cause.startswith("Container app could take the sidecar's UID")
 
 
 def test_pods_of_one_workload_are_one_gap() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from injector.cli.analyze import EXIT_FINDINGS, analyze, main
 
-CLEAN = """\
+LOOSE = """\
 kind: Namespace
 apiVersion: v1
 metadata: {name: shop, labels: {bartizan.dev/injection: enabled}}
@@ -32,8 +32,11 @@ spec:
       annotations:
         bartizan.dev/egress: '[{host: api.partner.example}]'
     spec:
+      securityContext: {runAsUser: 1000}
       containers: [{name: app}]
 """
+CLOSED = "{name: app, securityContext: {allowPrivilegeEscalation: false}}"
+CLEAN = LOOSE.replace("{name: app}", CLOSED)
 
 
 def _analyze(tmp_path: Path, text: str) -> list[str]:
@@ -60,10 +63,10 @@ def test_nothing_is_found_in_what_admission_accepts(tmp_path: Path, capsys: pyte
         ("host: api.partner.example", "host: api.other.example",
          'Error [BZ0703] (Deployment orders.shop FILE:26) bartizan.dev/egress: no EgressPolicy approves host "api.other.example" '
          "for service account default of namespace shop: none names it; have one approve it, or remove the entry"),
-        ("{name: app}", "{name: app, securityContext: {privileged: true}}",
+        (CLOSED, "{name: app, securityContext: {privileged: true}}",
          "Error [BZ0704] (Deployment orders.shop FILE:27) "
          "container app is privileged and could undo the interception; remove securityContext.privileged"),
-        ("{name: app}", "{name: app, livenessProbe: {httpGet: {port: 15021}}}",
+        (CLOSED, "{name: app, livenessProbe: {httpGet: {port: 15021}}}",
          "Error [BZ0704] (Deployment orders.shop FILE:27) "
          "container app: livenessProbe asks port 15021, the sidecar's; ask the application's"),
         ("hosts: [", "hots: [", 'Error [BZ0701] (EgressPolicy partners FILE:10) unknown field "hots" in spec; did you mean "hosts"?'),
@@ -94,7 +97,7 @@ def test_one_malformed_object_hides_no_other(tmp_path: Path) -> None:
 
 
 def test_what_other_objects_decide_is_not_guessed(tmp_path: Path) -> None:
-    deployment = CLEAN.split("---\n")[2].replace("{name: app}", "{name: app, securityContext: {privileged: true}}")
+    deployment = CLEAN.split("---\n")[2].replace(CLOSED, "{name: app, securityContext: {privileged: true}}")
     assert _analyze(tmp_path, deployment) == []
 
 
@@ -122,3 +125,32 @@ spec:
     rest = f"Error [BZ0707] (MeshPolicy default {path}:7) permissive ended 2026-12-31T00:00:00+00:00: "
     whole = f"{rest}every port that is not listed is strict"
     assert analyze([str(path)], lambda: december) == [whole, port]
+
+
+def test_what_admission_lets_pass_is_a_warning_and_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(LOOSE)
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out == (
+        f"Warning [BZ0708] (Deployment orders.shop {path}:27) container app could take the sidecar's UID and pass it by "
+        "(allowPrivilegeEscalation not false); set them, or hardening: strict\n")
+
+
+MESH = """\
+---
+apiVersion: bartizan.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: default}
+spec: {exclusions: {inboundPorts: [9100]}, udp: [{cidr: 10.0.0.0/8, ports: [123]}]}
+"""
+
+
+def test_what_passes_the_sidecar_by_is_told(tmp_path: Path) -> None:
+    egress = "        bartizan.dev/egress:"
+    wish = CLEAN.replace(egress, f"        bartizan.dev/exclude: 'inboundPorts: [9100]'\n{egress}")
+    told = [line.partition(") ")[2].partition(" passes")[0] for line in _analyze(tmp_path, wish + MESH)]
+    assert told == ["UDP to 10.0.0.0/8 port 123", "TCP into port 9100"]
+    [refused] = [line for line in _analyze(tmp_path, wish.replace("[9100]", "[9101]") + MESH) if line.startswith("Error")]
+    assert "[BZ0709]" in refused
+    assert "no MeshPolicy that selects the pod lets 9101 be excluded" in refused
+    assert not [line for line in _analyze(tmp_path, wish) if "BZ0709" in line]      # without a MeshPolicy nobody knows

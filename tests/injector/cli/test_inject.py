@@ -9,7 +9,7 @@ from injector.cli.inject import main
 from injector.patch import patch_pod
 from injector.settings import Settings
 from sidecar.model.errors import ConfigError
-from tests.injector.pods import container, namespace, pod
+from tests.injector.pods import container, mesh_policy, namespace, pod
 
 
 def _inject(tmp_path: Path, capsys: pytest.CaptureFixture[str], *objects: dict[str, Any], **settings: str) -> list[dict[str, Any]]:
@@ -36,6 +36,17 @@ def test_templates_and_pods_are_patched_and_the_rest_stays(tmp_path: Path, capsy
 def test_injecting_twice_is_injecting_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     once = _inject(tmp_path, capsys, _deployment(pod()))
     assert _inject(tmp_path, capsys, *once) == once
+
+
+def test_the_mesh_policies_are_those_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = mesh_policy(exclusions={"inboundPorts": [9100]}, hardening="strict")
+    data = pod(securityContext={"runAsUser": 1000})
+    data["metadata"]["annotations"] = {"bartizan.dev/exclude": "inboundPorts: [9100]"}
+    spec = _inject(tmp_path, capsys, policy, _deployment(data))[1]["spec"]["template"]["spec"]
+    assert spec["initContainers"][0]["args"][3:] == ["--exclude-inbound", "9100"]
+    assert spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
+    with pytest.raises(ConfigError, match="no MeshPolicy that selects the pod lets 9100 be excluded"):
+        _inject(tmp_path, capsys, _deployment(data))
 
 
 @pytest.mark.parametrize(
