@@ -2,10 +2,11 @@
 
 import json
 
+from sidecar.model.egress import EgressHost, Origination, Outbound
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.snapshot import Inbound, Snapshot, Workload, render_snapshot
 
-from .layout import BYPASS_MARK, ORIGIN, SERVER, Job, Place
+from .layout import BYPASS_MARK, GATEWAY, ORIGIN, SERVER, Job, Place
 
 _NEVER = 4102444800.0   # 2100-01-01
 
@@ -15,6 +16,8 @@ def bartizan_snapshot(job: Job, place: Place) -> bytes:
     allow = (Caller(namespace="bench", service_account="client"),)
     routes = tuple(Route(f"r{number}", allow, matches=(Match(PathMatch(prefix)),)) for number, prefix in enumerate(job.prefixes))
     is_mtls = job.kind == "http1-mtls"
+    tls = Origination(roots=(place.certificates / "roots.pem").read_text()) if job.kind == "origination" else None
+    hosts = tuple(EgressHost(name, f"partners/{name}", tls=tls) for name in job.names) if tls else ()
     return render_snapshot(Snapshot(
         Workload(SERVER, "bench", addresses=(place.address,)),
         inbound=Inbound(
@@ -23,6 +26,7 @@ def bartizan_snapshot(job: Job, place: Place) -> bytes:
             routes=routes or (Route("all", allow),),
             ports={ORIGIN["http1"]: "http", ORIGIN["http2"]: "http", ORIGIN["tcp"]: "opaque"},
         ),
+        outbound=Outbound(hosts=hosts, resolvers=(GATEWAY["mesh"],)),
     ))
 
 

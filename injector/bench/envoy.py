@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from .layout import CLIENT, LISTEN, ORIGIN, Job, Place
+from .layout import CLIENT, LISTEN, ORIGIN, OUTSIDE, Job, Place
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 _LOG_FIELDS = {
@@ -21,9 +21,11 @@ def envoy_config(job: Job, place: Place) -> str:
     cluster: dict[str, Any] = {
         "name": "app", "type": "STATIC", "connect_timeout": "5s",
         "load_assignment": {"cluster_name": "app", "endpoints": [{"lb_endpoints": [{
-            "endpoint": {"address": _address(place.address, ORIGIN[job.kind])},
+            "endpoint": {"address": _address(OUTSIDE if job.kind == "origination" else place.address, ORIGIN[job.kind])},
         }]}]},
     }
+    if job.kind == "origination":
+        cluster["transport_socket"] = _originated(job, place)
     if job.kind == "http2":
         cluster["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": {}},
@@ -62,11 +64,14 @@ def _http(job: Job) -> dict[str, Any]:
     routes = [{"name": f"r{number}", "match": {"path_separated_prefix": prefix}, "route": {"cluster": "app"}}
               for number, prefix in enumerate(job.prefixes)]
     everything = [{"name": "all", "match": {"prefix": "/"}, "route": {"cluster": "app"}}]
+    hosts: list[dict[str, Any]] = [{"name": "app", "domains": ["*"], "routes": routes or everything}]
+    if job.kind == "origination":       # hosts that are not listed are answered with 404
+        hosts = [{"name": name, "domains": [name], "routes": everything} for name in job.names]
     return _filter(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="in", access_log=_access_log(), http_filters=filters,
-        route_config={"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": routes or everything}]},
+        route_config={"virtual_hosts": hosts},
         **settings,
     )
 
@@ -84,3 +89,18 @@ def _tls(place: Place) -> dict[str, Any]:
     return _filter("envoy.transport_sockets.tls", "transport_sockets.tls.v3.DownstreamTlsContext",
                    require_client_certificate=True, disable_stateless_session_resumption=True,
                    disable_stateful_session_resumption=True, common_tls_context=common)
+
+
+def _originated(job: Job, place: Place) -> dict[str, Any]:
+    """Towards the host that is asked for: chain and name are verified."""
+    name = job.names[-1]
+    common = {
+        # Envoy's clients stop at 1.2 unless they are told.
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
+        "alpn_protocols": ["http/1.1"],
+        "validation_context": {
+            "trusted_ca": {"filename": str(place.certificates / "roots.pem")},
+            "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": name}}],
+        },
+    }
+    return _filter("envoy.transport_sockets.tls", "transport_sockets.tls.v3.UpstreamTlsContext", sni=name, common_tls_context=common)

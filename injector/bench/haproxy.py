@@ -1,5 +1,6 @@
 """HAProxy, as a proxy and as the one who speaks TLS for a load generator that cannot."""
 
+from .errors import NotAvailable
 from .layout import ALPN, LISTEN, ORIGIN, ORIGINATOR, ORIGINATOR_NEW, Job, Place
 
 _AROUND = """global
@@ -16,7 +17,10 @@ defaults
 
 
 def haproxy_config(job: Job, place: Place) -> str:
-    """As a proxy. `place.folder` holds `prefixes.lst` with a line for each route if the job has routes."""
+    """As a proxy. `place.folder` holds `prefixes.lst` with a line for each route if the job has routes. NotAvailable for what is not
+    compared."""
+    if job.kind == "origination":
+        raise NotAvailable("not set up to originate")
     if job.kind == "tcp":
         return _AROUND.format(mode="tcp") + f"""    log global
     option tcplog

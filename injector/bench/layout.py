@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["http1", "http1-mtls", "http2", "tcp"]
+Kind = Literal["http1", "http1-mtls", "http2", "tcp", "origination"]
 
 TRUST_DOMAIN = "bench.bartizan.test"
 SERVER = f"spiffe://{TRUST_DOMAIN}/ns/bench/sa/server"
@@ -13,8 +13,10 @@ ALPN = "bartizan/h1"
 
 ADDRESS = {"mesh": "10.9.1.2", "plain": "10.9.2.2"}
 GATEWAY = {"mesh": "10.9.1.1", "plain": "10.9.2.1"}
-# The origin's ports, of which one speaks HTTP/2 and one is declared opaque.
-ORIGIN: dict[Kind, int] = {"http1": 8080, "http1-mtls": 8080, "http2": 8082, "tcp": 8081}
+# The origin's ports, of which one speaks HTTP/2 and one is declared opaque; and of the host outside, which speaks TLS.
+ORIGIN: dict[Kind, int] = {"http1": 8080, "http1-mtls": 8080, "http2": 8082, "tcp": 8081, "origination": 443}
+OUTSIDE = "203.0.113.80"
+DOMAIN = "bench.example"
 LISTEN = 9000           # of a proxy without redirect
 ORIGINATOR = 7000       # speaks TLS for the load generator, keeping connections
 ORIGINATOR_NEW = 7001   # the same with a new connection for each request
@@ -25,21 +27,33 @@ BULK_BYTES = 64 << 20
 BULK_PATH = "/bulk"
 
 
+def host_name(number: int) -> str:
+    return f"h{number:06}.{DOMAIN}"
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """
     Args:
-        kind: what it serves; the origin speaks the same, `http1-mtls` without TLS.
+        kind: what it serves; the origin speaks the same, `http1-mtls` without TLS. `origination` leads out of the pod: HTTP/1.1 of an
+            application in the proxy's pod, TLS to a host outside.
         routes: how many prefixes are let through, each by a rule of its own; 0: one rule for everything.
+        hosts: how many are approved.
     """
 
     kind: Kind
     routes: int = 0
+    hosts: int = 1
 
     @property
     def prefixes(self) -> list[str]:
         """All of one length, so that no proxy can tell the last from the others but by looking."""
         return [f"/r/{number:06}" for number in range(self.routes)]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the hosts outside, all of one length; the last is asked for."""
+        return [host_name(number) for number in range(self.hosts)]
 
     @property
     def path(self) -> str:

@@ -20,8 +20,13 @@ class Load:
     p99_us: float
 
 
-def wrk_argv(url: str, connections: int, seconds: float) -> list[str]:
-    return ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "10s", url]
+def wrk_argv(url: str, connections: int, seconds: float, host: str = "") -> list[str]:
+    """
+    Args:
+        host: what Host says, where that is not the URL's.
+    """
+    said = ["-H", f"Host: {host}"] if host else []
+    return ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "10s", *said, url]
 
 
 def read_wrk(text: str) -> Load:
@@ -55,9 +60,10 @@ def h2load_argv(
             *([f"--rps={per_s:g}"] if per_s else []), f"--log-file={log}", url]
 
 
-def h2load_once_argv(url: str) -> list[str]:
-    """One request, to see whether HTTP/2 is spoken there at all."""
-    return ["h2load", "-n1", "-c1", "--connection-active-timeout=2s", url]
+def h2load_once_argv(url: str, host: str = "") -> list[str]:
+    """One request, to see whether HTTP/2 is spoken there at all; with `host` one of HTTP/1.1 that says so."""
+    said = ["--h1", f"--header=:authority: {host}"] if host else []
+    return ["h2load", "-n1", "-c1", "--connection-active-timeout=2s", *said, url]
 
 
 def read_h2load(text: str, log: Iterable[str]) -> Load:

@@ -1,6 +1,7 @@
 """nginx, as a proxy and as the origin of everything."""
 
-from .layout import ANSWER_BYTES, BULK_PATH, LISTEN, ORIGIN, Job, Place
+from .errors import NotAvailable
+from .layout import ANSWER_BYTES, BULK_PATH, LISTEN, ORIGIN, OUTSIDE, Job, Place
 
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 _UNENDING = 1_000_000_000   # keep-alive by default ends after 1,000 requests
@@ -13,7 +14,9 @@ _LOG_FORMAT = r"""
 
 
 def nginx_config(job: Job, place: Place) -> str:
-    """As a proxy. What it speaks to the origin is HTTP/1.1 whatever comes in."""
+    """As a proxy. What it speaks to the origin is HTTP/1.1 whatever comes in. NotAvailable for what is not compared."""
+    if job.kind == "origination":
+        raise NotAvailable("not set up to originate")
     if job.kind == "tcp":
         return _around(place, "", before=f"load_module {STREAM_MODULE};", stream=f"""
 stream {{
@@ -66,6 +69,22 @@ def origin_config(place: Place) -> str:
         listen {ORIGIN["tcp"]};
         location / {{ return 200 "ready"; }}
         location = {BULK_PATH} {{ root {place.folder}; }}
+    }}
+""")
+
+
+def outside_config(place: Place) -> str:
+    """A host outside: the same short answers over TLS, by any of its names."""
+    return _around(place, f"""
+    access_log off;
+    default_type text/plain;
+    server {{
+        listen {OUTSIDE}:{ORIGIN["origination"]} ssl;
+        ssl_certificate {place.certificates}/outside.pem;
+        ssl_certificate_key {place.certificates}/outside.key;
+        ssl_protocols TLSv1.3;
+        ssl_ecdh_curve X25519;
+        location / {{ return 200 "{"x" * ANSWER_BYTES}"; }}
     }}
 """)
 

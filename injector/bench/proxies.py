@@ -41,8 +41,10 @@ class Proxy:
         return "mesh" if self.name == OURS else "plain"
 
     def port(self, job: Job) -> int:
-        """Where it is asked: Bartizan at the application's own port, which the packet rules lead to it."""
-        return ORIGIN[job.kind] if self.name == OURS else LISTEN
+        """Where it is asked: Bartizan at the application's own port, or the host's outside, from which the packet rules lead to it."""
+        if self.name != OURS:
+            return LISTEN
+        return 80 if job.kind == "origination" else ORIGIN[job.kind]
 
     def program(self) -> str:
         found = self.find()

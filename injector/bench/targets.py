@@ -28,7 +28,7 @@ class Target:
 TARGETS = (
     Target("CPU per request, HTTP/1.1 plaintext", "http1", "cpu_us", 1.0),
     Target("CPU per request, HTTP/1.1 with mTLS", "http1-mtls", "cpu_us", 1.0),
-    Target("CPU per request, origination", "", "", 1.0),
+    Target("CPU per request, origination", "origination", "cpu_us", 1.0),
     Target("latency p50 at 1,000 requests/s", "http1-paced", "p50_us", 1.0),
     Target("latency p99 at 1,000 requests/s", "http1-paced", "p99_us", 1.0),
     Target("latency p50 under full load", "http1", "p50_us", 1.0),
@@ -43,6 +43,7 @@ TARGETS = (
     Target("CPU per SVID issued over its bare key work", "issuance", "over_bare", 1.5, is_ratio=False),
     # A tenth is what two runs of the same differ by.
     Target("CPU among 10,000 routes over CPU among 10", "routes", "growth", 1.1, is_ratio=False),
+    Target("CPU among 10,000 approved hosts over CPU among 10", "egress-hosts", "growth", 1.1, is_ratio=False),
     Target("admission p99, ms", "", "", 20.0, is_ratio=False),
 )
 

@@ -14,12 +14,13 @@ from .layout import BULK_PATH, ORIGINATOR_NEW, Job
 from .load import Load, h2load_argv, read_h2load, read_wrk, wrk_argv
 from .proxies import OURS, Proxy
 from .usage import cpu_s, memory_mb
-from .world import FOLDER, Serving, World, download, open_connections
+from .world import FOLDER, HOST_COUNTS, Serving, World, download, open_connections
 
 WARM_UP_S = 1.0
 CONNECTIONS = 32
 OPEN = 1000
 FEW_ROUTES, MANY_ROUTES = 10, 10_000
+FEW_HOSTS, MANY_HOSTS = HOST_COUNTS[1:]
 PACED_CONNECTIONS, PACED_PER_S = 8, 1000
 
 Numbers = dict[str, float]      # by the names of MEASURES
@@ -52,6 +53,8 @@ MEASURES = {
     "open_mb": Measure(f"MB with {OPEN} open", 1),
     "few_cpu_us": Measure(f"CPU us, {FEW_ROUTES} routes", 1),
     "many_cpu_us": Measure(f"CPU us, {MANY_ROUTES} routes", 1),
+    "few_hosts_cpu_us": Measure(f"CPU us, {FEW_HOSTS} hosts", 1),
+    "many_hosts_cpu_us": Measure(f"CPU us, {MANY_HOSTS} hosts", 1),
     "growth": Measure("growth", 2, has_ratio=False),
     "issued_cpu_us": Measure("CPU us", 1),
     "bare_cpu_us": Measure("bare CPU us", 1),
@@ -175,6 +178,23 @@ def routes(world: World, proxy: Proxy, seconds: float) -> Numbers:
     return {"few_cpu_us": cpu[0], "many_cpu_us": cpu[1], "growth": cpu[1] / cpu[0]}
 
 
+def origination(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    return _originated(world, proxy, Job("origination"), seconds)
+
+
+def egress_hosts(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    cpu = [_originated(world, proxy, Job("origination", hosts=count), seconds / 2)["cpu_us"] for count in (FEW_HOSTS, MANY_HOSTS)]
+    return {"few_hosts_cpu_us": cpu[0], "many_hosts_cpu_us": cpu[1], "growth": cpu[1] / cpu[0]}
+
+
+def _originated(world: World, proxy: Proxy, job: Job, seconds: float) -> Numbers:
+    with world.serving(proxy, job) as serving:
+        def ask(for_s: float) -> Load:
+            return read_wrk(_says([*serving.where, *wrk_argv(serving.url(), CONNECTIONS, for_s, job.names[-1])]))
+
+        return _measured(serving, ask, seconds)
+
+
 def issuance(_: World, proxy: Proxy, seconds: float) -> Numbers:
     if proxy.name != OURS:
         raise NotAvailable("it issues nothing")
@@ -204,5 +224,8 @@ WORKLOADS = (
     Workload("start", "from the start of the process to the first answer through it", "start", start),
     Workload("memory", "resident: idle with mTLS set up; plaintext with 1,000 open connections", "process", memory),
     Workload("issuance", "an SVID from token and request, beside the bare key work of `cryptography` in it", "SVID", issuance),
+    Workload("origination", "HTTP/1.1 of an application in the pod, TLS originated to a host outside, 32 keep-alive connections", "request",
+             origination),
+    Workload("egress-hosts", "the same, to the last of 10 and of 10,000 approved hosts", "request", egress_hosts),
     Workload("routes", "HTTP/1.1 plaintext, the last of 10 and of 10,000 routes matches", "request", routes),
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -14,11 +15,13 @@ from pathlib import Path
 from .certificates import write_certificates
 from .errors import BenchError, NotAvailable
 from .haproxy import originator_config
-from .layout import ADDRESS, BULK_BYTES, BULK_PATH, BYPASS_MARK, GATEWAY, ORIGIN, ORIGINATOR, Job, Place
+from .layout import ADDRESS, BULK_BYTES, BULK_PATH, BYPASS_MARK, GATEWAY, ORIGIN, ORIGINATOR, OUTSIDE, Job, Place, host_name
 from .load import h2load_once_argv
-from .nginx import origin_config
-from .proxies import Proxy
+from .nginx import origin_config, outside_config
+from .proxies import OURS, Proxy
 
+# The last hosts of few and of many; see `workloads.py`.
+HOST_COUNTS = (1, 10, 10_000)
 READY_WITHIN_S = 30.0
 ASK_EVERY_S = 0.002
 FOLDER = Path("/run/bartizan-bench")
@@ -35,7 +38,7 @@ class World:
         self._folders = 0
         self.certificates = FOLDER / "certificates"
         self.certificates.mkdir(parents=True)
-        write_certificates(self.certificates, time.time())
+        write_certificates(self.certificates, time.time(), [host_name(count - 1) for count in HOST_COUNTS])
         os.sched_setaffinity(0, {load_core})    # what is started inherits it
 
     def up(self) -> None:
@@ -54,7 +57,16 @@ class World:
                 file.truncate(BULK_BYTES)
             self.start(["nginx", "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", origin_config(place))], pod)
             wait_answer(ORIGIN["tcp"], address)
+        self._up_outside()
         run([*in_pod("mesh"), sys.executable, "-m", "injector.cli.main", "intercept", "--exempt-mark", str(BYPASS_MARK)])
+
+    def _up_outside(self) -> None:
+        """The host that is approved, by all its names, and the resolver that the mesh names."""
+        run(["ip", "addr", "add", f"{OUTSIDE}/32", "dev", "lo"])
+        place = self.place(OUTSIDE)
+        self.start(["nginx", "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", outside_config(place))])
+        names = json.dumps({host_name(count - 1): [OUTSIDE] for count in HOST_COUNTS})
+        self.start([sys.executable, "-m", "injector.demo.dns", GATEWAY["mesh"], place.write("names.json", names), "/dev/null"])
 
     def place(self, address: str) -> Place:
         """A new folder for one process of the pod at `address`."""
@@ -79,15 +91,22 @@ class World:
             beside = self.place(place.address)
             originator = self.start(["haproxy", "-q", "-f", beside.write("haproxy.cfg", originator_config(host, port, beside))])
             host, port = "127.0.0.1", ORIGINATOR
+        leaves = job.kind == "origination"
+        if leaves and proxy.name == OURS:
+            host = OUTSIDE
         before = time.monotonic()
         process = self.start(argv, proxy.pod)
         processes = [process, *([originator] if originator else [])]
         try:
+            url = f"http://{host}:{port}{job.path}"
             if job.kind == "http2":
-                wait_http2(f"http://{host}:{port}{job.path}", processes)
+                wait_h2load(h2load_once_argv(url), processes, "it does not answer HTTP/2 with prior knowledge")
+            elif leaves:
+                once = [*in_pod(proxy.pod), *h2load_once_argv(url, job.names[-1])]
+                wait_h2load(once, processes, "it leads to no host outside", READY_WITHIN_S)
             else:
                 wait_answer(port, host, job.path, processes)
-            yield Serving(process.pid, host, port, job.path, time.monotonic() - before)
+            yield Serving(process.pid, host, port, job.path, time.monotonic() - before, in_pod(proxy.pod) if leaves else [])
         finally:
             for one in processes:
                 end(one)
@@ -99,10 +118,11 @@ class Serving:
     Args:
         host, port, path: where to ask.
         ready_s: how long it took from its start to its first answer.
+        where: begins the command that asks it: of an application in its pod.
     """
 
-    def __init__(self, pid: int, host: str, port: int, path: str, ready_s: float) -> None:
-        self.pid, self.host, self.port, self.path, self.ready_s = pid, host, port, path, ready_s
+    def __init__(self, pid: int, host: str, port: int, path: str, ready_s: float, where: Sequence[str]) -> None:
+        self.pid, self.host, self.port, self.path, self.ready_s, self.where = pid, host, port, path, ready_s, where
 
     def url(self, port: int | None = None) -> str:
         return f"http://{self.host}:{port or self.port}{self.path}"
@@ -155,13 +175,13 @@ def wait_answer(port: int, host: str, path: str = "/", processes: "Sequence[subp
     raise NotAvailable(f"no answer within {READY_WITHIN_S:g} s; the last was: {last}")
 
 
-def wait_http2(url: str, processes: "Sequence[subprocess.Popen[bytes]]", within_s: float = 5.0) -> None:
-    """Until one HTTP/2 request with prior knowledge succeeds. NotAvailable if none does: then HTTP/2 is not spoken there."""
+def wait_h2load(argv: list[str], processes: "Sequence[subprocess.Popen[bytes]]", words: str, within_s: float = 5.0) -> None:
+    """Until the one request of `argv` succeeds. NotAvailable, with `words`, if none does."""
     for _ in _until_ready(processes, within_s):
-        done = subprocess.run(h2load_once_argv(url), capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if ", 1 succeeded," in done.stdout and "1 2xx" in done.stdout:
             return
-    raise NotAvailable("it does not answer HTTP/2 with prior knowledge")
+    raise NotAvailable(words)
 
 
 def open_connections(host: str, port: int, path: str, count: int) -> list[socket.socket]:

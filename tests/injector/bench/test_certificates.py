@@ -9,7 +9,7 @@ NOW = 1_700_000_000.0
 
 
 def test_the_sidecar_takes_them_and_keys_are_private(tmp_path: Path) -> None:
-    write_certificates(tmp_path, NOW)
+    write_certificates(tmp_path, NOW, ["a.bench.example"])
     files = FileIdentity(*(str(tmp_path / name) for name in ("server.pem", "server.key", "roots.pem")))
     assert load_credentials(files)[0].identity == SERVER
     for name in ("server.key", "client.key", "client.both.pem"):
