@@ -132,6 +132,11 @@ class Reason(Enum):
         "The host is approved for this workload, but not this method or this path (`methods`, `paths` of the EgressPolicy).",
         "Have the EgressPolicy list the method or the path, if the workload needs it.",
     )
+    GATEWAY_UNREACHED = (
+        "BZ0214", "gateway-unreached",
+        "The EgressPolicy lets the host be reached through its egress gateway only, and there is no way to that. Nothing was sent.",
+        "See that pods of the gateway's Service are ready, have a sidecar, and that its port leads to 15008; the detail says what failed.",
+    )
     # -- malformed HTTP
     BAD_HEAD = (
         "BZ0301", "malformed-head",

@@ -50,6 +50,7 @@ TABLE: dict[Reason, Row] = {
     Reason.MISDIRECTED: Row(421, 7, True),
     Reason.BUDGET_EXHAUSTED: Row(429, 8, False),
     Reason.REQUEST_NOT_APPROVED: Row(403, 7, False),
+    Reason.GATEWAY_UNREACHED: Row(503, 14, False),
     Reason.BAD_HEAD: Row(400, 13, True),
     Reason.BAD_FRAMING: Row(400, 13, True),
     Reason.BAD_HOST: Row(400, 13, True),
