@@ -1,5 +1,7 @@
 """`bartizan sidecar --config FILE`: read the configuration, build everything once, own the root nursery, drain on SIGTERM.
 
+`bartizan gateway --config FILE` is the same where no packet rules bring anything: it listens at the gateway's port, and nowhere else.
+
 The tree of tasks: main > {redirect check, identity, the application's, clock, snapshot, health's watch, pool's broom, admin, workload
 API, ledger's shipping, client certificates, inbound, outbound, DNS guard} > one task per connection > (a request body still arriving) one
 more.
@@ -15,6 +17,7 @@ from functools import partial
 from itertools import count
 
 import trio
+from msgspec.structs import replace
 
 from .control.admin import Admin
 from .control.agent import Agent
@@ -44,6 +47,7 @@ from .net.resolve import Resolver
 from .net.watched import Watched
 from .policy.rules import Rules
 from .proxy.dns_guard import DnsGuard
+from .proxy.gateway import serve_gateway
 from .proxy.inbound import serve_inbound
 from .proxy.originate import Originator
 from .proxy.outbound import serve_outbound
@@ -61,9 +65,15 @@ LAST_SHIPPING_S = 2.0
 
 
 class Sidecar:
-    """The parts of one sidecar. Building it binds every port and takes the first snapshot and certificate from files."""
+    """The parts of one sidecar. Building it binds every port and takes the first snapshot and certificate from files.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        is_gateway: an egress gateway without packet rules, and so without an application.
+    """
+
+    def __init__(self, config: Config, *, is_gateway: bool = False) -> None:
+        if is_gateway:
+            config = replace(config, interception=replace(config.interception, check_every_s=0.0, probe_within_s=0.0))
         self.config = config
         mark = config.interception.bypass_mark
         self.tally = Tally()
@@ -111,7 +121,12 @@ class Sidecar:
         if isinstance(config.snapshot, SnapshotFile):
             self.take_snapshot_file(config.snapshot)
         loopback = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", config.listen.inbound, mark)
+        if is_gateway:
+            loopback = []
+        self.is_gateway = is_gateway
+        self.inbound = listen_tcp(
+            "::" if has_ipv6() else "0.0.0.0", config.listen.gateway if is_gateway else config.listen.inbound, mark
+        )
         self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
         self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
         self.admin_listener = listen_unix(config.admin_socket)
@@ -188,12 +203,14 @@ class Sidecar:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
         own_endpoints = {ports.HEALTH: self.health.handle, ports.METRICS: metrics_handler(self.runtime.metrics, self.gauges)}
-        inbound = partial(serve_inbound, runtime=self.runtime, own_endpoints=own_endpoints)
+        gateway = partial(serve_gateway, runtime=self.runtime, originator=self.originator)
+        inbound = partial(serve_inbound, runtime=self.runtime, own_endpoints=own_endpoints, gateway=gateway)
         outbound = partial(
             serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals
         )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(serve_listener, self.inbound, inbound, self.tally, accepting=self.accepting))
+            entering = gateway if self.is_gateway else inbound
+            nursery.start_soon(partial(serve_listener, self.inbound, entering, self.tally, accepting=self.accepting))
             for listener in self.outbound:
                 nursery.start_soon(serve_listener, listener, outbound, self.tally)
             for sock in self.dns:
@@ -292,8 +309,8 @@ class Sidecar:
                 await self.shipping.ship_once()
 
 
-async def serve(config: Config) -> None:
-    sidecar = Sidecar(config)
+async def serve(config: Config, *, is_gateway: bool) -> None:
+    sidecar = Sidecar(config, is_gateway=is_gateway)
     gc.collect()
     gc.freeze()     # what was built at start lives for ever: keep it out of every later collection
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -324,14 +341,17 @@ def read_config(name: str) -> Config:
     return parse_config(read_file(name, ""))
 
 
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="bartizan sidecar", description="Run the sidecar proxy.")
+def main(argv: list[str], *, is_gateway: bool = False) -> int:
+    if is_gateway:
+        parser = argparse.ArgumentParser(prog="bartizan gateway", description="Run an egress gateway that no packet rules lead to.")
+    else:
+        parser = argparse.ArgumentParser(prog="bartizan sidecar", description="Run the sidecar proxy.")
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration; env:NAME reads a variable")
     args = parser.parse_args(argv)
     try:
         config = read_config(args.config)
         keep_memory_private()
-        trio.run(serve, config)
+        trio.run(partial(serve, config, is_gateway=is_gateway))
     except ConfigError as exc:
         print(f"bartizan: {args.config}: {exc}", file=sys.stderr)
         return 1

@@ -26,6 +26,14 @@ def main(argv: list[str]) -> int:
     return run(argv)
 
 
+def gateway(argv: list[str]) -> int:
+    """`bartizan gateway`."""
+    keep_out()
+    from .main import main as run
+
+    return run(argv, is_gateway=True)
+
+
 def keep_out() -> None:
     """Before anything imports trio or hashlib; what is loaded already stays."""
     modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]

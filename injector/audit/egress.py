@@ -100,7 +100,7 @@ class _Counts:
     def refusal(self, entry: Entry) -> None:
         if not is_egress(entry):
             return
-        found = self.refused.at((entry.local, host_of(entry), entry.decision, entry.code))
+        found = self.refused.at((entry.caller or entry.local, host_of(entry), entry.decision, entry.code))
         found.count += 1
         if entry.time >= found.last:
             found.reason, found.detail = entry.reason, entry.detail or found.detail
@@ -118,7 +118,7 @@ class _Counts:
             return
         # A host that was verified and never answered is one that was reached: something may have been sent to it.
         security = "tls" if is_silent(entry) else entry.security if entry.security in ("tls", "passthrough") else "plaintext"
-        found = self.reached.at((entry.local, host_of(entry), security, ", ".join(sorted(entry.rules))))
+        found = self.reached.at((entry.caller or entry.local, host_of(entry), security, ", ".join(sorted(entry.rules))))
         found.connections += 1
         found.requests += entry.requests
         found.sent += entry.sent

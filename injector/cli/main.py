@@ -5,6 +5,7 @@ import sys
 
 VERBS = {
     "sidecar": ("sidecar.start", "run the sidecar proxy"),
+    "gateway": ("sidecar.start:gateway", "run an egress gateway outside of a meshed pod"),
     "intercept": ("sidecar.intercept", "load the packet rules of this pod"),
     "certs": ("certs.cli", "the certificate authority: init, serve, issue, inspect, list, rotate, revoke, bundle, verify"),
     "injector": ("injector.server", "run the admission webhook and the snapshot stream"),
@@ -34,11 +35,12 @@ def main() -> int:
         hint = f"; did you mean {near[0]!r}?" if near else "; `bartizan help` lists the verbs"
         print(f"bartizan: unknown verb {verb!r}{hint}", file=sys.stderr)
         return 2
-    module = importlib.import_module(VERBS[verb][0])
+    name, _, function = VERBS[verb][0].partition(":")
+    run = getattr(importlib.import_module(name), function or "main")
     from sidecar.model.errors import MeshError
 
     try:
-        return int(module.main(args[1:]))
+        return int(run(args[1:]))
     except MeshError as exc:
         print(f"bartizan: {exc}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ from sidecar.model.trust import Trust
 
 from .declared import declared
 from .egress import Asker, compile_egress, unapproved
+from .gateway import callers_of, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
 from .mesh import mesh_settings
@@ -49,11 +50,14 @@ def compile_workload(
     hosts, ranges, no_way = compile_egress(said.egress.values(), asker, cluster)
     services = services or compile_services(cluster, trust_domain, last_good)
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
+    callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
     own = {one.name for one in services.found for endpoint in one.endpoints if endpoint.address in pod.addresses}
     problems = [
         *said.problems,
         *map(str, unapproved(said.egress.values(), asker, cluster.egress_policies)),
         *no_way,
+        *no_way_there((*hosts, *ranges), services.found),
+        *unlike,
         *refusing,
         *missing_services(said.routes or {}, pod.namespace, service_ports(cluster)),
         *(problem for name in sorted(own) for problem in services.problems.get(name, ())),
@@ -68,7 +72,7 @@ def compile_workload(
         inbound=inbound,
         outbound=Outbound(
             services=services.found,
-            hosts=hosts,
+            hosts=without_material(hosts),
             ranges=ranges,
             mode=mesh.egress.mode,
             observe_until=mesh.egress.until.timestamp() if mesh.egress.until is not None else None,
@@ -77,5 +81,6 @@ def compile_workload(
             cluster_ranges=mesh.cluster_ranges,
             dns=mesh.dns,
         ),
+        gateway=callers,
     )
     return Compiled(snapshot, tuple(problems))

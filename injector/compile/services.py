@@ -118,13 +118,19 @@ def _as_declared(service: Service, namespace: str, said: Declared, known: Servic
 def protocols_of(pod: Pod, cluster: Cluster) -> dict[int, Protocol]:
     """What its ports speak by the Services that select the pod: just what callers are told, or else neither would understand."""
     found: dict[int, Protocol] = {}
+    for _, port, number in ports_leading_to(pod, cluster):
+        found.setdefault(number, _app_protocol(port) or _usual({port["port"], number}))
+    return found
+
+
+def ports_leading_to(pod: Pod, cluster: Cluster) -> Iterator[tuple[Object, dict[str, Any], int]]:
+    """(Service, its port, that of the pod), of each that selects the pod, whether it is ready or not."""
     for key, service in _in_mesh(cluster):
         if key[0] == pod.namespace and selects(at(service.data, "spec", "selector"), pod.labels):
             for port in _tcp_ports(service):
                 number = pod.port(port.get("targetPort", port["port"]))
                 if number is not None:
-                    found.setdefault(number, _app_protocol(port) or _usual({port["port"], number}))
-    return found
+                    yield service, port, number
 
 
 def zone_of(pod: Pod, cluster: Cluster) -> str:

@@ -5,6 +5,7 @@ It shows what the sidecar believes, and no key: GET /snapshot, /certificates, /s
 
 import socket
 from collections.abc import Callable
+from itertools import chain
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -79,8 +80,9 @@ class Admin:
 
 def _without_keys(text: bytes) -> bytes:
     document = msgspec.json.decode(text)
-    for host in document.get("outbound", {}).get("hosts", ()):
-        certificate = host.get("tls", {}).get("clientCertificate")
+    callers = document.get("gateway", ())
+    for host in chain(document.get("outbound", {}).get("hosts", ()), *(caller.get("hosts", ()) for caller in callers)):
+        certificate = (host.get("tls") or {}).get("clientCertificate")
         if certificate and "key" in certificate:
             certificate["key"] = "(kept private)"
     return msgspec.json.encode(document)

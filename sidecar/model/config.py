@@ -88,11 +88,16 @@ class Interception(Value, frozen=True):
 
 
 class Listen(Value, frozen=True):
-    """Where to listen. Only tests and unusual machines change the ports; the packet rules must then agree."""
+    """Where to listen. Only tests and unusual machines change the ports; the packet rules must then agree.
+
+    Args:
+        gateway: of `bartizan gateway`, which has no packet rules.
+    """
 
     inbound: Port = ports.INBOUND
     outbound: Port = ports.OUTBOUND
     dns: Port = ports.DNS
+    gateway: Port = ports.GATEWAY
 
 
 class Config(Value, frozen=True):

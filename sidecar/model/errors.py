@@ -81,6 +81,12 @@ class ConnectFailed(UpstreamError):
         self.is_refused = is_refused
 
 
+class GatewayUnreached(ConnectFailed):
+    """There is no way to the egress gateway, by which alone a host may be reached."""
+
+    reason = Reason.GATEWAY_UNREACHED
+
+
 class TimedOut(UpstreamError):
     """
     Args:

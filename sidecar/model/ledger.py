@@ -55,6 +55,7 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True):
         security: `mtls` from the first byte of the verified peer; `tls` to an external host, verified; `plaintext`; `passthrough`, the
             application's own TLS or bytes of an approved range; `in-process`, the pod's call of itself; empty: nothing was proved.
         local, peer: SPIFFE IDs; of `peer` only what was verified.
+        caller: of an egress gateway: the verified SPIFFE ID of whom it led out.
         serial, peer_serial: of both certificates; `trust.serial_text`.
         holder: `application` if the peer's key is held by its application (Workload API).
         tls, suite: version and cipher suite.
@@ -82,6 +83,7 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True):
     security: str = ""
     local: str = ""
     peer: str = ""
+    caller: str = ""
     serial: str = ""
     peer_serial: str = ""
     holder: str = ""

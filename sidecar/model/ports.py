@@ -9,8 +9,9 @@ OUTBOUND = 15001    # OUTPUT sends every TCP connection of the application here;
 DNS = 15053         # OUTPUT sends UDP port 53 here; bound to loopback only
 HEALTH = 15021      # never bound: asked through the captured inbound port, so that an answer proves the redirect
 METRICS = 15020     # never bound either; answered by the inbound listener
+GATEWAY = 15008     # of an egress gateway: sidecars send here what leaves by it; bound only where no packet rules bring it
 
-OWN = frozenset({INBOUND, OUTBOUND, DNS, HEALTH, METRICS})
+OWN = frozenset({INBOUND, OUTBOUND, DNS, HEALTH, METRICS, GATEWAY})
 
 # The sidecar's own packets to these are *not* exempt from one table each, so that it can test the very rules that hold the
 # application. See sidecar/intercept.py. Of the nat table: addresses that are nobody's (RFC 5737 and RFC 3849, documentation).

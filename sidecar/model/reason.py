@@ -142,6 +142,11 @@ class Reason(Enum):
         "The name is below an approved wildcard, but longer or more random than names are, or new ones come too fast: a tunnel looks so.",
         "If it is none, raise the limit that the detail names, or have the names that are needed approved one by one.",
     )
+    GATEWAY_UNREACHED = (
+        "BZ0214", "gateway-unreached",
+        "The EgressPolicy lets the host be reached through its egress gateway only, and there is no way to that. Nothing was sent.",
+        "See that pods of the gateway's Service are ready, have a sidecar, and that its port leads to 15008; the detail says what failed.",
+    )
     # -- malformed HTTP
     BAD_HEAD = (
         "BZ0301", "malformed-head",

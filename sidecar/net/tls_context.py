@@ -24,6 +24,7 @@ ALPN_HTTP1 = b"bartizan/h1"
 ALPN_HTTP2 = b"bartizan/h2"
 ALPN_TCP = b"bartizan/tcp"
 MESH_ALPN = (ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP)
+ALPN_EGRESS = b"bartizan/egress"    # what leaves by a gateway: said by sidecars that have judged it, and never for a call in the mesh
 
 Context = SSL.Context
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -119,7 +120,11 @@ def _accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_
     return bool(is_ok)
 
 
-def mesh_server(credentials: Credentials, roots: Sequence[x509.Certificate]) -> Context:
+def mesh_server(credentials: Credentials, roots: Sequence[x509.Certificate], spoken: Sequence[bytes] = MESH_ALPN) -> Context:
+    """
+    Args:
+        spoken: ALPN; a caller that offers none of them is refused.
+    """
     context = _context(SSL.TLS_SERVER_METHOD, SSL.TLS1_3_VERSION)
     _identify(context, credentials.chain, credentials.key)
     _trust_mesh(context, roots, credentials.chain)
@@ -127,7 +132,7 @@ def mesh_server(credentials: Credentials, roots: Sequence[x509.Certificate]) -> 
 
     def select(conn: SSL.Connection, offered: list[bytes]) -> bytes:
         for protocol in offered:
-            if protocol in MESH_ALPN:
+            if protocol in spoken:
                 return protocol
         raise TlsRejected("the client offers no protocol of the mesh")  # sends the alert, and leaves the handshake as it is
 

@@ -6,6 +6,7 @@ snapshot names, or nothing is. Attacked by tests/proxy/test_outbound.py.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from sidecar.model.address import Address
 from sidecar.model.call import Peer
@@ -14,7 +15,7 @@ from sidecar.model.service import Endpoint
 
 from .anchors import Anchors
 from .dial import Dialer
-from .tls_context import MESH_ALPN, Context, Credentials, mesh_client, mesh_server
+from .tls_context import ALPN_EGRESS, MESH_ALPN, Context, Credentials, mesh_client, mesh_server
 from .tls_stream import TlsStream
 from .verify import mesh_peer_of, refuse_revoked
 
@@ -31,11 +32,26 @@ class MeshTls:
         clients = {alpn: mesh_client(credentials, anchors.roots, alpn) for alpn in MESH_ALPN}
         return cls(credentials, anchors, mesh_server(credentials, anchors.roots), clients)
 
+    # Few sidecars are an egress gateway, or go out by one: these two are made with the first connection.
+
+    @cached_property
+    def gateway(self) -> Context:
+        """The gateway's side."""
+        return mesh_server(self.credentials, self.anchors.roots, (ALPN_EGRESS,))
+
+    @cached_property
+    def _to_gateway(self) -> Context:
+        return mesh_client(self.credentials, self.anchors.roots, ALPN_EGRESS)
+
+    def client(self, alpn: bytes) -> Context:
+        """The caller's side."""
+        return self._to_gateway if alpn == ALPN_EGRESS else self.clients[alpn]
+
 
 async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: bytes) -> tuple[TlsStream, Peer]:
     """mTLS to `endpoint`, and who it is; or an error, never anything less. The caller sets the deadline."""
     sock = await dialer.connect(Address(endpoint.address, endpoint.port))
-    stream = TlsStream(tls.clients[alpn], sock, is_server=False)
+    stream = TlsStream(tls.client(alpn), sock, is_server=False)
     try:
         await stream.handshake(NotVerified)
         peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, NotVerified)

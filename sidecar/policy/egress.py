@@ -78,6 +78,7 @@ class OutboundTable:
         self._ranges: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, EgressRange]] = [
             (ipaddress.ip_network(item.cidr), item) for item in outbound.ranges
         ]
+        self._mesh = {canonical(address.host) for address in self._services}
         self._cluster = [ipaddress.ip_network(text) for text in outbound.cluster_ranges]
 
     def service(self, to: Address) -> ToService | None:
@@ -135,6 +136,10 @@ class OutboundTable:
             if is_meant and (not item.ports or to.port in item.ports):
                 return item
         return None
+
+    def is_mesh(self, ip: IpAddress) -> bool:
+        """Whether a Service, or a pod behind one, has this address."""
+        return ip in self._mesh
 
     def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:
         """Whether an approved name may lead to `ip`: nothing special, nothing of the cluster, unless the approval names it."""

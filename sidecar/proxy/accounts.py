@@ -145,6 +145,7 @@ class Accounts:
         record.connection = connection
         if (account := self._live.get(connection)) is not None:
             account.carried += 1
+            account.entry.caller = _caller(record)      # nobody else's exchanges are on it
 
     def _let_go(self, account: Account | None) -> None:
         if account is not None and account.carried:
@@ -193,9 +194,10 @@ class Accounts:
 
     def _of(self, record: Record, kind: Literal["connection", "refusal"]) -> Entry:
         direction: Direction = "inbound" if record.direction == "inbound" else "outbound"
+        caller = _caller(record)
         return Entry(
             kind, id=record.connection, opened=record.time, direction=direction, security=record.security, local=self._local(),
-            peer=record.peer, tls=record.tls, dst=record.dst, source=record.source,
+            caller=caller, peer="" if caller else record.peer, tls=record.tls, dst=record.dst, source=record.source,
             host=record.host if direction == "outbound" else "", rules={record.rule: 1} if record.rule else {},
             spoken={record.spoken: 1} if record.spoken else {},
         )
@@ -223,3 +225,8 @@ class Accounts:
 
     def __len__(self) -> int:
         return len(self._live)
+
+
+def _caller(record: Record) -> str:
+    """Whom a gateway led out."""
+    return record.peer if record.direction == "gateway" else ""

@@ -20,9 +20,9 @@ import trio
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, Origination
+from sidecar.model.egress import EgressHost, EgressRange, GatewayRef, Origination
 from sidecar.model.errors import Unavailable
-from sidecar.model.message import RequestHead
+from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
@@ -31,8 +31,10 @@ from sidecar.net.tls_external import ExternalTls
 from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
+from sidecar.protocol.gateway_preface import Preface
 from sidecar.telemetry.access_log import Record
 
+from . import via_gateway
 from .headers import egress_headers
 from .http import serve_http
 from .originate import Originator, connect_tls, dial
@@ -43,15 +45,32 @@ from .tunnel import tunnel
 from .versions import client
 
 
-def approve(host: str, port: int, runtime: Runtime, kind: Kind) -> tuple[Permit, EgressHost, Rules] | Denied:
-    """The leave to reach `host` now."""
+def approve(
+    host: str, port: int, runtime: Runtime, kind: Kind, caller: str | None = None
+) -> tuple[Permit, EgressHost, Rules] | Denied:
+    """The leave to reach `host` now.
+
+    Args:
+        caller: of an egress gateway, whom it leads out; None: our own application asks.
+    """
     rules = runtime.rules.current
     if rules is None:
         return Denied(Reason.NO_SNAPSHOT)
     if not runtime.is_outbound_open.current:
         return Denied(Reason.REDIRECT_LOST)
-    judged = rules.outbound.host(host, port, kind, runtime.wall())
+    table = rules.outbound if caller is None else rules.callers.get(caller)
+    if table is None:
+        return Denied(Reason.HOST_NOT_APPROVED, detail=f"this gateway leads {caller} nowhere")
+    judged = table.host(host, port, kind, runtime.wall())
     return judged if isinstance(judged, Denied) else (judged.permit, judged.approval, rules)
+
+
+def is_approved(
+    host: str, port: int, runtime: Runtime, kind: Kind, gateway: GatewayRef | None, caller: str | None = None
+) -> bool:
+    """Whether what was begun may go on: the leave stands, and by the same way."""
+    judged = approve(host, port, runtime, kind, caller)
+    return not isinstance(judged, Denied) and judged[1].gateway == gateway
 
 
 # -- the application speaks plain HTTP: originate
@@ -74,28 +93,40 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         record.rule = permit.rule
         if (denied := why_not(approval, request) or runtime.budgets.why_exhausted(approval)) is not None:
             return denied
-        tls = approval.tls
-        port = tls.port if tls is not None else to.port
-        context = originator.context(tls, is_http2=request.is_http2) if tls is not None else None
-        addresses = await originator.addresses(host, approval, rules)
-        record.dst_mismatch = to.host not in addresses
-
-        def is_permitted() -> bool:
-            return not isinstance(approve(host, to.port, runtime, "plain"), Denied)
-
-        connect = partial(
-            _connect, host, addresses, port, tls, context, runtime, record, is_permitted, is_http2=request.is_http2
-        )
-        default = 80 if tls is None else 443
-        upstream = Upstream(
-            ("egress", host, port, addresses, context, request.is_http2), connect,
-            request.host if port == default else b"%b:%d" % (request.host, port), headers, f"{host}:{port}",
-            is_shared=request.is_http2, group=("egress", host), security="plaintext" if tls is None else "tls",
-        )
-        adapt = partial(stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
-        return Plan(permit, lambda: upstream, adapt=adapt, spend=runtime.budgets.spender(approval))
+        is_permitted = partial(is_approved, host, to.port, runtime, "plain", approval.gateway)
+        if approval.gateway is not None:
+            return via_gateway.plan_request(request, to.port, approval, permit, rules, record, runtime, is_permitted)
+        return await originate(request, headers, to, permit, approval, rules, originator, runtime, record, is_permitted)
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
+
+
+async def originate(
+    request: RequestHead, headers: Headers, to: Address, permit: Permit, approval: EgressHost, rules: Rules, originator: Originator,
+    runtime: Runtime, record: Record, is_permitted: Callable[[], bool], caller: str = "",
+) -> Plan:
+    """How a permitted request of plain HTTP leaves.
+
+    Args:
+        to: what the application dialled; no host where only its own sidecar knows.
+        caller: of an egress gateway, whom it leads out: nobody else uses the connection.
+    """
+    host, tls = request.host.decode("ascii"), approval.tls
+    port = tls.port if tls is not None else to.port
+    context = originator.context(tls, is_http2=request.is_http2) if tls is not None else None
+    addresses = await originator.addresses(host, approval, rules)
+    record.dst_mismatch = to.host not in ("", *addresses)
+    connect = partial(
+        _connect, host, addresses, port, tls, context, runtime, record, is_permitted, is_http2=request.is_http2
+    )
+    default = 80 if tls is None else 443
+    upstream = Upstream(
+        ("egress", caller, host, port, addresses, context, request.is_http2), connect,
+        request.host if port == default else b"%b:%d" % (request.host, port), headers, f"{host}:{port}",
+        is_shared=request.is_http2, group=("egress", host), security="plaintext" if tls is None else "tls", peer=caller,
+    )
+    adapt = partial(stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
+    return Plan(permit, lambda: upstream, adapt=adapt, spend=runtime.budgets.spender(approval))
 
 
 async def _connect(
@@ -127,15 +158,15 @@ async def serve_tls(
         raise Unavailable(judged.reason, judged.detail)
     permit, approval, rules = judged
     record.rule = permit.rule
+    still = partial(is_approved, host, to.port, runtime, "tls", approval.gateway)
+    if approval.gateway is not None:
+        await via_gateway.serve_connection(sock, Preface("tls", host, to.port), approval, permit, rules, record, runtime, still)
+        return
     with Deadline() as deadline:
         deadline.upstream("name resolution", CONNECT_S)
         addresses = await originator.addresses(host, approval, rules)
     record.dst_mismatch = to.host not in addresses
-
-    def is_permitted(_: Rules | None) -> bool:
-        return not isinstance(approve(host, to.port, runtime, "tls"), Denied)
-
-    await relay(sock, [Address(address, to.port) for address in addresses], permit, record, runtime, is_permitted, approval)
+    await relay(sock, [Address(address, to.port) for address in addresses], permit, record, runtime, lambda _: still(), approval)
 
 
 async def relay(

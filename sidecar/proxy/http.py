@@ -52,7 +52,7 @@ async def serve_http1(
     exchange: Exchange | None = None
     record = new_record()
     # When we drain, callers' idle connections are ended; an application may go on using its own.
-    idle = runtime.idle if record.direction == "inbound" else set()
+    idle = runtime.idle if record.direction != "outbound" else set()
     deadline = Deadline()
 
     def begun() -> None:

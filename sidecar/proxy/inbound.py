@@ -24,11 +24,13 @@ from sidecar.model.reason import Reason
 from sidecar.model.snapshot import Inbound
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
+from sidecar.net.listener import ConnectionHandler
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream, linger
-from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
+from sidecar.net.tls_context import ALPN_EGRESS, ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
+from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import mesh_peer_of, read_svid, refuse_revoked
 from sidecar.policy.authorize import Asker, authorize, find_route
@@ -36,6 +38,7 @@ from sidecar.policy.route_table import Found
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, recognise
+from sidecar.protocol.gateway_preface import render_refusal
 from sidecar.telemetry.access_log import Record
 
 from .headers import caller_headers, inbound_headers
@@ -53,11 +56,14 @@ SILENT_S = 3.0      # a sidecar says its hello at once, so who says nothing for 
 HANDSHAKE_S = 10.0
 
 
-async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: dict[int, Handler]) -> None:
+async def serve_inbound(
+    sock: socket.socket, runtime: Runtime, own_endpoints: dict[int, Handler], gateway: ConnectionHandler | None = None
+) -> None:
     """Serve one connection that arrived at the inbound port.
 
     Args:
         own_endpoints: what is answered here although it was sent to the pod: health and metrics, by port.
+        gateway: what serves the gateway's port where the snapshot makes this pod an egress gateway.
     """
     to = original_dst(sock)                                                                     # 1
     source = str(canonical(sock.getpeername()[0]))
@@ -66,11 +72,14 @@ async def serve_inbound(sock: socket.socket, runtime: Runtime, own_endpoints: di
         with Deadline() as deadline:
             await serve_calls(SocketStream(sock), own_endpoints[to.port], deadline, remote=source)
         return
+    rules = runtime.rules.current
+    if to is not None and to.port == ports.GATEWAY and rules is not None and rules.callers and gateway is not None:
+        await gateway(sock)
+        return
     if to is None or to.port in ports.OWN or to.port == sock.getsockname()[1]:
         record.refuse(Reason.OWN_PORT)
         runtime.tell(record)
         return
-    rules = runtime.rules.current
     try:
         if rules is None:
             raise Unavailable(Reason.NO_SNAPSHOT)
@@ -107,24 +116,8 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
     tls = runtime.own_tls()
     stream = TlsStream(tls.server, sock, is_server=True)
     try:
-        with Deadline() as deadline:
-            deadline.downstream("TLS handshake", HANDSHAKE_S)
-            try:
-                await stream.handshake(TlsRejected)                                             # 3
-            except TlsRejected:
-                await _half_close(sock)     # so that the alert arrives before the end does
-                raise
-            alpn = stream.connection.get_alpn_proto_negotiated()
-            try:
-                peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected)
-                # Before it is asked for on the deny-list: the caller's sidecar, which cannot know, writes the connection down, too.
-                runtime.accounts.open_mesh(stream, tls, peer, "inbound", dst=record.dst, source=record.source)
-                record.security, record.peer, record.connection = "mtls", str(peer.identity), stream.account
-                record.tls = stream.connection.get_protocol_version_name()
-                refuse_revoked(peer, tls.anchors.deny, TlsRejected)
-            except TlsRejected as exc:
-                await _explain_in_tls(stream, alpn, exc)
-                raise
+        peer = await accept_mesh(stream, tls, record, runtime)                                  # 3
+        alpn = stream.connection.get_alpn_proto_negotiated()
         if alpn == ALPN_HTTP1:
             await _serve_requests(stream, to, peer, record, runtime, serve_http1)
         elif alpn == ALPN_HTTP2:
@@ -135,12 +128,36 @@ async def _serve_mesh(sock: socket.socket, to: Address, record: Record, runtime:
         stream.close()
 
 
+async def accept_mesh(stream: TlsStream, tls: MeshTls, record: Record, runtime: Runtime) -> Peer:
+    """Handshake, and who it is, with its account opened. TlsRejected, or the deadline's error, if it is nobody."""
+    with Deadline() as deadline:
+        deadline.downstream("TLS handshake", HANDSHAKE_S)
+        try:
+            await stream.handshake(TlsRejected)
+        except TlsRejected:
+            await _half_close(stream.sock)      # so that the alert arrives before the end does
+            raise
+        try:
+            peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected)
+            # Before it is asked for on the deny-list: the caller's sidecar, which cannot know, writes the connection down, too.
+            runtime.accounts.open_mesh(stream, tls, peer, "inbound", dst=record.dst, source=record.source)
+            record.security, record.peer, record.connection = "mtls", str(peer.identity), stream.account
+            record.tls = stream.connection.get_protocol_version_name()
+            refuse_revoked(peer, tls.anchors.deny, TlsRejected)
+        except TlsRejected as exc:
+            await _explain_in_tls(stream, stream.connection.get_alpn_proto_negotiated(), exc)
+            raise
+    return peer
+
+
 async def _explain_in_tls(stream: TlsStream, alpn: bytes, exc: TlsRejected) -> None:
     """TLS is content with the certificate, and we are not: the caller's sidecar gets to know, before it takes the end for a fault."""
     if alpn == ALPN_HTTP1:
         await _part(stream, explain(exc.reason, "", exc.detail))
     elif alpn == ALPN_HTTP2:
         await _part(stream, explain_http2(exc.reason))
+    elif alpn == ALPN_EGRESS:
+        await _part(stream, render_refusal(exc.reason, exc.detail))
     else:
         await _part(stream, b"")
 

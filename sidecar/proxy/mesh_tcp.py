@@ -51,7 +51,7 @@ async def serve_mesh_connection(
     if rules.is_this_pod(member.endpoint):
         await _enter(sock, group, member, runtime, record)
         return
-    member, upstream, leave = await _connect_to_one(member, group, to, rules, runtime, record)
+    member, upstream, leave = await connect_to_one(member, group, to, rules, runtime, record)
     started = trio.current_time()
     try:
         record.tls = upstream.connection.get_protocol_version_name()
@@ -83,8 +83,8 @@ async def _enter(sock: socket.socket, group: Group, member: Member, runtime: Run
         leave()
 
 
-async def _connect_to_one(
-    member: Member, group: Group, to: ToService, rules: Rules, runtime: Runtime, record: Record
+async def connect_to_one(
+    member: Member, group: Group, to: ToService, rules: Rules, runtime: Runtime, record: Record, alpn: bytes = ALPN_TCP
 ) -> tuple[Member, TlsStream, Callable[[], None]]:
     """A connection to `member` or, since nothing was sent yet, to another.
 
@@ -94,7 +94,7 @@ async def _connect_to_one(
     failed = 0
     while True:
         try:
-            stream, leave = await _connect(member, group, to, runtime, record)
+            stream, leave = await _connect(member, group, to, runtime, record, alpn)
         except UpstreamError:
             group.observe(member, trio.current_time(), False)
             failed += 1
@@ -109,14 +109,14 @@ async def _connect_to_one(
 
 
 async def _connect(
-    member: Member, group: Group, to: ToService, runtime: Runtime, record: Record
+    member: Member, group: Group, to: ToService, runtime: Runtime, record: Record, alpn: bytes
 ) -> tuple[TlsStream, Callable[[], None]]:
     endpoint = member.endpoint
     leave = group.enter(member)
     try:
         with Deadline() as deadline:
             deadline.upstream("connect", to.service.balancing.connect_s)
-            stream = await runtime.dial_mesh(endpoint, ALPN_TCP)
+            stream = await runtime.dial_mesh(endpoint, alpn)
     except BaseException:
         leave()
         raise

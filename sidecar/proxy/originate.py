@@ -6,6 +6,7 @@ is. The application chooses the name, and nothing else. Attacked by tests/proxy/
 
 import socket
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from sidecar.model.address import Address, canonical
 from sidecar.model.egress import EgressHost, Origination
@@ -61,7 +62,8 @@ class Originator:
 
     def _forget(self, rules: Rules | None) -> None:
         self._built_for = rules
-        named = {host.tls for host in rules.snapshot.outbound.hosts if host.tls is not None} if rules else set()
+        hosts = chain(rules.snapshot.outbound.hosts, *(one.hosts for one in rules.snapshot.gateway)) if rules else ()
+        named = {host.tls for host in hosts if host.tls is not None}
         self._contexts = {key: kept for key, kept in self._contexts.items() if key[0] in named}
         self.files.keep_only({one.client_certificate for one in named if one.client_certificate is not None})
 
@@ -70,7 +72,7 @@ class Originator:
         found = await self._resolver.resolve(host, rules.snapshot.outbound.resolvers)
         if not found:
             raise NotResolved(f"{host} has no address")
-        allowed = tuple(text for text in found if rules.outbound.may_resolve_to(approval, canonical(text)))
+        allowed = tuple(text for text in found if rules.may_resolve_to(approval, canonical(text)))
         if not allowed:
             raise Unavailable(Reason.SPECIAL_ADDRESS, f"{host} resolves to {', '.join(found)}")
         return allowed

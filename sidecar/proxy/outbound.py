@@ -16,6 +16,7 @@ import trio
 
 from sidecar.model import ports
 from sidecar.model.address import Address
+from sidecar.model.decision import Permit
 from sidecar.model.errors import DownstreamTimedOut, ReasonedError, Unavailable
 from sidecar.model.reason import Reason
 from sidecar.net.canary import CanaryArrivals
@@ -26,9 +27,10 @@ from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, detect, recognise
+from sidecar.protocol.gateway_preface import Preface
 from sidecar.telemetry.access_log import Record
 
-from . import egress
+from . import egress, via_gateway
 from .dns_guard import DnsGuard
 from .mesh import serve_mesh_requests
 from .mesh_tcp import serve_mesh_connection
@@ -69,9 +71,7 @@ async def serve_outbound(
             else:
                 await serve_mesh_connection(sock, to, mesh, rules, runtime, record)
         elif (permit := rules.outbound.range(to)) is not None:                                  # 4
-            record.security, record.spoken = "passthrough", f"tcp:{to.port}"
-            is_permitted = partial(_is_in_range, to=to, runtime=runtime)
-            await egress.relay(sock, (to,), permit, record, runtime, is_permitted, rules.outbound.approved_range(to))
+            await _serve_range(sock, to, permit, rules, runtime, record)
         else:                                                                                   # 5
             await _serve_named(sock, to, rules, runtime, originator, record)
     except ReasonedError as exc:
@@ -80,14 +80,31 @@ async def serve_outbound(
         pass    # the application reset before it had said anything
 
 
-def _is_in_range(rules: Rules | None, to: Address, runtime: Runtime) -> bool:
-    return runtime.is_outbound_open.current and rules is not None and rules.outbound.range(to) is not None
+async def _serve_range(sock: socket.socket, to: Address, permit: Permit, rules: Rules, runtime: Runtime, record: Record) -> None:
+    record.spoken = f"tcp:{to.port}"
+    approval = rules.outbound.approved_range(to)
+    assert approval is not None, "there is a permit"
+
+    def is_permitted() -> bool:
+        """The leave stands, and by the same way."""
+        rules = runtime.rules.current
+        now = rules.outbound.approved_range(to) if rules is not None and runtime.is_outbound_open.current else None
+        return now is not None and now.gateway == approval.gateway
+
+    if approval.gateway is not None:
+        await via_gateway.serve_connection(sock, Preface("tcp", *to), approval, permit, rules, record, runtime, is_permitted)
+        return
+    record.security = "passthrough"
+    await egress.relay(sock, (to,), permit, record, runtime, lambda _: is_permitted(), approval)
 
 
 def _is_observed(rules: Rules | None, to: Address, runtime: Runtime) -> bool:
     if not runtime.is_outbound_open.current or rules is None:
         return False
-    return rules.outbound.observed_address(to, runtime.wall()) is not None or rules.outbound.range(to) is not None
+    approval = rules.outbound.approved_range(to)
+    if approval is not None:
+        return approval.gateway is None
+    return rules.outbound.observed_address(to, runtime.wall()) is not None
 
 
 async def _serve_named(

@@ -17,9 +17,9 @@ class Record(msgspec.Struct, omit_defaults=True):
 
     Args:
         time: Unix seconds at the start.
-        direction: `inbound` or `outbound`.
+        direction: `inbound` or `outbound`; `gateway`: from the mesh and out of it.
         security: of the downstream side inbound, of the upstream side outbound: mtls, tls, plaintext, passthrough.
-        peer: the verified SPIFFE ID at the other end.
+        peer: the verified SPIFFE ID at the other end; of a gateway, of whom it leads out.
         connection: the account of the connection to or from the peer, by which the ledger knows it, too.
         dst: where the connection was going, address and port.
         status: what was answered; 0: nothing.

@@ -82,7 +82,7 @@ def sidecar(
 async def call(sock: socket.socket, identity: str = WEB, authority: str = "root", alpn: bytes = ALPN_HTTP1) -> TlsStream:
     """Mesh mTLS over `sock` by the workload `identity`. NotVerified if the handshake fails."""
     tls = tls_of(identity, authority)
-    stream = TlsStream(tls.clients[alpn], sock, is_server=False)
+    stream = TlsStream(tls.client(alpn), sock, is_server=False)
     await stream.handshake(NotVerified)
     return stream
 

@@ -4,8 +4,8 @@ from sidecar.model import ports
 
 
 def test_the_ports_differ() -> None:
-    assert {ports.INBOUND, ports.OUTBOUND, ports.DNS, ports.HEALTH, ports.METRICS} == ports.OWN
-    assert len(ports.OWN) == 5
+    assert {ports.INBOUND, ports.OUTBOUND, ports.DNS, ports.HEALTH, ports.METRICS, ports.GATEWAY} == ports.OWN
+    assert len(ports.OWN) == 6
 
 
 def test_the_canaries_are_nobodys_and_differ() -> None:

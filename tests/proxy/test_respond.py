@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Permit
-from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, Outbound
+from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, GatewayRef, Outbound
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
 from sidecar.model.service import Balancing, Limits, Service
@@ -258,6 +258,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.ADDRESS_NOT_APPROVED: no_name_at_all,
     Reason.BUDGET_EXHAUSTED: leaving(approved(bytes_per_hour=1)),
     Reason.REQUEST_NOT_APPROVED: leaving(approved(methods=("POST",))),
+    Reason.GATEWAY_UNREACHED: leaving(approved(gateway=GatewayRef("egress.gateways", 443))),
     Reason.CLIENT_CERTIFICATE_MISSING: leaving(approved(client_certificate=ClientCertificate("s"))),
     Reason.SPECIAL_ADDRESS: leaving(found="169.254.169.254"),
     Reason.ROOTS_UNUSABLE: leaving(approved(roots="no PEM")),
