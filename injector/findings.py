@@ -64,6 +64,12 @@ class Finding(Enum):
         "MeshPolicy lets be excluded.",
         "Remove the value, or have the platform team list it in `exclusions` of the MeshPolicy that selects the pod.",
     )
+    LEAVE_OVER = (
+        "BZ0710", "leave-over",
+        "A waiver of an EgressPolicy, or the observation of a MeshPolicy, had an end that has passed. The check holds again; what nobody "
+        "approves is refused.",
+        "Take it out, which says the same; or, if it is still needed, set a new date.",
+    )
 
 
 BY_CODE = {finding.code: finding for finding in Finding}

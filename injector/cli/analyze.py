@@ -17,7 +17,7 @@ from injector.compile.mesh import mesh_settings
 from injector.compile.routes import missing_services
 from injector.compile.services import service_ports
 from injector.decide import Inject, Refuse, decide
-from injector.documents import MeshPolicySpec, Mtls
+from injector.documents import EgressPolicySpec, MeshPolicySpec, Mtls
 from injector.exclude import exclusion_problems, passage
 from injector.findings import Finding
 from injector.hardening import left_open
@@ -99,6 +99,8 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[str]
         if isinstance(policy, MeshPolicySpec) and policy.mtls is not None:
             for where, text in ended(policy.mtls, now):
                 yield _line(Finding.PERMISSIVE_OVER, manifest.file, manifest.line(f"spec.mtls.{where}"), text, name)
+        for where, text in leaves_that_ended(policy, now):
+            yield _line(Finding.LEAVE_OVER, manifest.file, manifest.line(f"spec.{where}"), text, name)
         return
     for path, holder in ("", one), *_template(one):
         for problem in name_problems(holder.annotations, holder.labels):
@@ -123,6 +125,23 @@ def ended(mtls: Mtls, now: float) -> Iterator[tuple[str, str]]:
         if mode.until is not None and mode.until.timestamp() <= now:
             whole = f"port {port}" if port else "every port that is not listed"
             yield f"ports.{port}.until" if port else "until", f"permissive ended {mode.until.isoformat()}: {whole} is strict"
+
+
+def leaves_that_ended(policy: EgressPolicySpec | MeshPolicySpec, now: float) -> Iterator[tuple[str, str]]:
+    """(field below `spec`, text) for each waiver and observation whose time is over.
+
+    Args:
+        now: Unix seconds.
+    """
+    if isinstance(policy, MeshPolicySpec):
+        if policy.egress is not None and policy.egress.until is not None and policy.egress.until.timestamp() <= now:
+            yield "egress.until", f"observe ended {policy.egress.until.isoformat()}: what no EgressPolicy approves is refused"
+        return
+    for i, host in enumerate(policy.hosts):
+        for j, waiver in enumerate(host.waivers):
+            if waiver.until.timestamp() <= now:
+                text = f"the waiver of {waiver.check} for {host.host} ended {waiver.until.isoformat()}: the check holds again"
+                yield f"hosts[{i}].waivers[{j}].until", text
 
 
 def _annotations(holder: Object, pod: Pod, namespace: str, cluster: Cluster) -> Iterator[tuple[Finding, Problem]]:

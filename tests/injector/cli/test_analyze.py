@@ -154,3 +154,36 @@ def test_what_passes_the_sidecar_by_is_told(tmp_path: Path) -> None:
     assert "[BZ0709]" in refused
     assert "no MeshPolicy that selects the pod lets 9101 be excluded" in refused
     assert not [line for line in _analyze(tmp_path, wish) if "BZ0709" in line]      # without a MeshPolicy nobody knows
+
+
+def test_waivers_and_observations_whose_time_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "policies.yaml"
+    path.write_text("""\
+apiVersion: bartizan.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: default}
+spec:
+  egress:
+    mode: observe
+    until: "2026-12-31T00:00:00Z"
+---
+apiVersion: bartizan.dev/v1alpha1
+kind: EgressPolicy
+metadata: {name: partners}
+spec:
+  subjects: [{namespace: shop}]
+  hosts:
+    - host: a.partner.example
+      waivers:
+        - check: expiry
+          until: "2026-06-30T00:00:00Z"
+          reason: they renew it
+""")
+    june, december = 1782777600.0, 1798675200.0
+    assert analyze([str(path)], lambda: june - 1) == []
+    waiver = (f"Error [BZ0710] (EgressPolicy partners {path}:18) the waiver of expiry for a.partner.example ended "
+              "2026-06-30T00:00:00+00:00: the check holds again")
+    assert analyze([str(path)], lambda: june) == [waiver]
+    observation = (f"Error [BZ0710] (MeshPolicy default {path}:7) observe ended 2026-12-31T00:00:00+00:00: "
+                   "what no EgressPolicy approves is refused")
+    assert analyze([str(path)], lambda: december) == [observation, waiver]
