@@ -182,6 +182,12 @@ def test_an_egress_entry_needs_an_approval(entry: str, is_covered: bool) -> None
         assert "no EgressPolicy approves" in _refusal(body)
 
 
+def test_what_an_egress_entry_lacks_is_said() -> None:
+    """The most of it that is approved, and what more was asked for."""
+    refused = _refusal(_request(_annotated("bartizan.dev/egress", "- {host: api.partner.example, tls: {port: 8443}}")))
+    assert "policy partners approves *.partner.example, but not port 8443 (ports: 80, 443)" in refused
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"])
 def test_workloads_are_judged_with_their_templates(kind: str) -> None:
     assert _response(_request(_deployment({}, kind=kind))) == {"uid": "u-1", "allowed": True}
