@@ -13,16 +13,17 @@ believed nothing before its certificate is verified, and its answer is judged li
 """
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, Origination
+from sidecar.model.egress import EgressHost, EgressRange
 from sidecar.model.errors import Unavailable
-from sidecar.model.message import RequestHead
+from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import Connection
@@ -42,6 +43,8 @@ from .stay_plain import stay_plain
 from .tunnel import tunnel
 from .versions import client
 
+MOST_WAYS = 64      # hosts that one connection of the application's asks in turn
+
 
 def approve(host: str, port: int, runtime: Runtime, kind: Kind) -> tuple[Permit, EgressHost, Rules] | Denied:
     """The leave to reach `host` now."""
@@ -58,6 +61,8 @@ def approve(host: str, port: int, runtime: Runtime, kind: Kind) -> tuple[Permit,
 
 
 async def serve_plain(sock: socket.socket, to: Address, originator: Originator, runtime: Runtime, known: Record) -> None:
+    ways: dict[tuple[str, bool], _Way] = {}
+
     def new_record() -> Record:
         return Record(runtime.wall(), "outbound", dst=known.dst)
 
@@ -75,39 +80,71 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         if (denied := why_not(approval, request) or runtime.budgets.why_exhausted(approval)) is not None:
             return denied
         tls = approval.tls
-        port = tls.port if tls is not None else to.port
         context = originator.context(tls, is_http2=request.is_http2) if tls is not None else None
         addresses = await originator.addresses(host, approval, rules)
         record.dst_mismatch = to.host not in addresses
-
-        def is_permitted() -> bool:
-            return not isinstance(approve(host, to.port, runtime, "plain"), Denied)
-
-        connect = partial(
-            _connect, host, addresses, port, tls, context, runtime, record, is_permitted, is_http2=request.is_http2
-        )
-        default = 80 if tls is None else 443
+        way = ways.get((host, request.is_http2))
+        if way is None or way.approval is not approval or way.addresses is not addresses or way.context is not context:
+            way = ways[host, request.is_http2] = _way(host, to.port, approval, addresses, context, runtime, is_http2=request.is_http2)
+            if len(ways) > MOST_WAYS:
+                del ways[next(iter(ways))]
         upstream = Upstream(
-            ("egress", host, port, addresses, context, request.is_http2), connect,
-            request.host if port == default else b"%b:%d" % (request.host, port), headers, f"{host}:{port}",
-            is_shared=request.is_http2, group=("egress", host), security="plaintext" if tls is None else "tls",
+            way.key, partial(_connect, way, runtime, record), way.host, headers, way.name,
+            is_shared=request.is_http2, group=way.group, security=way.security,
         )
-        adapt = partial(stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
-        return Plan(permit, lambda: upstream, adapt=adapt, spend=runtime.budgets.spender(approval))
+        return Plan(permit, lambda: upstream, adapt=way.adapt, spend=runtime.budgets.spender(approval))
 
     await serve_http(SocketStream(sock), runtime, decide, new_record)
 
 
-async def _connect(
-    host: str, addresses: Sequence[str], port: int, settings: Origination | None, context: ExternalTls | None, runtime: Runtime,
-    record: Record, is_permitted: Callable[[], bool], *, is_http2: bool,
-) -> Connection:
+class _Way(NamedTuple):
+    """What the requests of one connection to one host have in common, as long as approval, addresses and context are the same.
+
+    Args:
+        judged: the name; `host` is what Host says to it.
+    """
+
+    judged: str
+    approval: EgressHost
+    addresses: tuple[str, ...]
+    context: ExternalTls | None
+    port: int
+    is_http2: bool
+    is_permitted: Callable[[], bool]
+    key: Hashable
+    group: Hashable
+    host: bytes
+    name: str
+    security: str
+    adapt: Callable[[ResponseHead], ResponseHead] | None
+
+
+def _way(
+    host: str, dialled: int, approval: EgressHost, addresses: tuple[str, ...], context: ExternalTls | None, runtime: Runtime, *,
+    is_http2: bool,
+) -> _Way:
+    tls, named = approval.tls, host.encode()
+    port, default, security = (dialled, 80, "plaintext") if tls is None else (tls.port, 443, "tls")
+
+    def is_permitted() -> bool:
+        return not isinstance(approve(host, dialled, runtime, "plain"), Denied)
+
+    return _Way(
+        host, approval, addresses, context, port, is_http2, is_permitted,
+        key=("egress", host, port, addresses, context, is_http2), group=("egress", host),
+        host=named if port == default else b"%b:%d" % (named, port), name=f"{host}:{port}", security=security,
+        adapt=partial(stay_plain, host=named, port=dialled, tls_port=port) if tls is not None else None,
+    )
+
+
+async def _connect(way: _Way, runtime: Runtime, record: Record) -> Connection:
     """Without settings as the application speaks: an observed host, or one for which a policy says so."""
+    settings, context = way.approval.tls, way.context
     if settings is None or context is None:
-        sock, _ = await dial(addresses, port, runtime)
-        runtime.withdrawals.watch(sock, is_permitted)
-        return client(SocketStream(sock), is_http2=is_http2)
-    stream = await connect_tls(host, addresses, port, settings, context, runtime, record, is_permitted)
+        sock, _ = await dial(way.addresses, way.port, runtime)
+        runtime.withdrawals.watch(sock, way.is_permitted)
+        return client(SocketStream(sock), is_http2=way.is_http2)
+    stream = await connect_tls(way.judged, way.addresses, way.port, settings, context, runtime, record, way.is_permitted)
     return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")
 
 

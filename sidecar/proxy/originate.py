@@ -23,7 +23,6 @@ from sidecar.telemetry.access_log import Record
 
 from .runtime import Runtime
 
-
 MOST_NAMES = 4096       # whose judged addresses are remembered
 
 
