@@ -20,14 +20,12 @@ import trio
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, GatewayRef, Origination
+from sidecar.model.egress import EgressHost, EgressRange, GatewayRef
 from sidecar.model.errors import Unavailable
-from sidecar.model.message import Headers, RequestHead
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.ends import Connection
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_external import ExternalTls
 from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
@@ -37,12 +35,12 @@ from sidecar.telemetry.access_log import Record
 from . import via_gateway
 from .headers import egress_headers
 from .http import serve_http
-from .originate import Originator, connect_tls, dial
-from .plan import CONNECT_S, Decision, Plan, Upstream
+from .originate import Originator, dial
+from .plan import CONNECT_S, Decision
 from .runtime import Runtime
-from .stay_plain import stay_plain
+from .serve import Decide
 from .tunnel import tunnel
-from .versions import client
+from .ways import Ways
 
 
 def approve(
@@ -80,6 +78,13 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
     def new_record() -> Record:
         return Record(runtime.wall(), "outbound", dst=known.dst)
 
+    await serve_http(SocketStream(sock), runtime, plain_decider(to, originator, runtime), new_record)
+
+
+def plain_decider(to: Address, originator: Originator, runtime: Runtime) -> Decide:
+    """How each request of a connection that the application opened to `to` is decided."""
+    ways = Ways(originator, runtime)
+
     async def decide(request: RequestHead, record: Record) -> Decision:
         record.spoken = f"plain:{to.port}"
         headers = egress_headers(request, record, runtime.rng)
@@ -96,50 +101,9 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
         is_permitted = partial(is_approved, host, to.port, runtime, "plain", approval.gateway)
         if approval.gateway is not None:
             return via_gateway.plan_request(request, to.port, approval, permit, rules, record, runtime, is_permitted)
-        return await originate(request, headers, to, permit, approval, rules, originator, runtime, record, is_permitted)
+        return await ways.plan(request, headers, to, permit, approval, rules, record, is_permitted)
 
-    await serve_http(SocketStream(sock), runtime, decide, new_record)
-
-
-async def originate(
-    request: RequestHead, headers: Headers, to: Address, permit: Permit, approval: EgressHost, rules: Rules, originator: Originator,
-    runtime: Runtime, record: Record, is_permitted: Callable[[], bool], caller: str = "",
-) -> Plan:
-    """How a permitted request of plain HTTP leaves.
-
-    Args:
-        to: what the application dialled; no host where only its own sidecar knows.
-        caller: of an egress gateway, whom it leads out: nobody else uses the connection.
-    """
-    host, tls = request.host.decode("ascii"), approval.tls
-    port = tls.port if tls is not None else to.port
-    context = originator.context(tls, is_http2=request.is_http2) if tls is not None else None
-    addresses = await originator.addresses(host, approval, rules)
-    record.dst_mismatch = to.host not in ("", *addresses)
-    connect = partial(
-        _connect, host, addresses, port, tls, context, runtime, record, is_permitted, is_http2=request.is_http2
-    )
-    default = 80 if tls is None else 443
-    upstream = Upstream(
-        ("egress", caller, host, port, addresses, context, request.is_http2), connect,
-        request.host if port == default else b"%b:%d" % (request.host, port), headers, f"{host}:{port}",
-        is_shared=request.is_http2, group=("egress", host), security="plaintext" if tls is None else "tls", peer=caller,
-    )
-    adapt = partial(stay_plain, host=request.host, port=to.port, tls_port=port) if tls is not None else None
-    return Plan(permit, lambda: upstream, adapt=adapt, spend=runtime.budgets.spender(approval))
-
-
-async def _connect(
-    host: str, addresses: Sequence[str], port: int, settings: Origination | None, context: ExternalTls | None, runtime: Runtime,
-    record: Record, is_permitted: Callable[[], bool], *, is_http2: bool,
-) -> Connection:
-    """Without settings as the application speaks: an observed host, or one for which a policy says so."""
-    if settings is None or context is None:
-        sock, _ = await dial(addresses, port, runtime)
-        runtime.withdrawals.watch(sock, is_permitted)
-        return client(SocketStream(sock), is_http2=is_http2)
-    stream = await connect_tls(host, addresses, port, settings, context, runtime, record, is_permitted)
-    return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")
+    return decide
 
 
 # -- the application speaks TLS itself: pass through

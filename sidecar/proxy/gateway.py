@@ -16,7 +16,7 @@ tests/proxy/test_gateway.py.
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 from msgspec.structs import replace
@@ -37,7 +37,7 @@ from sidecar.protocol.client_hello import MAX_HELLO_BYTES, ClientHello, read_cli
 from sidecar.protocol.gateway_preface import OK, Carried, Preface, read_preface, render_refusal
 from sidecar.telemetry.access_log import Record
 
-from .egress import approve, originate
+from .egress import approve
 from .headers import egress_headers
 from .http import serve_http1
 from .http2 import serve_http2
@@ -46,6 +46,7 @@ from .originate import Originator, connect_tls, dial
 from .plan import CONNECT_S, Decision
 from .runtime import Runtime
 from .tunnel import tunnel
+from .ways import Ways
 
 PREFACE_S = 5.0
 HELLO_S = 10.0
@@ -114,6 +115,10 @@ class _Led:
     record: Record
     runtime: Runtime
     originator: Originator
+    ways: Ways = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ways", Ways(self.originator, self.runtime, self.caller))
 
     @property
     def caller(self) -> str:
@@ -172,9 +177,8 @@ class _Led:
         record.rule = permit.rule
         if (denied := why_not(approval, request)) is not None:
             return denied
-        return await originate(                                                                 # 4
-            request, headers, Address("", preface.port), permit, approval, rules, self.originator, self.runtime, record,
-            self._is_permitted, self.caller,
+        return await self.ways.plan(                                                            # 4
+            request, headers, Address("", preface.port), permit, approval, rules, record, self._is_permitted,
         )
 
     # -- TLS of the application's own, and TCP

@@ -33,7 +33,7 @@ def stay_plain(response: ResponseHead, *, host: bytes, port: int, tls_port: int)
         port: that the application dialled.
         tls_port: where the host listens.
     """
-    if not any(name.lower() in _TOUCHED for name, _ in response.headers):
+    if _TOUCHED.isdisjoint([name.lower() for name, _ in response.headers]):
         return response
     headers: Headers = []
     for name, value in response.headers:

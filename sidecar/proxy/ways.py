@@ -1,0 +1,113 @@
+"""The ways out of the requests of one connection: for each external host what all requests to it have in common, made once.
+
+    ways = Ways(originator, runtime)
+    plan = await ways.plan(request, ...)    # for each request, which was permitted
+
+A way lasts as long as approval, addresses and TLS settings are the very same; name resolution and judgement are asked each time.
+"""
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import NamedTuple
+
+from sidecar.model.address import Address
+from sidecar.model.decision import Permit
+from sidecar.model.egress import EgressHost
+from sidecar.model.message import Headers, RequestHead, ResponseHead
+from sidecar.net.ends import Connection
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_external import ExternalTls
+from sidecar.policy.rules import Rules
+from sidecar.telemetry.access_log import Record
+
+from .originate import Originator, connect_tls, dial
+from .plan import Plan, Upstream
+from .runtime import Runtime
+from .stay_plain import stay_plain
+from .versions import client
+
+MOST_WAYS = 64      # hosts that one connection of the application's asks in turn
+
+
+class _Way(NamedTuple):
+    """
+    Args:
+        judged: the name; `host` is what Host says to it.
+    """
+
+    judged: str
+    approval: EgressHost
+    addresses: tuple[str, ...]
+    context: ExternalTls | None
+    port: int
+    is_http2: bool
+    is_permitted: Callable[[], bool]
+    key: Hashable
+    group: Hashable
+    host: bytes
+    name: str
+    security: str
+    adapt: Callable[[ResponseHead], ResponseHead] | None
+
+
+class Ways:
+    """
+    Args:
+        caller: of an egress gateway, whom it leads out: nobody else uses the connections.
+    """
+
+    def __init__(self, originator: Originator, runtime: Runtime, caller: str = "") -> None:
+        self._originator = originator
+        self._runtime = runtime
+        self._caller = caller
+        self._known: dict[tuple[str, bool], _Way] = {}
+
+    async def plan(
+        self, request: RequestHead, headers: Headers, to: Address, permit: Permit, approval: EgressHost, rules: Rules, record: Record,
+        is_permitted: Callable[[], bool],
+    ) -> Plan:
+        """How a permitted request leaves. Raises UpstreamError or Unavailable if it cannot.
+
+        Args:
+            to: what the application dialled; no host where only its own sidecar knows.
+            is_permitted: connections that are made now end where it says no.
+        """
+        host, tls, is_http2 = request.host.decode("ascii"), approval.tls, request.is_http2
+        context = self._originator.context(tls, is_http2=is_http2) if tls is not None else None
+        addresses = await self._originator.addresses(host, approval, rules)
+        record.dst_mismatch = bool(to.host) and to.host not in addresses
+        way = self._known.get((host, is_http2))
+        if way is None or way.approval is not approval or way.addresses is not addresses or way.context is not context:
+            way = self._make(host, to.port, approval, addresses, context, is_permitted, is_http2=is_http2)
+            self._known[host, is_http2] = way
+            if len(self._known) > MOST_WAYS:
+                del self._known[next(iter(self._known))]
+        upstream = Upstream(
+            way.key, partial(_connect, way, self._runtime, record), way.host, headers, way.name,
+            is_shared=is_http2, group=way.group, security=way.security, peer=self._caller,
+        )
+        return Plan(permit, lambda: upstream, adapt=way.adapt, spend=self._runtime.budgets.spender(approval))
+
+    def _make(
+        self, host: str, dialled: int, approval: EgressHost, addresses: tuple[str, ...], context: ExternalTls | None,
+        is_permitted: Callable[[], bool], *, is_http2: bool,
+    ) -> _Way:
+        tls, named = approval.tls, host.encode()
+        port, default, security = (dialled, 80, "plaintext") if tls is None else (tls.port, 443, "tls")
+        return _Way(
+            host, approval, addresses, context, port, is_http2, is_permitted,
+            key=("egress", self._caller, host, port, addresses, context, is_http2), group=("egress", host),
+            host=named if port == default else b"%b:%d" % (named, port), name=f"{host}:{port}", security=security,
+            adapt=partial(stay_plain, host=named, port=dialled, tls_port=port) if tls is not None else None,
+        )
+
+
+async def _connect(way: _Way, runtime: Runtime, record: Record) -> Connection:
+    """Without settings as the application speaks: an observed host, or one for which a policy says so."""
+    settings, context = way.approval.tls, way.context
+    if settings is None or context is None:
+        sock, _ = await dial(way.addresses, way.port, runtime)
+        runtime.withdrawals.watch(sock, way.is_permitted)
+        return client(SocketStream(sock), is_http2=way.is_http2)
+    stream = await connect_tls(way.judged, way.addresses, way.port, settings, context, runtime, record, way.is_permitted)
+    return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")
