@@ -302,6 +302,7 @@ def attack(family: int) -> dict[str, str]:
         "tcp": attempt(tcp, far, 80),
         "tcp bound": attempt(tcp, far, 80, bound),
         "mptcp": attempt(tcp, far, 80, protocol=262),
+        "sctp": attempt(tcp, far, 80, protocol=132),
         "dns bound": attempt(udp, far, 53, bound),
         "loopback bound": attempt(udp, loopback, 9, bound),
         "outbound port bound": attempt(tcp, loopback, ports.OUTBOUND, bound),
@@ -328,6 +329,8 @@ def test_nothing_of_the_applications_leaves_by_itself(pod: Pod, family: int) -> 
     assert {fates.pop("tcp"), fates.pop("mptcp")} <= {"ECONNREFUSED", "EPROTONOSUPPORT"}
     # Dropped: a connection attempt is repeated until it is given up.
     assert {fates.pop("tcp bound"), fates.pop("outbound port bound")} == {"timeout"}
+    # Not every kernel has it.
+    assert fates.pop("sctp") in {"EPERM", "EPROTONOSUPPORT", "timeout"}
     # On loopback it stays, or there is no way.
     assert {fates.pop("udp bound to lo"), fates.pop("tcp bound to lo")} <= {"EPERM", "timeout", "ENETUNREACH"}
     # Refused as well; IPv6 does not tell the sender.

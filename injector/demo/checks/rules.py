@@ -59,8 +59,9 @@ _OWNER = re.compile(r"--uid-owner (\d+)(?:-(\d+))?")
 
 
 def testable(lines: tuple[Line, ...]) -> list[Line]:
-    """Without the rules that no sidecar can test, and those that it need not: what lets pass is missed by nobody. Of a guard over several ranges of users (a user namespace with sub-UIDs) that
-    is every one but the range with the sidecar's own UID: it can send as nobody else.
+    """Without the rules that no sidecar can test, and those that it need not: what lets pass is missed by nobody. Of a guard over
+    several ranges of users (a user namespace with sub-UIDs) that is every one but the range with the sidecar's own UID: it can send
+    as nobody else.
     """
     owners = [_OWNER.search(line.spec) for line in lines if _why(line) == SENDING_EXEMPTION]
     own = int(owners[0][1]) if owners and owners[0] else 0   # by mark it runs as the only user there is
