@@ -19,10 +19,10 @@ from sidecar.model.errors import ConfigError
 
 from . import documents
 from .cluster import Cluster
-from .cluster.objects import TEMPLATES, Object, Pod, at, text
+from .cluster.objects import TEMPLATES, Object, Pod, at, text, texts
 from .compile.egress import Asker, unapproved
 from .compile.mesh import mesh_settings
-from .containers import CONTAINERS, VOLUMES
+from .containers import AUDIENCE, CONTAINERS, VOLUMES
 from .decide import Refuse, Skip, decide, exempt_uid
 from .exclude import exclusion_problems
 from .hardening import container_reasons, left_open, left_open_by
@@ -37,6 +37,8 @@ MAX_BODY_BYTES = 6 * 1024 * 1024    # two objects of the API server's largest si
 SETTLED = (documents.WORKLOAD_API, documents.EXCLUDE)       # annotations that count when a pod is created
 
 
+NODES = "system:nodes"      # the kubelets' group: the API server gives it to nobody else
+
 Operations = list[dict[str, Any]]       # of a JSON Patch
 Warnings = tuple[str, ...]
 _ROOTS_PATH = pointer(("metadata", "annotations", documents.ROOTS))
@@ -49,6 +51,7 @@ class Request:
         kind: of the object, `Pod`.
         subresource: `ephemeralcontainers`, `status`, `resize`, or empty.
         old: the object as it was, on UPDATE.
+        groups: of who asks.
     """
 
     uid: str
@@ -58,6 +61,7 @@ class Request:
     namespace: str
     object: Mapping[str, Any]
     old: Mapping[str, Any]
+    groups: tuple[str, ...]
 
 
 def review(body: bytes, settings: Settings, cluster: Cluster, *, may_patch: bool = True) -> Answer:
@@ -102,6 +106,7 @@ def _parse(body: bytes) -> Request:
         namespace=text(request.get("namespace"), "request.namespace"),
         object=at(request, "object"),
         old=at(request, "oldObject"),
+        groups=tuple(texts(at(request, "userInfo").get("groups"), "request.userInfo.groups")),
     )
 
 
@@ -125,6 +130,8 @@ def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[Oper
         _refuse_if(workload_problems(Object({**request.object, "kind": request.kind}), request.namespace, cluster))
     elif request.kind in ("EgressPolicy", "MeshPolicy"):
         read_policy({**request.object, "kind": request.object.get("kind", request.kind)})
+    elif request.kind == "TokenRequest":
+        _refuse_if(_token_problems(request))
     elif request.kind == "Namespace":
         found = Object(request.object)
         _refuse_if(name_problems(found.annotations, found.labels))
@@ -231,6 +238,15 @@ def _entering_problems(request: Request) -> list[Problem]:
     if own := sorted(ports.OWN & {port for port in asked if isinstance(port, int)} if isinstance(asked, list) else ()):
         problems.append(Problem("pod", f"port {own[0]} is the sidecar's, and serves nobody who comes this way; forward the application's"))
     return problems
+
+
+def _token_problems(request: Request) -> list[Problem]:
+    """A token for the mesh is good for a pod's certificate: the kubelet asks for it, to put it before the sidecar, and nobody else."""
+    audiences = texts(at(request.object, "spec").get("audiences"), "spec.audiences")
+    if AUDIENCE in audiences and NODES not in request.groups:
+        return [Problem("spec.audiences", f"a token for {AUDIENCE} is good for a sidecar's certificate, and for kubelets alone; "
+                                          "use another audience")]
+    return []
 
 
 def _unpatched_problems(operations: Operations) -> list[Problem]:

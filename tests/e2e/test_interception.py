@@ -6,10 +6,12 @@ import os
 import re
 import resource
 import socket
+import struct
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -19,16 +21,20 @@ from sidecar import intercept
 from sidecar.control.redirect_check import FAMILIES, UNTESTED, RedirectVerdict, check_redirect, run_redirect_check
 from sidecar.intercept import Exemption, Line, rules, uid_ranges
 from sidecar.model import ports
+from sidecar.model.passage import NOTHING, Passage
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.original_dst import original_dst
 from sidecar.net.watched import Watched
 from tests.helpers.netns import (
+    CAP_NET_ADMIN,
+    CAP_NET_RAW,
     DOMAIN,
     FAR,
     LOOPBACK,
     NODE,
     POD,
     POD_NET1,
+    Namespace,
     World,
     as_user,
     why_impossible,
@@ -46,6 +52,11 @@ HAS_MANY_UIDS = UIDS[-1].last >= 1500
 SIDECAR_UID, APP_UID = (1500, 1000) if HAS_MANY_UIDS else (0, 0)
 BY_UID, BY_MARK = Exemption("uid", SIDECAR_UID), Exemption("mark", 0xBA27)
 EXEMPTIONS = {"uid": BY_UID, "mark": BY_MARK} if HAS_MANY_UIDS else {"mark": BY_MARK}
+UDP_PORT, IN_PORT, OUT_PORT = 123, 9100, 5432
+PASSAGE = Passage(
+    datagrams=tuple((ip_network(FAR[family]), UDP_PORT) for family in (4, 6)),
+    inbound_ports=(IN_PORT,), outbound_ports=(OUT_PORT,), outbound_networks=tuple(ip_network(NODE[family]) for family in (4, 6)),
+)
 
 
 def why(line: Line) -> str:
@@ -54,16 +65,16 @@ def why(line: Line) -> str:
     return found[1]
 
 
-def load(exemption: Exemption) -> int:
-    return intercept.main([f"--exempt-{exemption.kind}", str(exemption.value)])
+def load(exemption: Exemption, passage: Passage = NOTHING) -> int:
+    return intercept.main([f"--exempt-{exemption.kind}", str(exemption.value), *passage.arguments])
 
 
 class Pod:
     """A pod whose rules are loaded, seen from its sidecar."""
 
-    def __init__(self, where: World, exemption: Exemption) -> None:
+    def __init__(self, where: World, exemption: Exemption, passage: Passage = NOTHING) -> None:
         self.where, self.space = where, where.pod
-        self.exemption = exemption
+        self.exemption, self.passage = exemption, passage
         self.mark = exemption.value if exemption.kind == "mark" else None
         self.sidecar_uid = SIDECAR_UID if exemption.kind == "uid" else APP_UID
         self.load()
@@ -73,11 +84,11 @@ class Pod:
         if why(line) == intercept.SENDING_GUARD:
             (users,) = re.findall(r"--uid-owner (\d+)-(\d+)", line.spec)
             return int(users[0]) <= self.sidecar_uid <= int(users[1])
-        return why(line) not in {intercept.INBOUND, intercept.KERNEL_UDP_GUARD}
+        return why(line) not in {intercept.INBOUND, intercept.KERNEL_UDP_GUARD} and not why(line).startswith(intercept.PASSED)
 
     def load(self) -> None:
         with self.space.entered():
-            assert load(self.exemption) == 0
+            assert load(self.exemption, self.passage) == 0
 
     def saved(self) -> list[str]:
         return [line for name in ("iptables-save", "ip6tables-save") for line in self.space.run(name).splitlines()
@@ -161,6 +172,15 @@ def pod(request: pytest.FixtureRequest, where: World) -> Pod:
     return Pod(where, EXEMPTIONS[request.param])
 
 
+@pytest.fixture(params=EXEMPTIONS)
+def passing(request: pytest.FixtureRequest, where: World) -> Iterator[Pod]:
+    """One whose MeshPolicy lets something pass."""
+    pod = Pod(where, EXEMPTIONS[request.param], PASSAGE)
+    yield pod
+    pod.passage = NOTHING
+    pod.load()      # with what passes no more taken out
+
+
 # -- the sidecar's own test
 
 
@@ -187,6 +207,15 @@ async def test_each_rule_that_is_gone_is_noticed_and_named(pod: Pod, family: int
         assert (await pod.check()).lost == expected, line
         pod.load()
     assert await pod.check() == RedirectVerdict()
+
+
+async def test_what_passes_takes_nothing_from_the_test(passing: Pod) -> None:
+    """And needs no test itself: a rule that is gone lets less pass."""
+    assert await passing.check() == RedirectVerdict()
+    for line in rules(4, passing.exemption, UIDS, passing.passage):
+        passing.delete(4, line)
+        assert (await passing.check()).lost == ((f"IPv4: {why(line)}",) if passing.is_asked(line) else ()), line
+        passing.load()
 
 
 async def test_all_rules_gone(pod: Pod) -> None:
@@ -245,7 +274,7 @@ def attack(family: int) -> dict[str, str]:
     far, own, loopback = FAR[family], POD[family], LOOPBACK[family]
     tcp, udp = socket.SOCK_STREAM, socket.SOCK_DGRAM
     echo = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
-    bound = (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+    bound, to_lo = ((socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name) for name in (b"eth0", b"lo"))
 
     def attempt(kind: int, to: str, port: int, *options: tuple[int, int, bytes], protocol: int = 0) -> str:
         try:
@@ -273,10 +302,13 @@ def attack(family: int) -> dict[str, str]:
         "tcp": attempt(tcp, far, 80),
         "tcp bound": attempt(tcp, far, 80, bound),
         "mptcp": attempt(tcp, far, 80, protocol=262),
+        "sctp": attempt(tcp, far, 80, protocol=132),
         "dns bound": attempt(udp, far, 53, bound),
         "loopback bound": attempt(udp, loopback, 9, bound),
         "outbound port bound": attempt(tcp, loopback, ports.OUTBOUND, bound),
         "other interface bound": attempt(udp, POD_NET1[family], 9, bound),
+        "udp bound to lo": attempt(udp, far, 9, to_lo),
+        "tcp bound to lo": attempt(tcp, far, 80, to_lo),
     }
     if family == 4:
         def through(hop: str) -> tuple[int, int, bytes]:
@@ -297,6 +329,10 @@ def test_nothing_of_the_applications_leaves_by_itself(pod: Pod, family: int) -> 
     assert {fates.pop("tcp"), fates.pop("mptcp")} <= {"ECONNREFUSED", "EPROTONOSUPPORT"}
     # Dropped: a connection attempt is repeated until it is given up.
     assert {fates.pop("tcp bound"), fates.pop("outbound port bound")} == {"timeout"}
+    # Not every kernel has it.
+    assert fates.pop("sctp") in {"EPERM", "EPROTONOSUPPORT", "timeout"}
+    # On loopback it stays, or there is no way.
+    assert {fates.pop("udp bound to lo"), fates.pop("tcp bound to lo")} <= {"EPERM", "timeout", "ENETUNREACH"}
     # Refused as well; IPv6 does not tell the sender.
     assert fates.pop("echo") == {4: "EPERM", 6: "passed"}[family]
     assert set(fates.values()) <= {"EPERM", "EPROTONOSUPPORT"}, fates
@@ -374,6 +410,178 @@ def test_udp_of_the_kernels_own_sockets_stays(pod: Pod) -> None:
         pod.space.run("ip link del tunnel")
 
 
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("end", ["closed here", "closed there", "reset"])
+def test_a_port_of_the_sidecars_tcp_cannot_be_taken_over(pod: Pod, family: int, end: str) -> None:
+    """However its connection ended: a new one is looked at by nat again, and is not the sidecar's for the filter."""
+    with pod.where.far.entered():
+        server = socket.create_server((FAR[family], 8080), family=DOMAIN[family])
+    with server, contextlib.ExitStack() as stack:
+        sidecar = stack.enter_context(pod.socket(family, socket.SOCK_STREAM, is_sidecar=True))
+        sidecar.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sidecar.connect((FAR[family], 8080))
+        port = sidecar.getsockname()[1]
+        accepted = stack.enter_context(server.accept()[0])
+        if end == "reset":
+            sidecar.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if end == "closed there":
+            accepted.close()
+            assert sidecar.recv(1) == b""
+        sidecar.close()
+        accepted.close()
+        pod.left()
+        with pod.socket(family, socket.SOCK_STREAM, is_sidecar=False) as app:
+            app.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            app.settimeout(0.5)
+            with pytest.raises(OSError):
+                app.bind(("", port))
+                app.connect((FAR[family], 8080))
+        assert [packet for packet in pod.left() if _tcp_flags(packet) == _SYN] == []
+
+
+_SYN = 2
+
+
+def _tcp_flags(packet: bytes) -> int:
+    return packet[(packet[0] & 15) * 4 + 13] if packet[0] >> 4 == 4 else packet[53]
+
+
+def raw_attempts(family: int) -> dict[str, str]:
+    """What needs NET_RAW, which runtimes give by default: a mark, a source that is not ours, packets past the network layer."""
+    def told(act: Callable[[], object]) -> str:
+        try:
+            act()
+            return "passed"
+        except OSError as exc:
+            return errno.errorcode[exc.errno or 0]
+
+    def marked() -> None:
+        with socket.socket(DOMAIN[family], socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, 36, BY_MARK.value)
+            sock.sendto(b"marked", (FAR[family], 9))
+
+    def transparent() -> None:
+        with socket.socket(DOMAIN[family], socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(*((socket.SOL_IP, 19, 1) if family == 4 else (socket.IPPROTO_IPV6, 75, 1)))
+
+    def packets() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800 if family == 4 else 0x86DD)) as sock:
+            sock.bind(("eth0", 0x0800 if family == 4 else 0x86DD))
+            head = bytes([0x45, 0, 0, 28, 0, 0, 0, 0, 9, 17, 0, 0]) if family == 4 else bytes([0x60, 0, 0, 0, 0, 8, 17, 9])
+            ends = socket.inet_pton(DOMAIN[family], POD[family]) + socket.inet_pton(DOMAIN[family], FAR[family])
+            sock.sendto(head + ends + bytes([0, 9, 0, 9, 0, 8, 0, 0]), ("eth0", 0x0800 if family == 4 else 0x86DD, 0, 1, b"\xff" * 6))
+
+    def raw() -> None:
+        socket.socket(DOMAIN[family], socket.SOCK_RAW, socket.IPPROTO_UDP).close()
+
+    return {"marked": told(marked), "transparent": told(transparent), "packets": told(packets), "raw": told(raw)}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_without_net_raw_nothing_is_sent_past_the_rules(pod: Pod, family: int) -> None:
+    """That is why admission takes it from every container: with it the same gets out."""
+    pod.left()
+    with pod.space.entered():
+        assert set(without_capabilities(partial(raw_attempts, family), APP_UID).values()) == {"EPERM"}
+    assert pod.left() == []
+    with pod.space.entered():
+        fates = without_capabilities(partial(raw_attempts, family), APP_UID, but=CAP_NET_RAW)
+    assert fates["packets"] == fates["transparent"] == fates["raw"] == "passed"
+    assert len(pod.left()) >= (2 if pod.mark is not None else 1)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_an_address_that_is_nobodys_leads_to_the_sidecar_too(pod: Pod, family: int) -> None:
+    """The guard's synthetic addresses are such."""
+    host = {4: "240.0.0.7", 6: "2001:db8:77::7"}[family]
+    with pod.socket(family, socket.SOCK_STREAM, is_sidecar=True) as listener, \
+            pod.socket(family, socket.SOCK_STREAM, is_sidecar=False) as client:
+        listener.bind((LOOPBACK[family], ports.OUTBOUND))
+        listener.listen()
+        client.connect((host, 5432))
+        with listener.accept()[0] as accepted:
+            assert original_dst(accepted) == (host, 5432)
+
+
+# -- what a MeshPolicy lets pass
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_approved_datagrams_pass_and_no_others(passing: Pod, family: int) -> None:
+    def fate(host: str, port: int) -> str:
+        with passing.socket(family, socket.SOCK_DGRAM, is_sidecar=False) as sock:
+            try:
+                sock.sendto(b"datagram", (host, port))
+                return "sent"
+            except PermissionError:
+                return "refused"
+
+    with passing.where.far.entered():
+        server = socket.socket(DOMAIN[family], socket.SOCK_DGRAM)
+        server.bind((FAR[family], UDP_PORT))
+        server.settimeout(5)
+    with server, passing.socket(family, socket.SOCK_DGRAM, is_sidecar=False) as app:
+        app.sendto(b"question", (FAR[family], UDP_PORT))
+        _, peer = server.recvfrom(100)
+        server.sendto(b"answer", peer)
+        assert app.recvfrom(100)[0] == b"answer"
+    passing.left()
+    others = [(FAR[family], UDP_PORT + 1), (NODE[family], UDP_PORT), (NODE[family], 9), (FAR[family], 443)]
+    assert {fate(*to) for to in others} == {"refused"}
+    # A question still goes to the guard, who does not listen here.
+    assert fate(FAR[family], 53) == "sent"
+    assert passing.left() == []
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_excluded_connections_pass_and_no_others(passing: Pod, family: int) -> None:
+    def serves(space: Namespace, host: str, port: int) -> socket.socket:
+        with space.entered():
+            return socket.create_server((host, port), family=DOMAIN[family], reuse_port=True)
+
+    for space, host, port in ((passing.where.far, FAR[family], OUT_PORT), (passing.where.node, NODE[family], 8080)):
+        with serves(space, host, port) as server, passing.socket(family, socket.SOCK_STREAM, is_sidecar=False) as app:
+            app.connect((host, port))
+            with server.accept()[0] as accepted:
+                app.sendall(b"question")
+                assert accepted.recv(100) == b"question"
+    passing.left()
+    with passing.socket(family, socket.SOCK_STREAM, is_sidecar=True) as sidecar:
+        sidecar.bind((LOOPBACK[family], ports.OUTBOUND))
+        sidecar.listen()
+        for to in ((FAR[family], 8080), (NODE[family], 53)):      # a resolver's address is excluded, its DNS is not
+            with passing.socket(family, socket.SOCK_STREAM, is_sidecar=False) as app:
+                app.connect(to)
+                with sidecar.accept()[0] as accepted:
+                    assert original_dst(accepted) == to
+    assert passing.left() == []
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_at_an_excluded_port_the_application_is_reached_and_cannot_set_out(passing: Pod, family: int) -> None:
+    with passing.socket(family, socket.SOCK_STREAM, is_sidecar=False) as app:
+        app.bind(("", IN_PORT))
+        app.listen()
+        with passing.where.far.entered(), socket.socket(DOMAIN[family]) as client:
+            client.settimeout(5)
+            client.connect((POD[family], IN_PORT))
+            with app.accept()[0] as accepted:
+                accepted.sendall(b"answer")
+                assert client.recv(100) == b"answer"
+    passing.left()
+    for line in rules(family, passing.exemption, UIDS):       # type: ignore[arg-type]
+        if line.table == "nat":
+            passing.delete(family, line)        # as if the flow were one that nat does not look at any more
+    try:
+        with passing.socket(family, socket.SOCK_STREAM, is_sidecar=False) as app:
+            app.bind(("", IN_PORT))
+            with pytest.raises(OSError):
+                app.connect((FAR[family], 8080))
+    finally:
+        passing.load()
+    assert passing.left() == []
+
+
 # -- what the sidecar must still be able to do
 
 
@@ -399,16 +607,42 @@ def test_all_data_arrives_that_the_sidecar_left_behind_in_a_closed_socket(pod: P
     assert received == data
 
 
+@pytest.mark.parametrize("port", [ports.HEALTH, ports.OUTBOUND, ports.DNS, 8080])
 @pytest.mark.parametrize("family", [4, 6])
-def test_what_enters_is_led_to_the_sidecar_whatever_port_it_meant(pod: Pod, family: int) -> None:
+def test_what_enters_is_led_to_the_sidecar_whatever_port_it_meant(pod: Pod, family: int, port: int) -> None:
+    """So nobody reaches the listeners of the loopback: the inbound one sees which port was meant, and refuses its own."""
     with pod.socket(family, socket.SOCK_STREAM, is_sidecar=True) as listener, pod.where.far.entered(), \
             socket.socket(DOMAIN[family]) as client:
         listener.bind(("", ports.INBOUND))
         listener.listen()
         client.settimeout(5)
-        client.connect((POD[family], ports.HEALTH))
+        client.connect((POD[family], port))
         with listener.accept()[0] as accepted:
-            assert original_dst(accepted) == (POD[family], ports.HEALTH)
+            assert original_dst(accepted) == (POD[family], port)
+
+
+def test_what_enters_by_a_link_local_address_is_led_to_the_sidecar(pod: Pod) -> None:
+    found = re.search("inet6 (fe80[^/]*)", pod.space.run("ip -6 addr show dev eth0"))
+    assert found
+    with pod.socket(6, socket.SOCK_STREAM, is_sidecar=True) as listener, pod.where.node.entered(), socket.socket(socket.AF_INET6) as client:
+        listener.bind(("", ports.INBOUND))
+        listener.listen()
+        client.settimeout(5)
+        client.connect((found[1], 8080, 0, socket.if_nametoindex("pod0")))
+        with listener.accept()[0] as accepted:
+            assert original_dst(accepted) == (found[1], 8080)
+
+
+def test_a_dual_stack_listener_knows_where_an_ipv4_peer_was_going(pod: Pod) -> None:
+    with pod.socket(6, socket.SOCK_STREAM, is_sidecar=True) as listener, pod.where.far.entered(), socket.socket() as client:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("", ports.INBOUND))
+        listener.listen()
+        client.settimeout(5)
+        client.connect((POD[4], 8080))
+        with listener.accept()[0] as accepted:
+            assert accepted.getpeername()[0].startswith("::ffff:")
+            assert original_dst(accepted) == (POD[4], 8080)
 
 
 # -- loading
@@ -453,6 +687,15 @@ def test_without_the_capability_it_says_so(pod: Pod, capfd: pytest.CaptureFixtur
         assert without_capabilities(partial(load, BY_MARK), APP_UID) == 1
     said = capfd.readouterr().err
     assert re.fullmatch("bartizan intercept: iptables-save: .*: give the container the capability NET_ADMIN\n", said)
+
+
+def test_the_one_capability_is_enough_for_a_user_who_is_not_root(pod: Pod) -> None:
+    pod.flush()
+    with pod.space.entered():
+        assert without_capabilities(partial(load, pod.exemption), APP_UID, but=CAP_NET_ADMIN) == 0
+    before = pod.saved()
+    pod.load()
+    assert pod.saved() == before
 
 
 def test_without_the_program_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,

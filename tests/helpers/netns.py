@@ -28,6 +28,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PR_CAPBSET_DROP = 24
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
 _CAPABILITY_VERSION_3 = 0x20080522
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE = 33
@@ -93,9 +96,13 @@ class Namespace:
                 Path("/proc/sys/net", name.replace("__", "/")).write_text(value)
 
 
-def without_capabilities(function: Callable[[], T], uid: int) -> T:
-    """What `function` returns in a child process that has become `uid` and can do nothing that this user may not."""
-    return _forked(function, lambda: _drop_to(uid))
+def without_capabilities(function: Callable[[], T], uid: int, *, but: int | None = None) -> T:
+    """What `function` returns in a child process that has become `uid` and can do nothing that this user may not.
+
+    Args:
+        but: the one capability that it and what it runs keep.
+    """
+    return _forked(function, lambda: _drop_to(uid, but))
 
 
 def with_uid_map(function: Callable[[], T], uid_map: str) -> T:
@@ -147,12 +154,17 @@ def _forked(function: Callable[[], T], before: Callable[[], None], meanwhile: Ca
     return cast(T, pickle.loads(data))
 
 
-def _drop_to(uid: int) -> None:
+def _drop_to(uid: int, but: int | None) -> None:
     for capability in range(64):
-        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # else UID 0 has them again after the next exec
+        if capability != but:
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # else UID 0 has them again after the next exec
+    _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setresuid(uid, uid, uid)
-    header, none = struct.pack("Ii", _CAPABILITY_VERSION_3, 0), bytes(24)
-    _checked(_libc.capset(header, none), "capset")
+    kept = 0 if but is None else 1 << but
+    header, sets = struct.pack("Ii", _CAPABILITY_VERSION_3, 0), struct.pack("6I", kept, kept, kept, 0, 0, 0)
+    _checked(_libc.capset(header, sets), "capset")
+    if but is not None:
+        _checked(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, but, 0, 0), "prctl")
 
 
 def _checked(result: int, name: str) -> None:

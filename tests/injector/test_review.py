@@ -262,6 +262,16 @@ def test_nobody_enters_the_sidecar(kind: str) -> None:
     assert _response(_request({"container": "app"}, "CONNECT", kind=kind))["allowed"] is True
 
 
+@pytest.mark.parametrize(("audiences", "groups", "is_allowed"), [
+    (["bartizan"], ["system:authenticated"], False), (["vault", "bartizan"], [], False), (["bartizan"], ["system:nodes"], True),
+    (["vault"], [], True), ([], [], True), (None, [], True),
+])
+def test_a_token_for_the_mesh_is_the_kubelets_to_ask_for(audiences: object, groups: list[str], is_allowed: bool) -> None:
+    request = json.loads(_request({"kind": "TokenRequest", "spec": {"audiences": audiences}}, sub="token"))
+    request["request"]["userInfo"] = {"username": "somebody", "groups": groups}
+    assert _response(json.dumps(request).encode())["allowed"] is is_allowed
+
+
 @pytest.mark.parametrize("port", sorted(ports.OWN))
 def test_nobody_forwards_a_port_of_the_sidecars(port: int) -> None:
     assert f"port {port} is the sidecar's" in _refusal(_request({"ports": [8080, port]}, "CONNECT", kind="PodPortForwardOptions"))
@@ -360,7 +370,7 @@ json_like = st.recursive(
 
 @settings(max_examples=300)
 @given(json_like, st.sampled_from(["Pod", "Deployment", "CronJob", "EgressPolicy", "MeshPolicy", "Namespace", "PodExecOptions",
-                                   "PodPortForwardOptions"]),
+                                   "PodPortForwardOptions", "TokenRequest"]),
        st.sampled_from(["CREATE", "UPDATE", "CONNECT"]), st.sampled_from(["", "ephemeralcontainers", "status"]))
 def test_any_object_is_judged(data: object, kind: str, operation: str, sub: str) -> None:
     answer = review(_request(data, operation, data, sub=sub, kind=kind), SETTINGS, CLUSTER)

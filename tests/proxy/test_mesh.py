@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sidecar.model.egress import EgressHost
 from sidecar.model.route import Caller, HeaderEdit, Match, PathMatch, Rewrite, Route
 from sidecar.model.service import CallRule, Limits, Mirror, Service
 from sidecar.model.snapshot import Inbound
@@ -101,6 +102,24 @@ async def test_a_mirror_that_cannot_be(
     world = World(nursery, orders(A, rule=CallRule("copy", mirror=Mirror("new-orders.shop", 80))), *services)
     nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
     assert A.address.encode() in await world.ask()
+    assert world.seen[B] == []
+
+
+async def test_a_copy_goes_to_whom_the_mesh_names_and_nowhere_else(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It is the sidecar's own fetch: an approved external host is no Service, and an endpoint must prove who it is."""
+    outside = CallRule("copy", mirror=Mirror("api.partner.example", 443))
+    world = World(nursery, orders(A, rule=outside))
+    known = world.web.bench.runtime.rules.current
+    assert known is not None
+    approved = msgspec.structs.replace(known.snapshot.outbound, hosts=(EgressHost("api.partner.example", "partners/api"),))
+    world.web.bench.runtime.rules.set(Rules.of(msgspec.structs.replace(known.snapshot, outbound=approved), "digest"))
+    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
+    assert A.address.encode() in await world.ask()
+    assert {to.host for to in world.web.bench.dialer.dialled} == {A.address}
+    impostor = msgspec.structs.replace(B, identity=WEB)
+    world.become(orders(A, rule=CallRule("copy", mirror=Mirror("new-orders.shop", 80))), new_orders(impostor))
+    assert A.address.encode() in await world.ask()
+    assert world.web.bench.dialer.dialled[-1].host == B.address
     assert world.seen[B] == []
 
 

@@ -3,6 +3,7 @@ import pytest
 from injector.demo.checks.rules import testable as asked_rules
 from sidecar import intercept
 from sidecar.intercept import Exemption, Family, Uids, rules
+from sidecar.model.passage import Passage
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -19,6 +20,12 @@ def test_all_but_what_a_sidecar_cannot_do_is_asked(
     assert len(asked) == len(every) - left_out
     assert sum(intercept.SENDING_GUARD in line.spec for line in asked) == 1
     assert not any(intercept.KERNEL_UDP_GUARD in line.spec for line in asked)
+
+
+def test_what_lets_pass_is_missed_by_nobody() -> None:
+    passage = Passage.of(["--exclude-inbound", "9100", "--exclude-outbound-port", "5432", "--allow-udp", "10.0.0.0/8:123"])
+    exempt, uids = Exemption("uid", 50001), (Uids(0, 4294967294),)
+    assert asked_rules(rules(4, exempt, uids, passage)) == asked_rules(rules(4, exempt, uids))
 
 
 def test_the_comment_as_iptables_save_quotes_it() -> None:
