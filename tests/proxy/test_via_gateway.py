@@ -292,3 +292,36 @@ async def test_a_range_without_its_gateways_leave(nursery: trio.Nursery, autojum
     await wait_all_tasks_blocked()
     assert web.bench.codes == ["BZ0202", "BZ0202"]
     assert out.bench.dialer.dialled == []
+
+
+async def test_a_request_under_way_ends_when_it_is_withdrawn_here(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, out = reached(nursery)
+
+    async def slow(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        await trio.sleep_forever()
+
+    out.bench.dialer.servers[SERVER] = https(partner(HOST), slow)
+    app = web.dial(DIALLED)
+    assert (await ask(app)).endswith(b"half")
+    web.bench.runtime.rules.set(caller_rules(EgressHost("other.example", "o")))
+    web.bench.runtime.withdrawals.part()
+    assert await is_gone(app)
+
+
+async def test_what_goes_by_the_gateway_counts(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, out = reached(nursery)
+    known = caller_rules().snapshot.outbound
+    web.bench.runtime.rules.set(caller_rules(
+        replace(APPROVED, bytes_per_hour=150), ranges=(replace(known.ranges[0], bytes_per_hour=100),)))
+    out.bench.dialer.servers[DATABASE] = echo
+    app = web.dial(DIALLED)
+    answers = [b"BZ0209" in await ask(app) for _ in range(4)]
+    assert answers == sorted(answers)
+    assert (answers[0], answers[-1]) == (False, True)
+    raw = web.dial(DATABASE)
+    await raw.send_all(b"x" * 101)
+    await is_gone(raw)
+    assert await is_gone(web.dial(DATABASE), b"x")
+    await wait_all_tasks_blocked()
+    assert web.bench.codes[-2:] == ["BZ0209"] * 2
