@@ -35,6 +35,9 @@ One word for one thing:
     drain        to leave in order
     origination  TLS that the sidecar speaks for an application that does not
     synthetic address   of nobody's, stands for one name, so that a TCP connection says which name it means
+    gateway      a sidecar that leads others out of the mesh, each as its own identity was granted
+    caller       whom a gateway leads out; of a Service, who calls it
+    preface      the line by which a caller's sidecar tells a gateway where to
     snapshot     all that one sidecar knows of the mesh, in one value
     SVID         the certificate that carries a SPIFFE ID
     trust        whom the mesh trusts and whom no longer, under one version: the roots, the signer, the deny-list

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from sidecar.control.admin import Admin
 from sidecar.control.keyring import Keyring
-from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Outbound
+from sidecar.model.egress import ClientCertificate, EgressHost, GatewayCaller, Origination, Outbound
 from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
@@ -21,11 +21,13 @@ from tests.helpers.pki import WEB
 from tests.helpers.runtime import kept_pair
 
 CLIENT = pki.issue(root("clients"), subject="shop", purposes=[pki.CLIENT])
+MUTUAL = EgressHost("a.example", "a", tls=Origination(client_certificate=ClientCertificate("s", CLIENT.chain_pem, CLIENT.key_pem)))
 SNAPSHOT = Snapshot(Workload(WEB, "shop"), outbound=Outbound(hosts=(
-    EgressHost("a.example", "a", tls=Origination(client_certificate=ClientCertificate("s", CLIENT.chain_pem, CLIENT.key_pem))),
+    MUTUAL,
     EgressHost("b.example", "b", tls=Origination(client_certificate=ClientCertificate("missing"))),
     EgressHost("c.example", "c"),
-)))
+    EgressHost("d.example", "d", tls=None),
+)), gateway=(GatewayCaller(WEB, (MUTUAL,)),))
 PATHS = (
     "/snapshot", "/certificates", "/status", "/rotate", "/", "/keys", "/config", "/snapshot?keys=1", "/../status", "/%2e/snapshot",
 )

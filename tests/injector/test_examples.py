@@ -43,11 +43,13 @@ from injector.documents import (
 from injector.jwks import fetched_issuers
 from injector.validate import PROTOCOLS, read_egress
 from injector.yaml_text import read_yaml
-from sidecar.model.config import Config, FileIdentity, IssuedIdentity, LedgerFiles
+from sidecar.model import ports
+from sidecar.model.config import Config, FileIdentity, IssuedIdentity, LedgerFiles, SnapshotFile
 from sidecar.model.config import parse_config as parse_sidecar_config
-from sidecar.model.egress import Check, DnsLimits, EgressMode, StartTls
+from sidecar.model.egress import Check, DnsLimits, EgressMode, GatewayRef, StartTls
 from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.reason import Reason
+from sidecar.model.service import Endpoint
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
 from sidecar.telemetry.access_log import Record
 from sidecar.telemetry.metrics import HELP
@@ -301,3 +303,48 @@ def test_every_word_that_an_operator_meets_is_explained() -> None:
 @pytest.mark.parametrize("file", sorted(IDENTITY.glob("*.*")), ids=lambda file: file.name)
 def test_the_readme_of_identity_names_every_file(file: Path) -> None:
     assert file.name == "README.md" or f"`{file.name}`" in IDENTITY_README
+
+
+# -- examples/gateways/
+
+GATEWAYS = FOLDER.parent / "gateways"
+
+
+def test_the_two_sides_of_the_standalone_gateway_fit() -> None:
+    gateway, sidecar = (parse_snapshot((GATEWAYS / f"{name}-snapshot.json").read_bytes()) for name in ("gateway", "sidecar"))
+    (caller,) = gateway.gateway
+    assert caller.identity == sidecar.workload.identity
+    ((service,), (host,), (item,)) = sidecar.outbound.services, sidecar.outbound.hosts, sidecar.outbound.ranges
+    assert host.gateway == item.gateway == GatewayRef(service.name, service.port)
+    assert service.endpoints == (Endpoint(gateway.workload.addresses[0], ports.GATEWAY, gateway.workload.identity),)
+    assert (caller.hosts[0].host, caller.hosts[0].methods, caller.hosts[0].paths) == (host.host, host.methods, host.paths)
+    assert caller.ranges == (msgspec.structs.replace(item, gateway=None),)
+    for name in ("gateway", "sidecar"):
+        config = parse_sidecar_config((GATEWAYS / f"{name}.json").read_bytes())
+        assert config.snapshot == SnapshotFile(f"{name}-snapshot.json")
+        assert isinstance(config.identity, FileIdentity)
+
+
+def test_the_manifests_make_a_gateway() -> None:
+    file = GATEWAYS / "kubernetes.yaml"
+    assert analyze([str(file)]) == []
+    objects = [dict(item) for item in _manifests(file)]
+    (deployment,) = (Object(item) for item in objects if item["kind"] == "Deployment")
+    assert deployment.template is not None
+
+    def running(name: str, namespace: str, account: str, labels: Any, address: str, annotations: Any) -> dict[str, Any]:
+        return {
+            "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "uid": name, "labels": labels, "annotations": annotations},
+            "spec": {"serviceAccountName": account, "initContainers": [{"name": "bartizan-sidecar"}], "containers": []},
+            "status": {"phase": "Running", "podIPs": [{"ip": address}]},
+        }
+
+    account = deployment.template.service_account
+    gate = running("gate", deployment.namespace, account, deployment.template.labels, "10.0.0.40", {})
+    asked = {documents.EGRESS: "- host: api.partner.example\n- {cidr: 198.51.100.0/24, ports: [5432]}\n"}
+    web = running("web", "shop", "web", {}, "10.0.0.10", asked)
+    compiled = compile_workload(Cluster.of([*objects, gate, web]), "gate", "example.org", LastGood())
+    assert compiled is not None
+    (caller,) = compiled.snapshot.gateway
+    assert [host.host for host in caller.hosts] == ["api.partner.example"]
+    assert [item.cidr for item in caller.ranges] == ["198.51.100.0/24"]

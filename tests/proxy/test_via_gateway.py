@@ -260,15 +260,20 @@ async def test_a_policy_that_comes_to_demand_the_gateway_ends_what_goes_without(
     web.bench.dialer.servers |= {SERVER: https(partner(HOST), http_app([], OK)), DATABASE: echo}
     app = web.dial(DIALLED)
     assert await ask(app) == OK
-    raw = web.dial(DATABASE)
+    raw, tls = web.dial(DATABASE), await own_tls(web.dial(Address("203.0.113.1", 443)))
     await raw.send_all(b"ping")
     await read_until(raw, b"ping")
-    assert web.bench.dialer.dialled == [SERVER, DATABASE]
+    assert web.bench.dialer.dialled == [SERVER, DATABASE, SERVER]
+    assert len(web.bench.runtime.pool) == 1
     web.bench.runtime.rules.set(caller_rules())
     web.bench.runtime.withdrawals.part()
     assert await is_gone(raw)
+    assert await is_gone(tls)
+    web.bench.runtime.pool.expire()
+    assert len(web.bench.runtime.pool) == 0
+    assert trio.current_time() == 0
     assert await ask(app) == OK
-    assert web.bench.dialer.dialled == [SERVER, DATABASE, AT]
+    assert web.bench.dialer.dialled == [SERVER, DATABASE, SERVER, AT]
 
 
 async def test_an_application_does_not_call_the_gateway_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -292,3 +297,54 @@ async def test_a_range_without_its_gateways_leave(nursery: trio.Nursery, autojum
     await wait_all_tasks_blocked()
     assert web.bench.codes == ["BZ0202", "BZ0202"]
     assert out.bench.dialer.dialled == []
+
+
+async def test_a_request_under_way_ends_when_it_is_withdrawn_here(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, out = reached(nursery)
+
+    async def slow(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        await trio.sleep_forever()
+
+    out.bench.dialer.servers[SERVER] = https(partner(HOST), slow)
+    app = web.dial(DIALLED)
+    assert (await ask(app)).endswith(b"half")
+    web.bench.runtime.rules.set(caller_rules(EgressHost("other.example", "o")))
+    web.bench.runtime.withdrawals.part()
+    assert await is_gone(app)
+    assert trio.current_time() == 0
+
+
+async def test_a_gateway_that_is_one_no_longer(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, out = reached(nursery)
+    out.bench.dialer.servers[DATABASE] = echo
+    raw = web.dial(DATABASE)
+    await raw.send_all(b"ping")
+    await read_until(raw, b"ping")
+    web.bench.runtime.rules.set(caller_rules(endpoints=(Endpoint("10.1.0.41", AT.port, GATEWAY),)))
+    assert await is_gone(raw)
+    assert trio.current_time() == 0
+
+
+async def test_what_a_server_says_first_comes_right_behind_the_leave(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, caller_rules())
+    web.bench.dialer.servers[AT] = answers(b"ok\n220 ready\r\n")
+    assert await read_until(web.dial(DATABASE), b"\r\n") == b"220 ready\r\n"
+
+
+async def test_what_goes_by_the_gateway_counts(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, out = reached(nursery)
+    known = caller_rules().snapshot.outbound
+    web.bench.runtime.rules.set(caller_rules(
+        replace(APPROVED, bytes_per_hour=150), ranges=(replace(known.ranges[0], bytes_per_hour=100),)))
+    out.bench.dialer.servers[DATABASE] = echo
+    app = web.dial(DIALLED)
+    answers = [b"BZ0209" in await ask(app) for _ in range(4)]
+    assert answers == sorted(answers)
+    assert (answers[0], answers[-1]) == (False, True)
+    raw = web.dial(DATABASE)
+    await raw.send_all(b"x" * 101)
+    await is_gone(raw)
+    assert await is_gone(web.dial(DATABASE), b"x")
+    await wait_all_tasks_blocked()
+    assert web.bench.codes[-2:] == ["BZ0209"] * 2
