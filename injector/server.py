@@ -41,6 +41,7 @@ from .cluster.directory import Directory
 from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
 from .collect import Collector
 from .compile import compile_workload
+from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
 from .compile.services import Services, compile_services
 from .config import InjectorConfig, issuer_of, parse_config
@@ -142,9 +143,13 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         pod = cluster.current.pods_by_uid.get(uid)
         return (pod.namespace, pod.name) if pod is not None else None
 
+    def leads_out(uid: str) -> bool:
+        pod = cluster.current.pods_by_uid.get(uid)
+        return pod is not None and is_gateway(pod, cluster.current)
+
     metrics = Metrics()
     events = Events(Api(config.kubernetes)) if config.kubernetes is not None else None
-    alerts = Alerts.open(state, config.learning_days, wall_clock, metrics.count, events.tell if events is not None else None)
+    alerts = Alerts.open(state, config.learning_days, wall_clock, metrics.count, leads_out, events.tell if events is not None else None)
     webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster, metrics)
     capture = CaptureWatch(cluster)
     jwks = JwksWatch(cluster, fetch_keys)

@@ -41,14 +41,16 @@ class Alerts:
     Args:
         path: of the profiles.
         count: a metric.
+        is_gateway: whether the pod with this uid may speak for those whom it leads out; else nobody could teach another's profile.
         tell: whoever else is to hear.
     """
 
     def __init__(
         self, path: Path, profile: Profile, wall: WallClock, count: Callable[[str, Labels], None],
-        tell: Callable[[Anomaly, PodName], None] | None = None,
+        is_gateway: Callable[[str], bool], tell: Callable[[Anomaly, PodName], None] | None = None,
     ) -> None:
         self.profile = profile
+        self._is_gateway = is_gateway
         self._path = path
         self._wall = wall
         self._count = count
@@ -58,15 +60,15 @@ class Alerts:
     @classmethod
     def open(
         cls, state: Path, days: int, wall: WallClock, count: Callable[[str, Labels], None],
-        tell: Callable[[Anomaly, PodName], None] | None = None,
+        is_gateway: Callable[[str], bool], tell: Callable[[Anomaly, PodName], None] | None = None,
     ) -> "Alerts":
         """Those of the state directory. ConfigError if its ledgers cannot be read."""
         path, now = state / PROFILE, wall()
         profile = _kept(path)
         if profile is None:
-            profile = learn(_entries(state / "ledger", now - days * DAY_S), now, days)
+            profile = learn(_entries(state / "ledger", now - days * DAY_S, is_gateway), now, days)
         profile.days = days
-        return cls(path, profile, wall, count, tell)
+        return cls(path, profile, wall, count, is_gateway, tell)
 
     def take(self, uid: str, name: str, entries: Iterable[Entry]) -> None:
         """The next ones of a pod, verified and kept.
@@ -78,6 +80,8 @@ class Alerts:
         namespace, _, own_name = name.partition("/")
         pod = PodName(namespace, own_name, uid)
         for entry in entries:
+            if entry.caller and not self._is_gateway(uid):
+                continue
             for anomaly in anomalies(self.profile, entry, now):
                 self._raise(anomaly, pod, int(now) // DAY_S)
             if (said := told(entry, now)) is not None:
@@ -135,7 +139,7 @@ def _kept(path: Path) -> Profile | None:
         return None
 
 
-def _entries(folder: Path, since: float) -> Iterator[Entry]:
+def _entries(folder: Path, since: float, is_gateway: Callable[[str], bool]) -> Iterator[Entry]:
     """Of the ledgers that are there, as far as their chains vouch for them."""
     if not any(folder.glob("*/*.jsonl")):
         return
@@ -143,5 +147,6 @@ def _entries(folder: Path, since: float) -> Iterator[Entry]:
     for ledger, parts in store.chains:
         namespace = ledger.namespace
         for entry, is_sound in ledger.read(parts, Entry, store.heads.get(ledger.pod)):
-            if is_sound and entry.time >= since and workload_of(entry.local)[0] == namespace:
+            is_own = workload_of(entry.local)[0] == namespace and (not entry.caller or is_gateway(ledger.pod))
+            if is_sound and is_own and entry.time >= since:
                 yield entry

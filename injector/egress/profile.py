@@ -91,11 +91,11 @@ class Told(NamedTuple):
 
 
 def told(entry: Entry, now: float) -> Told | None:
-    """None: it is not about egress."""
+    """None: it is not about egress. Of whom a gateway led out it is the gateway's word: the caller knows that it is one."""
     if entry.kind not in ("connection", "refusal") or not entry.local or not is_egress(entry):
         return None
     return Told(
-        min(entry.time, now), entry.local, host_of(entry), entry.id, entry.sent, entry.is_open, OBSERVED in entry.rules,
+        min(entry.time, now), entry.caller or entry.local, host_of(entry), entry.id, entry.sent, entry.is_open, OBSERVED in entry.rules,
         entry.decision == "refused",
     )
 

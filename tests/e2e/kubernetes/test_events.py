@@ -42,7 +42,7 @@ async def test_each_anomaly_is_an_event_about_the_pod(granted: Cluster, tmp_path
     events = Events(Api(granted.server_for(await granted.token(SYSTEM, ACCOUNT, audience=ISSUER))))
     metrics = Metrics()
     usual = [entry(at=NOW - day * DAY_S, rules={"(observed)": 1}) for day in range(8)]
-    alerts = Alerts(tmp_path / PROFILE, learn(usual, NOW, 7), lambda: NOW + HOUR_S, metrics.count, events.tell)
+    alerts = Alerts(tmp_path / PROFILE, learn(usual, NOW, 7), lambda: NOW + HOUR_S, metrics.count, lambda uid: False, events.tell)
     alerts.take(uid, "shop/unusual", [entry(at=NOW + HOUR_S, sent=1 << 24), refusal("new.example", NOW + HOUR_S)] * 3)
     await send(events)
     listed = await granted.admin.get(f"/api/v1/namespaces/shop/events?fieldSelector=involvedObject.uid={uid}", dict)
@@ -59,7 +59,7 @@ async def test_without_the_right_it_is_said(granted: Cluster, tmp_path: Path, ca
     uid = await granted.pod("shop", "mute", "web")
     events = Events(Api(granted.server_for(await granted.token("shop", "web", audience=ISSUER))))
     alerts = Alerts(
-        tmp_path / PROFILE, learn([entry(rules={"(observed)": 1})], NOW, 7), lambda: NOW, Metrics().count, events.tell)
+        tmp_path / PROFILE, learn([entry(rules={"(observed)": 1})], NOW, 7), lambda: NOW, Metrics().count, lambda uid: False, events.tell)
     alerts.take(uid, "shop/mute", [entry("new.example")])
     await send(events)
     assert "no Kubernetes Event: the API server refuses POST /api/v1/namespaces/shop/events: 403" in capfd.readouterr().err

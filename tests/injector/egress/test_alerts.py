@@ -1,8 +1,10 @@
 """Anomalies told: once a day, in log and metric; and profiles that outlive the process, or are learned anew."""
 
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -10,11 +12,15 @@ import trio
 from trio.testing import MockClock
 
 from injector.cluster import Cluster
+from injector.documents import Egress
 from injector.egress.alerts import METRIC, MOST_TOLD, PROFILE, SAVE_EVERY_S, Alerts, PodName
-from injector.egress.anomalies import Anomaly
+from injector.egress.anomalies import Anomaly, Kind
+from injector.egress.events import REASONS
 from injector.egress.profile import DAY_S, Profile, learn
 from injector.server import Webhook
 from injector.settings import Settings
+from injector.validate import read_mesh_policy
+from injector.yaml_text import read_all
 from sidecar.model.call import Call
 from sidecar.model.ledger import Entry
 from sidecar.net.watched import Watched
@@ -27,6 +33,7 @@ from .test_anomalies import OBSERVED
 from .test_profile import NOW, entry, refusal
 
 WEB_1 = ("uid-web-1", "shop/web-1")
+GATEWAY = "uid-gateway-1"
 
 
 class Told:
@@ -38,7 +45,7 @@ class Told:
         self.events: list[tuple[Anomaly, PodName]] = []
         self.alerts = Alerts(
             folder / PROFILE, profile or learn([entry(at=NOW - 60, rules=OBSERVED)], NOW, 7), lambda: self.now, self.metrics.count,
-            lambda anomaly, pod: self.events.append((anomaly, pod)))
+            lambda uid: uid == GATEWAY, lambda anomaly, pod: self.events.append((anomaly, pod)))
 
     def take(self, *entries: Entry) -> None:
         self.alerts.take(*WEB_1, entries)
@@ -92,6 +99,17 @@ def test_one_workload_drowns_no_other(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [line["host"] for line in lines(capsys)] == ["next-day.example"]
 
 
+def test_a_gateway_speaks_for_whom_it_leads_out_and_nobody_else_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(tmp_path)
+    led = entry("new.example", local=PAYMENTS, caller=WEB)
+    told.alerts.take("uid-payments-1", "pay/payments-1", [led])
+    assert "new.example" not in told.alerts.profile.workloads[WEB].hosts
+    assert told.events == []
+    told.alerts.take(GATEWAY, "edge/gateway-1", [led])
+    assert [(line["workload"], line["pod"]) for line in lines(capsys)] == [(WEB, "edge/gateway-1")]
+    assert PAYMENTS not in told.alerts.profile.workloads
+
+
 def test_a_name_is_one_line_whatever_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Told(tmp_path).take(entry('x\n{"event":"none"}'))
     assert len(lines(capsys)) == 1
@@ -119,7 +137,7 @@ async def test_a_restart_knows_what_was_known(tmp_path: Path, autojump_clock: Mo
     with trio.CancelScope() as scope:
         scope.cancel()
         await told.alerts.run()
-    told.alerts = Alerts.open(tmp_path, 7, lambda: NOW, told.metrics.count)
+    told.alerts = Alerts.open(tmp_path, 7, lambda: NOW, told.metrics.count, lambda uid: False)
     capsys.readouterr()
     told.take(entry("b.example"), entry("a.example"))
     assert lines(capsys) == []
@@ -135,7 +153,7 @@ def test_what_is_missing_is_learned_of_the_ledgers(kept: bytes | None, tmp_path:
     world.store()
     if kept is not None:
         (tmp_path / PROFILE).write_bytes(kept)
-    profile = Alerts.open(tmp_path, 7, lambda: STORED, Metrics().count).profile
+    profile = Alerts.open(tmp_path, 7, lambda: STORED, Metrics().count, lambda uid: False).profile
     assert {identity: set(workload.hosts) for identity, workload in profile.workloads.items()} == {
         WEB: {"a.example"}, PAYMENTS: {"pay.example"}}
     assert ("is learned anew" in capsys.readouterr().err) is (kept is not None)
@@ -150,12 +168,12 @@ def test_nothing_is_learned_of_what_cannot_be_believed(tmp_path: Path) -> None:
     world.store()
     path = world.path(PODS[WEB])
     path.write_bytes(path.read_bytes().replace(b"a.example", b"evil.test"))
-    assert Alerts.open(tmp_path, 7, lambda: STORED, Metrics().count).profile.workloads == {}
+    assert Alerts.open(tmp_path, 7, lambda: STORED, Metrics().count, lambda uid: False).profile.workloads == {}
 
 
 def test_without_any_ledger_nothing_is_known(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
-    assert Alerts.open(tmp_path, 3, lambda: NOW, Metrics().count).profile == Profile(3)
+    assert Alerts.open(tmp_path, 3, lambda: NOW, Metrics().count, lambda uid: False).profile == Profile(3)
 
 
 async def test_a_disk_that_does_not_take_it_is_told(
@@ -178,3 +196,31 @@ async def test_the_metric_is_there_to_be_asked_for(tmp_path: Path, capsys: pytes
     answer = await webhook.answer(Call("GET", "/metrics", "", {}, b""))
     assert answer.status == 200
     assert b'\nbartizan_egress_anomalies_total{kind="new-host",workload="shop/web"} 1\n' in answer.body
+
+
+# -- examples/egress/learning.md
+
+GUIDE = (Path(__file__).parents[3] / "examples" / "egress" / "learning.md").read_text()
+
+
+def test_the_line_in_the_guide_is_the_line_that_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Told(tmp_path).take(entry("paste.example"))
+    (line,) = lines(capsys)
+    (shown,) = (json.loads(text) for text in GUIDE.splitlines() if text.startswith('{"event"'))
+    assert shown == line | {"workload": "spiffe://example.org/ns/shop/sa/web", "time": shown["time"]}
+
+
+def test_the_guide_explains_every_kind_and_how_it_is_told() -> None:
+    for kind in get_args(Kind):
+        assert f"| `{kind}` |" in GUIDE
+        assert f'{METRIC}{{kind="{kind}"}}' in GUIDE
+        assert REASONS[kind] in GUIDE
+    assert "BZ0209" in GUIDE
+    assert "bartizan_egress_budget_exhausted_total" in GUIDE
+    assert PROFILE in GUIDE
+
+
+def test_the_policy_in_the_guide_observes() -> None:
+    (policy, *_) = re.findall(r"```yaml\n(apiVersion.*?)```", GUIDE, re.DOTALL)
+    (document,) = read_all(policy, 1 << 16)
+    assert read_mesh_policy(document.data).egress == Egress("observe", datetime(2027, 1, 31, tzinfo=UTC))
