@@ -61,7 +61,7 @@ class Collector:
         signer: signs what is there.
         wall: Unix seconds.
         place_of: pod uid -> (namespace, name), as the cluster has it; None: no such pod.
-        taken: told what is new of a pod once it is kept: its uid, its name `shop/web-1`, the entries.
+        taken: told what is new of a pod: its uid, its name `shop/web-1`, the entries.
     """
 
     def __init__(
@@ -105,10 +105,8 @@ class Collector:
             if isinstance(refused, Answer):
                 return refused
             last, head, entries = refused
-            answer = await self._keep(chain, call.body, int(start), last, head)
-            if answer.status == 200 and self._taken is not None:
-                self._taken(uid, chain.name, entries)
-            return answer
+            self._pass_on(chain, entries, last, is_anew=is_anew)
+            return await self._keep(chain, call.body, int(start), last, head)
         except (OSError, ConfigError) as exc:
             print(f"bartizan: no evidence can be kept: {exc}", file=sys.stderr, flush=True)
             return Answer.error(503, "the disk does not take it")
@@ -154,6 +152,13 @@ class Collector:
               file=sys.stderr, flush=True)
         self._store.begin(chain)
         return None
+
+    def _pass_on(self, chain: Chain, entries: list[Entry], last: int, *, is_anew: bool) -> None:
+        """Each line once, and before the disk is asked: who fills it silences nobody."""
+        seen = 0 if is_anew else len(entries) - (last - chain.passed_on)
+        chain.passed_on = last
+        if self._taken is not None and seen < len(entries):
+            self._taken(chain.uid, chain.name, entries[max(seen, 0):])
 
     async def _keep(self, chain: Chain, lines: bytes, first: int, last: int, head: str) -> Answer:
         now = self._wall()

@@ -228,6 +228,8 @@ class _Led:
         record, runtime = self.record, self.runtime
         started = trio.current_time()
         record.upstream = str(self.preface)
+        if not record.connection:
+            runtime.accounts.relay(record)
         try:
             await self.stream.send_all(OK)
             if self.preface.carried == "tls":

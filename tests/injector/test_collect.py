@@ -91,6 +91,19 @@ async def test_what_is_kept_is_passed_on_once(injector: Injector, autojump_clock
     for body, first in (lines[:3], 1), (lines[:3], 1), (lines[3:], 4), (chain_of(1, local="spiffe://mesh.test/ns/shop/sa/orders"), 6):
         await injector.post(body, first)
     assert injector.taken == [("uid-1", "shop/web-1", 3), ("uid-1", "shop/web-1", 2)]
+    await injector.post(chain_of(2, word="y"), is_anew=True)
+    assert injector.taken[2:] == [("uid-1", "shop/web-1", 2)]
+
+
+async def test_a_full_disk_silences_nobody(injector: Injector, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = chain_of(40)
+    await injector.post(lines[:20])
+    size = (injector.folder / "shop" / "web-1.uid-1.jsonl").stat().st_size
+    with files_of_at_most(size + 100):
+        for last in (30, 30, 35):
+            assert (await injector.post(lines[20:last], 21)).status == 503
+    await injector.post(lines[20:], 21)
+    assert [count for _, _, count in injector.taken] == [20, 10, 5, 5]
 
 
 @pytest.mark.parametrize(("by", "uid"), [
