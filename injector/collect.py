@@ -40,6 +40,7 @@ ROOM_EVERY_S = 60.0
 ANEW_EVERY_S = 60.0             # a chain that begins anew again and again would be many files
 _NUMBER = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 _PLACE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+Taken = Callable[[str, str, list[Entry]], None]
 _UID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 
 
@@ -60,25 +61,31 @@ class Collector:
         signer: signs what is there.
         wall: Unix seconds.
         place_of: pod uid -> (namespace, name), as the cluster has it; None: no such pod.
+        taken: told what is new of a pod: its uid, its name `shop/web-1`, the entries.
     """
 
     def __init__(
         self, store: Store, signer: Signer, wall: WallClock, place_of: Callable[[str], tuple[str, str] | None],
+        taken: Taken | None = None,
     ) -> None:
         self._store = store
         self._signer = signer
         self._wall = wall
         self._place_of = place_of
+        self._taken = taken
         self._together: _Together | None = None
         self._disk = trio.Lock()
         self._room_at = -ROOM_EVERY_S
         self._anew_at: dict[str, float] = {}
 
     @classmethod
-    def open(cls, state: Path, wall: WallClock, place_of: Callable[[str], tuple[str, str] | None]) -> "Collector":
+    def open(
+        cls, state: Path, wall: WallClock, place_of: Callable[[str], tuple[str, str] | None],
+        taken: Taken | None = None,
+    ) -> "Collector":
         """The one of the state directory: `ledger/`, `countersign.key`. ConfigError if it cannot be used."""
         store = Store(state / "ledger")
-        return cls(store, Signer.open(state / "countersign.key", store.folder), wall, place_of)
+        return cls(store, Signer.open(state / "countersign.key", store.folder), wall, place_of, taken)
 
     async def answer(self, call: Call) -> Answer:
         """The handler. After a cancellation the lines may be here, unanswered; the sidecar will hear of it by a 409."""
@@ -97,25 +104,31 @@ class Collector:
             refused = self._why_refused(chain, call.body, int(start), peer, is_anew=is_anew)
             if isinstance(refused, Answer):
                 return refused
-            return await self._keep(chain, call.body, int(start), *refused)
+            last, head, entries = refused
+            self._pass_on(chain, entries, last, is_anew=is_anew)
+            return await self._keep(chain, call.body, int(start), last, head)
         except (OSError, ConfigError) as exc:
             print(f"bartizan: no evidence can be kept: {exc}", file=sys.stderr, flush=True)
             return Answer.error(503, "the disk does not take it")
 
-    def _why_refused(self, chain: Chain, body: bytes, start: int, peer: Peer, *, is_anew: bool) -> Answer | tuple[int, str]:
-        """The refusal, or (number of the last line, its hash). Of a chain that begins anew nothing is compared with what is here."""
+    def _why_refused(self, chain: Chain, body: bytes, start: int, peer: Peer, *, is_anew: bool) -> Answer | tuple[int, str, list[Entry]]:
+        """The refusal, or (number of the last line, its hash, what the lines say). Of a chain that begins anew nothing is compared with
+        what is here.
+        """
         lines = [line + b"\n" for line in body.split(b"\n")]
         if lines.pop() != b"\n" or not lines:
             return Answer.error(400, "the body is not whole lines")
         if max(map(len, lines)) > MAX_LINE_BYTES + 1:
             return Answer.error(413, "a line is too long")
         last, head = start - 1, ""
+        entries: list[Entry] = []
         try:
             previous = msgspec.json.decode(lines[0], type=Entry).previous
             if not is_anew and (start, previous) != (chain.count + 1, chain.head):
                 return Answer(409, msgspec.json.encode({"count": chain.count, "head": chain.head}))
             for entry, hashed in follow(lines, Entry, head=previous, first=start):
                 last, head = last + 1, hashed
+                entries.append(entry)
                 if entry.local and entry.local != peer.identity:
                     return Answer.error(403, f"line {last} speaks of {entry.local[:200]}, which the certificate does not name")
         except Broken as exc:
@@ -124,7 +137,7 @@ class Collector:
             return Answer.error(400, f"line {start} is no entry")
         if is_anew and (refused := self._why_not_anew(chain, start, previous)):
             return refused
-        return last, head
+        return last, head, entries
 
     def _why_not_anew(self, chain: Chain, start: int, previous: str) -> Answer | None:
         """A break in the evidence: allowed, since the rest is wanted; never quiet, and not all the time."""
@@ -139,6 +152,13 @@ class Collector:
               file=sys.stderr, flush=True)
         self._store.begin(chain)
         return None
+
+    def _pass_on(self, chain: Chain, entries: list[Entry], last: int, *, is_anew: bool) -> None:
+        """Each line once, and before the disk is asked: who fills it silences nobody."""
+        seen = 0 if is_anew else len(entries) - (last - chain.passed_on)
+        chain.passed_on = last
+        if self._taken is not None and seen < len(entries):
+            self._taken(chain.uid, chain.name, entries[max(seen, 0):])
 
     async def _keep(self, chain: Chain, lines: bytes, first: int, last: int, head: str) -> Answer:
         now = self._wall()

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from certs.kubernetes import ApiServer
 from sidecar.model import identity
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import SpiffeId
@@ -24,6 +25,8 @@ class InjectorConfig(Value, frozen=True):
         token_file: the injector's own pod token, audience `bartizan`: its HTTPS certificate comes from the issuer.
         chain_file, key_file: without `token_file`: its HTTPS certificate; read again when they change.
         issuer_identity: who may ask how far a rotation has come; empty: `spiffe://TRUST-DOMAIN/ns/bartizan-system/sa/bartizan-issuer`.
+        learning_days: how far back the profile of a workload's egress looks; see `injector/egress/profile.py`.
+        kubernetes: the API server that is told of egress anomalies, as Events; `{}`: the one of the pod's own cluster.
         bypass: how the packet rules know the sidecar; see `injector/settings.py`.
     """
 
@@ -40,6 +43,8 @@ class InjectorConfig(Value, frozen=True):
     address: Name = "::"
     webhook_port: ListenPort = 9443
     stream_port: ListenPort = 9444
+    learning_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 7
+    kubernetes: ApiServer | None = None
     image: Name = "bartizan"
     bypass: Bypass = "uid"
     mark: Mark = 1337

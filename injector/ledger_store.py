@@ -89,6 +89,7 @@ class Chain:
         count: number of the last line.
         head: its hash.
         is_found: whether count and head have been looked up.
+        passed_on: number of the last line that the collector has passed on.
     """
 
     uid: str
@@ -97,6 +98,7 @@ class Chain:
     count: int = 0
     head: str = FIRST
     is_found: bool = False
+    passed_on: int = 0
     last_number: int = 0
     must_begin: bool = False    # the last file is not to be appended to
 

@@ -1,6 +1,7 @@
 """`bartizan injector --config FILE`: the admission webhook and the snapshot stream, over one watched source of objects.
 
     webhook   POST /mutate, /validate    HTTPS; the API server verifies us, what it sends is judged by `injector/review.py`
+              GET /healthz, /metrics
     stream    GET /v1/snapshot, ...      mTLS; for sidecars, each of its own pod, and the issuer (`injector/stream.py`)
 
 Both look at the same immutable state of the cluster, and at the trust that is followed from the issuer; a change of either replaces
@@ -20,6 +21,7 @@ import msgspec
 import trio
 
 from certs.files import Busy, locked, write
+from certs.kubernetes import Api
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Snapshot
@@ -30,6 +32,7 @@ from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally
 from sidecar.net.service import serve_https
 from sidecar.net.watched import Watched
+from sidecar.telemetry.metrics import Metrics
 
 from .audit.coverage import coverage
 from .capture import CaptureWatch
@@ -38,9 +41,12 @@ from .cluster.directory import Directory
 from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
 from .collect import Collector
 from .compile import compile_workload
+from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
 from .compile.services import Services, compile_services
 from .config import InjectorConfig, issuer_of, parse_config
+from .egress.alerts import Alerts
+from .egress.events import Events
 from .jwks import JwksWatch, fetch_keys
 from .own_certificate import OwnCertificate, Renewal
 from .review import MAX_BODY_BYTES, review
@@ -58,15 +64,19 @@ class Webhook:
 
     Args:
         settings: of this moment; they hold the roots for new pods.
+        metrics: what is counted here.
     """
 
-    def __init__(self, settings: Callable[[], Settings], cluster: Watched[Cluster]) -> None:
+    def __init__(self, settings: Callable[[], Settings], cluster: Watched[Cluster], metrics: Metrics | None = None) -> None:
         self._settings = settings
         self._cluster = cluster
+        self._metrics = metrics or Metrics()
 
     async def answer(self, call: Call) -> Answer:
         if call.path == "/healthz" and call.method == "GET":
             return Answer(200, b"ok\n", "text/plain")
+        if call.path == "/metrics" and call.method == "GET":
+            return Answer(200, self._metrics.render({}).encode(), "text/plain; version=0.0.4; charset=utf-8")
         if call.path not in ("/mutate", "/validate"):
             return Answer.error(404, "the webhook has POST /mutate and /validate only")
         if call.method != "POST":
@@ -133,13 +143,20 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         pod = cluster.current.pods_by_uid.get(uid)
         return (pod.namespace, pod.name) if pod is not None else None
 
-    webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster)
+    def leads_out(uid: str) -> bool:
+        pod = cluster.current.pods_by_uid.get(uid)
+        return pod is not None and is_gateway(pod, cluster.current)
+
+    metrics = Metrics()
+    events = Events(Api(config.kubernetes)) if config.kubernetes is not None else None
+    alerts = Alerts.open(state, config.learning_days, wall_clock, metrics.count, leads_out, events.tell if events is not None else None)
+    webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster, metrics)
     capture = CaptureWatch(cluster)
     jwks = JwksWatch(cluster, fetch_keys)
     stream = Stream(
         cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
         issuer=issuer_of(config), own=lambda: Holder(INJECTOR, trust.current.version, own.signer), wall=wall_clock,
-        collect=Collector.open(state, wall_clock, place_of).answer,
+        collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
     )
 
     covered = CoverageFile(state / LEDGER / COVERAGE)
@@ -157,6 +174,9 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         nursery.start_soon(capture.run)
         nursery.start_soon(jwks.run)
         nursery.start_soon(trust.run)
+        nursery.start_soon(alerts.run)
+        if events is not None:
+            nursery.start_soon(events.run)
         await _supply(own, trust, config, dialer, nursery)
         webhook_port = await nursery.start(partial(
             serve_https, config.address, config.webhook_port, own.webhook, webhook.answer,

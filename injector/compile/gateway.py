@@ -44,6 +44,16 @@ def no_way_there(asked: Iterable[EgressHost | EgressRange], services: Iterable[S
     ]
 
 
+def is_gateway(pod: Pod, cluster: Cluster) -> bool:
+    """Whether what the pod's sidecar says of callers counts: a policy names its Service."""
+    own = {(service.namespace, service.name) for service, _, number in ports_leading_to(pod, cluster) if number == ports.GATEWAY}
+    named = (
+        gateway for policy in cluster.egress_policies.values()
+        for gateway in (policy.gateway, *(host.gateway for host in policy.hosts), *(item.gateway for item in policy.ranges))
+    )
+    return any((gateway.namespace, gateway.service) in own for gateway in named if gateway is not None)
+
+
 def callers_of(pod: Pod, cluster: Cluster, trust_domain: str, last_good: LastGood) -> tuple[tuple[GatewayCaller, ...], list[str]]:
     """(whom the pod leads out, what is wrong with that); nobody if it is no gateway."""
     own = {

@@ -93,6 +93,7 @@ class Accounts:
         self._rng = rng
         self._local = local
         self._live: dict[str, Account] = {}
+        self._relayed: dict[str, Record] = {}
 
     # -- opened and closed
 
@@ -116,6 +117,11 @@ class Accounts:
         entry = self._entry("inbound", f"{self._rng.getrandbits(128):032x}", dst, source)
         entry.security = "plaintext"
         return self._open(entry, None, None)
+
+    def relay(self, record: Record) -> None:
+        """Of bytes that pass through as they are: the record is all there is, and it is told of while it lasts, too."""
+        record.connection = f"{self._rng.getrandbits(128):032x}"
+        self._relayed[record.connection] = record
 
     def _entry(self, direction: Direction, connection: str, dst: str, source: str) -> Entry:
         return Entry("connection", id=connection, opened=self._wall(), direction=direction, local=self._local(), dst=dst, source=source)
@@ -156,6 +162,7 @@ class Accounts:
     def note(self, record: Record) -> None:
         """One exchange or connection has been told."""
         account = self._live.get(record.connection) if record.connection else None
+        self._relayed.pop(record.connection, None)
         if record.code:
             self._refuse(record, account)
         elif account is not None:
@@ -188,7 +195,7 @@ class Accounts:
 
     def _count_bytes(self, entry: Entry, record: Record) -> None:
         """A record counts what came from the downstream and went to it, an entry from and to the peer: out there, the upstream."""
-        entry.id = f"{self._rng.getrandbits(128):032x}"
+        entry.id = record.connection or f"{self._rng.getrandbits(128):032x}"
         is_outbound = entry.direction == "outbound"
         entry.received, entry.sent = (record.sent, record.received) if is_outbound else (record.received, record.sent)
 
@@ -206,6 +213,11 @@ class Accounts:
         """An entry for each connection that goes on."""
         for account in self._live.values():
             entry = account.state()
+            entry.is_open = True
+            self._ledger.add(entry)
+        for record in self._relayed.values():
+            entry = self._of(record, "connection")
+            self._count_bytes(entry, record)
             entry.is_open = True
             self._ledger.add(entry)
 

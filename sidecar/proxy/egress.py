@@ -155,6 +155,7 @@ async def relay(
         sock_up, _ = await dial([address.host for address in to], to[0].port, runtime)
     upstream = SocketStream(sock_up)
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
+    runtime.accounts.relay(record)
     started = trio.current_time()
     try:
         await tunnel(

@@ -18,6 +18,7 @@ HELP = {
     "bartizan_egress_waived_total": "Connections to external hosts for which a check was waived, by check and rule.",
     "bartizan_dns_stale_answers_total": "Names whose last answer went on because no resolver answered.",
     "bartizan_egress_budget_exhausted_total": "Times that an approval's bytes for an hour were spent, by rule.",
+    "bartizan_egress_anomalies_total": "What was unusual about workloads' egress, by kind: new-host, volume, period.",
     "bartizan_bugs_total": "Connections ended by an error in the sidecar itself.",
     "bartizan_identity_not_after_seconds": "When the workload's certificate ends, Unix seconds; 0 without one.",
     "bartizan_identity_renewals_total": "Certificates that the workload was issued.",

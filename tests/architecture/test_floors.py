@@ -38,6 +38,8 @@ LIBRARY = {"model", "policy", "protocol", "net"}    # what certs and injector st
 BESIDES = {
     # It shows which packet rule answers which attempt.
     "injector/demo/*": {"intercept"},
+    # Its own counters are counted and rendered as the sidecar's are.
+    "injector/server.py": {"telemetry.metrics"},
 }
 
 

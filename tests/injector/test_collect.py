@@ -49,7 +49,9 @@ class Injector:
     def __init__(self, folder: Path) -> None:
         self.now = NOW
         self.folder = folder / "ledger"
-        self.collector = Collector.open(folder, lambda: self.now, PODS.get)
+        self.taken: list[tuple[str, str, int]] = []
+        self.collector = Collector.open(
+            folder, lambda: self.now, PODS.get, lambda uid, name, entries: self.taken.append((uid, name, len(entries))))
 
     async def post(
         self, lines: list[bytes], first: int = 1, *, uid: str = "uid-1", query: str = "", by: Peer | None = None, is_anew: bool = False,
@@ -82,6 +84,26 @@ async def test_lines_are_kept_and_countersigned(injector: Injector, autojump_clo
     keys = load_keys((injector.folder / "countersign.pem").read_bytes(), "")
     assert why_not_signed(first, keys) == why_not_signed(second, keys) == ""
     assert read_heads(injector.folder / "heads.json") == {"uid-1": second}
+
+
+async def test_what_is_kept_is_passed_on_once(injector: Injector, autojump_clock: MockClock) -> None:
+    lines = chain_of(5)
+    for body, first in (lines[:3], 1), (lines[:3], 1), (lines[3:], 4), (chain_of(1, local="spiffe://mesh.test/ns/shop/sa/orders"), 6):
+        await injector.post(body, first)
+    assert injector.taken == [("uid-1", "shop/web-1", 3), ("uid-1", "shop/web-1", 2)]
+    await injector.post(chain_of(2, word="y"), is_anew=True)
+    assert injector.taken[2:] == [("uid-1", "shop/web-1", 2)]
+
+
+async def test_a_full_disk_silences_nobody(injector: Injector, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = chain_of(40)
+    await injector.post(lines[:20])
+    size = (injector.folder / "shop" / "web-1.uid-1.jsonl").stat().st_size
+    with files_of_at_most(size + 100):
+        for last in (30, 30, 35):
+            assert (await injector.post(lines[20:last], 21)).status == 503
+    await injector.post(lines[20:], 21)
+    assert [count for _, _, count in injector.taken] == [20, 10, 5, 5]
 
 
 @pytest.mark.parametrize(("by", "uid"), [

@@ -3,6 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from certs.kubernetes import ApiServer
 from injector.config import InjectorConfig, issuer_of, parse_config
 from injector.settings import Settings
 from sidecar.model.errors import ConfigError
@@ -37,6 +38,18 @@ def test_whom_the_issuer_is_known_by() -> None:
     assert issuer_of(parse(**FILES)) == "spiffe://x/ns/bartizan-system/sa/bartizan-issuer"
     named = "spiffe://x/ns/security/sa/issuer"
     assert issuer_of(parse(**FILES, issuerIdentity=named)) == named
+
+
+@pytest.mark.parametrize("days", [0, 91])
+def test_a_profile_looks_back_some_days(days: int) -> None:
+    assert parse(**FILES, learningDays=30).learning_days == 30
+    with pytest.raises(ConfigError, match="learningDays"):
+        parse(**FILES, learningDays=days)
+
+
+def test_an_api_server_is_told_only_if_it_is_named() -> None:
+    assert parse(**FILES).kubernetes is None
+    assert parse(**FILES, kubernetes={}).kubernetes == ApiServer()
 
 
 @pytest.mark.parametrize(("given", "where"), [({"issuerIdentity": "issuer"}, "issuerIdentity"), ({"trustDomain": "X"}, "trustDomain")])

@@ -560,6 +560,23 @@ async def test_an_observed_server_that_speaks_first(nursery: trio.Nursery, autoj
     assert trio.current_time() == 5
 
 
+async def test_an_observed_connection_that_lasts_is_told_of_while_it_does(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = observer(nursery)
+    web.bench.dialer.servers[FAR] = echo
+    app = web.dial(FAR)
+    for sent in (b"\x00\x01", b"\x02"):
+        await app.send_all(sent)
+        await read_until(app, sent)
+        web.bench.runtime.accounts.tell_open()      # which `main` does every ten minutes
+    app.close()
+    await wait_all_tasks_blocked()
+    web.bench.runtime.accounts.tell_open()
+    entries = web.bench.ledger.entries
+    assert [(entry.sent, entry.is_open) for entry in entries] == [(2, True), (3, True), (3, False)]
+    assert {(entry.id, entry.dst, str(entry.spoken), str(entry.rules)) for entry in entries} == {
+        (web.bench.lines[0]["connection"], str(FAR), f"{{'tcp:{FAR.port}': 1}}", "{'(observed)': 1}")}
+
+
 @pytest.mark.parametrize("host", [
     "127.0.0.1", "169.254.169.254", "10.1.0.9", "192.0.2.7", "192.168.1.1", "240.0.0.1", POD,
 ])

@@ -7,6 +7,7 @@ import pytest
 from injector.cluster import Cluster
 from injector.cluster.directory import derived_slices
 from injector.compile import Compiled, compile_workload
+from injector.compile.gateway import is_gateway
 from injector.compile.last_good import LastGood
 from sidecar.model import ports
 from sidecar.model.address import Address
@@ -114,6 +115,17 @@ NOT_READY = {"phase": "Running", "podIPs": [{"ip": "10.1.0.40"}], "conditions": 
 ])
 def test_who_is_led(objects: tuple[dict[str, Any], ...], count: int) -> None:
     assert len(led(*objects)) == count
+
+
+@pytest.mark.parametrize(("objects", "is_one"), [
+    ((service(), policy()), True), ((service(), policy(gateway=None, ranges=[], hosts=[{"host": "a.example", "gateway": GATEWAY}])), True),
+    ((service(), policy(gateway=None)), False), ((service(8443), policy()), False), ((service(selector={"app": "other"}), policy()), False),
+    ((service(), service(space="shop"), policy(gateway={"namespace": "shop", "service": "egress"})), False),
+])
+def test_whose_word_about_callers_counts(objects: tuple[dict[str, Any], ...], is_one: bool) -> None:
+    cluster = Cluster.of([GATE, *objects])
+    (gate,) = cluster.pods.values()
+    assert is_gateway(gate, cluster) is is_one
 
 
 def test_a_pod_makes_itself_no_gateway() -> None:

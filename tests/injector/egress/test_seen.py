@@ -62,6 +62,14 @@ def test_what_the_mesh_did_is_no_egress(tmp_path: Path) -> None:
     assert (found.workloads, found.unclear) == ({}, 0)
 
 
+@pytest.mark.parametrize("with_refused", [False, True])
+def test_nobody_speaks_for_another(with_refused: bool, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    tell(world, "a.example", "tls:443", led=ORDERS)
+    refuse(world, "a.example", "tls:443", caller=ORDERS)
+    assert seen(world.store(), PERIOD, with_refused=with_refused).workloads == {}
+
+
 def test_the_period_counts(tmp_path: Path) -> None:
     world = World(tmp_path)
     tell(world, "old.example", "tls:443", time=NOW - 8 * 86400.0)
