@@ -195,7 +195,7 @@ async def relay(
 
 
 async def carry(
-    app: SocketStream,
+    app: trio.abc.HalfCloseableStream,
     upstream: trio.abc.HalfCloseableStream,
     permit: Permit,
     record: Record,

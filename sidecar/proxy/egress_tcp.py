@@ -10,13 +10,16 @@ host is believed nothing before its certificate is verified, and gets nothing of
 """
 
 import socket
+from collections.abc import Callable
 from functools import partial
 
 import trio
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied
+from sidecar.model.egress import EgressHost
 from sidecar.model.errors import ReasonedError, Unavailable
+from sidecar.net.ahead import Ahead
 from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import LAST_WORDS_S, SocketStream, linger
 from sidecar.net.tls_stream import TlsStream
@@ -44,7 +47,6 @@ def synthetic_name(to: Address, runtime: Runtime, rules: Rules) -> str | None:
 
 
 async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Originator, runtime: Runtime, record: Record) -> None:
-    app = SocketStream(sock)
     record.host, record.spoken = name, f"tcp:{to.port}"
     judged = approve(name, to.port, runtime, "tcp")                                                             # 1
     if isinstance(judged, Denied):
@@ -56,8 +58,27 @@ async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Ori
     if approval.gateway is not None:
         await serve_connection(sock, Preface("tcp", name, to.port), approval, permit, rules, record, runtime, is_permitted)
         return
+    app, upstream = await connect(
+        SocketStream(sock), name, to.port, approval, rules, originator, runtime, record, is_permitted
+    )
+    await carry(app, upstream, permit, record, runtime, lambda _: is_permitted(), approval)                     # 4
+
+
+async def connect(
+    stream: SocketStream | TlsStream, name: str, port: int, approval: EgressHost, rules: Rules, originator: Originator, runtime: Runtime,
+    record: Record, is_permitted: Callable[[], bool],
+) -> tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]:
+    """Application and host, each ready for what the other says.
+
+    Args:
+        stream: to the application, whose bytes are all still to come; the caller's to close.
+
+    ReasonedError if it is not to be; where the protocol has words for that, the application has heard them.
+    """
     tls = approval.tls
     words = WORDS[tls.start_tls]() if tls is not None and tls.start_tls is not None else None
+    app = Ahead(stream)
+    record.upstream = f"{name}:{port}" if words is not None else ""     # from here on the application is told in its own words
     try:
         with Deadline() as deadline:
             if (denied := runtime.budgets.why_exhausted(approval)) is not None:
@@ -66,18 +87,18 @@ async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Ori
             deadline.upstream("name resolution", CONNECT_S)
             addresses = await originator.addresses(name, approval, rules)                                       # 2
             deadline.upstream("connect", CONNECT_S)
-            sock_up, at = await dial(addresses, to.port, runtime)
-            record.upstream = f"{name}:{to.port}"
+            sock_up, at = await dial(addresses, port, runtime)
             opened: list[SocketStream | TlsStream] = [SocketStream(sock_up)]
 
             async def speak_tls() -> TlsStream:
                 assert tls is not None
                 assert context is not None
                 deadline.upstream("TLS handshake", CONNECT_S)
-                stream = await secure(sock_up, at, name, tls, context, runtime, record, is_permitted)
-                opened.append(stream)
-                record.security, record.connection = "tls", stream.account
-                return stream
+                secured = await secure(sock_up, at, name, tls, context, runtime, record, is_permitted)
+                opened.append(secured)
+                runtime.accounts.carry(record, secured.account)
+                record.security = "tls"
+                return secured
 
             upstream: trio.abc.HalfCloseableStream
             try:
@@ -88,17 +109,18 @@ async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Ori
                 else:
                     upstream = await words.begin(app, SocketStream(sock_up), speak_tls, deadline)
             except BaseException:
-                for stream in reversed(opened):
-                    stream.close()
+                for one in reversed(opened):
+                    one.close()
                 raise
     except ReasonedError as exc:
         if words is not None:
             await _refuse(app, words, exc)
         raise
-    await carry(app, upstream, permit, record, runtime, lambda _: is_permitted(), approval)                       # 4
+    record.upstream = f"{name}:{port}"
+    return app if words is not None else stream, upstream       # without any detour where nobody looks ahead
 
 
-async def _refuse(app: SocketStream, words: Words, why: ReasonedError) -> None:
+async def _refuse(app: Ahead, words: Words, why: ReasonedError) -> None:
     """In the application's own protocol, if it still listens."""
     with trio.move_on_after(LAST_WORDS_S):
         try:

@@ -15,8 +15,8 @@ import trio
 
 from sidecar.model.egress import StartTls
 from sidecar.model.errors import DownstreamGone, ReasonedError, StartTlsRefused
+from sidecar.net.ahead import Ahead
 from sidecar.net.deadline import Deadline
-from sidecar.net.peek import peek
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
 from sidecar.protocol.start_tls import mysql, postgres, smtp
@@ -31,7 +31,7 @@ class Words(Protocol):
     """One protocol's, for one connection."""
 
     async def begin(
-        self, app: SocketStream, server: SocketStream, secure: Secure, deadline: Deadline
+        self, app: Ahead, server: SocketStream, secure: Secure, deadline: Deadline
     ) -> trio.abc.HalfCloseableStream:
         """Leads to TLS, and to where both sides are at the same point; from then on what one says is for the other.
 
@@ -41,13 +41,13 @@ class Words(Protocol):
         ReasonedError if either says anything else than is expected, or goes; what was opened is the caller's to close.
         """
 
-    async def refuse(self, app: SocketStream, text: str) -> None:
+    async def refuse(self, app: Ahead, text: str) -> None:
         """Tells the application why there will be no connection."""
 
 
 class Postgres:
     async def begin(
-        self, app: SocketStream, server: SocketStream, secure: Secure, deadline: Deadline
+        self, app: Ahead, server: SocketStream, secure: Secure, deadline: Deadline
     ) -> trio.abc.HalfCloseableStream:
         deadline.upstream("request for TLS", CONNECT_S)
         await _say(server, postgres.TLS_REQUEST, StartTlsRefused)
@@ -57,11 +57,11 @@ class Postgres:
         await self._decline(app)
         return upstream
 
-    async def refuse(self, app: SocketStream, text: str) -> None:
+    async def refuse(self, app: Ahead, text: str) -> None:
         await self._decline(app)
         await app.send_all(postgres.refusal(text))
 
-    async def _decline(self, app: SocketStream) -> None:
+    async def _decline(self, app: Ahead) -> None:
         """One that prefers encryption asks for each kind, and goes on without."""
         for _ in range(2):
             if not await _look(app, postgres.asks_for_encryption):
@@ -72,7 +72,7 @@ class Postgres:
 
 class Smtp:
     async def begin(
-        self, app: SocketStream, server: SocketStream, secure: Secure, deadline: Deadline
+        self, app: Ahead, server: SocketStream, secure: Secure, deadline: Deadline
     ) -> trio.abc.HalfCloseableStream:
         deadline.upstream("STARTTLS", CONNECT_S)
         greeting = await _hear(server, smtp.read_greeting)
@@ -85,7 +85,7 @@ class Smtp:
         await _say(app, greeting, DownstreamGone)
         return upstream
 
-    async def refuse(self, app: SocketStream, text: str) -> None:
+    async def refuse(self, app: Ahead, text: str) -> None:
         await app.send_all(smtp.refusal(text))
 
 
@@ -94,7 +94,7 @@ class MySql:
         self._next = 0      # the number of the packet that the application expects
 
     async def begin(
-        self, app: SocketStream, server: SocketStream, secure: Secure, deadline: Deadline
+        self, app: Ahead, server: SocketStream, secure: Secure, deadline: Deadline
     ) -> trio.abc.HalfCloseableStream:
         deadline.upstream("greeting", CONNECT_S)
         greeting = await _hear(server, mysql.read_greeting)
@@ -108,7 +108,7 @@ class MySql:
         await _say(server, mysql.tls_request(login), StartTlsRefused)
         return Renumbered(await secure())
 
-    async def refuse(self, app: SocketStream, text: str) -> None:
+    async def refuse(self, app: Ahead, text: str) -> None:
         await app.send_all(mysql.refusal(text, self._next))
 
 
@@ -174,11 +174,11 @@ async def _hear(server: SocketStream, read: Callable[[bytes], T | None]) -> T:
             return found
 
 
-async def _look(app: SocketStream, read: Callable[[bytes], T | None]) -> T | None:
+async def _look(app: Ahead, read: Callable[[bytes], T | None]) -> T | None:
     """What `read` makes of the application's next words, which stay where they are; None if it has ended."""
     try:
-        return await peek(app.sock, read)
+        return await app.look(read)
     except ValueError as exc:
         raise StartTlsRefused(str(exc)) from exc
-    except OSError as exc:
+    except trio.BrokenResourceError as exc:
         raise DownstreamGone("the connection was closed") from exc

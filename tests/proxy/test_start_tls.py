@@ -7,20 +7,23 @@ from contextlib import suppress
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.egress import Origination, StartTls
+from sidecar.model.egress import EgressHost, GatewayCaller, Origination, StartTls
 from sidecar.net.socket_stream import SocketStream
 from sidecar.protocol.start_tls.mysql import CLIENT_SSL
 from sidecar.protocol.start_tls.postgres import GSS_REQUEST, TLS_REQUEST
 from tests.helpers import pki
+from tests.helpers.gateway import REF, Gateway, behind, caller_rules, gateway, gateway_rules
 from tests.helpers.leave import Pod, https, partner
 from tests.helpers.mesh import echo, is_gone, read_rest, read_until
+from tests.helpers.pki import WEB
 from tests.helpers.runtime import Serve, rules
 from tests.protocol.start_tls.test_mysql import greeting, login, packet
 from tests.protocol.start_tls.test_postgres import STARTUP
-from tests.proxy.test_egress_tcp import DB, ROOTS, approved, outside
+from tests.proxy.test_egress_tcp import DB, ROOTS, SERVER, approved, outside
 
 Turns = Sequence[tuple[int | bytes, bytes]]
 WELCOME, OFFER = b"220 mail ready\r\n", b"250-mail\r\n250-STARTTLS\r\n250 HELP\r\n"
@@ -130,7 +133,9 @@ async def test_postgresql_that_prefers_encryption_goes_on_without(
     web, to = asking(nursery, "postgres", speaking(TURNS["postgres"], https(partner(DB), echo)))
     app = web.dial(to)
     for request in asked:
-        await app.send_all(request)
+        for byte in request:
+            await app.send_all(bytes((byte,)))
+            await wait_all_tasks_blocked()
         assert await app.receive_some() == b"N"
     await app.send_all(STARTUP)
     assert await app.receive_some() == STARTUP
@@ -155,6 +160,68 @@ async def test_an_application_that_only_looks_whether_somebody_is_there(nursery:
     assert await is_gone(app)
     await wait_all_tasks_blocked()
     assert web.bench.codes == [""]
+
+
+# -- by an egress gateway, where the roots are
+
+
+def led(nursery: trio.Nursery, protocol: StartTls, serve: Serve) -> tuple[Pod, Gateway, Address]:
+    """An application whose sidecar must go by a gateway, the gateway, and the name's address."""
+    named = EgressHost(DB, "partners/db", (), (), (SERVER.port,), tls=Origination(roots=ROOTS, start_tls=protocol))
+    out = gateway(nursery, gateway_rules(GatewayCaller(WEB, (named,))))
+    out.resolver.names[DB] = (SERVER.host,)
+    out.bench.dialer.servers[SERVER] = serve
+    web = behind(nursery, out, caller_rules(replace(named, gateway=REF)))
+    address = web.bench.runtime.synthetic.address(DB)
+    assert address is not None
+    return web, out, Address(address, SERVER.port)
+
+
+@pytest.mark.parametrize("protocol", ["postgres", "smtp", "mysql"])
+async def test_the_gateway_speaks_the_words(protocol: StartTls, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, out, to = led(nursery, protocol, speaking(TURNS[protocol], https(partner(DB), echo)))
+    app = web.dial(to)
+    await begin(protocol, app)
+    if protocol == "smtp":
+        assert await read_until(app, b"\r\n") == WELCOME
+        await app.send_all(b"EHLO web\r\n")
+        assert await read_until(app, b"\r\n") == b"EHLO web\r\n"
+    elif protocol == "postgres":
+        await app.send_all(TLS_REQUEST)
+        assert await app.receive_some() == b"N"
+        await app.send_all(STARTUP)
+        assert await read_until(app, STARTUP[-1:]) == STARTUP
+    else:
+        assert await app.receive_some() == LOGIN[:5] + bytes((LOGIN[5] | 0x08,)) + LOGIN[6:]
+    app.close()
+    await wait_all_tasks_blocked()
+    assert (web.resolver.asked, out.bench.dialer.dialled) == ([], [SERVER])
+    assert [(line["security"], line["host"]) for line in (*web.bench.lines, *out.bench.lines)] == [("mtls", DB), ("tls", DB)]
+
+
+@pytest.mark.parametrize("protocol", ["postgres", "smtp", "mysql"])
+async def test_the_gateways_refusal_reaches_the_application(
+    protocol: StartTls, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    rest: list[bytes] = []
+    turns = {turns[0][1]: turns for kind, turns, words in REFUSED if kind == protocol and "not offer" in words}
+    web, out, to = led(nursery, protocol, speaking(*turns.values(), listening(rest)))
+    app = web.dial(to)
+    await app.send_all(SECRET[protocol])
+    assert b"BZ0213 start-tls-refused" in await app.receive_some()
+    app.close()
+    await wait_all_tasks_blocked()
+    assert out.bench.codes == ["BZ0213"]
+    assert rest == [b""]
+
+
+async def test_without_the_gateway_there_is_no_way(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, _, to = led(nursery, "postgres", speaking(TURNS["postgres"], https(partner(DB), echo)))
+    web.bench.dialer.servers = {SERVER: echo}
+    assert await is_gone(web.dial(to))
+    await wait_all_tasks_blocked()
+    assert web.bench.codes == ["BZ0214"]
+    assert SERVER not in web.bench.dialer.dialled
 
 
 # -- the server does not do as it must
