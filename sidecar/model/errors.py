@@ -4,7 +4,7 @@
       ConfigError          whoever wrote the document
       PeerError            the downstream: ProtocolViolation, TlsRejected, DownstreamTimedOut, DownstreamGone
       UpstreamError        the upstream: ConnectFailed, TimedOut, Reset, NoEndpoint, BadResponse, NotResolved,
-                           NotVerified, WrongIdentity
+                           NotVerified, StartTlsRefused, WrongIdentity
       Unavailable          this sidecar cannot do it now: no identity, no snapshot, secret missing
 
 `proxy/respond.py` alone maps them to a status. Those below ReasonedError (all but ConfigError) know their `reason`. What only one
@@ -129,6 +129,10 @@ class NotResolved(UpstreamError):
 
 class NotVerified(UpstreamError):
     reason = Reason.SERVER_NOT_VERIFIED
+
+
+class StartTlsRefused(UpstreamError):
+    reason = Reason.START_TLS_REFUSED
 
 
 class WrongIdentity(UpstreamError):

@@ -142,6 +142,12 @@ class Reason(Enum):
         "The name is below an approved wildcard, but longer or more random than names are, or new ones come too fast: a tunnel looks so.",
         "If it is none, raise the limit that the detail names, or have the names that are needed approved one by one.",
     )
+    START_TLS_REFUSED = (
+        "BZ0213", "start-tls-refused",
+        "TLS could not be asked for in the words of `startTls`: the server does not offer it, said something else or more than it may, "
+        "or one of the two ends does not speak that protocol. Nothing of the application's was sent.",
+        "Switch TLS on at the server, or correct `startTls` in bartizan.dev/egress; without it TLS begins with the first byte.",
+    )
     GATEWAY_UNREACHED = (
         "BZ0214", "gateway-unreached",
         "The EgressPolicy lets the host be reached through its egress gateway only, and there is no way to that. Nothing was sent.",

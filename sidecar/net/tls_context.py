@@ -169,13 +169,13 @@ def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | N
 
 
 def origination(
-    *, min_version: str, roots: str | None, chain: str | None, key: str | None, is_http2: bool = False,
+    *, min_version: str, roots: str | None, chain: str | None, key: str | None, is_http2: bool | None = False,
     is_waived: Callable[[SSL.Connection, int, int], bool] | None = None,
 ) -> Context:
     """For external hosts.
 
     Args:
-        is_http2: offer HTTP/2 before HTTP/1.1.
+        is_http2: offer HTTP/2 before HTTP/1.1; None: offer nothing, since it is no HTTP.
         min_version: "1.2" or "1.3".
         roots: PEM bundle; None: the system's.
         chain, key: PEM of the client certificate; both or neither.
@@ -202,7 +202,8 @@ def origination(
         return _accept(conn, cert, error, depth, is_ok or (is_waived is not None and is_waived(conn, error, depth)))
 
     context.set_verify(SSL.VERIFY_PEER, accept)
-    context.set_alpn_protos([b"h2", b"http/1.1"] if is_http2 else [b"http/1.1"])
+    if is_http2 is not None:
+        context.set_alpn_protos([b"h2", b"http/1.1"] if is_http2 else [b"http/1.1"])
     return context
 
 

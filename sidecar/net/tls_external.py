@@ -71,13 +71,13 @@ class ExternalTls:
     """
     Args:
         chain, key: PEM of the client certificate; both or neither.
-        is_http2: offer HTTP/2 before HTTP/1.1.
+        is_http2: offer HTTP/2 before HTTP/1.1; None: offer nothing.
 
     Raises:
         ConfigError: as `origination`.
     """
 
-    def __init__(self, settings: Origination, chain: str | None, key: str | None, *, is_http2: bool = False) -> None:
+    def __init__(self, settings: Origination, chain: str | None, key: str | None, *, is_http2: bool | None = False) -> None:
         self._settings = settings
         self._context = origination(
             min_version=settings.min_version, roots=settings.roots, chain=chain, key=key, is_http2=is_http2,

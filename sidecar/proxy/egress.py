@@ -5,6 +5,7 @@ certificate must be for. The address that the application dialled decides nothin
 
     plain HTTP   judged by Host, for each request; TLS originated and verified before a byte of the request is sent
     TLS          judged by SNI; passed through as it is to the address that *we* resolved
+    TCP          by the name whose synthetic address was dialled: `egress_tcp.py`
 
 If anything is missing (Secret, roots, name, verification) the answer is a refusal that says so. Never plaintext instead.
 
@@ -25,7 +26,7 @@ from sidecar.model.errors import Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.socket_stream import SocketStream
+from sidecar.net.socket_stream import SocketStream, close_stream
 from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
@@ -153,16 +154,29 @@ async def relay(
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
         sock_up, _ = await dial([address.host for address in to], to[0].port, runtime)
-    upstream = SocketStream(sock_up)
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
-    runtime.accounts.relay(record)
+    await carry(SocketStream(sock), SocketStream(sock_up), permit, record, runtime, is_permitted, approval)
+
+
+async def carry(
+    app: trio.abc.HalfCloseableStream,
+    upstream: trio.abc.HalfCloseableStream,
+    permit: Permit,
+    record: Record,
+    runtime: Runtime,
+    is_permitted: Callable[[Rules | None], bool],
+    approval: EgressHost | EgressRange | None,
+) -> None:
+    """Bytes as they are between two that are connected; closes the upstream and tells the record."""
+    if not record.connection:
+        runtime.accounts.relay(record)
     started = trio.current_time()
     try:
         await tunnel(
-            SocketStream(sock), upstream, permit, record, runtime.rules, is_permitted, runtime.pipes,
+            app, upstream, permit, record, runtime.rules, is_permitted, runtime.pipes,
             spend=runtime.budgets.spender(approval) if approval is not None else None,
         )
     finally:
-        upstream.close()
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
-        runtime.tell(record)
+        runtime.tell(record)        # while its account is open
+        close_stream(upstream)

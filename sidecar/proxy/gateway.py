@@ -29,7 +29,7 @@ from sidecar.model.errors import ProtocolViolation, ReasonedError, Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.socket_stream import SocketStream, linger
+from sidecar.net.socket_stream import SocketStream, close_stream, linger
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
@@ -38,11 +38,12 @@ from sidecar.protocol.gateway_preface import OK, Carried, Preface, read_preface,
 from sidecar.telemetry.access_log import Record
 
 from .egress import approve
+from .egress_tcp import connect
 from .headers import egress_headers
 from .http import serve_http1
 from .http2 import serve_http2
 from .inbound import accept_mesh
-from .originate import Originator, connect_tls, dial
+from .originate import Originator, dial
 from .plan import CONNECT_S, Decision
 from .runtime import Runtime
 from .tunnel import tunnel
@@ -185,23 +186,20 @@ class _Led:
     # -- TLS of the application's own, and TCP
 
     async def _serve_named(self) -> None:
-        preface, record, runtime = self.preface, self.record, self.runtime
         permit, approval, rules = self._demand()
-        with Deadline() as deadline:
-            deadline.upstream("name resolution", CONNECT_S)
-            addresses = await self.originator.addresses(preface.host, approval, rules)
         tls = approval.tls
-        if preface.carried == "tcp" and tls is not None:
-            context = self.originator.context(tls, is_http2=False)
-            with Deadline() as deadline:
-                deadline.upstream("connect", CONNECT_S)
-                upstream = await connect_tls(
-                    preface.host, addresses, preface.port, tls, context, runtime, record, self._is_permitted
-                )
-            runtime.accounts.carry(record, upstream.account)
-            record.security = "tls"
-            await self._relay(upstream, permit, self._is_permitted)
+        if self.preface.carried == "tcp" and tls is not None:
+            if tls.start_tls is not None:
+                await self.stream.send_all(OK)      # its protocol needs the application, which is told in that what goes wrong
+            app, upstream = await connect(
+                self.stream, self.preface.host, self.preface.port, approval, rules, self.originator, self.runtime, self.record,
+                self._is_permitted,
+            )
+            await self._relay(upstream, permit, self._is_permitted, app)
         else:
+            with Deadline() as deadline:
+                deadline.upstream("name resolution", CONNECT_S)
+                addresses = await self.originator.addresses(self.preface.host, approval, rules)
             await self._relay(await self._dial(addresses), permit, self._is_permitted)
 
     async def _serve_range(self) -> None:
@@ -228,25 +226,34 @@ class _Led:
         self.record.security, self.record.connection, self.record.dst, self.record.tls = "passthrough", "", str(at), ""
         return SocketStream(sock)
 
-    async def _relay(self, upstream: SocketStream | TlsStream, permit: Permit, is_permitted: Callable[[], bool]) -> None:
+    async def _relay(
+        self, upstream: trio.abc.HalfCloseableStream, permit: Permit, is_permitted: Callable[[], bool],
+        app: trio.abc.HalfCloseableStream | None = None,
+    ) -> None:
+        """
+        Args:
+            app: the caller's stream, in another shape if it was told ok already.
+        """
+        app = app or self.stream
         record, runtime = self.record, self.runtime
         started = trio.current_time()
         record.upstream = str(self.preface)
         if not record.connection:
             runtime.accounts.relay(record)
         try:
-            await self.stream.send_all(OK)
+            if app is self.stream:
+                await self.stream.send_all(OK)
             if self.preface.carried == "tls":
                 await self._pass_hello(upstream)
-            await tunnel(self.stream, upstream, permit, record, runtime.rules, lambda _: is_permitted(), runtime.pipes)
+            await tunnel(app, upstream, permit, record, runtime.rules, lambda _: is_permitted(), runtime.pipes)
         except trio.BrokenResourceError:
             record.detail = "one side was gone before anything moved"
         finally:
-            upstream.close()
+            close_stream(upstream)
         record.duration_ms = round((trio.current_time() - started) * 1000, 3)
         runtime.tell(record)
 
-    async def _pass_hello(self, upstream: SocketStream | TlsStream) -> None:
+    async def _pass_hello(self, upstream: trio.abc.SendStream) -> None:
         """The first message of the application's TLS, once its server name is known to be what was judged."""
         data, hello = b"", None
         with Deadline() as deadline:

@@ -37,14 +37,17 @@ class Originator:
     def __init__(self, rules: Watched[Rules | None], resolver: Resolver) -> None:
         self._rules = rules
         self._resolver = resolver
-        self._contexts: dict[tuple[Origination, bool], tuple[Material | None, ExternalTls]] = {}
+        self._contexts: dict[tuple[Origination, bool | None], tuple[Material | None, ExternalTls]] = {}
         self._allowed: dict[str, tuple[Rules, EgressHost, tuple[str, ...], tuple[str, ...]]] = {}
         self._built_for: Rules | None = None
         self.files = ClientFiles()
 
-    def context(self, settings: Origination, *, is_http2: bool) -> ExternalTls:
+    def context(self, settings: Origination, *, is_http2: bool | None) -> ExternalTls:
         """The same one as long as settings and files are the same. Unavailable, before anything is sent, if the material is missing
         or unusable.
+
+        Args:
+            is_http2: None: it is no HTTP, and nothing is offered.
         """
         if self._built_for is not self._rules.current:
             self._forget(self._rules.current)

@@ -3,10 +3,12 @@
     1  where was it going?      the kernel's word; never one of our own ports; our canary is answered, our own loop is cut
     2  is the way out whole?    a lost packet rule closes everything (`control/redirect_check.py`)
     3  a mesh destination       mTLS to exactly the identity that the snapshot names: `proxy/mesh.py`, `proxy/mesh_tcp.py`
-    4  an approved range        TCP as it is
-    5  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused, or observed
+    4  a synthetic address      TCP to the name that it was given out for: `proxy/egress_tcp.py`
+    5  an approved range        TCP as it is
+    6  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused, or observed
 
-Trust: the application may be hostile. The address that it dialled selects mesh and ranges only; never plaintext instead of mTLS.
+Trust: the application may be hostile. The address that it dialled selects mesh, ranges and, where it is synthetic, a name that is then
+judged like any other; never plaintext instead of mTLS.
 """
 
 import socket
@@ -32,6 +34,7 @@ from sidecar.telemetry.access_log import Record
 
 from . import egress, via_gateway
 from .dns_guard import DnsGuard
+from .egress_tcp import serve_tcp, synthetic_name
 from .mesh import serve_mesh_requests
 from .mesh_tcp import serve_mesh_connection
 from .originate import Originator
@@ -70,9 +73,11 @@ async def serve_outbound(
                 await serve_mesh_requests(sock, to, runtime, record)
             else:
                 await serve_mesh_connection(sock, to, mesh, rules, runtime, record)
-        elif (permit := rules.outbound.range(to)) is not None:                                  # 4
+        elif (name := synthetic_name(to, runtime, rules)) is not None:                          # 4
+            await serve_tcp(sock, to, name, originator, runtime, record)
+        elif (permit := rules.outbound.range(to)) is not None:                                  # 5
             await _serve_range(sock, to, permit, rules, runtime, record)
-        else:                                                                                   # 5
+        else:                                                                                   # 6
             await _serve_named(sock, to, rules, runtime, originator, record)
     except ReasonedError as exc:
         await _refuse_connection(sock, exc.reason, exc.detail, record, runtime)

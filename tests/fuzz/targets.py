@@ -17,6 +17,7 @@ from tests.fuzz import (
     response_head,
     snapshot,
     spiffe_id,
+    start_tls,
     target,
 )
 from tests.protocol.test_head import VECTORS
@@ -41,7 +42,7 @@ def _of(module: ModuleType) -> tuple[str, Target]:
 
 TARGETS = dict(map(_of, (
     authority, chunked_body, client_hello, dns_question, first_bytes, http2_frames, original_destination, request_head, response_head,
-    snapshot, spiffe_id, target,
+    snapshot, spiffe_id, start_tls, target,
 )))
 
 

@@ -401,6 +401,18 @@ async def test_tls_that_is_not_approved(
     assert web.bench.dialer.dialled == []
 
 
+async def test_a_host_that_is_approved_for_its_own_tls_only(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """`protocol: tls`: nothing is originated, and what is no TLS does not leave."""
+    web = outside(nursery, approved(plain_ports=()))
+    web.bench.dialer.servers[SERVER] = https(partner(HOST), echo)
+    for port in (80, 443):
+        answer = await ask(web.dial(Address(SERVER.host, port)))
+        assert b"BZ0201 host-not-approved" in answer
+        assert b"not plain HTTP to port %d" % port in answer
+    assert web.bench.dialer.dialled == []
+    await own_tls(web.dial(EVIL))
+
+
 @pytest.mark.parametrize(("found", "code"), [(("169.254.169.254",), "BZ0204"), ((), "BZ0406"), (("203.0.113.99",), "BZ0401")])
 async def test_tls_whose_name_leads_nowhere(
     found: tuple[str, ...], code: str, nursery: trio.Nursery, autojump_clock: MockClock

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Permit
-from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, GatewayRef, Outbound
+from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, GatewayRef, Origination, Outbound
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
 from sidecar.model.service import Balancing, Limits, Service
@@ -26,6 +26,7 @@ from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.head import read_response
 from sidecar.protocol.http2 import frames
+from sidecar.protocol.start_tls.postgres import TLS_REQUEST
 from sidecar.proxy.respond import TABLE, explain, explanation
 from tests.helpers import pki
 from tests.helpers.exchange import GET, post
@@ -34,8 +35,12 @@ from tests.helpers.leave import https, partner, pod
 from tests.helpers.mesh import APP, arrive, call, echo, http_app, meshed, read_rest, root, sidecar
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import POD, Bench, Serve, rules
+from tests.protocol.start_tls.test_postgres import STARTUP
 from tests.proxy.test_egress import DIALLED, HOST, SERVER, approved
+from tests.proxy.test_egress_tcp import approved as approved_for_tcp
+from tests.proxy.test_egress_tcp import outside as outside_by_tcp
 from tests.proxy.test_outbound import ENDPOINT, ONE, VIP, mesh
+from tests.proxy.test_start_tls import speaking
 
 
 def test_the_table_has_a_row_for_each_reason() -> None:
@@ -200,6 +205,16 @@ def asking(name: str) -> Give:
     return give
 
 
+async def database_without_tls(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+    known = approved_for_tcp(Origination(start_tls="postgres"))
+    web, to = outside_by_tcp(nursery, known, speaking([(TLS_REQUEST, b"N")], echo))
+    app = web.dial(to)
+    await app.send_all(STARTUP)
+    assert b"BZ0213" in await read_rest(app)    # in its own words, not in those of HTTP
+    app.close()
+    return web.bench, b""
+
+
 async def one_too_many(nursery: trio.Nursery) -> tuple[Bench, bytes]:
     limited = Service("orders.shop", 80, (VIP.host,), endpoints=(ONE,), balancing=Balancing(limits=Limits(requests=1)))
     web = pod(nursery, rules(outbound=Outbound(services=(limited,))))
@@ -267,6 +282,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.MISDIRECTED: leaving(host=f"{HOST}:8080"),
     Reason.NAME_NOT_APPROVED: asking("evil.example"),
     Reason.NAME_SUSPICIOUS: asking(f"{'a' * 20}.partner.example"),
+    Reason.START_TLS_REFUSED: database_without_tls,
     Reason.BAD_HEAD: head(b"GET / HTTP/1.1\nhost: a\n\n"),
     Reason.BAD_FRAMING: head(post(1, b"a", b"content-length: 2")),
     Reason.BAD_HOST: head(b"GET / HTTP/1.1\r\n\r\n"),
@@ -294,7 +310,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.NO_SNAPSHOT: entering(known=False),
 }
 WITHOUT_WORDS = {       # nothing is said to a peer that does not speak HTTP, or that is nobody
-    Reason.OWN_PORT, Reason.ADDRESS_NOT_APPROVED, Reason.NOT_HTTP, Reason.PEER_NOT_VERIFIED,
+    Reason.OWN_PORT, Reason.ADDRESS_NOT_APPROVED, Reason.NOT_HTTP, Reason.PEER_NOT_VERIFIED, Reason.START_TLS_REFUSED,
     Reason.HTTP2_VIOLATION, Reason.HTTP2_FLOOD,
     Reason.NAME_NOT_APPROVED, Reason.NAME_SUSPICIOUS,   # in the words of DNS: tests/proxy/test_dns_guard.py
 }

@@ -5,7 +5,7 @@
     archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date, by which it serves other protocols, too
     legacy   no sidecar, no packet rules
     leaving  the first endpoint of a Service `shrinking`, started by the test that ends it; `staying` is the second
-    outside  beyond the router: an approved HTTPS host, and one that nobody approved
+    outside  beyond the router: an approved HTTPS host, one that nobody approved, and what is reached by TCP (`DATABASES`)
 """
 
 import json
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.model.egress import EgressHost, Origination, Outbound
+from sidecar.model.egress import EgressHost, Origination, Outbound, StartTls
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.service import Endpoint, Protocol, Service
 from sidecar.model.snapshot import Inbound, Snapshot, Workload
@@ -27,6 +27,7 @@ VENV = ROOT / ".venv-e2e" / "bin"
 GO, PYTHON = VENV / "foreign-go", VENV / "python"
 ARCHIVE = f"spiffe://{DOMAIN}/ns/shop/sa/archive"
 YEAR_2096 = 4_000_000_000.0
+PARTNER, STRANGER = "partner.example", "stranger.example"       # where databases are; no certificate is for those of the second
 APPROVED, UNAPPROVED, MISNAMED = "api.partner.example", "elsewhere.example", "misnamed.partner.example"
 
 # What orders serves, by name; the protocol is the one declared for the port.
@@ -38,12 +39,17 @@ PORTS: dict[str, tuple[int, Protocol]] = {
 }
 HTTP10_PORT = 8010
 IN_PLAINTEXT = ("grpc", "websockets", "redis", "banner", "app-tls")    # of archive
+# What outside serves that is no HTTP, by name: how TLS is asked for, where it is spoken, and where another server does not offer it.
+DATABASES: dict[str, tuple[StartTls | None, int, int]] = {
+    "postgres": ("postgres", 5432, 5433), "mysql": ("mysql", 3306, 3307), "mail": ("smtp", 2525, 2526), "cache": (None, 6380, 3307),
+}
 ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "legacy": "10.44.0.30",
              "leaving1": "10.44.0.40", "staying1": "10.44.0.41", "leaving2": "10.44.0.42", "staying2": "10.44.0.43"}
 VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "shrinking1": "10.96.0.23", "shrinking2": "10.96.0.24"}
 OUTSIDE = "203.0.113.10"
 NAMES = {**{f"{name}.shop.svc.cluster.local": vip for name, vip in VIPS.items()},
-         APPROVED: OUTSIDE, UNAPPROVED: OUTSIDE, MISNAMED: OUTSIDE}
+         **dict.fromkeys((APPROVED, UNAPPROVED, MISNAMED), OUTSIDE),
+         **{f"{name}.{domain}": OUTSIDE for name in DATABASES for domain in (PARTNER, STRANGER)}}
 
 
 def host(service: str) -> str:
@@ -117,7 +123,11 @@ class Mesh:
                 service("archive", HTTP10_PORT, "http1", ARCHIVE, "archive"),
                 *(service(f"shrinking{i}", *PORTS["go"], ORDERS, f"leaving{i}", f"staying{i}") for i in (1, 2)),
             ),
-            hosts=tuple(EgressHost(name, f"partners/{name}", tls=Origination(roots=roots)) for name in (APPROVED, MISNAMED)),
+            hosts=(
+                *(EgressHost(name, f"partners/{name}", tls=Origination(roots=roots)) for name in (APPROVED, MISNAMED)),
+                *(EgressHost(f"{name}.{domain}", f"databases/{name}", (), (), ports, Origination(roots=roots, start_tls=start_tls))
+                  for name, (start_tls, *ports) in DATABASES.items() for domain in (PARTNER, STRANGER)),
+            ),
             resolvers=(NODE,), cluster_ranges=("10.44.0.0/16", "10.96.0.0/16"),
         )
 
