@@ -9,7 +9,6 @@ Trust: an answer must come from the address that was asked, with the question an
 a name may lead is judged by who dials, at each dial: an answer that is remembered, or stale, is worth no more than a new one.
 """
 
-import math
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,13 +28,14 @@ from .dial import Dialer
 
 ATTEMPT_S = 2.0
 ATTEMPTS = 2
+ASK_S = 4.5             # for all attempts at all resolvers: applications ask again after five seconds
+MOST_WRONG = 16         # messages that are no answer to a query over UDP; then somebody is guessing, and it goes over TCP (RFC 5452 s9.2)
 TTL_FLOOR_S = 5.0
 TTL_CEILING_S = 300.0
 NEGATIVE_FLOOR_S = 1.0
 NEGATIVE_S = 5.0        # the ceiling: what did not exist a moment ago may be what everybody waits for
 STALE_S = 1800.0        # for so long an answer goes on when its time is over and no resolver answers (RFC 8767)
-STALE_WAIT_S = 5.0      # so long are they asked while there is such an answer
-RECHECK_S = 30.0        # and so long not again
+RECHECK_S = 30.0        # and for so long they are not asked again
 MAX_ANSWERS = 8192
 
 Kind = Literal["A", "AAAA"]
@@ -78,6 +78,7 @@ class Resolver:
         self._mark = mark
         self._known: dict[_Key, Answer] = {}
         self._asking: dict[_Key, trio.Event] = {}
+        self._answered: Address | None = None
         self.stale = 0
 
     async def resolve(self, name: str, resolvers: Sequence[str]) -> tuple[str, ...]:
@@ -137,16 +138,14 @@ class Resolver:
 
     async def _renewed(self, key: _Key) -> Answer:
         """The resolvers' answer; while they fail what they said before, for a while; or that they failed."""
-        old = self._known.get(key)
-        is_usable = old is not None and old.usable_until > trio.current_time()
-        failure = f"{key[0]}: no resolver answered in {STALE_WAIT_S:.0f} s"
-        with trio.move_on_after(STALE_WAIT_S if is_usable else math.inf):
+        failure = f"{key[0]}: no resolver answered in {ASK_S:g} s"
+        with trio.move_on_after(ASK_S):
             try:
                 return await self._ask(*key)
             except NotResolved as exc:
                 failure = exc.detail
-        now = trio.current_time()
-        if old is not None and is_usable and old.usable_until > now:
+        now, old = trio.current_time(), self._known.get(key)
+        if old is not None and old.usable_until > now:
             return old._replace(until=min(now + RECHECK_S, old.usable_until), is_stale=True)
         return Answer((), now + NEGATIVE_S, failure=failure)
 
@@ -156,8 +155,7 @@ class Resolver:
         except dns.exception.DNSException as exc:
             raise NotResolved(f"{name} is no name that can be asked for: {exc}") from exc
         failure = ""
-        for attempt in range(ATTEMPTS * len(resolvers)):
-            server = server_address(resolvers[attempt % len(resolvers)])
+        for server in self.in_order(resolvers) * ATTEMPTS:
             with trio.move_on_after(ATTEMPT_S) as scope:
                 try:
                     reply = await self.exchange(query, server)
@@ -168,24 +166,31 @@ class Resolver:
                 failure = f"{name}: {server} did not answer"
         raise NotResolved(failure)
 
+    def in_order(self, resolvers: Sequence[str]) -> list[Address]:
+        """The one that answered last comes first: one that is dead costs one question its time, not every one."""
+        return sorted(map(server_address, resolvers), key=lambda server: server != self._answered)
+
     async def exchange(self, query: dns.message.Message, server: Address) -> dns.message.Message:
-        """One query over UDP, over TCP if the answer was truncated. The caller sets the deadline."""
+        """One query over UDP, over TCP if the answer was truncated or forged ones came. The caller sets the deadline."""
         with trio.socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             if self._mark is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             await sock.connect((server.host, server.port))
             await sock.send(query.to_wire())
-            while True:
+            for _ in range(MOST_WRONG):
                 data = await sock.recv(4096)
                 try:
                     reply = dns.message.from_wire(data, ignore_trailing=True)
                 except dns.exception.DNSException:
                     continue    # not an answer to us; the true one may still come
+                if query.is_response(reply) and not reply.flags & dns.flags.TC:
+                    self._answered = server
+                    return reply
                 if query.is_response(reply):
                     break
-        if not reply.flags & dns.flags.TC:
-            return reply
-        return await self._exchange_tcp(query, server)
+        reply = await self._exchange_tcp(query, server)
+        self._answered = server
+        return reply
 
     async def _exchange_tcp(self, query: dns.message.Message, server: Address) -> dns.message.Message:
         sock = await Dialer(self._mark).connect(server)

@@ -60,9 +60,14 @@ def add_addresses(reply: dns.message.Message, kind: str, addresses: Iterable[str
 
 
 def add_texts(reply: dns.message.Message, theirs: dns.message.Message) -> None:
-    """The TXT records, and nothing else, of another server's answer. DNSException if that is none."""
+    """The TXT records, and nothing else, of another server's answer; SERVFAIL if its aliases lead nowhere."""
     assert isinstance(theirs, dns.message.QueryMessage)
-    found = theirs.resolve_chaining().answer
+    reply.set_rcode(theirs.rcode())
+    try:
+        found = theirs.resolve_chaining().answer
+    except dns.exception.DNSException:
+        reply.set_rcode(dns.rcode.SERVFAIL)
+        return
     if found is not None and found.rdtype == dns.rdatatype.TXT:
         reply.answer.append(dns.rrset.from_rdata_list(reply.question[0].name, found.ttl, list(found)))
 

@@ -25,7 +25,7 @@ import dns.rcode
 import dns.rdatatype
 import trio
 
-from sidecar.model.address import canonical, server_address
+from sidecar.model.address import canonical
 from sidecar.model.decision import Denied
 from sidecar.model.egress import DnsLimits, EgressHost
 from sidecar.model.errors import ConnectFailed, NotResolved
@@ -89,25 +89,21 @@ class DnsGuard:
             self._count("allowed")
             if kind not in WITHOUT_DATA:
                 theirs = await self._ask_on(query, rules)
-                reply.set_rcode(theirs.rcode() if theirs else dns.rcode.SERVFAIL)
-                if theirs is not None:
-                    reply.answer, reply.authority = theirs.answer, theirs.authority
+                reply.set_rcode(theirs.rcode())
+                reply.answer, reply.authority = theirs.answer, theirs.authority
             return
         approval = self._approve(name, rules, dst) if is_plain else Denied(Reason.NAME_NOT_APPROVED, detail="no host has such a name")
         if isinstance(approval, Denied):
-            self._refuse(reply, query, approval, name, dst, is_search=is_plain and self._is_search(name, rules))
+            is_search = is_plain and approval.reason is Reason.NAME_NOT_APPROVED and self._is_search(name, rules)
+            self._refuse(reply, query, approval, name, dst, is_search=is_search)
             return
         self._count("allowed")
         if kind in FAMILIES:
             await self._resolve(reply, query, name, approval, rules, dst)
-        elif kind == dns.rdatatype.TXT and (outbound.dns.txt or _observes(outbound.dns)) and not approval.tcp_ports:
-            theirs = await self._ask_on(query, rules)
-            try:
-                reply.set_rcode(theirs.rcode() if theirs else dns.rcode.SERVFAIL)
-                if theirs is not None:
-                    add_texts(reply, theirs)
-            except dns.exception.DNSException:
-                reply.set_rcode(dns.rcode.SERVFAIL)
+        elif kind == dns.rdatatype.TXT and (outbound.dns.txt or _observes(outbound.dns)):
+            if not outbound.dns.txt:
+                self._note(approval.rule, "TXT is not approved (txt)", name, dst)
+            add_texts(reply, await self._ask_on(query, rules))
 
     # -- judging
 
@@ -120,7 +116,7 @@ class DnsGuard:
             denied = Denied(Reason.NAME_NOT_APPROVED, detail=f"{name} is not approved for this workload")
             if not is_observed:
                 return denied
-            self._write(Record(self._runtime.wall(), "outbound", dst=dst, host=name, rule=OBSERVED, detail=denied.detail))
+            self._note(OBSERVED, denied.detail, name, dst)
             return EgressHost(name, OBSERVED)
         if approval.host.startswith("*."):
             why = why_suspicious(name[:1 - len(approval.host)], limits)
@@ -129,8 +125,7 @@ class DnsGuard:
             if why and not is_observed and not _observes(limits):
                 return Denied(Reason.NAME_SUSPICIOUS, approval.rule, why)
             if why:
-                detail = f"{Reason.NAME_SUSPICIOUS.code} {Reason.NAME_SUSPICIOUS.token}: {why}"
-                self._write(Record(self._runtime.wall(), "outbound", dst=dst, host=name, rule=approval.rule, detail=detail))
+                self._note(approval.rule, f"{Reason.NAME_SUSPICIOUS.code} {Reason.NAME_SUSPICIOUS.token}: {why}", name, dst)
         return approval
 
     def _refuse(
@@ -161,6 +156,10 @@ class DnsGuard:
         record = Record(self._runtime.wall(), "outbound", dst=dst, host=name, rule=denied.rule)
         record.refuse(denied.reason, denied.detail)
         self._write(record)
+
+    def _note(self, rule: str, detail: str, name: str, dst: str) -> None:
+        """What is answered because it is only observed."""
+        self._write(Record(self._runtime.wall(), "outbound", dst=dst, host=name, rule=rule, detail=detail))
 
     def _write(self, record: Record) -> None:
         """Into the log, and if it is a refusal into the ledger; unless there were too many."""
@@ -210,16 +209,18 @@ class DnsGuard:
             explain(reply, query, f"{denied.reason.code} {denied.reason.token}")
             self._tell(denied, name, dst)
 
-    async def _ask_on(self, query: dns.message.Message, rules: Rules) -> dns.message.Message | None:
-        """What the resolvers say to the same question in a message of ours; None: nothing."""
+    async def _ask_on(self, query: dns.message.Message, rules: Rules) -> dns.message.Message:
+        """What the resolvers say to the same question in a message of ours; SERVFAIL if they say nothing."""
         question = query.question[0]
         ours = dns.message.make_query(question.name, question.rdtype)
-        for text in rules.snapshot.outbound.resolvers:
+        for server in self._resolver.in_order(rules.snapshot.outbound.resolvers):
             with trio.move_on_after(ANSWER_S / 2), suppress(
                 OSError, dns.exception.DNSException, ConnectFailed, trio.BrokenResourceError
             ):
-                return await self._resolver.exchange(ours, server_address(text))
-        return None
+                return await self._resolver.exchange(ours, server)
+        failed = reply_to(query)
+        failed.set_rcode(dns.rcode.SERVFAIL)
+        return failed
 
     # -- over TCP
 

@@ -14,7 +14,7 @@ HELP = {
     "bartizan_ejections_total": "Endpoints left out for a while because they kept failing, by Service.",
     "bartizan_retries_refused_total": "Attempts not made because the retry budget was spent, by Service.",
     "bartizan_circuit_open_total": "Requests and connections beyond a Service's limits, by Service.",
-    "bartizan_dns_queries_total": "Queries of the application, by decision.",
+    "bartizan_dns_queries_total": "Queries of the application, by decision and reason.",
     "bartizan_egress_waived_total": "Connections to external hosts for which a check was waived, by check and rule.",
     "bartizan_dns_stale_answers_total": "Names whose last answer went on because no resolver answered.",
     "bartizan_egress_budget_exhausted_total": "Times that an approval's bytes for an hour were spent, by rule.",

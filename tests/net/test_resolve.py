@@ -118,6 +118,17 @@ async def test_an_answer_from_elsewhere_is_ignored() -> None:
     assert [str(item) for rrset in reply.answer for item in rrset] == ["192.0.2.1"]
 
 
+async def test_who_guesses_has_no_more_than_a_few_tries() -> None:
+    def guessing(query: dns.message.Message) -> list[bytes]:
+        forged = dns.message.from_wire(records(f"{NAME} 60 A 198.51.100.66")(query)[0])
+        rest = forged.to_wire()[2:]
+        return [(query.id ^ number).to_bytes(2, "big") + rest for number in range(resolve.MOST_WRONG, -1, -1)]
+
+    addresses, server = await ask(guessing, tcp_script=records(FOUR))
+    assert addresses == ("192.0.2.1",)
+    assert sorted(server.asked) == [*BOTH, f"tcp A {NAME}", f"tcp AAAA {NAME}"]
+
+
 async def test_a_truncated_answer_is_asked_for_over_tcp() -> None:
     many = [f"{NAME} 60 A 192.0.2.{i}" for i in range(100)]
     addresses, server = await ask(records(FOUR, truncated=True), tcp_script=records(*many))
@@ -239,17 +250,23 @@ async def test_other_resolvers_other_answers() -> None:
 
 
 async def test_the_memory_is_bounded(mock_clock: MockClock) -> None:
-    """The clock stands: on a busy machine asking takes longer than what is asked is kept."""
+    """The clock stands but for once: on a busy machine asking takes longer than what is asked is kept."""
     async with serving(records(code="NXDOMAIN")) as server:
         resolver = Resolver()
-        for number in range(resolve.MAX_ANSWERS // 2 + 1):
-            await resolver.resolve(f"n{number}.example", [server.address])
+
+        async def ask_for(*numbers: int) -> None:
+            for number in numbers:
+                await resolver.resolve(f"n{number}.example", [server.address])
+
+        await ask_for(0, 1)
+        mock_clock.jump(resolve.NEGATIVE_S)
+        await ask_for(0)        # which makes it new
+        await ask_for(*range(2, resolve.MAX_ANSWERS // 2 + 1))
         server.asked.clear()
-        for kept in (1, resolve.MAX_ANSWERS // 2):
-            await resolver.resolve(f"n{kept}.example", [server.address])
+        await ask_for(0, resolve.MAX_ANSWERS // 2)
         assert server.asked == []
-        await resolver.resolve("n0.example", [server.address])
-        assert sorted(server.asked) == ["A n0.example", "AAAA n0.example"]
+        await ask_for(1)
+        assert sorted(server.asked) == ["A n1.example", "AAAA n1.example"]
 
 
 async def test_who_does_not_answer_gives_way_to_the_next(mock_clock: MockClock) -> None:
@@ -309,12 +326,26 @@ async def test_they_are_waited_for_but_not_for_long(mock_clock: MockClock) -> No
 
         async def ask_again() -> None:
             assert await resolver.resolve(NAME, servers) == ("192.0.2.1", "2001:db8::1")
-            assert trio.current_time() == started + resolve.STALE_WAIT_S
+            assert trio.current_time() == started + resolve.ASK_S
 
         nursery.start_soon(ask_again)
-        for step in (resolve.ATTEMPT_S, resolve.ATTEMPT_S, resolve.STALE_WAIT_S - 2 * resolve.ATTEMPT_S):
+        for step in (resolve.ATTEMPT_S, resolve.ATTEMPT_S, resolve.ASK_S - 2 * resolve.ATTEMPT_S):
             await wait_all_tasks_blocked()
             mock_clock.jump(step)
+
+
+async def test_who_answered_last_is_asked_first(mock_clock: MockClock) -> None:
+    async with serving(lambda query: []) as dead, serving(records(FOUR, SIX)) as good:
+        resolver, servers = Resolver(), [dead.address, good.address]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(resolver.resolve, NAME, servers)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(resolve.ATTEMPT_S)
+        dead.asked.clear()
+        assert await resolver.resolve("other.example.com", servers) == ()
+        assert dead.asked == []
+        good.script, dead.script = records(code="SERVFAIL"), records("b.example 60 A 192.0.2.2")
+        assert await resolver.resolve("b.example", servers) == ("192.0.2.2",), "though it is the other's turn again"
 
 
 # -- many ask

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from sidecar.model.address import Address
 from sidecar.model.egress import DnsLimits, EgressHost, EgressMode, Outbound
 from sidecar.model.errors import ConnectFailed
-from sidecar.net.resolve import ATTEMPT_S
+from sidecar.net.resolve import ASK_S, ATTEMPT_S
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rules import Rules
@@ -155,7 +155,7 @@ async def test_the_next_resolver_is_asked(nursery: trio.Nursery, autojump_clock:
 async def test_nobody_answers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     reply = await ask(pod(nursery, KNOWN), "a.store.example")
     assert reply.rcode() == dns.rcode.SERVFAIL
-    assert trio.current_time() == 5
+    assert trio.current_time() == ASK_S
 
 
 # -- our own state
@@ -318,6 +318,12 @@ async def test_a_special_address_is_not_told(kind: str, address: str, nursery: t
     assert web.bench.codes == ["BZ0204"]
 
 
+async def test_an_address_of_the_other_family_is_not_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    replying(web, "a.store.example", "AAAA", "::ffff:203.0.113.80", "2001:db8::80")
+    assert texts(await ask(web, "a.store.example", "AAAA")) == ["2001:db8::80"]
+
+
 async def test_a_special_address_that_the_approval_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     web = pod(nursery, rules(outbound=Outbound(
         hosts=(EgressHost("db.partner.example", "db", special_addresses=("10.0.0.0/24",)),), resolvers=("10.96.0.10",)
@@ -432,9 +438,10 @@ async def test_a_name_that_carries_something(
 
 
 async def test_a_name_that_was_approved_letter_by_letter_carries_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    web = pod(nursery, wild(DnsLimits()))
-    replying(web, f"{RANDOM}.exact.example", "A", "203.0.113.80")
-    assert texts(await ask(web, f"{RANDOM}.exact.example")) == ["203.0.113.80"]
+    web = pod(nursery, wild(DnsLimits(per_s=1, burst=1)))
+    for name in (f"{RANDOM}.exact.example", "a.store.example"):
+        replying(web, name, "A", "203.0.113.80")
+        assert texts(await ask(web, name)) == ["203.0.113.80"], "the first takes nothing of what new names may"
 
 
 async def test_new_names_in_a_flood(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -469,7 +476,9 @@ async def test_limits_that_only_observe(nursery: trio.Nursery, autojump_clock: M
         assert all(line["detail"].startswith("BZ0212 name-suspicious: ") and why in line["detail"] for line in web.bench.lines)
     assert web.bench.ledger.entries == []
     replying(web, "a.store.example", "TXT", '"v=1"')
+    web.bench.lines.clear()
     assert texts(await ask(web, "a.store.example", "TXT")) == ['"v=1"']
+    assert [(line["host"], line["detail"]) for line in web.bench.lines] == [("a.store.example", "TXT is not approved (txt)")]
 
 
 # -- while egress is observed
@@ -520,11 +529,14 @@ async def test_what_a_search_list_makes_of_names_is_no_attack(nursery: trio.Nurs
         assert (await ask(web, f"{name}.europe-west1-b.c.project.internal")).rcode() == dns.rcode.NXDOMAIN
     assert [line["host"] for line in web.bench.lines] == ["api.partner.example.europe-west1-b.c.project.internal"]
     assert counted(web, "refused", "BZ0211") == 3
+    for name in ("a.store.example", "b.store.example"):
+        await ask(web, f"{name}.{RANDOM}.store.example")
+    assert web.bench.codes == ["BZ0211", "BZ0212", "BZ0212"], "of what is suspicious every name is written"
     for i in range(10):
         await ask(web, f"a.store.example.evil{i}.example")
         await ask(web, f"b.store.example.evil{i}.example")
     quiet = SEARCH_DOMAINS - 1
-    assert len(web.bench.lines) == 1 + quiet + 2 * (10 - quiet), "of ever new domains every name is written"
+    assert len(web.bench.codes) == 3 + quiet + 2 * (10 - quiet), "of ever new domains every name is written"
 
 
 async def test_while_the_way_out_is_not_whole_that_is_what_is_written(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
