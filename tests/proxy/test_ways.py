@@ -50,6 +50,14 @@ async def test_what_is_the_same_leads_to_the_same_connections_and_nothing_else_d
     assert len({first.key, *(one.key for one in others)}) == 1 + len(others)
 
 
+async def test_the_order_of_addresses_is_nobodys_word(nursery: trio.Nursery) -> None:
+    asking = Asking(bench(nursery).runtime)
+    asking.resolver.names["a.partner.example"] = ("203.0.113.10", "203.0.113.11")
+    first = await asking.upstream()
+    asking.resolver.names["a.partner.example"] = ("203.0.113.11", "203.0.113.10")
+    assert (await asking.upstream()).key == first.key
+
+
 async def test_a_connection_that_asks_many_hosts_holds_few(nursery: trio.Nursery) -> None:
     runtime = bench(nursery).runtime
     asking = Asking(runtime)
