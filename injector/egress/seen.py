@@ -94,13 +94,15 @@ def seen(store: Store, period: Period, *, with_refused: bool = False, only: tupl
     refusals: dict[tuple[str, str, tuple[str, ...]], list[Entry]] = {}
 
     def refusal(entry: Entry) -> None:
-        if with_refused and is_egress(entry) and entry.code in CURABLE:
+        if with_refused and is_egress(entry) and not entry.caller and entry.code in CURABLE:
             refusals.setdefault((entry.local, host_of(entry), tuple(sorted(entry.spoken))), [entry, entry])[1] = entry
 
     for connection in store.connections(period, refusal):
         side = connection.client
         if side is None or not side.is_within or not is_egress(side.entry) or manner(Connection(side, None)) == "none":
             continue
+        if side.entry.caller:
+            continue    # a policy demands the gateway that tells of it; one that does not must not come of that
         if is_doubtful(side, store.ledgers):
             found.doubtful += 1
         else:

@@ -63,6 +63,7 @@ async def serve_gateway(sock: socket.socket, runtime: Runtime, originator: Origi
         peer = await accept_mesh(stream, tls, record, runtime)                                  # 1
         preface = await _read_preface(stream)                                                   # 2
         record.dst, record.host, record.security, record.tls = str(preface), preface.host.strip("[]"), "", ""   # of the way on
+        record.spoken = f"{_KINDS[preface.carried]}:{preface.port}"
         await _Led(stream, peer, preface, record, runtime, originator).serve()
     except ReasonedError as exc:
         record.refuse(exc.reason, exc.detail)
