@@ -21,10 +21,12 @@ MOST_VALUES = 8         # versions, certificates, addresses of one row
 class Reached(msgspec.Struct, rename="camel"):
     """
     Args:
+        caller: the workload; where a gateway tells of it, as that says.
         host: the name that was judged; an address where only that was.
         security: `tls`, which the sidecar spoke and verified; `passthrough`, the application's own bytes to an approved place;
             anything else: `plaintext`.
         rule: what let it out; several with commas between.
+        gateway: the egress gateway that led it out; empty: it went by itself.
         tls: versions, such as TLSv1.3.
         serials: of the host's certificates, as far as the sidecar saw them.
         destinations: addresses and ports that the application chose.
@@ -36,6 +38,7 @@ class Reached(msgspec.Struct, rename="camel"):
     host: str
     security: str
     rule: str
+    gateway: str = ""
     connections: int = 0
     requests: int = 0
     sent: int = 0
@@ -55,6 +58,7 @@ class Refused(msgspec.Struct, rename="camel"):
     host: str
     decision: str
     code: str
+    gateway: str = ""
     reason: str = ""
     count: int = 0
     first: float = 0.0
@@ -80,7 +84,7 @@ def audit_egress(store: Store, period: Period) -> Egress:
     counts = _Counts()
     for connection in store.connections(period, counts.refusal):
         counts.connection(connection, store.ledgers)
-    reached = sorted(counts.reached.values(), key=lambda each: (each.caller, each.host, each.security, each.rule))
+    reached = sorted(counts.reached.values(), key=lambda each: (each.caller, each.host, each.security, each.rule, each.gateway))
     refusals = sorted(counts.refused.values(), key=lambda each: (-each.count, each.caller, each.host, each.code))
 
     def connections(security: str) -> int:
@@ -94,13 +98,13 @@ def audit_egress(store: Store, period: Period) -> Egress:
 
 class _Counts:
     def __init__(self) -> None:
-        self.reached = Tally(lambda key: Reached(*key), (OTHERS, OTHERS, "plaintext", ""), MOST_HOSTS)
-        self.refused = Tally(lambda key: Refused(*key), (OTHERS, OTHERS, "refused", ""), MOST_REFUSED)
+        self.reached = Tally(lambda key: Reached(*key), (OTHERS, OTHERS, "plaintext", "", ""), MOST_HOSTS)
+        self.refused = Tally(lambda key: Refused(*key), (OTHERS, OTHERS, "refused", "", ""), MOST_REFUSED)
 
     def refusal(self, entry: Entry) -> None:
         if not is_egress(entry):
             return
-        found = self.refused.at((entry.caller or entry.local, host_of(entry), entry.decision, entry.code))
+        found = self.refused.at((entry.caller or entry.local, host_of(entry), entry.decision, entry.code, entry.caller and entry.local))
         found.count += 1
         if entry.time >= found.last:
             found.reason, found.detail = entry.reason, entry.detail or found.detail
@@ -118,7 +122,8 @@ class _Counts:
             return
         # A host that was verified and never answered is one that was reached: something may have been sent to it.
         security = "tls" if is_silent(entry) else entry.security if entry.security in ("tls", "passthrough") else "plaintext"
-        found = self.reached.at((entry.caller or entry.local, host_of(entry), security, ", ".join(sorted(entry.rules))))
+        rules, gateway = ", ".join(sorted(entry.rules)), entry.caller and entry.local
+        found = self.reached.at((entry.caller or entry.local, host_of(entry), security, rules, gateway))
         found.connections += 1
         found.requests += entry.requests
         found.sent += entry.sent

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sidecar.model.reason import BY_CODE
 
 from .document import Cell, Column, Document, Table, many, percent
-from .egress import Egress
+from .egress import Egress, Reached, Refused
 from .names import common_domain, short
 from .words import ABOUT, integrity, span, warnings
 
@@ -17,7 +17,8 @@ LIMITS = (
 
 
 def present_egress(report: Egress) -> Document:
-    domain = common_domain([one.caller for one in report.reached] + [one.caller for one in report.refusals])
+    rows: list[Reached | Refused] = [*report.reached, *report.refusals]
+    domain = common_domain([name for one in rows for name in (one.caller, one.gateway) if name])
     return Document(
         title="What left the mesh",
         period=span(report.period),
@@ -49,7 +50,7 @@ def verdict(report: Egress) -> str:
 
 def _reached(report: Egress, domain: str) -> Table:
     rows: list[Sequence[Cell]] = [
-        (short(one.caller, domain), one.host, AS.get(one.security, one.security), ", ".join(one.tls), one.rule, one.connections,
+        (_who(one, domain), one.host, AS.get(one.security, one.security), ", ".join(one.tls), one.rule, one.connections,
          one.requests, one.sent, one.received, one.doubtful, one.first, one.last, ", ".join(one.serials), ", ".join(one.destinations))
         for one in report.reached
     ]
@@ -60,9 +61,13 @@ def _reached(report: Egress, domain: str) -> Table:
     ), rows, empty="None.")
 
 
+def _who(one: Reached | Refused, domain: str) -> str:
+    return f"{short(one.caller, domain)} by {short(one.gateway, domain)}" if one.gateway else short(one.caller, domain)
+
+
 def _refusals(report: Egress, domain: str) -> Table:
     rows: list[Sequence[Cell]] = [
-        (short(one.caller, domain), one.host, one.code, one.reason, one.decision, one.count, one.first, one.last,
+        (_who(one, domain), one.host, one.code, one.reason, one.decision, one.count, one.first, one.last,
          ", ".join(one.destinations), one.detail, BY_CODE[one.code].cure if one.code in BY_CODE else "")
         for one in report.refusals
     ]

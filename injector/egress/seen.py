@@ -102,7 +102,7 @@ def seen(store: Store, period: Period, *, with_refused: bool = False, only: tupl
         if side is None or not side.is_within or not is_egress(side.entry) or manner(Connection(side, None)) == "none":
             continue
         if side.entry.caller:
-            continue    # led out by a gateway, which needs an approval that names it; and nobody is to speak for another here
+            continue    # a policy demands the gateway that tells of it; one that does not must not come of that
         if is_doubtful(side, store.ledgers):
             found.doubtful += 1
         else:

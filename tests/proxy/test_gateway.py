@@ -86,7 +86,7 @@ async def test_plain_http_is_originated_for_the_caller(nursery: trio.Nursery, au
     await wait_all_tasks_blocked()
     entry = next(entry for entry in out.bench.ledger.entries if entry.host == HOST)
     assert (entry.kind, entry.direction, entry.local, entry.caller, entry.peer) == ("connection", "outbound", GATEWAY, WEB, "")
-    assert (entry.security, entry.dst, entry.rules, entry.requests) == ("tls", str(SERVER), {"partners/api": 2}, 2)
+    assert (entry.security, entry.dst, entry.rules, entry.spoken) == ("tls", str(SERVER), {"partners/api": 2}, {"plain:80": 2})
     assert entry.sent > 0 < entry.received
     inner = next(entry for entry in out.bench.ledger.entries if entry.direction == "inbound")
     assert (inner.peer, inner.security, inner.caller) == (WEB, "mtls", "")

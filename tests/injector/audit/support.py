@@ -72,13 +72,13 @@ class World:
         )
         self.write(PODS[destination], msgspec.structs.replace(entry, **more))
 
-    def egress(self, caller: str, host: str, **more: Any) -> None:
+    def egress(self, local: str, host: str, **more: Any) -> None:
         entry = Entry(
             "connection", id=f"{next(self.ids):032x}", time=NOW - 1700, opened=NOW - 1710, direction="outbound", security="tls",
-            local=caller, peer_serial="e" * 32, tls="TLSv1.2", dst="203.0.113.7:80", host=host, requests=2, received=2000, sent=100,
+            local=local, peer_serial="e" * 32, tls="TLSv1.2", dst="203.0.113.7:80", host=host, requests=2, received=2000, sent=100,
             rules={"stripe": 2},
         )
-        self.write(PODS[caller], msgspec.structs.replace(entry, **more))
+        self.write(PODS[local], msgspec.structs.replace(entry, **more))
 
     def refused(self, local: str, **more: Any) -> None:
         entry = Entry(

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from injector.audit.egress import MOST_VALUES, audit_egress, note
+from injector.audit.present_egress import present_egress
 
 from .support import NOW, ORDERS, PERIOD, WEB, World
 
@@ -22,6 +23,19 @@ def test_hosts_by_workload_and_manner(tmp_path: Path) -> None:
     stripe = next(one for one in report.reached if one.security == "tls")
     assert (stripe.requests, stripe.sent, stripe.received, stripe.rule) == (4, 200, 4000, "stripe")
     assert (stripe.tls, stripe.serials, stripe.destinations) == (["TLSv1.2", "TLSv1.3"], ["e" * 32], ["203.0.113.7:80", "203.0.113.8:80"])
+
+
+def test_whom_a_gateway_led_out(tmp_path: Path) -> None:
+    """It is told with who says so: a workload that names another in its own ledger hides nothing."""
+    world = World(tmp_path)
+    world.egress(WEB, "api.stripe.com")
+    world.egress(ORDERS, "api.stripe.com", caller=WEB)
+    world.refused(ORDERS, direction="outbound", host="evil.example", code="BZ0201", caller=WEB)
+    report = audit_egress(world.store(), PERIOD)
+    assert [(one.caller, one.gateway, one.connections) for one in report.reached] == [(WEB, "", 1), (WEB, ORDERS, 1)]
+    assert [(one.caller, one.gateway) for one in report.refusals] == [(WEB, ORDERS)]
+    tables = present_egress(report).tables
+    assert [row[0] for table in tables[:2] for row in table.rows] == ["shop/web", "shop/web by shop/orders", "shop/web by shop/orders"]
 
 
 def test_a_host_that_never_answered_was_reached(tmp_path: Path) -> None:
