@@ -59,8 +59,7 @@ def anomalies(profile: Profile, entry: Entry, now: float) -> list[Anomaly]:
 def _new_host(workload: Workload, name: str, said: Told) -> str:
     if name in workload.hosts:      # beyond those that are told apart, all others are one
         return ""
-    done = "was refused" if said.is_refused else "reached"
-    return f"{done} a host that it had not reached before"
+    return "was refused a host that is new to it" if said.is_refused else "reached a host that is new to it, or tried to"
 
 
 def _volume(profile: Profile, workload: Workload, name: str, said: Told) -> str:

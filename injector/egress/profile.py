@@ -13,8 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from injector.audit.egress import host_of
-from injector.audit.evidence import is_egress
+from injector.audit.evidence import SERVICE, is_egress
 from sidecar.model.ledger import Entry
+from sidecar.model.reason import Reason
 from sidecar.policy.egress import OBSERVED
 
 HOUR_S, DAY_S = 3600, 86400
@@ -94,6 +95,8 @@ def told(entry: Entry, now: float) -> Told | None:
     """None: it is not about egress. Of whom a gateway led out it is the gateway's word: the caller knows that it is one."""
     if entry.kind not in ("connection", "refusal") or not entry.local or not is_egress(entry):
         return None
+    if entry.code == Reason.REDIRECT_LOST.code or any(rule.startswith(SERVICE) for rule in entry.rules):
+        return None     # refused whatever it was; or a destination in the mesh that did not prove itself
     return Told(
         min(entry.time, now), entry.caller or entry.local, host_of(entry), entry.id, entry.sent, entry.is_open, OBSERVED in entry.rules,
         entry.decision == "refused",

@@ -64,7 +64,7 @@ def test_a_new_host_is_one_line_one_count_and_one_event(tmp_path: Path, capsys: 
     (line,) = lines(capsys)
     assert line == {
         "event": "egress-anomaly", "kind": "new-host", "workload": WEB, "host": "new.example", "time": NOW, "pod": "shop/web-1",
-        "detail": "reached a host that it had not reached before",
+        "detail": "reached a host that is new to it, or tried to",
     }
     assert told.counted("new-host") == 1
     ((anomaly, pod),) = told.events

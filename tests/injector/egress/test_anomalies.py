@@ -44,7 +44,7 @@ def test_the_usual_is_nothing() -> None:
 def test_a_new_host_once() -> None:
     profile = taught()
     (found,) = anomalies(profile, entry("new.example"), NOW)
-    assert found == Anomaly("new-host", WEB, "new.example", NOW, "reached a host that it had not reached before")
+    assert found == Anomaly("new-host", WEB, "new.example", NOW, "reached a host that is new to it, or tried to")
     assert after(profile, entry("new.example"), entry("new.example")) == ["new-host"]
 
 

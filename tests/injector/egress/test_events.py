@@ -15,7 +15,7 @@ from sidecar.model.call import Answer, Call
 from tests.certs.api_server import api_server, failure
 from tests.injector.audit.support import NOW, WEB
 
-ANOMALY = Anomaly("new-host", WEB, "new.example", NOW + 0.5, "reached a host that it had not reached before")
+ANOMALY = Anomaly("new-host", WEB, "new.example", NOW + 0.5, "reached a host that is new to it, or tried to")
 POD = PodName("shop", "web-1", "uid-web-1")
 
 
@@ -23,7 +23,7 @@ def test_what_an_event_says() -> None:
     assert event(ANOMALY, POD) == {
         "apiVersion": "v1", "kind": "Event", "metadata": {"generateName": "web-1.", "namespace": "shop"},
         "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web-1", "uid": "uid-web-1"},
-        "type": "Warning", "reason": "EgressNewHost", "message": "new.example: reached a host that it had not reached before",
+        "type": "Warning", "reason": "EgressNewHost", "message": "new.example: reached a host that is new to it, or tried to",
         "firstTimestamp": "2026-05-28T20:26:40Z", "lastTimestamp": "2026-05-28T20:26:40Z", "count": 1,
         "source": {"component": "bartizan-injector"}, "reportingComponent": "bartizan-injector",
     }

@@ -47,7 +47,8 @@ def test_all_pods_of_an_identity_teach_one_profile_and_others_another() -> None:
 
 @pytest.mark.parametrize("other", [
     Entry("start"), Entry("head"), entry(direction="inbound"), entry(security="mtls", peer=ORDERS), entry(local=""),
-    entry(security="plaintext", rules={"service/orders.shop": 1}),
+    entry(security="plaintext", rules={"service/orders.shop": 1}), entry(kind="refusal", decision="refused", code="BZ0207"),
+    entry(kind="refusal", decision="refused", code="BZ0206", rules={"service/orders.shop": 1}),
 ])
 def test_what_is_no_egress_teaches_nothing(other: Entry) -> None:
     assert told(other, NOW) is None
