@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from OpenSSL import SSL
 
 from sidecar.model.egress import Origination, Waiver
 from sidecar.model.errors import ConfigError, NotVerified
@@ -16,6 +17,7 @@ from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify_host import key_pin
 from tests.helpers import pki
 from tests.helpers.sockets import tcp_pair
+from tests.helpers.tls import shake_hands
 
 HOST, PORT = "api.example.com", 443
 ROOT, STRANGER = pki.authority("root"), pki.authority("stranger")
@@ -94,6 +96,26 @@ async def test_sessions_are_resumed(tmp_path: Path, changed: dict[str, object]) 
     assert website.reused == [False, True, True]
     assert others == [first, first], "a resumed session rests on the chain of the first, and says so"
     assert first.chain == (*GOOD.chain, ROOT.certificate)
+
+
+async def test_a_ticket_of_tls_1_2_is_taken_from_who_keeps_nothing() -> None:
+    """As nginx has it without a cache."""
+    server = SSL.Context(SSL.TLS_SERVER_METHOD)
+    server.set_max_proto_version(SSL.TLS1_2_VERSION)
+    server.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    server.use_certificate(GOOD.certificate)
+    server.add_extra_chain_cert(GOOD.intermediates[0])
+    server.use_privatekey(GOOD.key)
+    tls, chains = external(), []
+    for _ in range(2):
+        ours, sock = tcp_pair()
+        stream, theirs = tls.stream(ours, HOST, PORT, NOW), TlsStream(server, sock, is_server=True)
+        assert await shake_hands(stream, theirs) == (None, None)
+        chains.append(stream.connection.get_verified_chain())
+        tls.keep_session(stream, HOST, PORT, tls.verify(stream, HOST, NOW))
+        stream.close()
+        theirs.close()
+    assert [chain is None for chain in chains] == [False, True]
 
 
 async def test_who_refuses_to_resume_is_verified_anew(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from OpenSSL import SSL
 from OpenSSL._util import lib
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sidecar.model.address import Address
 from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Outbound, Waiver
 from sidecar.model.errors import NotVerified
 from sidecar.model.trust import serial_text
@@ -20,7 +21,7 @@ from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
-from sidecar.proxy.originate import Originator
+from sidecar.proxy.originate import MOST_NAMES, Originator
 from tests.helpers import pki
 from tests.helpers.exchange import OK
 from tests.helpers.h2_peer import Peer
@@ -75,6 +76,48 @@ async def test_a_client_certificate_in_files(tmp_path: Path, nursery: trio.Nurse
             assert await ask(app) == OK
         assert len(shown) == number + 1, "kept while the files are the same; what was made with the old one is not used any more"
         assert shown[-1].connection.get_peer_certificate(as_cryptography=True) == holder.certificate
+
+
+# -- addresses
+
+
+async def test_what_is_remembered_of_an_answer_holds_for_these_rules_and_this_answer(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    moved = Address("203.0.113.99", 443)
+    web.bench.dialer.servers[moved] = web.bench.dialer.servers[SERVER]
+    web.resolver.names[HOST] = (moved.host,)
+    assert await ask(app) == OK
+    assert web.bench.dialer.dialled == [SERVER, moved], "the pooled connection leads where the name led once"
+    known = web.bench.runtime.rules.current
+    assert known is not None
+    inside = structs.replace(known.snapshot.outbound, cluster_ranges=("203.0.113.0/24",))
+    for outbound, reason in ((inside, b"BZ0204"), (known.snapshot.outbound, b"200"), (inside, b"BZ0204")):
+        web.bench.runtime.rules.set(rules(outbound=outbound))     # the very same approvals
+        assert reason in await ask(app)
+
+
+async def test_an_approval_has_its_own_special_addresses() -> None:
+    one, other = (EgressHost(HOST, "r", special_addresses=special) for special in ((), ("10.0.0.0/8",)))
+    known = rules(outbound=Outbound(hosts=(one,)))
+    resolver = FakeResolver()
+    originator = Originator(Watched(known), resolver)
+    resolver.names[HOST] = ("10.0.0.7", "203.0.113.80")
+    for _ in range(2):
+        assert await originator.addresses(HOST, one, known) == ("203.0.113.80",)
+        assert await originator.addresses(HOST, other, known) == ("10.0.0.7", "203.0.113.80")
+
+
+async def test_what_is_remembered_stays_little() -> None:
+    known, resolver = rules(), FakeResolver()
+    originator = Originator(Watched(known), resolver)
+    resolver.names = {f"h{number}.example": ("203.0.113.80",) for number in range(MOST_NAMES + 1)}
+    for name in resolver.names:
+        await originator.addresses(name, EgressHost(name, "r"), known)
+    assert len(originator._allowed) <= MOST_NAMES
 
 
 # -- waivers
