@@ -21,9 +21,10 @@ from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
-from sidecar.proxy.originate import MOST_NAMES, Originator
+from sidecar.proxy.originate import MOST_NAMES, Originator, connect_tls
+from sidecar.telemetry.access_log import Record
 from tests.helpers import pki
-from tests.helpers.exchange import OK
+from tests.helpers.exchange import GET, OK
 from tests.helpers.h2_peer import Peer
 from tests.helpers.leave import FakeResolver, https, partner
 from tests.helpers.mesh import echo, http_app, is_gone, read_until, root
@@ -168,11 +169,9 @@ async def test_what_needed_no_waiver_is_not_called_waived(nursery: trio.Nursery,
 # -- sessions
 
 
-async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Each closes after its answer. The server's context here keeps sessions as web servers do."""
-    reused: list[bool] = []
+def counting(reused: list[bool], holder: pki.Holder) -> Serve:
+    """A server that keeps sessions as web servers do, answers once, closes, and notes whether a session was resumed."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    holder = partner(HOST)
     context.use_certificate(holder.certificate)
     context.use_privatekey(holder.key)
     last = OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -185,8 +184,14 @@ async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nur
         await stream.send_all(last)
         stream.close()
 
+    return serve
+
+
+async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    reused: list[bool] = []
+    holder = partner(HOST)
     web = outside(nursery)
-    web.bench.dialer.servers[SERVER] = serve
+    web.bench.dialer.servers[SERVER] = counting(reused, holder)
     app = web.dial(DIALLED)
     for _ in range(2):
         assert (await ask(app)).startswith(b"HTTP/1.1 200")
@@ -198,6 +203,21 @@ async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nur
     entries = [one for one in web.bench.ledger.entries if one.kind == "connection"]
     assert len({one.id for one in entries}) == 5
     assert {one.peer_serial for one in entries} == {serial_text(holder.certificate.serial_number)}
+
+
+async def test_at_a_gateway_each_caller_has_its_own_sessions(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    reused: list[bool] = []
+    web = outside(nursery)
+    web.bench.dialer.servers[SERVER] = counting(reused, partner(HOST))
+    settings = Origination(roots=ROOTS)
+    context = web.originator.context(settings, is_http2=False)
+    for caller in (pki.WEB, pki.ORDERS, pki.WEB, ""):
+        record = Record(0.0, "gateway", peer=caller)
+        stream = await connect_tls(HOST, (SERVER.host,), 443, settings, context, web.bench.runtime, record, lambda: True)
+        await stream.send_all(GET)
+        assert await stream.receive_some()
+        stream.close()
+    assert reused == [False, False, True, False]
 
 
 # -- faults
