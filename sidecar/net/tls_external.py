@@ -1,13 +1,14 @@
 """TLS to external hosts under one set of settings: the context, what is waived in a handshake, and the sessions to resume.
 
     tls = ExternalTls(settings, chain, key)
-    stream = tls.stream(sock, host, port, now);  await stream.handshake(NotVerified)
-    proof = tls.verify(stream, host, now)       # or NotVerified; nothing has been sent
-    tls.keep_session(stream, host, port, proof)
+    stream = tls.stream(sock, Party(host, port, caller), now);  await stream.handshake(NotVerified)
+    proof = tls.verify(stream, now)     # or NotVerified; nothing has been sent
+    tls.keep_session(stream, proof)
 
 A session resumed is a handshake without certificates: OpenSSL verifies nothing then, and tells of no chain (measured). So each session
 is kept with the chain that its first handshake verified, and
     - settings, roots and client certificate are the same: sessions belong to this object, which is made for just these;
+    - they serve one caller, host and port;
     - name, alternative names and pinned keys are judged again, over that chain;
     - dates hold: a session whose chain or whose waiver has ended meanwhile is not offered, and a full handshake says what is wrong.
 
@@ -17,6 +18,7 @@ Trust: the host is hostile until `verify` has returned. Attacked by tests/net/te
 import socket
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from cryptography import x509
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
@@ -37,6 +39,18 @@ _NO_CHAIN = frozenset({     # nobody whom the roots know has signed; a bad signa
     _Code.ERR_UNABLE_TO_GET_ISSUER_CERT, _Code.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, _Code.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
     _Code.ERR_DEPTH_ZERO_SELF_SIGNED_CERT, _Code.ERR_SELF_SIGNED_CERT_IN_CHAIN,
 })
+
+
+class Party(NamedTuple):
+    """Between whom.
+
+    Args:
+        caller: of an egress gateway, whom it leads out; empty: our own application.
+    """
+
+    host: str
+    port: int
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ class _Handshake:
         waived: so far.
     """
 
+    party: Party
     now: float
     offered: Proof | None
     waived: set[Check] = field(default_factory=set)
@@ -83,20 +98,22 @@ class ExternalTls:
             min_version=settings.min_version, roots=settings.roots, chain=chain, key=key, is_http2=is_http2,
             is_waived=partial(_is_waived, settings) if settings.waivers else None,
         )
-        self._sessions: dict[tuple[str, int], list[tuple[SSL.Session, Proof]]] = {}     # of the hosts, the last one used last
+        self._sessions: dict[Party, list[tuple[SSL.Session, Proof]]] = {}     # the last one used last
 
-    def stream(self, sock: socket.socket, host: str, port: int, now: float) -> TlsStream:
+    def stream(self, sock: socket.socket, party: Party, now: float) -> TlsStream:
         """The client's side, before its handshake. It owns the socket."""
+        host = party.host
         stream = TlsStream(self._context, sock, is_server=False, server_name=None if is_address(host.strip("[]")) else host)
-        offered = self._take_session(host, port, now)
+        offered = self._take_session(party, now)
         if offered is not None:
             stream.connection.set_session(offered[0])
-        stream.connection.set_app_data(_Handshake(now, offered[1] if offered else None))
+        stream.connection.set_app_data(_Handshake(party, now, offered[1] if offered else None))
         return stream
 
-    def verify(self, stream: TlsStream, host: str, now: float) -> Proof:
+    def verify(self, stream: TlsStream, now: float) -> Proof:
         """Called right after the handshake, before a byte is sent; or NotVerified."""
         handshake: _Handshake = stream.connection.get_app_data()
+        host = handshake.party.host
         chain = tuple(stream.connection.get_verified_chain(as_cryptography=True) or ())
         waived = frozenset(handshake.waived)
         if not chain:       # resumed
@@ -108,32 +125,32 @@ class ExternalTls:
         ends = [one.not_valid_after_utc.timestamp() for one in lasting]
         return Proof(chain, waived, min([waived_until(self._settings, waived), *ends]))
 
-    def keep_session(self, stream: TlsStream, host: str, port: int, proof: Proof) -> None:
+    def keep_session(self, stream: TlsStream, proof: Proof) -> None:
         """When the stream is closed: by then the host has sent its tickets, if it gives any. Of a connection that broke OpenSSL resumes
         nothing, so that nothing is lost by keeping its session, too.
         """
-        closed = stream.closed
+        closed, party = stream.closed, stream.connection.get_app_data().party
 
         def keep() -> None:
             if closed is not None:
                 closed()
             session = stream.connection.get_session()
             if session is not None:
-                kept = self._sessions.pop((host, port), [])[-SESSIONS_PER_HOST + 1:]
-                self._sessions[host, port] = [*kept, (session, proof)]
+                kept = self._sessions.pop(party, [])[-SESSIONS_PER_HOST + 1:]
+                self._sessions[party] = [*kept, (session, proof)]
                 if len(self._sessions) > MOST_HOSTS:
                     del self._sessions[next(iter(self._sessions))]
 
         stream.closed = keep
 
-    def _take_session(self, host: str, port: int, now: float) -> tuple[SSL.Session, Proof] | None:
+    def _take_session(self, party: Party, now: float) -> tuple[SSL.Session, Proof] | None:
         """The newest. Each serves once: who sees a ticket twice knows that both connections come from here (RFC 8446 appendix C.4)."""
-        kept = self._sessions.get((host, port))
+        kept = self._sessions.get(party)
         while kept:
             session, proof = kept.pop()
             if now < proof.until:
                 return session, proof
-        self._sessions.pop((host, port), None)
+        self._sessions.pop(party, None)
         return None
 
 
@@ -145,8 +162,6 @@ def _is_waived(settings: Origination, conn: SSL.Connection, error: int, depth: i
     elif error == _Code.ERR_CERT_HAS_EXPIRED and depth == 0:
         check, failure = "expiry", "certificate has expired"
     else:
-        return False
-    if not any(waiver.check == check for waiver in settings.waivers):
         return False
     handshake: _Handshake = conn.get_app_data()
     require_waiver(settings, check, handshake.now, f"TLS handshake failed: certificate verify failed ({failure})")

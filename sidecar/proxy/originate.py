@@ -15,7 +15,7 @@ from sidecar.model.reason import Reason
 from sidecar.net.client_files import ClientFiles, Material
 from sidecar.net.race import race
 from sidecar.net.resolve import Resolver
-from sidecar.net.tls_external import ExternalTls
+from sidecar.net.tls_external import ExternalTls, Party
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify_host import waived_until
 from sidecar.net.watched import Watched
@@ -114,16 +114,16 @@ async def secure(
 
     The socket belongs to the stream from now on; it is closed if this fails.
     """
-    stream = context.stream(sock, host, at.port, runtime.wall())
+    stream = context.stream(sock, Party(host, at.port, record.peer), runtime.wall())
     try:
         await stream.handshake(NotVerified)
-        proof = context.verify(stream, host, runtime.wall())
+        proof = context.verify(stream, runtime.wall())
     except BaseException:
         stream.close()
         raise
     record.tls = stream.connection.get_protocol_version_name()
     account = runtime.accounts.open_tls(stream, dst=str(at), host=host)
-    context.keep_session(stream, host, at.port, proof)
+    context.keep_session(stream, proof)
     if proof.waived:
         record.waived = ",".join(sorted(proof.waived))
         account.entry.detail = f"waived: {record.waived}"

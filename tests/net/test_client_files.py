@@ -48,7 +48,7 @@ async def test_files_are_read_again_when_both_belong_together(
         nursery.start_soon(files.follow)
         for change, text in (("tls.crt", "half a PEM"), ("tls.crt", OTHER.chain_pem)):
             replace(tmp_path / change, text)
-            await trio.sleep(3 * LOOK_EVERY_S)
+            await trio.sleep(2 * LOOK_EVERY_S)
             assert files.material(certificate) is before
         said = capsys.readouterr().err.splitlines()
         assert len(said) == 2, "once for each change"
@@ -56,10 +56,10 @@ async def test_files_are_read_again_when_both_belong_together(
         assert f"the key in {tmp_path}/tls.key is not of the certificate in {tmp_path}/tls.crt" in said[1]
         assert "PRIVATE" not in "".join(said)
         replace(tmp_path / "tls.key", OTHER.key_pem)
-        await trio.sleep(LOOK_EVERY_S)
+        await trio.sleep(2 * LOOK_EVERY_S)
         assert files.material(certificate) == (OTHER.chain_pem, OTHER.key_pem)
         (tmp_path / "tls.key").unlink()
-        await trio.sleep(LOOK_EVERY_S)
+        await trio.sleep(2 * LOOK_EVERY_S)
         assert files.material(certificate) == (OTHER.chain_pem, OTHER.key_pem), "kept"
         nursery.cancel_scope.cancel()
 

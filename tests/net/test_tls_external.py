@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 import trio
+from OpenSSL import SSL
 
 from sidecar.model.egress import Origination, Waiver
 from sidecar.model.errors import ConfigError, NotVerified
-from sidecar.net.tls_external import MOST_HOSTS, SESSIONS_PER_HOST, ExternalTls, Proof
+from sidecar.net.tls_external import MOST_HOSTS, SESSIONS_PER_HOST, ExternalTls, Party, Proof
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify_host import key_pin
 from tests.helpers import pki
 from tests.helpers.sockets import tcp_pair
+from tests.helpers.tls import shake_hands
 
-HOST, PORT = "api.example.com", 443
+HOST = "api.example.com"
+PARTY = Party(HOST, 443)
 ROOT, STRANGER = pki.authority("root"), pki.authority("stranger")
 CLIENTS = pki.authority("clients")
 CLIENT = pki.issue(CLIENTS, subject="shop", purposes=[pki.CLIENT])
@@ -42,7 +45,7 @@ class Website:
             setattr(self._context, name, value)
 
     async def visit(
-        self, tls: ExternalTls, host: str = HOST, port: int = PORT, now: float = NOW, ends: Callable[[TlsStream], None] = TlsStream.close
+        self, tls: ExternalTls, party: Party = PARTY, now: float = NOW, ends: Callable[[TlsStream], None] = TlsStream.close
     ) -> Proof:
         """One exchange with it, then the connection is closed."""
         ours, theirs = tcp_pair()
@@ -61,11 +64,11 @@ class Website:
         found: Proof | NotVerified
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, answer)
-            stream = tls.stream(ours, host, port, now)
+            stream = tls.stream(ours, party, now)
             try:
                 await stream.handshake(NotVerified)
-                found = tls.verify(stream, host, now)
-                tls.keep_session(stream, host, port, found)
+                found = tls.verify(stream, now)
+                tls.keep_session(stream, found)
                 await stream.send_all(b"ping")
                 assert await stream.receive_some() == b"pong"
             except NotVerified as exc:
@@ -96,6 +99,26 @@ async def test_sessions_are_resumed(tmp_path: Path, changed: dict[str, object]) 
     assert first.chain == (*GOOD.chain, ROOT.certificate)
 
 
+async def test_a_ticket_of_tls_1_2_is_taken_from_who_keeps_nothing() -> None:
+    """As nginx has it without a cache."""
+    server = SSL.Context(SSL.TLS_SERVER_METHOD)
+    server.set_max_proto_version(SSL.TLS1_2_VERSION)
+    server.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    server.use_certificate(GOOD.certificate)
+    server.add_extra_chain_cert(GOOD.intermediates[0])
+    server.use_privatekey(GOOD.key)
+    tls, chains = external(), []
+    for _ in range(2):
+        ours, sock = tcp_pair()
+        stream, theirs = tls.stream(ours, PARTY, NOW), TlsStream(server, sock, is_server=True)
+        assert await shake_hands(stream, theirs) == (None, None)
+        chains.append(stream.connection.get_verified_chain())
+        tls.keep_session(stream, tls.verify(stream, NOW))
+        stream.close()
+        theirs.close()
+    assert [chain is None for chain in chains] == [False, True]
+
+
 async def test_who_refuses_to_resume_is_verified_anew(tmp_path: Path) -> None:
     class Forgetful(Website):
         async def visit(self, *args: object, **more: object) -> Proof:
@@ -112,27 +135,28 @@ async def test_who_refuses_to_resume_is_verified_anew(tmp_path: Path) -> None:
         await other.visit(tls)      # with a session of the true host's
 
 
-async def test_a_session_is_offered_once_to_its_own_host_and_port_and_under_its_own_settings(tmp_path: Path) -> None:
+async def test_a_session_is_offered_once_to_its_own_party_and_under_its_own_settings(tmp_path: Path) -> None:
     holder = pki.issue(ROOT, pki.host(HOST), pki.host("b.example.com"))
     website, tls = Website(tmp_path, holder), external()
     await website.visit(tls)
-    await website.visit(tls, "b.example.com")
-    await website.visit(tls, HOST, 8443)
+    for other in (Party("b.example.com", 443), Party(HOST, 8443), Party(HOST, 443, pki.WEB)):
+        await website.visit(tls, other)
     await website.visit(external())
-    assert website.reused == [False] * 4
+    assert website.reused == [False] * 5
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(website.visit, tls)
-    assert sorted(map(bool, website.reused[4:])) == [False, True]
+    assert sorted(map(bool, website.reused[5:])) == [False, True]
 
 
 async def test_what_is_judged_again_of_a_resumed_session(tmp_path: Path) -> None:
     """The table could only mix up hosts by a mistake of ours; it would be no way in."""
     website, tls = Website(tmp_path), external()
     await website.visit(tls)
-    tls._sessions["evil.example", PORT] = tls._sessions.pop((HOST, PORT))
+    evil = Party("evil.example", 443)
+    tls._sessions[evil] = tls._sessions.pop(PARTY)
     with pytest.raises(NotVerified, match=r"not for evil\.example"):
-        await website.visit(tls, "evil.example")
+        await website.visit(tls, evil)
     await website.visit(tls)
     tls._settings = Origination(key_pins=("sha256/" + "A" * 43 + "=",))
     with pytest.raises(NotVerified, match="is pinned"):
@@ -144,10 +168,10 @@ async def test_a_resumed_session_whose_chain_nobody_knows(tmp_path: Path) -> Non
     website, tls = Website(tmp_path), external()
     await website.visit(tls)
     ours, theirs = tcp_pair()
-    stream = tls.stream(ours, HOST, PORT, NOW)
+    stream = tls.stream(ours, PARTY, NOW)
     stream.connection.get_app_data().offered = None
     with theirs, pytest.raises(NotVerified, match="no certificate"):
-        tls.verify(stream, HOST, NOW)
+        tls.verify(stream, NOW)
     stream.close()
 
 
@@ -165,13 +189,12 @@ async def test_the_tables_stay_small(tmp_path: Path) -> None:
     for _ in range(SESSIONS_PER_HOST + 2):
         await website.visit(tls, now=NOW)
         (kept,) = tls._sessions.values()
-        tls._sessions[HOST, PORT] = [*kept, kept[0]]
+        tls._sessions[PARTY] = [*kept, kept[0]]
     assert len(kept) == SESSIONS_PER_HOST
-    tls._sessions |= {(f"{number}.example", PORT): kept for number in range(MOST_HOSTS - 1)}
-    tls._sessions["0.example", PORT] = tls._sessions.pop(("0.example", PORT))
-    await website.visit(tls, HOST, 8443)
+    tls._sessions |= {Party(f"{number}.example", 443): kept for number in range(MOST_HOSTS - 1)}
+    await website.visit(tls, Party(HOST, 8443))
     assert len(tls._sessions) == MOST_HOSTS
-    assert (HOST, PORT) not in tls._sessions, "the one that was used longest ago"
+    assert PARTY not in tls._sessions, "the one that was used longest ago"
 
 
 async def test_a_connection_that_broke_leaves_nothing_to_resume(tmp_path: Path) -> None:

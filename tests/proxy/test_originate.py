@@ -13,6 +13,7 @@ from OpenSSL import SSL
 from OpenSSL._util import lib
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sidecar.model.address import Address
 from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Outbound, Waiver
 from sidecar.model.errors import NotVerified
 from sidecar.model.trust import serial_text
@@ -20,9 +21,10 @@ from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
-from sidecar.proxy.originate import Originator
+from sidecar.proxy.originate import MOST_NAMES, Originator, connect_tls
+from sidecar.telemetry.access_log import Record
 from tests.helpers import pki
-from tests.helpers.exchange import OK
+from tests.helpers.exchange import GET, OK
 from tests.helpers.h2_peer import Peer
 from tests.helpers.leave import FakeResolver, https, partner
 from tests.helpers.mesh import echo, http_app, is_gone, read_until, root
@@ -77,6 +79,48 @@ async def test_a_client_certificate_in_files(tmp_path: Path, nursery: trio.Nurse
         assert shown[-1].connection.get_peer_certificate(as_cryptography=True) == holder.certificate
 
 
+# -- addresses
+
+
+async def test_what_is_remembered_of_an_answer_holds_for_these_rules_and_this_answer(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    moved = Address("203.0.113.99", 443)
+    web.bench.dialer.servers[moved] = web.bench.dialer.servers[SERVER]
+    web.resolver.names[HOST] = (moved.host,)
+    assert await ask(app) == OK
+    assert web.bench.dialer.dialled == [SERVER, moved], "the pooled connection leads where the name led once"
+    known = web.bench.runtime.rules.current
+    assert known is not None
+    inside = structs.replace(known.snapshot.outbound, cluster_ranges=("203.0.113.0/24",))
+    for outbound, reason in ((inside, b"BZ0204"), (known.snapshot.outbound, b"200"), (inside, b"BZ0204")):
+        web.bench.runtime.rules.set(rules(outbound=outbound))     # the very same approvals
+        assert reason in await ask(app)
+
+
+async def test_an_approval_has_its_own_special_addresses() -> None:
+    one, other = (EgressHost(HOST, "r", special_addresses=special) for special in ((), ("10.0.0.0/8",)))
+    known = rules(outbound=Outbound(hosts=(one,)))
+    resolver = FakeResolver()
+    originator = Originator(Watched(known), resolver)
+    resolver.names[HOST] = ("10.0.0.7", "203.0.113.80")
+    for _ in range(2):
+        assert await originator.addresses(HOST, one, known) == ("203.0.113.80",)
+        assert await originator.addresses(HOST, other, known) == ("10.0.0.7", "203.0.113.80")
+
+
+async def test_what_is_remembered_stays_little() -> None:
+    known, resolver = rules(), FakeResolver()
+    originator = Originator(Watched(known), resolver)
+    resolver.names = {f"h{number}.example": ("203.0.113.80",) for number in range(MOST_NAMES + 1)}
+    for name in resolver.names:
+        await originator.addresses(name, EgressHost(name, "r"), known)
+    assert len(originator._allowed) <= MOST_NAMES
+
+
 # -- waivers
 
 
@@ -125,11 +169,9 @@ async def test_what_needed_no_waiver_is_not_called_waived(nursery: trio.Nursery,
 # -- sessions
 
 
-async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Each closes after its answer. The server's context here keeps sessions as web servers do."""
-    reused: list[bool] = []
+def counting(reused: list[bool], holder: pki.Holder) -> Serve:
+    """A server that keeps sessions as web servers do, answers once, closes, and notes whether a session was resumed."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    holder = partner(HOST)
     context.use_certificate(holder.certificate)
     context.use_privatekey(holder.key)
     last = OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -142,8 +184,14 @@ async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nur
         await stream.send_all(last)
         stream.close()
 
+    return serve
+
+
+async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    reused: list[bool] = []
+    holder = partner(HOST)
     web = outside(nursery)
-    web.bench.dialer.servers[SERVER] = serve
+    web.bench.dialer.servers[SERVER] = counting(reused, holder)
     app = web.dial(DIALLED)
     for _ in range(2):
         assert (await ask(app)).startswith(b"HTTP/1.1 200")
@@ -155,6 +203,21 @@ async def test_a_new_connection_resumes_what_a_closed_one_left(nursery: trio.Nur
     entries = [one for one in web.bench.ledger.entries if one.kind == "connection"]
     assert len({one.id for one in entries}) == 5
     assert {one.peer_serial for one in entries} == {serial_text(holder.certificate.serial_number)}
+
+
+async def test_at_a_gateway_each_caller_has_its_own_sessions(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    reused: list[bool] = []
+    web = outside(nursery)
+    web.bench.dialer.servers[SERVER] = counting(reused, partner(HOST))
+    settings = Origination(roots=ROOTS)
+    context = web.originator.context(settings, is_http2=False)
+    for caller in (pki.WEB, pki.ORDERS, pki.WEB, ""):
+        record = Record(0.0, "gateway", peer=caller)
+        stream = await connect_tls(HOST, (SERVER.host,), 443, settings, context, web.bench.runtime, record, lambda: True)
+        await stream.send_all(GET)
+        assert await stream.receive_some()
+        stream.close()
+    assert reused == [False, False, True, False]
 
 
 # -- faults
