@@ -1,6 +1,7 @@
 """A question of the operator's, whether and how something would be reached, and its answer: steps, each with what was found.
 
-Steps come in the order of STEPS; the first that is not `ok` decides, and those behind it are `skipped`.
+Steps come in the order of STEPS. Where one of the sidecar's is refused or failed, those behind it are skipped; what nobody but the
+application can know is unknown.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ MAX_ANSWER_BYTES = 64 << 10     # of an explanation on its way
 MOST_WORDS = 1000               # characters of one text in it
 SENT_METHODS = ("GET", "HEAD", "OPTIONS")
 
-Outcome = Literal["ok", "refused", "failed", "skipped"]
+Outcome = Literal["ok", "refused", "failed", "unknown", "skipped"]
 StepName = Literal[
     # the control plane's
     "pod", "request", "policy", "snapshot",
@@ -50,6 +51,17 @@ class Question(Value, frozen=True):
     sends: bool = False
 
 
+class Asked(Value, frozen=True):
+    """A question on its way to a sidecar.
+
+    Args:
+        id: of this asking, for the answer.
+    """
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
+    question: Question
+
+
 class Step(Value, frozen=True):
     """
     Args:
@@ -69,12 +81,16 @@ class Explanation(Value, frozen=True):
     """
     Args:
         code: of the reason why it would not be reached; empty: it would.
-        snapshot: digest of the one that was judged by.
+        snapshot: digest of the one that was judged by; empty: nobody has judged.
     """
 
     steps: tuple[Step, ...]
     code: str = ""
     snapshot: str = ""
+
+    @property
+    def is_reached(self) -> bool:
+        return not self.code and bool(self.snapshot)
 
 
 def check_question(question: Question) -> None:

@@ -152,7 +152,10 @@ def _verification(kind: Kind, host: str, approval: EgressHost, now: float) -> St
     tls = approval.tls
     waived = {waiver.check for waiver in tls.waivers if waiver.until > now}
     name = f"the certificate must be for {host}" if "name" not in waived else f"that the certificate is for {host} is waived"
-    client = tls.client_certificate.name if tls.client_certificate is not None else ""
+    certificate = tls.client_certificate
+    client = certificate.name if certificate is not None else ""
+    if certificate is not None and not (certificate.chain and certificate.key) and not (certificate.chain_file and certificate.key_file):
+        return no("verification", Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {client}")
     return step(
         "verification", "ok",
         f"TLS {tls.min_version} or newer by the sidecar; {name}" + (f"; it is shown the certificate {client}" if client else ""),

@@ -20,7 +20,7 @@ from sidecar.model import ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied
 from sidecar.model.egress import Origination
-from sidecar.model.errors import BadResponse, MeshError, NotVerified, ProtocolViolation, ReasonedError, TimedOut, Unavailable
+from sidecar.model.errors import BadResponse, MeshError, NotVerified, ReasonedError, TimedOut, Unavailable
 from sidecar.model.explanation import STEPS, Explanation, Question, Step, StepName, check_question, no, step
 from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.model.reason import BY_CODE, Reason
@@ -35,8 +35,7 @@ from sidecar.net.verify import verify_host
 from sidecar.policy.egress import ToHost
 from sidecar.policy.forecast import NOWHERE, Forecast, forecast
 from sidecar.policy.rules import Rules
-from sidecar.protocol.authority import parse_authority
-from sidecar.protocol.head import read_request
+from sidecar.protocol.asked import request_of
 from sidecar.telemetry.access_log import Record
 
 from .dns_guard import DnsGuard
@@ -52,7 +51,6 @@ from .serve import DECISION_S
 WITHIN_S = 12.0
 LOOK_EVERY_S = 0.02
 OBJECTION_S = 0.25
-AGENT = "bartizan-verify"       # what a request that is sent calls itself
 MAX_INTERIM = 8
 
 # At which step a reason is met; at that of the answer, if it stands nowhere here.
@@ -100,7 +98,7 @@ class Inquiry:
         if question.port in ports.OWN:
             raise Unavailable(Reason.OWN_PORT)
         self.note("interception", "the sidecar's test found every packet rule in place")
-        request = _request(question)
+        request = request_of(question)
         host = request.host.decode("ascii")
         meant = forecast(question, host, rules, runtime.wall(), request)
         if question.port == DNS_PORT:
@@ -210,7 +208,7 @@ class Inquiry:
         if record.peer or record.tls:
             self.note("proof", f"{record.tls or record.security}; {record.peer or host}", peer=record.peer, tls=record.tls)
         elif failure is not None:
-            self.found["proof"] = step("proof", "failed", f"{failure}. The sidecar passes it on; the application decides what to believe")
+            self.found["proof"] = step("proof", "unknown", f"{failure}. The sidecar passes it on; the application decides what to believe")
         elif "proof" not in self.found:
             self.note("proof", "none by the sidecar")
 
@@ -256,7 +254,7 @@ class Inquiry:
             stream = TlsStream(_client_context(meant), ours, is_server=False, server_name=host)
             await stream.handshake(NotVerified)
             verify_host(stream.connection, host)
-        request = _request(self.question)
+        request = request_of(self.question)
         end = Http1Client(stream).open()
         authority = request.host if request.port is None else b"%b:%d" % (request.host, request.port)
         await end.send_request(request, authority, [], b"", is_end=True)
@@ -307,22 +305,6 @@ def _place(failure: ReasonedError, at: StepName) -> StepName:
     if isinstance(failure, TimedOut) or at in ("proof", "answer"):
         return at
     return next((name for name, reasons in PLACES.items() if failure.reason in reasons), "answer")
-
-
-def _request(question: Question) -> RequestHead:
-    """The request as the application would send it, judged as its own is. Raises ProtocolViolation."""
-    try:
-        host, port = parse_authority(question.host.encode("ascii"))
-    except ValueError as exc:
-        raise ProtocolViolation(Reason.BAD_HOST, str(exc)) from exc
-    if port is not None:
-        raise ProtocolViolation(Reason.BAD_HOST, f"{question.host} has a port; say it apart")
-    authority = host if question.port == 80 else b"%b:%d" % (host, question.port)
-    text = b"%b %b HTTP/1.1\r\nhost: %b\r\nuser-agent: %b\r\naccept: */*\r\n\r\n" % (
-        question.method.encode("ascii"), question.path.encode("ascii"), authority, AGENT.encode("ascii"))
-    found = read_request(text)
-    assert found is not None, "it is whole"
-    return found[0]
 
 
 async def _hear_no_objection(end: Http1Client) -> None:

@@ -61,7 +61,7 @@ def test_tls_is_meant_by_its_port_where_nobody_approves() -> None:
 
 def test_the_effective_verification() -> None:
     tls = Origination(
-        8443, "1.3", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", ClientCertificate("mine"), ("b.test",), ("sha256/x",),
+        8443, "1.3", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", ClientCertificate("mine", "chain", "key"), ("b.test",), ("sha256/x",),
         (Waiver("expiry", NOW + 1), Waiver("chain", NOW - 1)),
     )
     found = say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls, gateway=GatewayRef("gate.egress", 8443)))
@@ -88,3 +88,10 @@ def test_an_address_that_no_range_holds(host: str, kind: str) -> None:
     found = say(Question(host, 443, kind))  # type: ignore[arg-type]
     assert isinstance(found.judged, Denied)
     assert (found.judged.reason, found.steps[-1].outcome) == (Reason.ADDRESS_NOT_APPROVED, "refused")
+
+
+def test_a_secret_that_is_missing() -> None:
+    tls = Origination(client_certificate=ClientCertificate("mine"))
+    assert say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls)).steps[-1].code == "BZ0203"
+    files = Origination(client_certificate=ClientCertificate("mine", chain_file="/c", key_file="/k"))
+    assert say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=files)).steps[-1].outcome == "ok"
