@@ -206,7 +206,7 @@ class Sidecar:
         self.keyring.take_files(*load_credentials(files))
 
     async def _explain(self, question: Question) -> Explanation:
-        return await explain(question, self.runtime, self.originator, self.guard)
+        return await explain(question, self.runtime, self.originator, self.guard, self.lost_rules())
 
     # -- what runs
 

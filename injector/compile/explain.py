@@ -77,7 +77,7 @@ def asked_steps(
                      {"asked for": ", ".join(requests)})
     else:
         named = asking.host if isinstance(asking, HostRequest) else asking.cidr
-        request = step("request", "ok", f"{EGRESS} asks for {named}", facts={"line": _line(pod, cluster, named)})
+        request = step("request", "ok", f"{EGRESS} asks for {named}", facts={"entry": _entry(pod, cluster, named)})
     if problems:
         return request, no("policy", "; ".join(problem.text for problem in problems), facts)
     words = "an EgressPolicy approves it" if asking else "an EgressPolicy would approve it, once it is asked for,"
@@ -112,7 +112,7 @@ def _would_ask(question: Question) -> EgressRequest:
     return HostRequest(host)
 
 
-def _line(pod: Pod, cluster: Cluster, named: str) -> str:
+def _entry(pod: Pod, cluster: Cluster, named: str) -> str:
     """Where the entry stands: the workload's annotation counts before the pod's own."""
     owner = cluster.workload_of(pod)
     for holder in (owner, pod):
@@ -125,6 +125,6 @@ def _line(pod: Pod, cluster: Cluster, named: str) -> str:
             return ""
         for i, entry in enumerate(document.data if isinstance(document.data, list) else ()):
             if isinstance(entry, dict) and named in (entry.get("host"), entry.get("cidr")):
-                return f"{document.line(f'[{i}]')} of the annotation on {holder.kind or 'Pod'} {holder.name}"
+                return f"{i + 1}, in line {document.line(f'[{i}]')} of the annotation on {holder.kind} {holder.name}"
         break
     return ""

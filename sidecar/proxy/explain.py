@@ -12,6 +12,7 @@ application's, no secret and no key is in an answer.
 """
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -80,6 +81,7 @@ class Inquiry:
     runtime: Runtime
     originator: Originator
     guard: DnsGuard
+    lost: Sequence[str]
     found: dict[StepName, Step] = field(default_factory=dict)
     at: StepName = "snapshot"
 
@@ -94,7 +96,7 @@ class Inquiry:
             raise Unavailable(Reason.NO_SNAPSHOT)
         self.note("snapshot", "there is one", digest=rules.digest)
         if not runtime.is_outbound_open.current:
-            raise Unavailable(Reason.REDIRECT_LOST)
+            raise Unavailable(Reason.REDIRECT_LOST, "; ".join(self.lost))
         if question.port in ports.OWN:
             raise Unavailable(Reason.OWN_PORT)
         self.note("interception", "the sidecar's test found every packet rule in place")
@@ -270,10 +272,16 @@ class Inquiry:
         self.note("answer", f"{asked} was answered {response.status}", status=response.status)
 
 
-async def explain(question: Question, runtime: Runtime, originator: Originator, guard: DnsGuard) -> Explanation:
-    """Never longer than WITHIN_S. Raises ConfigError for a question that is none."""
+async def explain(
+    question: Question, runtime: Runtime, originator: Originator, guard: DnsGuard, lost: Sequence[str] = ()
+) -> Explanation:
+    """Never longer than WITHIN_S. Raises ConfigError for a question that is none.
+
+    Args:
+        lost: packet rules that are not in place, in words.
+    """
     check_question(question)
-    inquiry = Inquiry(question, runtime, originator, guard)
+    inquiry = Inquiry(question, runtime, originator, guard, lost)
     failure: ReasonedError | None = None
     with trio.move_on_after(WITHIN_S) as patience:
         try:
@@ -294,8 +302,10 @@ def _steps(inquiry: Inquiry, failure: ReasonedError | None) -> tuple[Step, ...]:
     at = _place(failure, inquiry.at)
     before = OURS[:OURS.index(at)]
     failed = no(at, failure.reason, failure.detail, found[at].facts if at in found else {})
+    if at == "proof" and "connection" not in found:
+        found["connection"] = step("connection", "ok", "connected")     # or there would be nobody to prove anything
     return (
-        *(found.get(name) or step(name, "skipped", "not said") for name in before), failed,
+        *(found.get(name) or step(name, "skipped", "nothing to find") for name in before), failed,
         *(step(name, "skipped", "not tried") for name in OURS[len(before) + 1:] if name != "answer" or inquiry.question.sends),
     )
 

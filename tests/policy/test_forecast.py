@@ -61,7 +61,8 @@ def test_tls_is_meant_by_its_port_where_nobody_approves() -> None:
 
 def test_the_effective_verification() -> None:
     tls = Origination(
-        8443, "1.3", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", ClientCertificate("mine", "chain", "key"), ("b.test",), ("sha256/x",),
+        8443, "1.3", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", ClientCertificate("mine", "chain", "key"),
+        ("b.test",), ("sha256/x",),
         (Waiver("expiry", NOW + 1), Waiver("chain", NOW - 1)),
     )
     found = say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls, gateway=GatewayRef("gate.egress", 8443)))

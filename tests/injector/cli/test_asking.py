@@ -24,7 +24,9 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out.partition("\n")[2])["code"] == "BZ0201"
 
 
-@pytest.mark.parametrize("hostile", ["\x1b[2J\x1b[31mok", "a\rreached", "a\nok  b", "\x9b31m", "\u202eevil", "\u2028", "\x00", "\x7f", "\u200b"])
+@pytest.mark.parametrize("hostile", [
+    "\x1b[2J\x1b[31mok", "a\rreached", "a\nok  b", "\x9b31m", "\u202eevil", "\u2028", "\x00", "\x7f", "\u200b",
+])
 def test_nothing_moves_the_cursor(hostile: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = Explanation((step("proof", "ok", hostile, code=hostile, facts={hostile: hostile + "x"}),), hostile, "d")
     for as_json in (False, True):
@@ -39,7 +41,8 @@ def test_other_writing_is_shown_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("text", "found"), [
-    ("api.partner.example", ("api.partner.example", None)), ("API.example.:8080", ("api.example", 8080)), ("[2001:db8::1]:443", ("[2001:db8::1]", 443)),
+    ("api.partner.example", ("api.partner.example", None)), ("API.example.:8080", ("api.example", 8080)),
+    ("[2001:db8::1]:443", ("[2001:db8::1]", 443)),
 ])
 def test_a_host_with_its_port(text: str, found: tuple[str, int | None]) -> None:
     assert authority(text) == found

@@ -19,7 +19,9 @@ def pod(name: str = "web-1", *, asks: str = ASKS, owner: str = "", sidecar: bool
     owners = [{"kind": "Deployment", "name": owner, "controller": True}] if owner else []
     return {
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": "shop", "uid": name, "annotations": {"bartizan.dev/egress": asks}, "ownerReferences": owners},
+        "metadata": {
+            "name": name, "namespace": "shop", "uid": name, "annotations": {"bartizan.dev/egress": asks}, "ownerReferences": owners,
+        },
         "spec": {"serviceAccountName": "web", "initContainers": [{"name": "bartizan-sidecar"}] if sidecar else []},
         "status": {"phase": phase, "podIP": "10.0.0.1"},
     }
@@ -48,14 +50,14 @@ def say(question: Question, *objects: dict[str, Any], is_service: bool = False, 
     return first, second
 
 
-@pytest.mark.parametrize(("host", "line"), [
-    ("api.partner.example", 3), ("API.partner.example.", 3), ("us.store.example", 4), ("a.b.store.example", 4), ("eu.store.example", 5),
-    ("198.51.100.7", 1),
+@pytest.mark.parametrize(("host", "entry", "line"), [
+    ("api.partner.example", 2, 3), ("API.partner.example.", 2, 3), ("us.store.example", 3, 4), ("a.b.store.example", 3, 4),
+    ("eu.store.example", 4, 5), ("198.51.100.7", 1, 1),
 ])
-def test_the_line_that_asks(host: str, line: int) -> None:
+def test_the_line_that_asks(host: str, entry: int, line: int) -> None:
     request, _ = say(Question(host, 5432))
     assert request.outcome == "ok"
-    assert request.facts["line"] == f"{line} of the annotation on Pod web-1"
+    assert request.facts["entry"] == f"{entry}, in line {line} of the annotation on Pod web-1"
 
 
 @pytest.mark.parametrize("host", ["partner.example", "xapi.partner.example", "store.example", "203.0.113.1"])
@@ -68,7 +70,7 @@ def test_what_nobody_asks_for(host: str) -> None:
 
 def test_the_workloads_annotation_counts() -> None:
     request, _ = say(Question("late.example", 80), pod(owner="web"), deployment("web", "# new\n- host: late.example\n"))
-    assert request.facts["line"] == "2 of the annotation on Deployment web"
+    assert request.facts["entry"] == "1, in line 2 of the annotation on Deployment web"
 
 
 def test_which_policies_look_at_the_workload() -> None:
