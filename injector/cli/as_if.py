@@ -49,7 +49,7 @@ def _running(item: dict[str, Any], number: int, cluster: Cluster) -> dict[str, A
     labels = cluster.namespace_labels(pod.namespace)
     mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     spec = dict(pod.spec)
-    if not pod.has_sidecar and isinstance(decide(pod, pod.namespace, labels, opt_out=mesh.opt_out, settings=Settings()), Inject):
+    if not pod.has_sidecar and isinstance(decide(pod, pod.namespace, labels, mesh=mesh, settings=Settings()), Inject):
         spec["initContainers"] = [*pod.init_containers, {"name": SIDECAR}]
     metadata = {**pod.metadata, "uid": pod.uid or f"{pod.namespace}-{pod.name}-{number}"}
     return {**item, "metadata": metadata, "spec": spec, "status": {"phase": "Running", "podIP": f"{ADDRESSES}{number:x}"}}

@@ -22,7 +22,7 @@ from sidecar.protocol.asked import request_of
 from . import asking
 from .as_if import read_manifests
 
-WHAT = "each step from a pod to a host, and what stands in its way"
+WHAT = "each step to a host, what stands in its way"
 TRUST_DOMAIN = "cluster.local"      # of identities that nobody has to prove here
 
 

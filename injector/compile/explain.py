@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Pod
-from injector.documents import EGRESS, EgressRequest, HostRequest, RangeRequest
+from injector.documents import EGRESS, EgressRequest, HostPorts, HostRequest, RangeRequest
 from injector.yaml_text import YamlError, read_yaml
 from sidecar.model.address import canonical, is_address
 from sidecar.model.errors import ConfigError
 from sidecar.model.explanation import Question, Step, StepName, step
 from sidecar.model.reason import Reason
 
-from .egress import Asker, covers, unapproved
+from .egress import Asker, covering, unapproved
 
 
 def find_pod(cluster: Cluster, name: str) -> Pod:
@@ -99,8 +99,8 @@ def _asking(requests: Iterable[EgressRequest], question: Question) -> EgressRequ
         ip = canonical(host)
         found = [one for one in requests if isinstance(one, RangeRequest) and ip in ipaddress.ip_network(one.cidr)]
         return max(found, key=lambda one: ipaddress.ip_network(one.cidr).prefixlen, default=None)
-    hosts = [one for one in requests if isinstance(one, HostRequest) and (one.host == host or covers(one.host, host))]
-    return max(hosts, key=lambda one: (not one.host.startswith("*."), len(one.host)), default=None)
+    named = {one.host: one for one in requests if isinstance(one, HostRequest)}
+    return next((named[name] for name in covering(host) if name in named), None)
 
 
 def _would_ask(question: Question) -> EgressRequest:
@@ -109,7 +109,11 @@ def _would_ask(question: Question) -> EgressRequest:
     if is_address(host):
         ip = canonical(host)
         return RangeRequest(f"{ip}/{ip.max_prefixlen}", (question.port,))
-    return HostRequest(host)
+    if question.kind == "tcp":
+        return HostRequest(host, ports=HostPorts((), (), (question.port,)), protocol="tcp")
+    if question.kind == "tls" or (question.kind == "auto" and question.port == 443):
+        return HostRequest(host, ports=HostPorts((), (question.port,)), protocol="tls")
+    return HostRequest(host, ports=HostPorts((question.port,), ()))
 
 
 def _entry(pod: Pod, cluster: Cluster, named: str) -> str:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, Origination
+from sidecar.model.egress import EgressHost, GatewayRef, Origination
 from sidecar.model.explanation import Question, Step, no, step
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 
+from .dns_limits import why_suspicious
 from .egress import Kind, ToHost, ToService, why_not
 from .rules import Rules
 
@@ -26,6 +27,7 @@ class Forecast:
         kind: what the application speaks there.
         service: of the mesh, that is meant, and `to`, at which it is dialled.
         judged: of all else.
+        gateway: that leads there, in words; empty: none.
         steps: destination, approval, verification.
     """
 
@@ -34,6 +36,7 @@ class Forecast:
     to: Address | None
     judged: ToHost | Permit | Denied | None
     steps: tuple[Step, ...]
+    gateway: str = ""
 
 
 def forecast(question: Question, host: str, rules: Rules, now: float, request: RequestHead | None) -> Forecast:
@@ -48,9 +51,11 @@ def forecast(question: Question, host: str, rules: Rules, now: float, request: R
         return _to_service(*dialled)
     if is_address(host.strip("[]")):
         to = Address(str(canonical(host.strip("[]"))), question.port)
-        permit = rules.outbound.range(to)
+        permit, approval = rules.outbound.range(to), rules.outbound.approved_range(to)
+        if permit is None and question.kind != "plain":
+            permit = rules.outbound.observed_address(to, now)
         if permit is not None:
-            return _to_range(to, permit)
+            return _to_range(to, permit, _led_by(approval.gateway if approval is not None else None))
         if question.kind != "plain":
             denied = Denied(Reason.ADDRESS_NOT_APPROVED, detail=f"no approved range holds {to}")
             kind: Kind = "tls" if question.kind == "tls" else "tcp"
@@ -91,12 +96,12 @@ def _to_service(dialled: ToService, to: Address) -> Forecast:
     ))
 
 
-def _to_range(to: Address, permit: Permit) -> Forecast:
+def _to_range(to: Address, permit: Permit, gateway: str) -> Forecast:
     return Forecast("tcp", None, to, permit, (
         _address(to),
-        step("approval", "ok", f"an approved range holds it: {permit.rule}", facts={"rule": permit.rule}),
+        step("approval", "ok", f"it may be reached by {permit.rule}", facts={"rule": permit.rule, "gateway": gateway}),
         step("verification", "ok", "none by the sidecar: bytes pass as they are"),
-    ))
+    ), gateway)
 
 
 def _to_host(question: Question, host: str, rules: Rules, now: float, request: RequestHead | None) -> Forecast:
@@ -107,16 +112,18 @@ def _to_host(question: Question, host: str, rules: Rules, now: float, request: R
     destination = step("destination", "ok", "an external host", facts={"host": host, "port": question.port, "spoken": _SPOKEN[kind]})
     if isinstance(judged, Denied):
         return Forecast(kind, None, None, judged, (destination, _refusal(judged)))
-    approval = judged.approval
+    approval, gateway = judged.approval, _led_by(judged.approval.gateway)
+    limits, verification = rules.snapshot.outbound.dns, _verification(kind, host, approval, now)
+    why = why_suspicious(host[:1 - len(approval.host)], limits) if approval.host.startswith("*.") else ""
     return Forecast(kind, None, None, judged, (
         destination,
         step("approval", "ok", f"approved as {approval.host} by {judged.permit.rule}", facts={
             "rule": judged.permit.rule, "methods": ", ".join(approval.methods), "paths": ", ".join(approval.paths),
             "bytes an hour": approval.bytes_per_hour,
-            "gateway": f"{approval.gateway.service} port {approval.gateway.port}" if approval.gateway else "",
+            "gateway": gateway, "the DNS guard": why,
         }),
-        _verification(kind, host, approval, now),
-    ))
+        _at_gateway(verification, gateway) if gateway else verification,
+    ), gateway)
 
 
 _SPOKEN: dict[Kind, str] = {"plain": "plain HTTP", "tls": "TLS of the application's own", "tcp": "TCP"}
@@ -165,6 +172,16 @@ def _verification(kind: Kind, host: str, approval: EgressHost, now: float) -> St
             "one of the keys": ", ".join(tls.key_pins), "client certificate": client, "waived": ", ".join(sorted(waived)),
         },
     )
+
+
+def _led_by(gateway: GatewayRef | None) -> str:
+    return f"{gateway.service} port {gateway.port}" if gateway is not None else ""
+
+
+def _at_gateway(verification: Step, gateway: str) -> Step:
+    """Whether it has what that needs only the gateway knows."""
+    words = f"by the gateway {gateway}, which must prove its identity to the sidecar"
+    return step("verification", "ok", words if verification.code else f"{words}: {verification.words}", facts=verification.facts)
 
 
 def _roots(tls: Origination) -> str:

@@ -32,7 +32,7 @@ from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, origination
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import verify_host
+from sidecar.net.verify_host import verify_host
 from sidecar.policy.egress import ToHost
 from sidecar.policy.forecast import NOWHERE, Forecast, forecast
 from sidecar.policy.rules import Rules
@@ -52,6 +52,7 @@ from .serve import DECISION_S
 WITHIN_S = 12.0
 LOOK_EVERY_S = 0.02
 OBJECTION_S = 0.25
+LEAVE_S = 3.0
 MAX_INTERIM = 8
 
 # At which step a reason is met; at that of the answer, if it stands nowhere here.
@@ -59,10 +60,13 @@ PLACES: dict[StepName, tuple[Reason, ...]] = {
     "snapshot": (Reason.NO_SNAPSHOT,),
     "interception": (Reason.REDIRECT_LOST,),
     "destination": (Reason.BAD_HOST, Reason.BAD_TARGET, Reason.METHOD, Reason.BAD_HEAD, Reason.TARGET_TOO_LONG, Reason.OWN_PORT),
-    "approval": (Reason.HOST_NOT_APPROVED, Reason.ADDRESS_NOT_APPROVED, Reason.REQUEST_NOT_APPROVED, Reason.MISDIRECTED),
+    "approval": (
+        Reason.HOST_NOT_APPROVED, Reason.ADDRESS_NOT_APPROVED, Reason.REQUEST_NOT_APPROVED, Reason.MISDIRECTED, Reason.BUDGET_EXHAUSTED,
+        Reason.NAME_NOT_APPROVED, Reason.NAME_SUSPICIOUS,
+    ),
     "verification": (Reason.CLIENT_CERTIFICATE_MISSING, Reason.ROOTS_UNUSABLE, Reason.NO_IDENTITY),
     "resolution": (Reason.NAME_NOT_RESOLVED, Reason.SPECIAL_ADDRESS),
-    "connection": (Reason.CONNECT_FAILED, Reason.TIMED_OUT, Reason.NO_ENDPOINT, Reason.CIRCUIT_OPEN),
+    "connection": (Reason.CONNECT_FAILED, Reason.TIMED_OUT, Reason.NO_ENDPOINT, Reason.CIRCUIT_OPEN, Reason.GATEWAY_UNREACHED),
     "proof": (Reason.SERVER_NOT_VERIFIED, Reason.WRONG_IDENTITY, Reason.PEER_NOT_VERIFIED, Reason.REVOKED),
 }
 OURS: tuple[StepName, ...] = STEPS[STEPS.index("snapshot"):]
@@ -129,6 +133,9 @@ class Inquiry:
             return Address(self.runtime.synthetic.address(host) or NOWHERE, port)
         if not isinstance(judged, ToHost):
             return Address(NOWHERE, port)
+        if judged.approval.gateway is not None:
+            self.note("resolution", "left to the gateway")
+            return Address(NOWHERE, port)
         try:
             with Deadline() as deadline:
                 deadline.upstream("name resolution", DECISION_S)
@@ -160,7 +167,7 @@ class Inquiry:
                     end, _ = await lease(upstream, runtime.pool, deadline)
                     try:
                         assert isinstance(end, Http1Client), "it was asked for with HTTP/1.1"
-                        self._show(end.stream, upstream.name, upstream.peer)
+                        self._show(end.stream, upstream.name, upstream.peer, record.waived)
                         self.at = "proof"
                         await _hear_no_objection(end)
                     finally:
@@ -172,13 +179,14 @@ class Inquiry:
                 if decision.done is not None:
                     decision.done()
 
-    def _show(self, stream: trio.abc.AsyncResource, name: str, peer: str = "") -> None:
+    def _show(self, stream: trio.abc.AsyncResource, name: str, peer: str, waived: str) -> None:
         address = _peer_of(stream.sock) if isinstance(stream, TlsStream | SocketStream) else ""
         self.note("connection", f"connected to {name}", address=address)
         if isinstance(stream, TlsStream):
             facts = presented(stream)
             who = peer or f"the certificate is for {facts.get('names', 'nobody')}"
-            self.note("proof", f"{facts['tls']}; {who}, until {facts.get('expires', 'nobody knows when')}", peer=peer, **facts)
+            ends = facts.get("expires", "nobody knows when")
+            self.note("proof", f"{facts['tls']}; {who}, until {ends}", peer=peer, waived=waived, **facts)
         else:
             self.note("proof", "none: no TLS of the sidecar's")
 
@@ -203,6 +211,8 @@ class Inquiry:
                     await SocketStream(ours).send_eof()
                     while not record.upstream:  # noqa: ASYNC110 -- the recipe says so to its record alone, which wakes nobody
                         await trio.sleep(LOOK_EVERY_S)
+                    if meant.gateway:
+                        await trio.sleep(LEAVE_S)   # connected is the gateway; whether it gives leave comes behind
                 nursery.cancel_scope.cancel()
         if record.code:
             raise Unavailable(BY_CODE[record.code], record.detail)
@@ -219,7 +229,7 @@ class Inquiry:
         stream = TlsStream(_client_context(meant), ours, is_server=False, server_name=host)
         try:
             await stream.handshake(NotVerified)
-            verify_host(stream.connection, host)
+            verify_host(stream.connection.get_peer_certificate(as_cryptography=True), host)
         except NotVerified as exc:
             return exc
         facts = presented(stream)
@@ -255,7 +265,7 @@ class Inquiry:
         if meant.kind == "tls":
             stream = TlsStream(_client_context(meant), ours, is_server=False, server_name=host)
             await stream.handshake(NotVerified)
-            verify_host(stream.connection, host)
+            verify_host(stream.connection.get_peer_certificate(as_cryptography=True), host)
         request = request_of(self.question)
         end = Http1Client(stream).open()
         authority = request.host if request.port is None else b"%b:%d" % (request.host, request.port)
@@ -281,7 +291,7 @@ async def explain(
         lost: packet rules that are not in place, in words.
     """
     check_question(question)
-    inquiry = Inquiry(question, runtime, originator, guard, lost)
+    inquiry = Inquiry(question, runtime, originator.anew(), guard, lost)    # a session that is resumed would show no certificate
     failure: ReasonedError | None = None
     with trio.move_on_after(WITHIN_S) as patience:
         try:

@@ -65,11 +65,9 @@ def test_the_effective_verification() -> None:
         ("b.test",), ("sha256/x",),
         (Waiver("expiry", NOW + 1), Waiver("chain", NOW - 1)),
     )
-    found = say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls, gateway=GatewayRef("gate.egress", 8443)))
+    found = say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls))
     assert isinstance(found.judged, ToHost)
-    approval, verification = found.steps[1:]
-    assert approval.facts == {"rule": "p/a", "gateway": "gate.egress port 8443"}
-    assert verification.facts == {
+    assert found.steps[-1].facts == {
         "port": "8443", "version": "1.3 or newer", "roots": "the one of the policy's caBundle", "name": "a.test",
         "one of the names": "b.test", "one of the keys": "sha256/x", "client certificate": "mine", "waived": "expiry",
     }
@@ -96,3 +94,20 @@ def test_a_secret_that_is_missing() -> None:
     assert say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls)).steps[-1].code == "BZ0203"
     files = Origination(client_certificate=ClientCertificate("mine", chain_file="/c", key_file="/k"))
     assert say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=files)).steps[-1].outcome == "ok"
+
+
+def test_what_a_gateway_leads_to_it_verifies() -> None:
+    gate, tls = GatewayRef("gate.egress", 8443), Origination(client_certificate=ClientCertificate("mine"))
+    found = say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls, gateway=gate))
+    approval, verification = found.steps[1:]
+    assert found.gateway == approval.facts["gateway"] == "gate.egress port 8443"
+    assert (verification.outcome, verification.words.startswith("by the gateway gate.egress port 8443")) == ("ok", True)
+    ranged = say(Question("198.51.100.1", 9), ranges=(EgressRange("198.51.100.0/24", "far", gateway=gate),))
+    assert ranged.gateway == "gate.egress port 8443"
+
+
+def test_a_name_that_the_dns_guard_would_refuse() -> None:
+    name = "q7x2k9w4m1z8v3p6abcdefghijlnorstuy.store.example"
+    approval = say(Question(name, 80), EgressHost("*.store.example", "p/a")).steps[1]
+    assert "labelBits" in approval.facts["the DNS guard"]
+    assert "the DNS guard" not in say(Question("eu.store.example", 80), EgressHost("*.store.example", "p/a")).steps[1].facts

@@ -3,6 +3,7 @@ of a request is sent for it.
 """
 
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from OpenSSL import SSL
+from OpenSSL._util import lib
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, Origination, Outbound
+from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Outbound, Waiver
 from sidecar.model.errors import ConfigError, NotVerified
 from sidecar.model.explanation import MAX_ANSWER_BYTES, STEPS, Explanation, Question, Step
 from sidecar.model.reason import Reason
@@ -43,10 +46,13 @@ FAR = Address("198.51.100.7", 5432)
 
 def known(services: tuple[Service, ...] = (), **changed: Any) -> Rules:
     of_tls = {"roots": ROOTS} | {name: changed.pop(name) for name in list(changed) if name in Origination.__struct_fields__}
-    host = EgressHost(HOST, "partners/api", tls=changed.pop("tls", Origination(**of_tls)), **changed)
-    return rules(outbound=Outbound(
-        services, (host,), (EgressRange("198.51.100.0/24", "far-db", (5432,)),), resolvers=("10.96.0.10",),
-    ))
+    ranges = (EgressRange("198.51.100.0/24", "far-db", (5432,), gateway=changed.pop("range_gateway", None)),)
+    host = EgressHost(HOST, "partners/api", tls=Origination(**of_tls), **changed)
+    return rules(outbound=Outbound(services, (host,), ranges, resolvers=("10.96.0.10",)))
+
+
+def observing() -> Rules:
+    return rules(outbound=Outbound(mode="observe", observe_until=9e9, resolvers=("10.96.0.10",)))
 
 
 def mesh(identity: str = ORDERS, endpoints: int = 1) -> Rules:
@@ -129,6 +135,17 @@ SITUATIONS = [
               prepare=lambda web: web.bench.runtime.tls.set(None)),
     Situation("opaque Service", mesh(), Question("db", DB.port), to=DB),
     Situation("opaque Service of an impostor", mesh(pki.WEB), Question("db", DB.port), "BZ0502", "proof", to=DB),
+    Situation("gateway not there", known(gateway=GatewayRef("gate.egress", 8443)), plain(), "BZ0214", "connection"),
+    Situation("gateway not there, TLS of its own", known(gateway=GatewayRef("gate.egress", 8443)), Question(HOST, 443), "BZ0214",
+              "connection", to=SERVER),
+    Situation("gateway not there, range", known(range_gateway=GatewayRef("gate.egress", 8443)), Question(FAR.host, FAR.port), "BZ0214",
+              "connection", to=FAR),
+    Situation("observed", observing(), plain("new.example"), to=Address("203.0.113.90", 80)),
+    Situation("observed address", observing(), Question(FAR.host, 5433), to=Address(FAR.host, 5433)),
+    Situation("budget spent", known(bytes_per_hour=10), plain(), "BZ0209", "approval",
+              prepare=lambda web: web.bench.runtime.budgets._budget("partners/api").spend(11, trio.current_time())),
+    Situation("waived", known(waivers=(Waiver("expiry", 9e9),)), plain(),
+              holder=pki.issue(root("public"), pki.host(HOST), ends=-pki.HOUR / 2)),
     Situation("own port", GOOD, plain(port=15001), "BZ0105", "destination", to=Address(SERVER.host, 15001)),
 ]
 each = pytest.mark.parametrize("situation", SITUATIONS, ids=lambda one: one.name)
@@ -141,7 +158,9 @@ def arrange(situation: Situation, nursery: trio.Nursery, seen: list[bytes]) -> P
         behind = http_app(seen, situation.answers) if situation.question.kind == "plain" or situation.question.port == 80 else echo
         web.bench.dialer.servers[SERVER] = https(
             situation.holder or partner(HOST), behind, client_root=root("clients") if situation.client_root else None)
-    web.bench.dialer.servers[FAR] = echo
+    web.bench.dialer.servers[FAR] = web.bench.dialer.servers[Address(FAR.host, 5433)] = echo
+    web.resolver.names["new.example"] = ("203.0.113.90",)
+    web.bench.dialer.servers[Address("203.0.113.90", 80)] = http_app(seen, OK)
     opaque = situation.question.port == DB.port
     inbound = Inbound(ports={ENDPOINT.port: "opaque"}) if opaque else Inbound()
     web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, echo if opaque else http_app(seen, OK), inbound)[1]
@@ -212,6 +231,33 @@ async def test_what_an_approved_host_shows(nursery: trio.Nursery, autojump_clock
     text = msgspec.json.encode(list(steps.values())).decode()
     assert "PRIVATE KEY" not in text
     assert CLIENT.key_pem.splitlines()[1] not in text
+
+
+async def test_the_certificate_is_that_of_now(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Though the application's sessions with the host are resumed, which shows none."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)    # it keeps sessions as web servers do
+    holder = partner(HOST)
+    context.use_certificate(holder.certificate)
+    context.use_privatekey(holder.key)
+    reused: list[bool] = []
+
+    async def serve(sock: socket.socket) -> None:
+        stream = TlsStream(context, sock, is_server=True)
+        await stream.handshake(NotVerified)
+        reused.append(bool(lib.SSL_session_reused(stream.connection._ssl)))
+        if await stream.receive_some():
+            await stream.send_all(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        stream.close()
+
+    web = arrange(SITUATIONS[0], nursery, [])
+    web.bench.dialer.servers[SERVER] = serve
+    app = web.dial(DIALLED)
+    for _ in range(2):
+        await app.send_all(f"GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
+        assert (await app.receive_some()).startswith(b"HTTP/1.1 200")
+    steps = {one.name: one for one in (await put(web, plain())).steps}
+    assert steps["proof"].facts["trusted by"] == "CN=public"
+    assert reused == [False, True, False]
 
 
 async def test_who_is_at_the_other_end_in_the_mesh(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
