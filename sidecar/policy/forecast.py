@@ -180,7 +180,7 @@ def _led_by(gateway: GatewayRef | None) -> str:
 
 def _at_gateway(verification: Step, gateway: str) -> Step:
     """Whether it has what that needs only the gateway knows."""
-    words = f"by the gateway {gateway}, which must prove its identity to the sidecar"
+    words = f"by the gateway {gateway}, which proves its identity and judges for itself"
     return step("verification", "ok", words if verification.code else f"{words}: {verification.words}", facts=verification.facts)
 
 

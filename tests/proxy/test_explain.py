@@ -16,7 +16,7 @@ from OpenSSL._util import lib
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Outbound, Waiver
+from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayCaller, GatewayRef, Origination, Outbound, Waiver
 from sidecar.model.errors import ConfigError, NotVerified
 from sidecar.model.explanation import MAX_ANSWER_BYTES, STEPS, Explanation, Question, Step
 from sidecar.model.reason import Reason
@@ -26,11 +26,12 @@ from sidecar.model.snapshot import Inbound
 from sidecar.net.tls_context import https_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
+from sidecar.protocol.gateway_preface import render_refusal
 from sidecar.proxy.explain import PLACES, WITHIN_S, explain
-from tests.helpers import pki
+from tests.helpers import gateway, pki
 from tests.helpers.exchange import OK
 from tests.helpers.leave import Pod, https, partner, pod
-from tests.helpers.mesh import echo, http_app, root, sidecar
+from tests.helpers.mesh import echo, http_app, root, sidecar, tls_of
 from tests.helpers.pki import ORDERS
 from tests.helpers.runtime import rules
 
@@ -265,6 +266,49 @@ async def test_who_is_at_the_other_end_in_the_mesh(nursery: trio.Nursery, autoju
     steps = {one.name: one for one in (await put(web, plain("orders"))).steps}
     assert (steps["proof"].facts["peer"], steps["proof"].facts["tls"]) == (ORDERS, "TLSv1.3")
     assert steps["destination"].facts["endpoints"] == str(ENDPOINT)
+
+
+# -- by a gateway
+
+
+async def test_the_way_by_a_gateway(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    seen: list[bytes] = []
+    out = gateway.gateway(nursery)
+    out.bench.dialer.servers[SERVER] = https(partner(HOST), http_app(seen, OK))
+    out.bench.dialer.servers[FAR] = echo
+    web = gateway.behind(nursery, out)
+    for question in (plain(), Question(HOST, 443), Question(FAR.host, FAR.port)):
+        found = await put(web, question)
+        steps = {one.name: one for one in found.steps}
+        assert (found.code, steps["approval"].facts["gateway"]) == ("", "egress.gateways port 443")
+        assert "by egress.gateways" in steps["connection"].words
+    assert steps["proof"].facts["peer"] == gateway.GATEWAY
+    assert seen == web.resolver.asked == []
+    sent = await put(web, plain(sends=True))
+    assert (sent.code, len(seen)) == ("", 1)
+
+
+async def test_a_gateway_that_gives_no_leave(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    out = gateway.gateway(nursery, gateway.gateway_rules(GatewayCaller(pki.ORDERS)))
+    out.resolver.names.clear()
+    web = gateway.behind(nursery, out)
+    for question, code in ((Question(FAR.host, FAR.port), "BZ0202"), (Question(HOST, 443), "BZ0201"), (plain(sends=True), "BZ0201")):
+        assert (await put(web, question)).code == code
+    assert out.bench.dialer.dialled == []
+
+
+async def test_a_gateway_that_thinks_before_it_refuses(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async def slow(sock: socket.socket) -> None:
+        stream = TlsStream(tls_of(gateway.GATEWAY).gateway, sock, is_server=True)
+        await stream.handshake(NotVerified)
+        await stream.receive_some()
+        await trio.sleep(2)     # connected to the gateway is not there yet
+        await stream.send_all(render_refusal(Reason.CONNECT_FAILED, "no answer"))
+        stream.close()
+
+    web = gateway.behind(nursery, gateway.gateway(nursery))
+    web.bench.dialer.servers[gateway.AT] = slow
+    assert (await put(web, Question(FAR.host, FAR.port))).code == "BZ0401"
 
 
 # -- a real request
