@@ -108,7 +108,7 @@ class Sidecar:
             if config.ledger is not None and isinstance(config.snapshot, SnapshotStream) else None
         )
         self.questions = (
-            Questions(config.snapshot, config.pod_uid, self.runtime.tls, self.runtime.dialer, self._explain)
+            Questions(config.snapshot, config.pod_uid, self.runtime.tls, self.runtime.dialer, self._explain, self.tally)
             if isinstance(config.snapshot, SnapshotStream) else None
         )
         self.clock = ClockWatch(

@@ -16,6 +16,7 @@ from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
 from sidecar.model.explanation import Asked, Explanation, Question
 from sidecar.model.value import from_json
 from sidecar.net.dial import Dialer
+from sidecar.net.listener import Tally
 from sidecar.net.service import call_https, control_addresses
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
@@ -28,16 +29,18 @@ class Questions:
     Args:
         config: where the injector is.
         explain: works an answer out, in seconds.
+        tally: counts its bugs.
     """
 
     def __init__(
         self, config: SnapshotStream, pod_uid: str, tls: Watched[MeshTls | None], dialer: Dialer,
-        explain: Callable[[Question], Awaitable[Explanation]],
+        explain: Callable[[Question], Awaitable[Explanation]], tally: Tally,
     ) -> None:
         self._url = f"{config.url.rstrip('/')}/v1/answers?pod={pod_uid}"
         self._tls = tls
         self._dialer = dialer
         self._explain = explain
+        self._tally = tally
         self._put, self._taken = trio.open_memory_channel[Asked](0)
 
     def take(self, text: bytes) -> None:
@@ -54,6 +57,8 @@ class Questions:
                 await self._answer(asked)
             except (MeshError, trio.TooSlowError, OSError) as exc:
                 print(f"bartizan: a question was not answered: {exc or 'no answer in time'}", file=sys.stderr, flush=True)
+            except Exception as exc:  # noqa: BLE001 -- the supervisor of questions: no traffic ends with one
+                self._tally.report(exc)
 
     async def _answer(self, asked: Asked) -> None:
         explanation = await self._explain(asked.question)

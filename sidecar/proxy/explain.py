@@ -1,8 +1,8 @@
 """Would the application reach it, and how? The operator's question, answered by the recipes themselves.
 
     plain HTTP, mesh     the recipe decides a request and makes its connection, verified as ever; the request is not sent
-    TLS, TCP             this file plays the application before the recipe, and says a TLS hello, or nothing
-    one that `sends`     it plays the application before the recipe, and says one request
+    TLS, TCP             the recipe serves somebody who says a TLS hello, or nothing (`as_application.py`)
+    one that `sends`     the recipe serves somebody who says one request
 
 What a step shows besides, the judges say to whom the recipes ask (`policy/forecast.py`). That a verdict here is the recipe's own, for
 every situation, shows tests/proxy/test_explain.py.
@@ -14,34 +14,33 @@ application's, no secret and no key is in an answer.
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
 from sidecar.model import ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied
-from sidecar.model.egress import Origination
-from sidecar.model.errors import BadResponse, MeshError, NotVerified, ReasonedError, TimedOut, Unavailable
+from sidecar.model.errors import BadResponse, ConfigError, ReasonedError, TimedOut, Unavailable
 from sidecar.model.explanation import STEPS, Explanation, Question, Step, StepName, check_question, no, step
-from sidecar.model.message import RequestHead, ResponseHead
-from sidecar.model.reason import BY_CODE, Reason
+from sidecar.model.message import RequestHead
+from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.http1 import Http1Client
-from sidecar.net.in_process import connection
 from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, origination
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify_host import verify_host
 from sidecar.policy.egress import ToHost
 from sidecar.policy.forecast import NOWHERE, Forecast, forecast
 from sidecar.policy.rules import Rules
 from sidecar.protocol.asked import request_of
 from sidecar.telemetry.access_log import Record
 
+from .as_application import Serve, ask, told, touch
 from .dns_guard import DnsGuard
 from .egress import plain_decider
-from .lease import lease
+from .lease import connect
 from .mesh import mesh_decider
 from .originate import Originator
 from .outbound import DNS_PORT, serve_destination
@@ -50,10 +49,7 @@ from .runtime import Runtime
 from .serve import DECISION_S
 
 WITHIN_S = 12.0
-LOOK_EVERY_S = 0.02
 OBJECTION_S = 0.25
-LEAVE_S = 3.0
-MAX_INTERIM = 8
 
 # At which step a reason is met; at that of the answer, if it stands nowhere here.
 PLACES: dict[StepName, tuple[Reason, ...]] = {
@@ -118,8 +114,7 @@ class Inquiry:
         else:
             await self._connect(host, to, meant)
         if question.sends:
-            self.at = "answer"
-            await self._send(host, to, meant)
+            await self._send(request, to, meant)
 
     def _passes_through(self, to: Address, rules: Rules) -> bool:
         """As `serve_destination` has it: neither a Service that speaks HTTP nor a name that is yet to be said."""
@@ -150,8 +145,9 @@ class Inquiry:
 
     async def _decide(self, request: RequestHead, to: Address, meant: Forecast) -> None:
         runtime = self.runtime
-        decide = mesh_decider(to, runtime) if meant.service is not None else plain_decider(to, self.originator, runtime)
-        record = Record(runtime.wall(), "outbound", dst=str(to))
+        # Nothing that was kept: a session that is resumed would show no certificate, and the application's connections are its own.
+        decide = mesh_decider(to, runtime) if meant.service is not None else plain_decider(to, self.originator.anew(), runtime)
+        record = self._record(to)
         with Deadline() as deadline:
             deadline.upstream("name resolution", DECISION_S)
             decision = await decide(request, record)
@@ -162,9 +158,10 @@ class Inquiry:
                 return
             try:
                 self.at = "connection"
+                deadline.lift()     # it has one of its own
                 upstream = decision.choose()
                 try:
-                    end, _ = await lease(upstream, runtime.pool, deadline)
+                    end = await connect(upstream, runtime.pool)
                     try:
                         assert isinstance(end, Http1Client), "it was asked for with HTTP/1.1"
                         self._show(end.stream, upstream.name, upstream.peer, record.waived)
@@ -190,96 +187,37 @@ class Inquiry:
         else:
             self.note("proof", "none: no TLS of the sidecar's")
 
-    # -- TLS and TCP: this is the application
+    # -- played: TLS, TCP, a real request
 
     async def _connect(self, host: str, to: Address, meant: Forecast) -> None:
-        runtime = self.runtime
-        record = Record(runtime.wall(), "outbound", dst=str(to))
         self.at = "connection"
-        failure: ReasonedError | None = None
-        with connection() as (ours, theirs):
-            async with trio.open_nursery() as nursery:
-
-                async def serve() -> None:
-                    await serve_destination(theirs, to, runtime, self.originator, self.guard, record)
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(serve)
-                if meant.kind == "tls" and meant.service is None:
-                    failure = await self._shake_hands(ours, host, meant)
-                else:
-                    await SocketStream(ours).send_eof()
-                    while not record.upstream:  # noqa: ASYNC110 -- the recipe says so to its record alone, which wakes nobody
-                        await trio.sleep(LOOK_EVERY_S)
-                    if meant.gateway:
-                        await trio.sleep(LEAVE_S)   # connected is the gateway; whether it gives leave comes behind
-                nursery.cancel_scope.cancel()
-        if record.code:
-            raise Unavailable(BY_CODE[record.code], record.detail)
+        record = self._record(to)
+        context = _client_context(meant) if meant.kind == "tls" else None
+        shown = await touch(self._recipe(to, record), record, host, context, is_led=bool(meant.gateway))
         self.note("connection", f"connected to {record.upstream}", security=record.security)
-        if record.peer or record.tls:
+        if isinstance(shown, dict):
+            self.note("proof", f"{shown['tls']}; the certificate is for {shown.get('names')}, until {shown.get('expires')}; "
+                      "found by a client of this question's, not by the sidecar", **shown)
+        elif shown is not None:
+            self.found["proof"] = step("proof", "unknown", f"{shown}. The sidecar passes it on; the application decides what to believe")
+        elif record.peer or record.tls:
             self.note("proof", f"{record.tls or record.security}; {record.peer or host}", peer=record.peer, tls=record.tls)
-        elif failure is not None:
-            self.found["proof"] = step("proof", "unknown", f"{failure}. The sidecar passes it on; the application decides what to believe")
-        elif "proof" not in self.found:
+        else:
             self.note("proof", "none by the sidecar")
 
-    async def _shake_hands(self, ours: socket.socket, host: str, meant: Forecast) -> ReasonedError | None:
-        """TLS as a client of the host's would speak it, through the recipe; what it finds binds nobody."""
-        stream = TlsStream(_client_context(meant), ours, is_server=False, server_name=host)
-        try:
-            await stream.handshake(NotVerified)
-            verify_host(stream.connection.get_peer_certificate(as_cryptography=True), host)
-        except NotVerified as exc:
-            return exc
-        facts = presented(stream)
-        self.note("proof", f"{facts['tls']}; the certificate is for {facts.get('names')}, until {facts.get('expires')}; "
-                  "found by a client of this question's, not by the sidecar", **facts)
-        return None
+    async def _send(self, request: RequestHead, to: Address, meant: Forecast) -> None:
+        self.at = "answer"
+        record, question = self._record(to), self.question
+        context = _client_context(meant) if "tls" in (meant.kind, question.kind) else None
+        response = await ask(self._recipe(to, record), record, request, context)
+        self.note("answer", f"{question.method} {question.path} was answered {response.status}", status=response.status)
 
-    # -- a real request
+    def _record(self, to: Address) -> Record:
+        return Record(self.runtime.wall(), "outbound", dst=str(to))
 
-    async def _send(self, host: str, to: Address, meant: Forecast) -> None:
-        runtime = self.runtime
-        record = Record(runtime.wall(), "outbound", dst=str(to))
-        with connection() as (ours, theirs):
-            async with trio.open_nursery() as nursery:
-
-                async def serve() -> None:
-                    await serve_destination(theirs, to, runtime, self.originator, self.guard, record)
-
-                nursery.start_soon(serve)
-                failure: MeshError | None = None
-                try:        # within the nursery, which would wrap what is raised
-                    await self._ask(ours, host, meant)
-                except ReasonedError as exc:
-                    failure = exc
-                nursery.cancel_scope.cancel()
-        if record.code:
-            raise Unavailable(BY_CODE[record.code], record.detail)
-        if failure is not None:
-            raise failure
-
-    async def _ask(self, ours: socket.socket, host: str, meant: Forecast) -> None:
-        stream: SocketStream | TlsStream = SocketStream(ours)
-        if meant.kind == "tls":
-            stream = TlsStream(_client_context(meant), ours, is_server=False, server_name=host)
-            await stream.handshake(NotVerified)
-            verify_host(stream.connection.get_peer_certificate(as_cryptography=True), host)
-        request = request_of(self.question)
-        end = Http1Client(stream).open()
-        authority = request.host if request.port is None else b"%b:%d" % (request.host, request.port)
-        await end.send_request(request, authority, [], b"", is_end=True)
-        for _ in range(MAX_INTERIM + 1):
-            response = await end.read_head()
-            if response.status >= 200:
-                break
-        else:
-            raise BadResponse(f"more than {MAX_INTERIM} interim responses")
-        if (refused := _told(response)) is not None:
-            raise refused
-        asked = f"{self.question.method} {self.question.path}"
-        self.note("answer", f"{asked} was answered {response.status}", status=response.status)
+    def _recipe(self, to: Address, record: Record) -> Serve:
+        return partial(
+            serve_destination, to=to, runtime=self.runtime, originator=self.originator, guard=self.guard, record=record)
 
 
 async def explain(
@@ -291,7 +229,7 @@ async def explain(
         lost: packet rules that are not in place, in words.
     """
     check_question(question)
-    inquiry = Inquiry(question, runtime, originator.anew(), guard, lost)    # a session that is resumed would show no certificate
+    inquiry = Inquiry(question, runtime, originator, guard, lost)
     failure: ReasonedError | None = None
     with trio.move_on_after(WITHIN_S) as patience:
         try:
@@ -331,21 +269,16 @@ async def _hear_no_objection(end: Http1Client) -> None:
     """Whether our certificate was taken a client learns after its handshake (RFC 8446 s4.4.3), and a sidecar says why it was not."""
     with trio.move_on_after(OBJECTION_S):
         response = await end.read_head()
-        raise _told(response) or BadResponse(f"an answer that nobody asked for: {response.status}")
-
-
-def _told(response: ResponseHead) -> Unavailable | None:
-    """What a sidecar refused, by its own words."""
-    told, rule = (next((value.decode("latin-1") for field, value in response.headers if field.lower() == name), "")
-                  for name in (b"x-bartizan-reason", b"x-bartizan-rule"))
-    reason = BY_CODE.get(told[:6])
-    return Unavailable(reason, f"{response.status} {told}" + (f", rule {rule}" if rule else "")) if reason is not None else None
+        raise told(response) or BadResponse(f"an answer that nobody asked for: {response.status}")
 
 
 def _client_context(meant: Forecast) -> Context:
-    """Roots as the policy names them for the host, where it does; else the system's."""
-    tls: Origination | None = meant.judged.approval.tls if isinstance(meant.judged, ToHost) else None
-    return origination(min_version="1.2", roots=tls.roots if tls else None, chain=None, key=None)
+    """Roots as the policy names them for the host, where it does and they are any; else the system's."""
+    tls = meant.judged.approval.tls if isinstance(meant.judged, ToHost) else None
+    try:
+        return origination(min_version="1.2", roots=tls.roots if tls else None, chain=None, key=None)
+    except ConfigError:
+        return origination(min_version="1.2", roots=None, chain=None, key=None)
 
 
 def _peer_of(sock: socket.socket) -> str:

@@ -10,6 +10,7 @@ from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.config import SnapshotStream
 from sidecar.model.explanation import Asked, Explanation, Question
+from sidecar.net.listener import Tally
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 from tests.helpers.endpoint import HOST, URL, endpoint
@@ -35,8 +36,9 @@ class Fixture:
         self.asked: list[Question] = []
         self.takes_s = 0.0
         self.status = 200
+        self.tally = Tally()
         self.dialer.servers[INJECTOR] = endpoint(self._hear, demands_client=True)
-        self.questions = Questions(SnapshotStream(URL), "uid-1", self.tls, self.dialer, self._explain)
+        self.questions = Questions(SnapshotStream(URL), "uid-1", self.tls, self.dialer, self._explain, self.tally)
         nursery.start_soon(self.questions.run)
 
     def _hear(self, call: Call) -> Answer:
@@ -47,6 +49,8 @@ class Fixture:
     async def _explain(self, question: Question) -> Explanation:
         self.asked.append(question)
         await trio.sleep(self.takes_s)
+        if question.host == "bug.test":
+            raise ExceptionGroup("a nursery's", [AssertionError("a bug")])
         return EXPLANATION
 
 
@@ -101,3 +105,14 @@ async def test_an_answer_that_does_not_arrive_is_the_last_of_none(nursery: trio.
     fixture.questions.take(text(4))
     await trio.sleep(1)
     assert [query[-1] for query, _ in fixture.answers] == ["1", "4"]
+
+
+async def test_a_bug_ends_one_question(nursery: trio.Nursery, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]) -> None:
+    fixture = Fixture(nursery)
+    await wait_all_tasks_blocked()
+    fixture.questions.take(text(1, "bug.test"))
+    await trio.sleep(1)
+    fixture.questions.take(text(2))
+    await trio.sleep(1)
+    assert ([query[-1] for query, _ in fixture.answers], fixture.tally.bugs) == (["2"], 1)
+    assert "AssertionError" in capsys.readouterr().err

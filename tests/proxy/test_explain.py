@@ -5,7 +5,7 @@ of a request is sent for it.
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -121,6 +121,7 @@ SITUATIONS = [
     Situation("ended certificate", GOOD, plain(), "BZ0206", "proof", holder=pki.issue(root("public"), pki.host(HOST), ends=-pki.HOUR / 2)),
     Situation("unknown authority", GOOD, plain(), "BZ0206", "proof", holder=partner(HOST, authority="stranger")),
     Situation("TLS of its own", GOOD, Question(HOST, 443), to=SERVER),
+    Situation("TLS of its own, roots that are none", known(roots="no PEM"), Question(HOST, 443), to=SERVER),
     Situation("TLS of its own, unapproved", GOOD, Question("evil.example", 443), "BZ0201", "approval", to=SERVER),
     Situation("TLS of its own, nobody listens", GOOD, Question(HOST, 443, "tls"), "BZ0401", "connection", to=SERVER, answers=None),
     Situation("TLS of its own, special address", GOOD, Question(HOST, 443, "tls"), "BZ0204", "resolution", to=SERVER,
@@ -266,6 +267,28 @@ async def test_who_is_at_the_other_end_in_the_mesh(nursery: trio.Nursery, autoju
     steps = {one.name: one for one in (await put(web, plain("orders"))).steps}
     assert (steps["proof"].facts["peer"], steps["proof"].facts["tls"]) == (ORDERS, "TLSv1.3")
     assert steps["destination"].facts["endpoints"] == str(ENDPOINT)
+
+
+async def test_the_applications_connections_are_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    situation = next(one for one in SITUATIONS if one.name == "Service")
+    web = arrange(situation, nursery, [])
+    app = web.dial(VIP)
+    await app.send_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n")
+    assert await app.receive_some() == OK
+    assert (await put(web, situation.question)).code == ""
+    assert web.bench.dialer.dialled == [ENDPOINT, ENDPOINT]     # a connection for the question, which shows a handshake of now
+    await app.send_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n")
+    assert await app.receive_some() == OK
+    assert len(web.bench.dialer.dialled) == 2                   # and the application's is there
+
+
+async def test_a_long_answer_is_read(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    long = b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n" + bytes(300_000)
+    web = arrange(replace(SITUATIONS[0], answers=long), nursery, [])
+    assert (await put(web, plain(sends=True))).code == ""
+    await wait_all_tasks_blocked()
+    (line,) = web.bench.lines
+    assert (line["status"], line["sent"], line.get("code", "")) == (200, 300_000, "")
 
 
 # -- by a gateway
