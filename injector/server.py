@@ -1,5 +1,6 @@
 """`bartizan injector --config FILE`: the admission webhook and the snapshot stream, over one watched source of objects.
 
+    operator  POST /v1/ask               a Unix socket in the state directory (`injector/operator.py`)
     webhook   POST /mutate, /validate    HTTPS; the API server verifies us, what it sends is judged by `injector/review.py`
               GET /healthz, /metrics
     stream    GET /v1/snapshot, ...      mTLS; for sidecars, each of its own pod, and the issuer (`injector/stream.py`)
@@ -29,7 +30,7 @@ from sidecar.model.trust import INJECTOR, Holder
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
 from sidecar.net.files import follow_files, read_file
-from sidecar.net.listener import Tally
+from sidecar.net.listener import Tally, listen_unix, serve_listener
 from sidecar.net.service import serve_https
 from sidecar.net.watched import Watched
 from sidecar.telemetry.metrics import Metrics
@@ -48,7 +49,9 @@ from .config import InjectorConfig, issuer_of, parse_config
 from .egress.alerts import Alerts
 from .egress.events import Events
 from .jwks import JwksWatch, fetch_keys
+from .operator import SOCKET, Operator
 from .own_certificate import OwnCertificate, Renewal
+from .questions import Questions
 from .review import MAX_BODY_BYTES, review
 from .settings import Settings
 from .stream import Stream
@@ -153,12 +156,15 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster, metrics)
     capture = CaptureWatch(cluster)
     jwks = JwksWatch(cluster, fetch_keys)
+    questions = Questions()
     stream = Stream(
         cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
         issuer=issuer_of(config), own=lambda: Holder(INJECTOR, trust.current.version, own.signer), wall=wall_clock,
-        collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
+        questions=questions, collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
     )
 
+    operator = Operator(cluster, questions, stream.text_of, last_good, wall_clock)
+    door = listen_unix(str(state / SOCKET), where="stateDirectory")
     covered = CoverageFile(state / LEDGER / COVERAGE)
 
     async def follow() -> None:
@@ -177,6 +183,7 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         nursery.start_soon(alerts.run)
         if events is not None:
             nursery.start_soon(events.run)
+        nursery.start_soon(serve_listener, door, operator.serve, tally)
         await _supply(own, trust, config, dialer, nursery)
         webhook_port = await nursery.start(partial(
             serve_https, config.address, config.webhook_port, own.webhook, webhook.answer,

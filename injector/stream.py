@@ -2,10 +2,12 @@
 
     GET  /v1/snapshot?pod=UID&seen=DIGEST&trust=VERSION&signer=FP    a sidecar, of its own pod
     POST /v1/ledger?pod=UID&...                                     a sidecar, of its own pod (`injector/collect.py`)
+    POST /v1/answers?pod=UID&id=ID                                  a sidecar, of its own pod: to the operator's question
     GET  /v1/holders                                                the issuer: who holds which trust
 
 A question for a snapshot whose answer the sidecar has already seen stands until there is another, or for half a minute, or until its
-pod asks anew (304): each change is worked out for every question that stands, so a pod has one. Each pod gets its own snapshot and
+pod asks anew (304), or the operator has a question to its sidecar (202, `injector/questions.py`): each change is worked out for every
+question that stands, so a pod has one. Each pod gets its own snapshot and
 no other: the certificate says which pod it was issued to, and that must be the one asked for. What the question says of trust is
 remembered for the issuer.
 
@@ -26,9 +28,12 @@ import trio
 
 from sidecar.model import identity
 from sidecar.model.call import Answer, Call, Handler, Peer
+from sidecar.model.errors import ConfigError
+from sidecar.model.explanation import MAX_ANSWER_BYTES, Explanation
 from sidecar.model.identity import SpiffeId
 from sidecar.model.snapshot import Snapshot, digest, render_snapshot
 from sidecar.model.trust import DIGEST, Holder, Holding
+from sidecar.model.value import from_json
 from sidecar.net.anchors import Anchors
 from sidecar.net.clock import WallClock
 from sidecar.net.verify import why_revoked
@@ -36,6 +41,7 @@ from sidecar.net.watched import Watched
 
 from .cluster import Cluster
 from .holders import Holders, Said
+from .questions import Questions
 
 NO_NEWS_S = 30.0
 MOST_FIELDS = 8
@@ -73,6 +79,7 @@ class Stream:
         besides: what else `compile_pod` looks at; a change of it is news, too.
         issuer: its identity, the only one to hear of `holders`.
         own: what the injector itself holds.
+        questions: the operator's, to sidecars.
         collect: answers POST /v1/ledger once its caller is known; None: no evidence is taken here.
     """
 
@@ -87,6 +94,7 @@ class Stream:
         issuer: SpiffeId,
         own: Callable[[], Holder],
         wall: WallClock,
+        questions: Questions,
         collect: Handler | None = None,
     ) -> None:
         self._cluster = cluster
@@ -97,6 +105,7 @@ class Stream:
         self._issuer = issuer
         self._own = own
         self._wall = wall
+        self._questions = questions
         self._collect = collect
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
@@ -119,6 +128,7 @@ class Stream:
     def forget_gone(self, cluster: Cluster) -> None:
         """What pods said that are no more."""
         self._holders.forget_gone(cluster)
+        self._questions.forget_gone(cluster)
         self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
         self._standing = {uid: question for uid, question in self._standing.items() if uid in cluster.pods_by_uid}
 
@@ -140,17 +150,21 @@ class Stream:
         self._holders.note(pod, said)
         if (older := self._standing.get(pod)) is not None:
             older.cancel()
-        all_watched: tuple[Watched[Any], ...] = (self._cluster, self._anchors, self._uncaptured, *self._besides)
+        waiting = self._questions.waiting(pod)
+        all_watched: tuple[Watched[Any], ...] = (self._cluster, self._anchors, self._uncaptured, waiting, *self._besides)
         with trio.move_on_after(NO_NEWS_S) as self._standing[pod]:
             while True:
                 looked_at = [(watched, watched.current) for watched in all_watched]
                 if refused := self._why_refused(peer):
                     return refused
-                text = self._text(self._cluster.current, self._uncaptured.current, pod)
+                text = self.text_of(pod)
                 if text is None:
                     return Answer.error(404, f"no running pod has the uid {pod}")
                 if digest(text) != seen:
                     return Answer(200, text)
+                if (asked := waiting.current) is not None:     # judged by the newest rules
+                    waiting.set(None)
+                    return Answer(202, msgspec.json.encode(asked))
                 async with trio.open_nursery() as either:
                     for watched, last in looked_at:
                         either.start_soon(_then_cancel, watched, last, either.cancel_scope)
@@ -164,8 +178,21 @@ class Stream:
         found = [self._own(), *self._holders.of(self._cluster.current, trust_domain, deny, self._wall())]
         return Answer(200, msgspec.json.encode(Holding(found)))
 
-    def _text(self, cluster: Cluster, uncaptured: frozenset[str], pod: str) -> bytes | None:
-        compiled = self._compile(cluster, pod)
+    async def _take_answer(self, call: Call, peer: Peer, query: Query) -> Answer:
+        if len(call.body) > MAX_ANSWER_BYTES:
+            return Answer.error(413, f"an answer has {MAX_ANSWER_BYTES} bytes at most")
+        try:
+            explanation = from_json(call.body, Explanation)
+        except ConfigError as exc:
+            return Answer.error(400, str(exc))
+        if not self._questions.answer(peer.pod_uid, query.get("id", ""), explanation):
+            return Answer.error(404, "nobody waits for this answer")
+        return Answer(200, b"{}")
+
+    def text_of(self, pod: str) -> bytes | None:
+        """The snapshot of the pod with this uid, as of now; None: no such pod."""
+        uncaptured = self._uncaptured.current
+        compiled = self._compile(self._cluster.current, pod)
         if compiled is None:
             self._told.pop(pod, None)
             return None
@@ -187,6 +214,7 @@ _ISSUER = Callers(Stream._is_issuer, "it is for the issuer alone")
 ENDPOINTS: Mapping[str, Endpoint] = {
     "/v1/snapshot": Endpoint("GET", _OWN_SIDECAR, Stream._snapshot),
     "/v1/ledger": Endpoint("POST", _OWN_SIDECAR, Stream._ledger),
+    "/v1/answers": Endpoint("POST", _OWN_SIDECAR, Stream._take_answer),
     "/v1/holders": Endpoint("GET", _ISSUER, Stream._list_holders),
 }
 

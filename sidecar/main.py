@@ -28,12 +28,14 @@ from .control.health import Health, metrics_handler
 from .control.issuance import Obtained, obtain
 from .control.keyring import Keyring
 from .control.ledger_shipping import Shipping
+from .control.questions import Questions
 from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
 from .control.snapshot_stream import run_snapshot_stream
 from .control.workload_api import MOST_CONNECTIONS, WorkloadApi
 from .model import ports
 from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config
 from .model.errors import ConfigError
+from .model.explanation import Explanation, Question
 from .model.snapshot import Snapshot, digest, parse_snapshot
 from .net.anchors import Anchors
 from .net.canary import CanaryArrivals
@@ -47,6 +49,7 @@ from .net.resolve import Resolver
 from .net.watched import Watched
 from .policy.rules import Rules
 from .proxy.dns_guard import DnsGuard
+from .proxy.explain import explain
 from .proxy.gateway import serve_gateway
 from .proxy.inbound import serve_inbound
 from .proxy.originate import Originator
@@ -103,6 +106,10 @@ class Sidecar:
         self.shipping = (
             Shipping(config.snapshot, config.pod_uid, self.runtime.ledger, self.runtime.tls, self.runtime.dialer)
             if config.ledger is not None and isinstance(config.snapshot, SnapshotStream) else None
+        )
+        self.questions = (
+            Questions(config.snapshot, config.pod_uid, self.runtime.tls, self.runtime.dialer, self._explain, self.tally)
+            if isinstance(config.snapshot, SnapshotStream) else None
         )
         self.clock = ClockWatch(
             wall_clock, trio.current_time, self.runtime.ledger.add, self.agent.clock_jumped if self.agent else lambda: None
@@ -198,6 +205,9 @@ class Sidecar:
     def take_identity_files(self, files: FileIdentity) -> None:
         self.keyring.take_files(*load_credentials(files))
 
+    async def _explain(self, question: Question) -> Explanation:
+        return await explain(question, self.runtime, self.originator, self.guard, self.lost_rules())
+
     # -- what runs
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -242,8 +252,11 @@ class Sidecar:
             files = (config.identity.chain_file, config.identity.key_file, config.identity.roots_file)
             nursery.start_soon(follow_files, files, partial(self.take_identity_files, config.identity))
         if isinstance(config.snapshot, SnapshotStream):
+            assert self.questions is not None, "where there is a stream"
+            nursery.start_soon(self.questions.run)
             nursery.start_soon(
-                run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot
+                run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot,
+                self.questions.take,
             )
         else:
             nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))

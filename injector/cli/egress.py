@@ -5,9 +5,9 @@ A command's module has `WHAT`, `add_arguments(parser)` and `run(args) -> int`.
 
 import argparse
 
-from . import egress_propose
+from . import egress_explain, egress_propose
 
-COMMANDS = {"propose": egress_propose}
+COMMANDS = {"explain": egress_explain, "propose": egress_propose}
 
 
 def main(argv: list[str]) -> int:

@@ -14,6 +14,7 @@ VERBS = {
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),
     "explain": ("injector.cli.explain", "what a reason code means, and what to do"),
     "egress": ("injector.cli.egress", "what workloads reach outside of the mesh: propose"),
+    "verify": ("injector.cli.verify", "one real request from a pod, each step of its way shown"),
     "audit": ("injector.cli.audit", "what the ledgers prove: mtls, certs, egress; and whether they can be believed: verify"),
     "demo": ("injector.demo.cli", "the whole path on this machine, in network namespaces"),
     "bench": ("injector.cli.bench", "speed and size beside Envoy, nginx and HAProxy, on this machine"),

@@ -72,7 +72,7 @@ class Approvals:
 
     def hosts(self, request: HostRequest) -> list[tuple[str, ApprovedHost]]:
         """(policy, entry) of all that name the host, the most specific first; of equals the first policy by name."""
-        return [found for name in _covering(request.host) for found in self._hosts.get(name, ())]
+        return [found for name in covering(request.host) for found in self._hosts.get(name, ())]
 
     def ranges(self, request: RangeRequest) -> list[tuple[str, ApprovedRange]]:
         """Likewise those that hold all of the addresses."""
@@ -83,7 +83,7 @@ class Approvals:
         ]
 
 
-def _covering(host: str) -> Iterator[str]:
+def covering(host: str) -> Iterator[str]:
     """The names and wildcards that stand for everything that `host` does, the narrowest first."""
     yield host
     labels = host.split(".")

@@ -1,7 +1,8 @@
 """Snapshots from the injector, over mTLS: a standing question that is answered when there is something new.
 
 The question says what trust is held and under which root our certificate stands: this is how the mesh learns that a rotation of its
-root may go on. So it is asked anew at once when either changes.
+root may go on. So it is asked anew at once when either changes. And the answer may be a question itself: the operator's, to this
+sidecar (202; `questions.py`).
 
 A snapshot is taken whole or not at all. The last one taken is kept in memory-backed storage of the sidecar's own, so that a
 restarted container serves on while the injector is away. What cannot be taken is refused with its reason, and the previous one
@@ -31,12 +32,14 @@ RETRY_MOST_S = 10.0
 
 
 async def run_snapshot_stream(
-    config: SnapshotStream, pod_uid: str, keyring: Keyring, dialer: Dialer, take: Callable[[bytes], None]
+    config: SnapshotStream, pod_uid: str, keyring: Keyring, dialer: Dialer, take: Callable[[bytes], None],
+    asked: Callable[[bytes], None],
 ) -> None:
     """For ever.
 
     Args:
         take: takes a snapshot's text, or raises ConfigError and changes nothing.
+        asked: takes a question's text, and returns at once.
     """
     seen = _take_kept(config.keep_file, take)
     pause = RETRY_FIRST_S
@@ -51,10 +54,12 @@ async def run_snapshot_stream(
             answer = await _ask(url, held, keyring, dialer)
             if answer is None:
                 continue    # what is held changes rarely, and by our own doing: no flood
-            if answer.status not in (200, 304):
+            if answer.status not in (200, 202, 304):
                 raise ConnectFailed(f"answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
             pause = RETRY_FIRST_S
-            if answer.status == 200:
+            if answer.status == 202:
+                asked(answer.body)
+            elif answer.status == 200:
                 seen = digest(answer.body)
                 take(answer.body)
                 if config.keep_file is not None:

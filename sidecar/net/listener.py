@@ -1,7 +1,7 @@
 """Listening sockets, the accept loop, and the one supervisor of connections.
 
-The supervisor catches what it does not know, as only those of datagrams (`datagram.py`) and of copies (`proxy/mirror.py`) do besides:
-a bug in one connection ends that connection, is counted and printed, and the server lives on.
+The supervisor catches what it does not know, as only those of datagrams (`datagram.py`), of copies (`proxy/mirror.py`) and of questions
+(`control/questions.py`) do besides: a bug in one connection ends that connection, is counted and printed, and the server lives on.
 """
 
 import errno

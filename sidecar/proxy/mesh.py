@@ -29,6 +29,7 @@ from .http import serve_http
 from .mesh_call import MeshCall
 from .plan import Decision, Plan
 from .runtime import Runtime
+from .serve import Decide
 
 
 async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime, known: Record) -> None:
@@ -36,6 +37,11 @@ async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime
     def new_record() -> Record:
         return Record(runtime.wall(), "outbound", dst=known.dst)
 
+    await serve_http(SocketStream(sock), runtime, mesh_decider(to, runtime), new_record)
+
+
+def mesh_decider(to: Address, runtime: Runtime) -> Decide:
+    """How each request of a connection that the application opened to `to` is decided."""
     async def decide(request: RequestHead, record: Record) -> Decision:
         headers = mesh_headers(request, record, runtime.rng)
         rules = runtime.rules.current
@@ -49,7 +55,7 @@ async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime
         record.rule = dialled.permit.rule
         return _call(request, headers, dialled, rules, record, runtime)
 
-    await serve_http(SocketStream(sock), runtime, decide, new_record)
+    return decide
 
 
 def _call(

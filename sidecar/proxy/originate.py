@@ -42,6 +42,10 @@ class Originator:
         self._built_for: Rules | None = None
         self.files = ClientFiles()
 
+    def anew(self) -> "Originator":
+        """The same without anything that was kept: each handshake is a whole one."""
+        return Originator(self._rules, self._resolver)
+
     def context(self, settings: Origination, *, is_http2: bool | None) -> ExternalTls:
         """The same one as long as settings and files are the same. Unavailable, before anything is sent, if the material is missing
         or unusable.

@@ -58,6 +58,13 @@ async def serve_outbound(
         record.refuse(Reason.OWN_PORT)
         runtime.tell(record)
         return
+    await serve_destination(sock, to, runtime, originator, guard, record)
+
+
+async def serve_destination(
+    sock: socket.socket, to: Address, runtime: Runtime, originator: Originator, guard: DnsGuard, record: Record
+) -> None:
+    """From the second step on: where it goes is known."""
     rules = runtime.rules.current
     try:
         if rules is None:

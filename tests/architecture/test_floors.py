@@ -88,7 +88,7 @@ OWNERS = {
     "cryptography": {
         "certs/*", "injector/*", "sidecar/net/anchors.py", "sidecar/net/tls_context.py", "sidecar/net/verify.py",
         "sidecar/net/tls_external.py", "sidecar/net/verify_host.py",
-        "sidecar/net/service.py", "sidecar/net/jwt.py", "sidecar/net/issuance.py",
+        "sidecar/net/service.py", "sidecar/net/jwt.py", "sidecar/net/issuance.py", "sidecar/net/presented.py",
         "sidecar/control/issuance.py", "sidecar/control/kept_identity.py", "sidecar/control/file_identity.py", "sidecar/control/admin.py",
         "sidecar/control/application_svid.py", "sidecar/control/workload_api.py",
     },

@@ -19,6 +19,7 @@ UNTESTED: dict[str, str] = {
     "sidecar/protocol/http2/stream.py": VALUES,
     "sidecar/proxy/plan.py": VALUES,
     "sidecar/proxy/exchange.py": VALUES,
+    "sidecar/proxy/as_application.py": "tests/proxy/test_explain.py tries it through the questions that need it",
     "sidecar/proxy/serve.py": "tests/proxy/test_http.py tries it through the loop",
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
@@ -32,7 +33,7 @@ UNTESTED: dict[str, str] = {
     "injector/bench/errors.py": VALUES,
     "injector/bench/world.py": "it makes the namespaces that a benchmark runs in: no test runs one",
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail"
-       for name in ("change", "check", "identity", "leaving", "mesh", "speaking")},
+       for name in ("change", "check", "explaining", "identity", "leaving", "mesh", "speaking")},
 }
 
 # Tests of something that no one source file holds.

@@ -41,6 +41,7 @@ class Fixture:
         if has_certificate:
             self.keyring.take_issued(CREDENTIALS, pki.trust(root()))
         self.taken: list[str] = []
+        self.questions: list[bytes] = []
         self.asked: list[tuple[float, str]] = []
         self.say: Callable[[Call], Answer | None] = lambda _: None
         self.dialer.servers[INJECTOR] = endpoint(self._answer, demands_client=True)
@@ -50,7 +51,7 @@ class Fixture:
             self.start(nursery)
 
     def start(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(run_snapshot_stream, self._config, "uid-1", self.keyring, self.dialer, self._take)
+        nursery.start_soon(run_snapshot_stream, self._config, "uid-1", self.keyring, self.dialer, self._take, self.questions.append)
 
     def _answer(self, call: Call) -> Answer | None:
         assert (call.method, call.path) == ("GET", "/v1/snapshot")
@@ -276,3 +277,11 @@ async def test_the_newest_trust_counts_after_a_restart(nursery: trio.Nursery, au
     assert fixture.taken == ["one"]
     assert fixture.keyring.trust == newest
     assert "&trust=4&" in fixture.asked[0][1]
+
+
+async def test_a_question_is_handed_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture(nursery)
+    fixture.say = once(Answer(200, ONE), Answer(202, b"a question"), Answer(200, TWO))
+    await trio.sleep(2)
+    assert (fixture.questions, fixture.taken) == ([b"a question"], ["one", "two"])
+    assert [query for _, query in fixture.asked][1:3] == [question(ONE)] * 2       # what is held stays as it was

@@ -13,10 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from injector.cluster import Cluster
 from injector.compile import compile_workload
 from injector.compile.last_good import LastGood
+from injector.questions import ANSWER_S, Questions, Unanswered
 from injector.stream import ENDPOINTS, NO_NEWS_S, Stream
 from sidecar.model import identity
 from sidecar.model.call import Answer, Call, Peer
 from sidecar.model.errors import UpstreamError
+from sidecar.model.explanation import MAX_ANSWER_BYTES, Asked, Explanation, Question
 from sidecar.model.snapshot import Snapshot, digest, parse_snapshot
 from sidecar.model.trust import Holder, Revoked, serial_text
 from sidecar.net.dial import Dialer
@@ -37,7 +39,7 @@ POD: dict[str, Any] = {
     "spec": {"serviceAccountName": "web", "initContainers": [{"name": "bartizan-sidecar"}]},
     "status": {"phase": "Running", "podIP": "10.0.0.1"},
 }
-SNAPSHOT, LEDGER, HOLDERS = "/v1/snapshot", "/v1/ledger", "/v1/holders"
+SNAPSHOT, LEDGER, ANSWERS, HOLDERS = "/v1/snapshot", "/v1/ledger", "/v1/answers", "/v1/holders"
 
 
 class Fixture:
@@ -46,9 +48,10 @@ class Fixture:
         self.anchors = Watched(pki.anchors(root()))
         self.uncaptured: Watched[frozenset[str]] = Watched(frozenset())
         self.collected: list[bytes] = []
+        self.questions = Questions()
         self.stream = Stream(
             self.cluster, self.anchors, self.uncaptured, self._compile,
-            issuer=ISSUER, own=lambda: OWN, wall=lambda: 1.8e9, collect=self._collect if collects else None,
+            issuer=ISSUER, own=lambda: OWN, wall=lambda: 1.8e9, questions=self.questions, collect=self._collect if collects else None,
         )
 
     def _compile(self, cluster: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
@@ -94,6 +97,7 @@ CALLERS = {
 MAY = {
     SNAPSHOT: {"the pod itself"},
     LEDGER: {"the pod itself"},
+    ANSWERS: {"the pod itself"},
     HOLDERS: {"the issuer", "the issuer in a pod"},
 }
 
@@ -103,12 +107,13 @@ MAY = {
 async def test_who_may_call_what(path: str, caller: str) -> None:
     fixture = Fixture()
     answer = await fixture.ask(path, "pod=u-1", method=method_of(path), peer=CALLERS[caller], body=b"lines")
-    assert answer.status == (200 if caller in MAY[path] else 403)
+    heard = 400 if path == ANSWERS else 200     # lines are no answer
+    assert answer.status == (heard if caller in MAY[path] else 403)
     assert bool(fixture.collected) == (path == LEDGER and caller in MAY[LEDGER])
 
 
 @pytest.mark.parametrize("query", ["pod=", ""])
-@pytest.mark.parametrize("path", [SNAPSHOT, LEDGER])
+@pytest.mark.parametrize("path", [SNAPSHOT, LEDGER, ANSWERS])
 async def test_a_certificate_without_a_pod_opens_no_pod_without_a_uid(path: str, query: str) -> None:
     fixture = Fixture()
     assert (await fixture.ask(path, query, method=method_of(path), peer=peer(uid=""))).status == 403
@@ -340,3 +345,66 @@ async def test_a_pod_has_one_standing_question(autojump_clock: MockClock) -> Non
     assert ended[4] == (4, 304, NO_NEWS_S)
     fixture.stream.forget_gone(Cluster.of([]))
     assert not fixture.stream._standing
+
+
+# -- the operator's questions
+
+QUESTION = Question("api.partner.example", 80)
+ANSWER = Explanation((), "BZ0201", "d" * 32)
+
+
+async def test_a_question_goes_to_its_pod_and_the_answer_comes_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+    seen = digest((await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer())).body)
+    heard: list[Explanation] = []
+    handed: list[Answer] = []
+
+    async def operator() -> None:
+        heard.append(await fixture.questions.ask("u-1", QUESTION))
+
+    async def sidecar() -> None:
+        handed.append(await fixture.ask(SNAPSHOT, f"pod=u-1&seen={seen}", peer=peer()))
+
+    nursery.start_soon(sidecar)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(operator)
+    await wait_all_tasks_blocked()
+    assert [answer.status for answer in handed] == [202]
+    asked = msgspec.json.decode(handed[0].body, type=Asked)
+    assert asked.question == QUESTION
+    body = msgspec.json.encode(ANSWER)
+    for wrong in ("", "&id=" + "0" * 32, f"&id={asked.id[:-1]}"):
+        assert (await fixture.ask(ANSWERS, f"pod=u-1{wrong}", method="POST", peer=peer(), body=body)).status == 404
+    other = await fixture.ask(ANSWERS, f"pod=u-2&id={asked.id}", method="POST", peer=peer(uid="u-2"), body=body)
+    assert (other.status, heard) == (404, [])       # not another pod's to answer
+    right = f"pod=u-1&id={asked.id}"
+    assert (await fixture.ask(ANSWERS, right, method="POST", peer=peer(), body=body)).status == 200
+    await wait_all_tasks_blocked()
+    assert heard == [ANSWER]
+    assert (await fixture.ask(ANSWERS, right, method="POST", peer=peer(), body=body)).status == 404     # once
+
+
+async def test_news_come_before_questions(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+
+    async def operator() -> None:
+        with pytest.raises(Unanswered, match="did not come"):
+            await fixture.questions.ask("u-9", QUESTION)
+        with pytest.raises(Unanswered, match="did not answer"):
+            await fixture.questions.ask("u-1", QUESTION)
+
+    nursery.start_soon(operator)
+    await trio.sleep(ANSWER_S + 1)
+    first = await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer())
+    second = await fixture.ask(SNAPSHOT, f"pod=u-1&seen={digest(first.body)}", peer=peer())
+    third = await fixture.ask(SNAPSHOT, f"pod=u-1&seen={digest(first.body)}", peer=peer())
+    assert [first.status, second.status, third.status] == [200, 202, 304]      # and it is handed over once
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    (b"", 400), (b"[]", 400), (b'{"steps": [{"name": "x", "outcome": "ok"}]}', 400), (b'{"steps": [], "more": 1}', 400),
+    (b" " * (MAX_ANSWER_BYTES + 1), 413),
+])
+async def test_what_is_no_answer(body: bytes, status: int, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+    assert (await fixture.ask(ANSWERS, "pod=u-1&id=" + "0" * 32, method="POST", peer=peer(), body=body)).status == status

@@ -3,6 +3,7 @@
     mesh      who may call whom, as the application and the wire see it
     speaking  what applications speak with each other, and what is done with it where a rule says so
     leaving   what may leave a pod, as the outside world sees it
+    explaining  what the operator is told of it
     change    what changes while traffic runs
     identity  what becomes of certificates, roots and evidence
     rules     what happens when a packet rule is gone
@@ -21,10 +22,10 @@ from injector.demo.errors import causes
 from injector.demo.world import World
 from sidecar.model.errors import MeshError
 
-from . import change, identity, leaving, mesh, rules, speaking
+from . import change, explaining, identity, leaving, mesh, rules, speaking
 from .check import Check
 
-CHECKS: tuple[Check, ...] = (*mesh.CHECKS, *speaking.CHECKS, *leaving.CHECKS, *change.CHECKS, *identity.CHECKS)
+CHECKS: tuple[Check, ...] = (*mesh.CHECKS, *speaking.CHECKS, *leaving.CHECKS, *explaining.CHECKS, *change.CHECKS, *identity.CHECKS)
 BESIDE: tuple[Check, ...] = rules.CHECKS   # they wait most of the time, for pods of their own, so they run beside the others
 CHECK_WITHIN_S = 60.0
 

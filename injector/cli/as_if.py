@@ -1,0 +1,55 @@
+"""Manifests as if they ran: each workload has one pod, with a sidecar where the webhook would give it one, at an address of nobody's."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from injector.cluster import Cluster
+from injector.cluster.directory import SUFFIXES, checked, derived_slices, read_file
+from injector.cluster.objects import SIDECAR, TEMPLATES, Object, Pod
+from injector.compile.mesh import mesh_settings
+from injector.decide import Inject, decide
+from injector.settings import Settings
+from sidecar.model.errors import ConfigError
+
+ADDRESSES = "2001:db8:0:1::"    # RFC 3849: for documentation
+
+
+def read_manifests(places: Iterable[str]) -> Cluster:
+    """Of files, and of folders with all that is in them. ConfigError names the file."""
+    found: list[dict[str, Any]] = []
+    for path in map(Path, places):
+        files = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES) if path.is_dir() else [path]
+        for file in files:
+            try:
+                found += read_file(file)
+            except FileNotFoundError as exc:
+                raise ConfigError(str(file), "there is no such file") from exc
+    bare = Cluster.of(found)
+    running = [checked(_running(pod, number, bare)) for number, pod in enumerate(_pods(found), 1)]
+    rest = [item for item in found if item.get("kind") != "Pod"]
+    return Cluster.of([*rest, *running, *derived_slices([*rest, *running])])
+
+
+def _pods(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pods as they stand, and one for each workload."""
+    for item in found:
+        one = Object(item)
+        if one.kind == "Pod":
+            yield item
+        elif one.kind in TEMPLATES and one.template is not None:
+            template = one.template
+            owner = {"kind": one.kind, "name": one.name, "controller": True}
+            metadata = {**template.metadata, "name": one.name, "namespace": one.namespace, "ownerReferences": [owner]}
+            yield {**template.data, "apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+
+
+def _running(item: dict[str, Any], number: int, cluster: Cluster) -> dict[str, Any]:
+    pod = Pod(item)
+    labels = cluster.namespace_labels(pod.namespace)
+    mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
+    spec = dict(pod.spec)
+    if not pod.has_sidecar and isinstance(decide(pod, pod.namespace, labels, mesh=mesh, settings=Settings()), Inject):
+        spec["initContainers"] = [*pod.init_containers, {"name": SIDECAR}]
+    metadata = {**pod.metadata, "uid": pod.uid or f"{pod.namespace}-{pod.name}-{number}"}
+    return {**item, "metadata": metadata, "spec": spec, "status": {"phase": "Running", "podIP": f"{ADDRESSES}{number:x}"}}

@@ -1,0 +1,121 @@
+"""The operator's door: whom it asks, what it adds to the sidecar's words, and whom it does not let in."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from injector.cluster import Cluster
+from injector.compile import compile_workload
+from injector.compile.last_good import LastGood
+from injector.operator import MAX_QUESTION_BYTES, SOCKET, Operator
+from injector.questions import Questions
+from sidecar.model.call import Answer, Call
+from sidecar.model.explanation import Explanation, Question, step
+from sidecar.model.snapshot import digest, render_snapshot
+from sidecar.net.listener import Tally, listen_unix, serve_listener
+from sidecar.net.service import call_unix
+from sidecar.net.watched import Watched
+from tests.helpers.pki import DOMAIN
+
+ASKS = "- host: api.partner.example\n- host: nobody.example\n"
+OBJECTS: list[dict[str, Any]] = [
+    {"kind": "Namespace", "metadata": {"name": "shop"}},
+    {"kind": "EgressPolicy", "apiVersion": "bartizan.dev/v1alpha1", "metadata": {"name": "partners"},
+     "spec": {"subjects": [{"namespace": "shop"}], "hosts": [{"host": "api.partner.example"}]}},
+    {"kind": "Pod", "metadata": {"name": "web-1", "namespace": "shop", "uid": "u-1", "annotations": {"bartizan.dev/egress": ASKS}},
+     "spec": {"serviceAccountName": "web", "initContainers": [{"name": "bartizan-sidecar"}]},
+     "status": {"phase": "Running", "podIP": "10.0.0.1"}},
+    {"kind": "Pod", "metadata": {"name": "bare", "namespace": "shop", "uid": "u-2"}, "status": {"phase": "Running", "podIP": "10.0.0.2"}},
+]
+CLUSTER = Cluster.of(OBJECTS)
+
+
+def snapshot_of(uid: str) -> bytes | None:
+    compiled = compile_workload(CLUSTER, uid, DOMAIN, LastGood())
+    return render_snapshot(compiled.snapshot) if compiled else None
+
+
+NEWEST = digest(snapshot_of("u-1") or b"")
+QUESTION = Question("api.partner.example", 80)
+
+
+class Fixture:
+    def __init__(self) -> None:
+        self.questions = Questions()
+        self.operator = Operator(Watched(CLUSTER), self.questions, snapshot_of, LastGood(), lambda: 1.8e9)
+
+    async def ask(self, body: bytes, method: str = "POST", path: str = "/v1/ask") -> Answer:
+        return await self.operator.answer(Call(method, path, "", {}, body))
+
+    async def play(self, answer: Explanation) -> None:
+        """A sidecar that answers the next question."""
+        waiting = self.questions.waiting("u-1")
+        asked = await waiting.wait_change(None)
+        assert asked is not None
+        self.questions.answer("u-1", asked.id, answer)
+
+
+def asking(pod: str = "shop/web-1", question: Question = QUESTION) -> bytes:
+    return msgspec.json.encode({"pod": pod, "question": question})
+
+
+@pytest.mark.parametrize(("theirs", "words"), [(NEWEST, "the newest"), ("older", "an older one")])
+async def test_both_sides_are_heard(theirs: str, words: str, nursery: trio.Nursery, autojump_clock: Any) -> None:
+    fixture = Fixture()
+    nursery.start_soon(fixture.play, Explanation((step("snapshot", "ok", "there is one"), step("approval", "ok")), "", theirs))
+    answer = await fixture.ask(asking())
+    found = msgspec.json.decode(answer.body, type=Explanation)
+    assert [(one.name, one.outcome) for one in found.steps] == [
+        ("pod", "ok"), ("request", "ok"), ("policy", "ok"), ("snapshot", "ok"), ("approval", "ok")]
+    assert words in found.steps[3].words
+    assert found.is_reached
+
+
+async def test_a_pod_without_sidecar_is_not_asked(autojump_clock: Any) -> None:
+    found = msgspec.json.decode((await Fixture().ask(asking("shop/bare"))).body, type=Explanation)
+    assert ([one.outcome for one in found.steps], found.is_reached, trio.current_time()) == (["refused"], False, 0)
+
+
+async def test_what_is_known_is_said_though_the_sidecar_is_silent(autojump_clock: Any) -> None:
+    answer = await Fixture().ask(asking(question=Question("nobody.example", 80)))
+    found = msgspec.json.decode(answer.body, type=Explanation)
+    assert [(one.name, one.outcome) for one in found.steps] == [
+        ("pod", "ok"), ("request", "ok"), ("policy", "refused"), ("snapshot", "failed")]
+    assert "15 s" in found.steps[-1].words
+    assert not found.is_reached
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    (b"", ""), (b"[]", ""), (b'{"pod": "shop/web-1"}', "question"), (asking("shop/web-2"), "did you mean 'web-1'"),
+    (asking("shops/web-1"), "shop"), (asking("web-1"), "NAMESPACE/POD"),
+    (asking(question=Question("a", 80, method="POST", sends=True)), "POST"), (asking(question=Question("a b", 80)), "host"),
+])
+async def test_what_is_no_question(body: bytes, words: str, autojump_clock: Any) -> None:
+    answer = await Fixture().ask(body)
+    assert answer.status == 400
+    assert words in msgspec.json.decode(answer.body)["error"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/ask"), ("POST", "/"), ("POST", "/v1/snapshot"), ("DELETE", "/v1/ask")])
+async def test_there_is_nothing_else(method: str, path: str) -> None:
+    assert (await Fixture().ask(asking(), method, path)).status == 404
+
+
+async def test_the_door_is_its_owners_alone(tmp_path: Path) -> None:
+    fixture, path = Fixture(), tmp_path / SOCKET
+    door = listen_unix(str(path), where="stateDirectory")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_listener, door, fixture.operator.serve, Tally())
+            nursery.start_soon(fixture.play, Explanation((), "BZ0201", NEWEST))
+            answer = await call_unix(str(path), "POST", "/v1/ask", asking())
+            assert msgspec.json.decode(answer.body, type=Explanation).code == "BZ0201"
+            assert (await call_unix(str(path), "POST", "/v1/ask", b" " * (MAX_QUESTION_BYTES + 1))).status == 413
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
