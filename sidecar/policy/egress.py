@@ -59,7 +59,11 @@ class ToHost:
 
 
 class OutboundTable:
-    """What leaves, looked up; built once for each snapshot."""
+    """What leaves, looked up; built once for each snapshot.
+
+    Attributes:
+        service_names: `orders.shop`, of the mesh.
+    """
 
     def __init__(self, outbound: Outbound) -> None:
         self._services: dict[Address, ToService] = {}
@@ -78,6 +82,7 @@ class OutboundTable:
         self._ranges: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, EgressRange]] = [
             (ipaddress.ip_network(item.cidr), item) for item in outbound.ranges
         ]
+        self.service_names = frozenset(service.name for service in outbound.services)
         self._mesh = {canonical(address.host) for address in self._services}
         self._cluster = [ipaddress.ip_network(text) for text in outbound.cluster_ranges]
 

@@ -1,6 +1,7 @@
 """The pod's questions to any name server come here: names of the cluster and approved hosts are answered, the rest does not exist.
 
-    names of the cluster    asked on as they are, of the resolvers of the snapshot, whatever server the application meant
+    names of the cluster    asked on as they are, of the resolvers of the snapshot, whatever server the application meant; only what
+                            the cluster can know (`policy/cluster_names.py`)
     approved for TCP        the name's synthetic address, whatever else the name is approved for; no IPv6
     approved otherwise      A and AAAA out of the resolver's memory, and only addresses that the name may lead to; TXT where approved
     all else                NXDOMAIN with the extended error "blocked" (RFC 8914, code 15), written down
@@ -33,6 +34,7 @@ from sidecar.model.reason import Reason
 from sidecar.model.route import RateLimit
 from sidecar.net.resolve import Kind, Resolver
 from sidecar.net.socket_stream import SocketStream
+from sidecar.policy.cluster_names import searched, why_no_cluster_name
 from sidecar.policy.dns_limits import NewNames, why_suspicious
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rate_limit import Buckets
@@ -49,6 +51,7 @@ LINES_PER_S = 5
 LINES_AT_ONCE = 20
 SEARCH_LABELS = 4       # of a domain that a pod's search list may add: `europe-west1-b.c.project.internal`
 SEARCH_DOMAINS = 8
+_TOO_FAST = "more different names than {limits.per_s:g} a second, after the first {limits.burst} (perS, burst)"
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 FAMILIES: dict[dns.rdatatype.RdataType, Kind] = {dns.rdatatype.A: "A", dns.rdatatype.AAAA: "AAAA"}
 
@@ -86,6 +89,10 @@ class DnsGuard:
         # A name that needs escaping is not what its text looks like: `x\.store.example` is below example, not below store.example.
         is_plain = "\\" not in name
         if is_plain and (name == outbound.cluster_domain or name.endswith(f".{outbound.cluster_domain}")):
+            below = name[:-len(outbound.cluster_domain)].rstrip(".")
+            if (denied := self._refuse_below_cluster(below, rules)) is not None:
+                self._refuse(reply, query, denied, name, dst, is_search=_is_known(below, rules))
+                return
             self._count("allowed")
             if kind not in WITHOUT_DATA:
                 theirs = await self._ask_on(query, rules)
@@ -107,6 +114,20 @@ class DnsGuard:
 
     # -- judging
 
+    def _refuse_below_cluster(self, below: str, rules: Rules) -> Denied | None:
+        """The cluster's own name server is a listener, too: it hears of names that it can know, and of few new ones."""
+        limits = rules.snapshot.outbound.dns
+        if rules.outbound.observes(self._runtime.wall()) or _observes(limits):
+            return None
+        if why := why_no_cluster_name(below, rules.outbound.service_names):
+            return Denied(Reason.NAME_NOT_APPROVED, detail=why)
+        if _is_known(below, rules):
+            return None
+        why = why_suspicious(below, limits)
+        if not why and not self._new_names.take(below, limits, trio.current_time()):
+            why = _TOO_FAST.format(limits=limits)
+        return Denied(Reason.NAME_SUSPICIOUS, detail=why) if why else None
+
     def _approve(self, name: str, rules: Rules, dst: str) -> EgressHost | Denied:
         """The approval that the name has, or that an observation makes up."""
         limits = rules.snapshot.outbound.dns
@@ -121,7 +142,7 @@ class DnsGuard:
         if approval.host.startswith("*."):
             why = why_suspicious(name[:1 - len(approval.host)], limits)
             if not why and not self._new_names.take(name, limits, trio.current_time()):
-                why = f"more different names than {limits.per_s:g} a second, after the first {limits.burst} (perS, burst)"
+                why = _TOO_FAST.format(limits=limits)
             if why and not is_observed and not _observes(limits):
                 return Denied(Reason.NAME_SUSPICIOUS, approval.rule, why)
             if why:
@@ -242,6 +263,15 @@ class DnsGuard:
                     return
                 await stream.send_all(len(reply).to_bytes(2, "big") + reply)
                 idle.deadline = trio.current_time() + IDLE_S
+
+
+def _is_known(below: str, rules: Rules) -> bool:
+    """Whether a name below the cluster's domain is that of a Service of the mesh, or what a search list makes of one, or of an approved
+    name.
+    """
+    table = rules.outbound
+    stems = searched(below, rules.snapshot.workload.namespace)
+    return any(stem.removesuffix(".svc") in table.service_names or table.named(stem) is not None for stem in stems)
 
 
 def _observes(limits: DnsLimits) -> bool:

@@ -518,17 +518,36 @@ async def test_a_flood_of_refusals_fills_no_log(nursery: trio.Nursery, autojump_
     assert counted(web, "refused", "BZ0211") == 2000
 
 
+@pytest.mark.parametrize(("name", "code"), [
+    ("secret.attacker.example.svc.cluster.local", "BZ0211"), ("secret.cluster.local", "BZ0211"),
+    ("secret.attacker.example.shop.svc.cluster.local", "BZ0211"), (f"{RANDOM}.shop.svc.cluster.local", "BZ0212"),
+])
+async def test_the_clusters_name_server_hears_no_data(name: str, code: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    assert (await ask(web, name)).rcode() == dns.rcode.NXDOMAIN
+    assert web.bench.codes == [code]
+    assert web.resolver.asked == []
+
+
+async def test_the_clusters_name_server_hears_few_new_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    limits = KNOWN.snapshot.outbound.dns
+    for i in range(limits.burst + 5):
+        replying(web, f"s{i}.shop.svc.cluster.local", "A")
+        await ask(web, f"s{i}.shop.svc.cluster.local")
+    assert counted(web, "refused", "BZ0212") == 5
+    assert len(web.resolver.asked) == limits.burst
+
+
 async def test_what_a_search_list_makes_of_names_is_no_attack(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Of the cluster's own search domains nothing is written, of the node's one line."""
     web = pod(nursery, KNOWN)
     for name in ("api.partner.example", "a.store.example", "b.store.example"):
         for domain in ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"):
-            replying(web, f"{name}.{domain}", "A")
-            web.resolver.replies[FIRST].set_rcode(dns.rcode.NXDOMAIN)   # type: ignore[union-attr]
-            await ask(web, f"{name}.{domain}")
+            assert (await ask(web, f"{name}.{domain}")).rcode() == dns.rcode.NXDOMAIN
         assert (await ask(web, f"{name}.europe-west1-b.c.project.internal")).rcode() == dns.rcode.NXDOMAIN
     assert [line["host"] for line in web.bench.lines] == ["api.partner.example.europe-west1-b.c.project.internal"]
-    assert counted(web, "refused", "BZ0211") == 3
+    assert counted(web, "refused", "BZ0211") == 3 + 9
     for name in ("a.store.example", "b.store.example"):
         await ask(web, f"{name}.{RANDOM}.store.example")
     assert web.bench.codes == ["BZ0211", "BZ0212", "BZ0212"], "of what is suspicious every name is written"
