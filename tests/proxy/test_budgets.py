@@ -3,6 +3,7 @@
 import socket
 from typing import Any
 
+import h2.events
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -16,6 +17,7 @@ from sidecar.policy.rules import Rules
 from sidecar.proxy.budgets import ENOUGH, Budgets
 from sidecar.telemetry.metrics import Metrics
 from tests.helpers.exchange import OK
+from tests.helpers.h2_peer import Peer
 from tests.helpers.leave import Pod, pod
 from tests.helpers.mesh import is_gone, read_rest
 from tests.helpers.runtime import rules
@@ -62,6 +64,20 @@ class Host:
             self.ends.append("end")
         except trio.BrokenResourceError:
             self.ends.append("reset")
+
+
+class Peers:
+    """A server that speaks HTTP/2 and answers nothing."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+
+    async def serve(self, sock: socket.socket) -> None:
+        peer = Peer(SocketStream(sock), is_client=False)
+        self.peers.append(peer)
+        await peer.begin()
+        while await peer.read():
+            pass
 
 
 def outside(nursery: trio.Nursery, limit: int | None) -> tuple[Pod, Host]:
@@ -148,6 +164,26 @@ async def test_a_change_of_rules_keeps_what_was_spent(nursery: trio.Nursery, aut
     assert await ask(web.dial(SERVER), text) == OK
     web.bench.runtime.rules.set(approved(None))
     assert await ask(web.dial(SERVER), text) == OK
+
+
+async def test_a_stream_of_http2_is_reset_and_its_connection_goes_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, streams = pod(nursery, approved(30_000)), Peers()
+    web.resolver.names[HOST] = (SERVER.host,)
+    web.bench.dialer.servers[SERVER] = streams.serve
+    client = Peer(web.dial(SERVER), is_client=True)
+    await client.begin()
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", HOST.encode()), (b":path", b"/u")]
+    await client.ask(1, fields, b"x" * 10_000, is_end=False)
+    for _ in range(3):
+        await wait_all_tasks_blocked()
+        client.h2.send_data(1, b"x" * 10_000)
+        await client.flush()
+    told = await client.first(h2.events.ResponseReceived, 1)
+    assert dict(told.headers)[b":status"] == b"429"
+    (server,) = streams.peers
+    assert [event.stream_id for event in server.of(h2.events.StreamReset)] == [1]
+    assert server.of(h2.events.StreamEnded) == []
+    assert 10_000 <= len(server.body(1)) <= 30_000
 
 
 # -- tunnels
