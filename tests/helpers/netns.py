@@ -32,7 +32,7 @@ _PR_SET_KEEPCAPS = 8
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
 _CAPABILITY_VERSION_3 = 0x20080522
-_ETH_P_ALL = 3
+ETH_P_ALL = 3
 _SO_RCVBUFFORCE = 33
 
 NODE = {4: "10.9.0.1", 6: "fd09::1"}
@@ -181,9 +181,9 @@ class Wire:
 
     def __init__(self, node: Namespace, *interfaces: str) -> None:
         with node.entered():
-            self._taps = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)) for _ in interfaces]
+            self._taps = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) for _ in interfaces]
             for tap, interface in zip(self._taps, interfaces, strict=True):
-                tap.bind((interface, _ETH_P_ALL))
+                tap.bind((interface, ETH_P_ALL))
                 tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 26)
                 tap.setblocking(False)
 
