@@ -48,6 +48,7 @@ HOSTS = {host.name: host for host in (
     Host("mutual.partner.example", 11, "mutual.partner.example", demands_client=True),
     Host("wrongcert.partner.example", 12, "somebody-else.example"),
     Host("nosecret.partner.example", 13, "nosecret.partner.example", demands_client=True),
+    Host("gated.partner.example", 14, "gated.partner.example"),
     Host("unapproved.example", 66, "unapproved.example"),
     Host("collector.example", 99, ""),
 )}

@@ -48,6 +48,7 @@ SHOWN = (
     ("another_client", "the operator is told each step to an approved host, with the certificates of both ends", "CN=shop-other"),
     ("right_certificate", "an approved name with a wrong certificate gets no byte of the request", "got 200"),
     ("secret_created", "a missing client secret closes the host, and nothing is sent", "got 200"),
+    ("ungated", "a policy can require the way through the gateway, which knows whom it leads out", "not from the gateway"),
     ("approved", "an unapproved host is refused, logged, and sees nothing", "name of an unapproved host was answered"),
     ("approved", "the operator is told what an unapproved host lacks, and why a wrong certificate is none", "unapproved.example: status 0"),
     ("approved", "a real request is sent for the operator by the application's own way", "unapproved.example/: status 0"),

@@ -140,6 +140,13 @@ def permissive(world: World) -> Stands:
     return stored(world, "orders", policy)
 
 
+def ungated(world: World) -> Stands:
+    """The policy demands no gateway."""
+    policy = _found(world, "EgressPolicy", "", "gated")
+    del policy["spec"]["gateway"]
+    return stored(world, "web", policy)
+
+
 def approved(world: World) -> Stands:
     """The host that must not be reached is asked for and approved."""
     policy = _found(world, "EgressPolicy", "", "partners")
@@ -342,7 +349,7 @@ async def evidence_edited(world: World) -> AsyncIterator[None]:
 
 
 SABOTAGES: dict[str, Callable[[World], Stands]] = {sabotage.__name__: sabotage for sabotage in (
-    nothing, any_method, any_path, thief_allowed, leave_only, no_retries, port_undeclared, permissive, approved, another_client,
+    nothing, any_method, any_path, thief_allowed, leave_only, no_retries, port_undeclared, permissive, ungated, approved, another_client,
     secret_created, unmeshed, another_user, private_folder_shared, another_probe, no_way_out_over_ipv6, port_served,
     control_plane_mute, right_certificate, evidence_edited,
 )}

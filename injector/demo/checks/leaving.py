@@ -6,12 +6,14 @@ import time
 import trio
 
 from injector.demo.outside import COLLECTED_TCP, COLLECTED_UDP, HOSTS
+from injector.demo.settings import TRUST_DOMAIN
 from injector.demo.world import Object, World
 
 from .check import SETTLE_S, Check, brief, expect, expect_nothing_at, expect_refusal, expect_status
 
 API, MUTUAL = "api.partner.example", "mutual.partner.example"
 WRONG, NO_SECRET = "wrongcert.partner.example", "nosecret.partner.example"
+GATED = "gated.partner.example"
 UNAPPROVED, COLLECTOR = "unapproved.example", "collector.example"
 
 
@@ -76,6 +78,21 @@ async def missing_secret(world: World) -> str:
     refusal = expect_refusal(await world.ask("web", "http", "GET", f"http://{NO_SECRET}/"), 503, "BZ0203")
     await expect_nothing_at(world, NO_SECRET, began)
     return f"{refusal}; the host saw nothing"
+
+
+async def gateway(world: World) -> str:
+    began, gate, web = time.time(), world.kubelet.pod("egress").addresses.both(), f"spiffe://{TRUST_DOMAIN}/ns/shop/sa/web"
+    expect_status(await world.ask("web", "http", "GET", f"http://{GATED}/v1/charges"), 200)
+    clients = {item["client"] for item in world.arrivals(GATED, began) if item["event"] == "tls"}
+    expect(clients and clients <= set(gate), f"the host was reached from {', '.join(sorted(clients)) or 'nowhere'}, not from the gateway")
+    told = [(item["peer"], item["rule"]) for item in world.access_log("egress", began) if item["direction"] == "gateway"]
+    expect(told == [(web, f"gated/{GATED}")], f"the gateway wrote {told}")
+    began = time.time()
+    service = world.api.get("Service", "gateways", "egress") or {}
+    straight = await world.ask("thief", "http", "GET", f"http://{GATED}/", "--to", f"{service['spec']['clusterIP']}:443")
+    expect(straight["status"] != 200, "a pod that nobody approved got out by calling the gateway itself")
+    await expect_nothing_at(world, GATED, began)
+    return f"200; {GATED} saw {', '.join(clients)}, the gateway wrote down {web}; the thief, calling it itself: {brief(straight)}"
 
 
 async def unapproved(world: World) -> str:
@@ -168,6 +185,7 @@ CHECKS = (
     Check("a host that demands a client certificate is shown the right one", client_certificate),
     Check("an approved name with a wrong certificate gets no byte of the request", wrong_certificate),
     Check("a missing client secret closes the host, and nothing is sent", missing_secret),
+    Check("a policy can require the way through the gateway, which knows whom it leads out", gateway),
     Check("an unapproved host is refused, logged, and sees nothing", unapproved),
     Check("an approved Host header towards another address leads to the approved host", host_header),
     Check("an approved TLS name towards another address leads to the approved host", server_name),

@@ -54,14 +54,6 @@ def test_workloads_are_apart(tmp_path: Path) -> None:
     assert seen(world.store(), PERIOD, only=("pay", "payments")).workloads.keys() == {PAYMENTS}
 
 
-def test_what_a_gateway_led_out_has_its_policy(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    tell(world, "a.example", "plain:80", local=PAYMENTS, caller=WEB)
-    refuse(world, "b.example", "plain:80", local=PAYMENTS, caller=WEB)
-    found = seen(world.store(), PERIOD, with_refused=True)
-    assert (found.workloads, found.unclear) == ({}, 0)
-
-
 def test_what_the_mesh_did_is_no_egress(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.mtls(WEB, ORDERS)
