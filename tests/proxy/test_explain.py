@@ -269,6 +269,14 @@ async def test_who_is_at_the_other_end_in_the_mesh(nursery: trio.Nursery, autoju
     assert steps["destination"].facts["endpoints"] == str(ENDPOINT)
 
 
+async def test_who_is_at_the_other_end_of_opaque_bytes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    situation = next(one for one in SITUATIONS if one.name == "opaque Service")
+    steps = {one.name: one for one in (await put(arrange(situation, nursery, []), situation.question)).steps}
+    proof = steps["proof"].facts
+    assert (proof["peer"], proof["names"], proof["tls"]) == (ORDERS, ORDERS, "TLSv1.3")
+    assert proof["expires"] > "20"
+
+
 async def test_the_applications_connections_are_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     situation = next(one for one in SITUATIONS if one.name == "Service")
     web = arrange(situation, nursery, [])
