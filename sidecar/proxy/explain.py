@@ -13,6 +13,7 @@ application's, no secret and no key is in an answer.
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -63,7 +64,7 @@ PLACES: dict[StepName, tuple[Reason, ...]] = {
     "verification": (Reason.CLIENT_CERTIFICATE_MISSING, Reason.ROOTS_UNUSABLE, Reason.NO_IDENTITY),
     "resolution": (Reason.NAME_NOT_RESOLVED, Reason.SPECIAL_ADDRESS),
     "connection": (Reason.CONNECT_FAILED, Reason.TIMED_OUT, Reason.NO_ENDPOINT, Reason.CIRCUIT_OPEN, Reason.GATEWAY_UNREACHED),
-    "proof": (Reason.SERVER_NOT_VERIFIED, Reason.WRONG_IDENTITY, Reason.PEER_NOT_VERIFIED, Reason.REVOKED),
+    "proof": (Reason.SERVER_NOT_VERIFIED, Reason.WRONG_IDENTITY, Reason.PEER_NOT_VERIFIED, Reason.REVOKED, Reason.START_TLS_REFUSED),
 }
 OURS: tuple[StepName, ...] = STEPS[STEPS.index("snapshot"):]
 
@@ -124,23 +125,17 @@ class Inquiry:
 
     async def _destination(self, meant: Forecast, host: str, rules: Rules) -> Address:
         """Where the application dials a name: what it resolves to or, for TCP, the name's own synthetic address."""
-        port, judged = self.question.port, meant.judged
-        if meant.kind == "tcp":
-            return Address(self.runtime.synthetic.address(host) or NOWHERE, port)
-        if not isinstance(judged, ToHost):
-            return Address(NOWHERE, port)
-        if judged.approval.gateway is not None:
+        port, judged, resolved = self.question.port, meant.judged, NOWHERE
+        if meant.gateway:
             self.note("resolution", "left to the gateway")
-            return Address(NOWHERE, port)
-        try:
-            with Deadline() as deadline:
+        elif isinstance(judged, ToHost):
+            with suppress(ReasonedError), Deadline() as deadline:      # the recipe meets the same, and after what comes before
                 deadline.upstream("name resolution", DECISION_S)
                 addresses = await self.originator.addresses(host, judged.approval, rules)
-        except ReasonedError:
-            return Address(NOWHERE, port)       # the recipe meets the same, and after what comes before
-        self.note("resolution", f"{host} is {', '.join(addresses)}", addresses=", ".join(addresses),
-                  resolvers=", ".join(rules.snapshot.outbound.resolvers))
-        return Address(addresses[0], port)
+                resolved = addresses[0]
+                self.note("resolution", f"{host} is {', '.join(addresses)}", addresses=", ".join(addresses),
+                          resolvers=", ".join(rules.snapshot.outbound.resolvers))
+        return Address((self.runtime.synthetic.address(host) if meant.kind == "tcp" else None) or resolved, port)
 
     # -- HTTP: decided and connected, nothing sent
 
@@ -195,9 +190,10 @@ class Inquiry:
         record = self._record(to)
         context = _client_context(meant) if meant.kind == "tls" else None
         judged = meant.judged
-        is_originated = meant.kind == "tcp" and isinstance(judged, ToHost) and judged.approval.tls is not None and not meant.gateway
-        is_patient = isinstance(judged, ToHost) or (isinstance(judged, Permit) and judged.rule != OBSERVED)
-        wanted = Wanted(host, context, is_patient, is_originated, bool(meant.gateway))
+        tls = judged.approval.tls if isinstance(judged, ToHost) and meant.kind == "tcp" and not meant.gateway else None
+        awaits_words = tls is not None and tls.start_tls == "mysql"
+        is_patient = (isinstance(judged, ToHost) and not awaits_words) or (isinstance(judged, Permit) and judged.rule != OBSERVED)
+        wanted = Wanted(host, context, is_patient, tls is not None, bool(meant.gateway))
         try:
             shown = await touch(self._recipe(to, record, self.originator.anew()), record, wanted, self.runtime.accounts)
         except Unavailable as exc:
