@@ -235,6 +235,11 @@ class Accounts:
                 except OSError:
                     pass    # it has ended by itself
 
+    def stream(self, connection: str) -> TlsStream | None:
+        """Of a live connection, by its account."""
+        account = self._live.get(connection)
+        return account.stream if account is not None else None
+
     def __len__(self) -> int:
         return len(self._live)
 

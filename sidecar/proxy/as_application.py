@@ -8,6 +8,7 @@ Trust: as the application is to the recipe: nobody. What it sends is a question'
 
 import socket
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import trio
 
@@ -23,6 +24,8 @@ from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify_host import verify_host
 from sidecar.telemetry.access_log import Record
 
+from .accounts import Accounts
+
 LOOK_EVERY_S = 0.02
 LEAVE_S = 3.0
 MAX_INTERIM = 8
@@ -31,15 +34,29 @@ MAX_ANSWER_BYTES = 1 << 20      # of a body that is read; a longer one is cut
 Serve = Callable[[socket.socket], Awaitable[None]]      # the recipe
 
 
-async def touch(serve: Serve, record: Record, host: str, context: Context | None, *, is_led: bool) -> dict[str, str] | ReasonedError | None:
-    """Returns when the recipe has connected, or refused. Raises Unavailable where it has.
+class Wanted(NamedTuple):
+    """
+    Args:
+        context: the TLS that the application speaks; None: it says nothing.
+        is_patient: it waits; else it ends at once, since the recipe may wait for words of its own.
+        is_verified: the recipe itself must come to speak TLS before it is done.
+        is_led: by a gateway, which says later whether it gives leave.
+    """
+
+    host: str
+    context: Context | None
+    is_patient: bool
+    is_verified: bool
+    is_led: bool
+
+
+async def touch(serve: Serve, record: Record, wanted: Wanted, accounts: Accounts) -> dict[str, str] | ReasonedError | None:
+    """Returns when the recipe has connected. Raises Unavailable where it refuses.
 
     Args:
         record: the recipe's.
-        context: None: no byte is said.
-        is_led: by a gateway, which says later whether it gives leave.
 
-    Returns: what the host has shown in its TLS, or why it is not believed.
+    Returns: what the other end has shown in TLS, or why the application's would not believe it; None: no TLS.
     """
     shown: dict[str, str] | ReasonedError | None = None
     with connection() as (ours, theirs):
@@ -50,16 +67,20 @@ async def touch(serve: Serve, record: Record, host: str, context: Context | None
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(run)
-            if context is not None:
+            if wanted.context is not None:
                 try:        # within the nursery, which would wrap what is raised
-                    shown = presented(await _hello(ours, host, context))
+                    shown = presented(await _hello(ours, wanted.host, wanted.context))
                 except NotVerified as exc:
                     shown = exc
             else:
-                await SocketStream(ours).send_eof()
-                while not record.upstream:  # noqa: ASYNC110 -- the recipe says so to its record alone, which wakes nobody
+                if not wanted.is_patient:
+                    await SocketStream(ours).send_eof()
+                # The recipe says so to its record alone, which wakes nobody.
+                while not record.upstream or (wanted.is_verified and not record.tls):  # noqa: ASYNC110
                     await trio.sleep(LOOK_EVERY_S)
-                if is_led:
+                if (stream := accounts.stream(record.connection)) is not None:
+                    shown = presented(stream)
+                if wanted.is_led:
                     await trio.sleep(LEAVE_S)
             nursery.cancel_scope.cancel()
     _refused(record)

@@ -13,6 +13,7 @@ application's, no secret and no key is in an answer.
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +21,7 @@ import trio
 
 from sidecar.model import ports
 from sidecar.model.address import Address
-from sidecar.model.decision import Denied
+from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import BadResponse, ConfigError, ReasonedError, TimedOut, Unavailable
 from sidecar.model.explanation import STEPS, Explanation, Question, Step, StepName, check_question, no, step
 from sidecar.model.message import RequestHead
@@ -31,13 +32,13 @@ from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, origination
 from sidecar.net.tls_stream import TlsStream
-from sidecar.policy.egress import ToHost
+from sidecar.policy.egress import OBSERVED, ToHost
 from sidecar.policy.forecast import NOWHERE, Forecast, forecast
 from sidecar.policy.rules import Rules
 from sidecar.protocol.asked import request_of
 from sidecar.telemetry.access_log import Record
 
-from .as_application import Serve, ask, told, touch
+from .as_application import Serve, Wanted, ask, told, touch
 from .dns_guard import DnsGuard
 from .egress import plain_decider
 from .lease import connect
@@ -51,7 +52,7 @@ from .serve import DECISION_S
 WITHIN_S = 12.0
 OBJECTION_S = 0.25
 
-# At which step a reason is met; at that of the answer, if it stands nowhere here.
+# At which step a reason is met, wherever it is noticed.
 PLACES: dict[StepName, tuple[Reason, ...]] = {
     "snapshot": (Reason.NO_SNAPSHOT,),
     "interception": (Reason.REDIRECT_LOST,),
@@ -63,7 +64,7 @@ PLACES: dict[StepName, tuple[Reason, ...]] = {
     "verification": (Reason.CLIENT_CERTIFICATE_MISSING, Reason.ROOTS_UNUSABLE, Reason.NO_IDENTITY),
     "resolution": (Reason.NAME_NOT_RESOLVED, Reason.SPECIAL_ADDRESS),
     "connection": (Reason.CONNECT_FAILED, Reason.TIMED_OUT, Reason.NO_ENDPOINT, Reason.CIRCUIT_OPEN, Reason.GATEWAY_UNREACHED),
-    "proof": (Reason.SERVER_NOT_VERIFIED, Reason.WRONG_IDENTITY, Reason.PEER_NOT_VERIFIED, Reason.REVOKED),
+    "proof": (Reason.SERVER_NOT_VERIFIED, Reason.WRONG_IDENTITY, Reason.PEER_NOT_VERIFIED, Reason.REVOKED, Reason.START_TLS_REFUSED),
 }
 OURS: tuple[StepName, ...] = STEPS[STEPS.index("snapshot"):]
 
@@ -100,6 +101,7 @@ class Inquiry:
         if question.port in ports.OWN:
             raise Unavailable(Reason.OWN_PORT)
         self.note("interception", "the sidecar's test found every packet rule in place")
+        self.at = "destination"
         request = request_of(question)
         host = request.host.decode("ascii")
         meant = forecast(question, host, rules, runtime.wall(), request)
@@ -123,23 +125,17 @@ class Inquiry:
 
     async def _destination(self, meant: Forecast, host: str, rules: Rules) -> Address:
         """Where the application dials a name: what it resolves to or, for TCP, the name's own synthetic address."""
-        port, judged = self.question.port, meant.judged
-        if meant.kind == "tcp":
-            return Address(self.runtime.synthetic.address(host) or NOWHERE, port)
-        if not isinstance(judged, ToHost):
-            return Address(NOWHERE, port)
-        if judged.approval.gateway is not None:
+        port, judged, resolved = self.question.port, meant.judged, NOWHERE
+        if meant.gateway:
             self.note("resolution", "left to the gateway")
-            return Address(NOWHERE, port)
-        try:
-            with Deadline() as deadline:
+        elif isinstance(judged, ToHost):
+            with suppress(ReasonedError), Deadline() as deadline:      # the recipe meets the same, and after what comes before
                 deadline.upstream("name resolution", DECISION_S)
                 addresses = await self.originator.addresses(host, judged.approval, rules)
-        except ReasonedError:
-            return Address(NOWHERE, port)       # the recipe meets the same, and after what comes before
-        self.note("resolution", f"{host} is {', '.join(addresses)}", addresses=", ".join(addresses),
-                  resolvers=", ".join(rules.snapshot.outbound.resolvers))
-        return Address(addresses[0], port)
+                resolved = addresses[0]
+                self.note("resolution", f"{host} is {', '.join(addresses)}", addresses=", ".join(addresses),
+                          resolvers=", ".join(rules.snapshot.outbound.resolvers))
+        return Address((self.runtime.synthetic.address(host) if meant.kind == "tcp" else None) or resolved, port)
 
     # -- HTTP: decided and connected, nothing sent
 
@@ -193,15 +189,26 @@ class Inquiry:
         self.at = "connection"
         record = self._record(to)
         context = _client_context(meant) if meant.kind == "tls" else None
-        shown = await touch(self._recipe(to, record), record, host, context, is_led=bool(meant.gateway))
+        judged = meant.judged
+        tls = judged.approval.tls if isinstance(judged, ToHost) and meant.kind == "tcp" and not meant.gateway else None
+        awaits_words = tls is not None and tls.start_tls == "mysql"
+        is_patient = (isinstance(judged, ToHost) and not awaits_words) or (isinstance(judged, Permit) and judged.rule != OBSERVED)
+        wanted = Wanted(host, context, is_patient, tls is not None, bool(meant.gateway))
+        try:
+            shown = await touch(self._recipe(to, record, self.originator.anew()), record, wanted, self.runtime.accounts)
+        except Unavailable as exc:
+            if exc.reason is not Reason.TIMED_OUT_DOWNSTREAM:
+                raise
+            self.found["proof"] = step("proof", "unknown", "the application must speak first, and nobody did for this question")
+            return
         self.note("connection", f"connected to {record.upstream}", security=record.security)
         if isinstance(shown, dict):
-            self.note("proof", f"{shown['tls']}; the certificate is for {shown.get('names')}, until {shown.get('expires')}; "
-                      "found by a client of this question's, not by the sidecar", **shown)
+            who = record.peer or f"the certificate is for {shown.get('names')}"
+            whose = "; found by a client of this question's, not by the sidecar" if context is not None else ""
+            words = f"{shown['tls']}; {who}, until {shown.get('expires')}{whose}"
+            self.note("proof", words, peer=record.peer, waived=record.waived, **shown)
         elif shown is not None:
             self.found["proof"] = step("proof", "unknown", f"{shown}. The sidecar passes it on; the application decides what to believe")
-        elif record.peer or record.tls:
-            self.note("proof", f"{record.tls or record.security}; {record.peer or host}", peer=record.peer, tls=record.tls)
         else:
             self.note("proof", "none by the sidecar")
 
@@ -209,15 +216,14 @@ class Inquiry:
         self.at = "answer"
         record, question = self._record(to), self.question
         context = _client_context(meant) if "tls" in (meant.kind, question.kind) else None
-        response = await ask(self._recipe(to, record), record, request, context)
+        response = await ask(self._recipe(to, record, self.originator), record, request, context)
         self.note("answer", f"{question.method} {question.path} was answered {response.status}", status=response.status)
 
     def _record(self, to: Address) -> Record:
         return Record(self.runtime.wall(), "outbound", dst=str(to))
 
-    def _recipe(self, to: Address, record: Record) -> Serve:
-        return partial(
-            serve_destination, to=to, runtime=self.runtime, originator=self.originator, guard=self.guard, record=record)
+    def _recipe(self, to: Address, record: Record, originator: Originator) -> Serve:
+        return partial(serve_destination, to=to, runtime=self.runtime, originator=originator, guard=self.guard, record=record)
 
 
 async def explain(
@@ -262,7 +268,7 @@ def _place(failure: ReasonedError, at: StepName) -> StepName:
     """A step that was passed is no place: what failed later failed at another try."""
     if isinstance(failure, TimedOut) or at in ("proof", "answer"):
         return at
-    return next((name for name, reasons in PLACES.items() if failure.reason in reasons), "answer")
+    return next((name for name, reasons in PLACES.items() if failure.reason in reasons), at)
 
 
 async def _hear_no_objection(end: Http1Client) -> None:

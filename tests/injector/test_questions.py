@@ -26,6 +26,7 @@ async def test_one_at_a_time_for_each_pod(nursery: trio.Nursery, autojump_clock:
     assert trio.current_time() == 0
     assert "did not come" in await refusal(questions, "u-2")
     assert trio.current_time() == ANSWER_S
+    await wait_all_tasks_blocked()
     assert "did not come" in await refusal(questions, "u-1")     # the first one is over
 
 

@@ -23,6 +23,7 @@ from sidecar.model.reason import Reason
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.service import Endpoint, Service
 from sidecar.model.snapshot import Inbound
+from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import https_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
@@ -34,9 +35,11 @@ from tests.helpers.leave import Pod, https, partner, pod
 from tests.helpers.mesh import echo, http_app, root, sidecar, tls_of
 from tests.helpers.pki import ORDERS
 from tests.helpers.runtime import rules
+from tests.protocol.start_tls.test_mysql import greeting
 
 HOST = "api.partner.example"
 SERVER = Address("203.0.113.80", 443)
+DATABASE = Address(SERVER.host, 5432)
 DIALLED = Address(SERVER.host, 80)
 ROOTS = pki.pem([root("public").certificate])
 CLIENT = pki.issue(root("clients"), subject="shop-web", purposes=[pki.CLIENT])
@@ -54,6 +57,12 @@ def known(services: tuple[Service, ...] = (), **changed: Any) -> Rules:
 
 def observing() -> Rules:
     return rules(outbound=Outbound(mode="observe", observe_until=9e9, resolvers=("10.96.0.10",)))
+
+
+def by_name(*, is_originated: bool = True, **changed: Any) -> Rules:
+    tls = Origination(**{"roots": ROOTS} | changed) if is_originated else None
+    host = EgressHost(HOST, "partners/db", plain_ports=(), tls_ports=(), tcp_ports=(DATABASE.port,), tls=tls)
+    return rules(outbound=Outbound(hosts=(host,), resolvers=("10.96.0.10",)))
 
 
 def mesh(identity: str = ORDERS, endpoints: int = 1) -> Rules:
@@ -148,9 +157,26 @@ SITUATIONS = [
               prepare=lambda web: web.bench.runtime.budgets._budget("partners/api").spend(11, trio.current_time())),
     Situation("waived", known(waivers=(Waiver("expiry", 9e9),)), plain(),
               holder=pki.issue(root("public"), pki.host(HOST), ends=-pki.HOUR / 2)),
+    Situation("TCP by name", by_name(), Question(HOST, 5432), to=DATABASE),
+    Situation("TCP by name, as it speaks", by_name(is_originated=False), Question(HOST, 5432), to=DATABASE),
+    Situation("TCP by name, unapproved port", by_name(), Question(HOST, 5433, "tcp"), "BZ0201", "approval", to=Address(SERVER.host, 5433)),
+    Situation("TCP by name, secret missing", by_name(client_certificate=ClientCertificate("web-client")), Question(HOST, 5432), "BZ0203",
+              "verification", to=DATABASE),
+    Situation("TCP by name, special address", by_name(), Question(HOST, 5432), "BZ0204", "resolution", to=DATABASE,
+              prepare=resolves_to("10.0.0.1")),
+    Situation("TCP by name, nobody listens", by_name(), Question(HOST, 5432), "BZ0401", "connection", to=DATABASE, answers=None),
+    Situation("TCP by name, another's certificate", by_name(), Question(HOST, 5432), "BZ0206", "proof", to=DATABASE,
+              holder=partner("other.example")),
+    Situation("TCP by name, TLS asked for in vain", by_name(start_tls="postgres"), Question(HOST, 5432), "BZ0213", "proof", to=DATABASE),
     Situation("own port", GOOD, plain(port=15001), "BZ0105", "destination", to=Address(SERVER.host, 15001)),
 ]
 each = pytest.mark.parametrize("situation", SITUATIONS, ids=lambda one: one.name)
+
+
+async def greet(sock: socket.socket) -> None:
+    """A server that speaks first, and not of TLS."""
+    await SocketStream(sock).send_all(b"hello")
+    await echo(sock)
 
 
 def arrange(situation: Situation, nursery: trio.Nursery, seen: list[bytes]) -> Pod:
@@ -160,6 +186,10 @@ def arrange(situation: Situation, nursery: trio.Nursery, seen: list[bytes]) -> P
         behind = http_app(seen, situation.answers) if situation.question.kind == "plain" or situation.question.port == 80 else echo
         web.bench.dialer.servers[SERVER] = https(
             situation.holder or partner(HOST), behind, client_root=root("clients") if situation.client_root else None)
+    if situation.rules is not None and situation.to == DATABASE and situation.answers is not None:
+        tls = situation.rules.snapshot.outbound.hosts[0].tls
+        said = greet if tls is None or tls.start_tls is not None else https(situation.holder or partner(HOST), greet)
+        web.bench.dialer.servers[DATABASE] = said
     web.bench.dialer.servers[FAR] = web.bench.dialer.servers[Address(FAR.host, 5433)] = echo
     web.resolver.names["new.example"] = ("203.0.113.90",)
     web.bench.dialer.servers[Address("203.0.113.90", 80)] = http_app(seen, OK)
@@ -199,7 +229,8 @@ async def test_each_step_that_says_no(situation: Situation, nursery: trio.Nurser
 async def test_the_application_meets_the_same(situation: Situation, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     web = arrange(situation, nursery, [])
     question = situation.question
-    app = web.dial(situation.to)
+    name = web.bench.runtime.synthetic.address(question.host) if question.host == HOST and situation.to.port in (5432, 5433) else None
+    app = web.dial(Address(name, situation.to.port) if name is not None else situation.to)
     answer = b""
     try:
         if question.kind == "plain" or question.port == 80:
@@ -267,6 +298,39 @@ async def test_who_is_at_the_other_end_in_the_mesh(nursery: trio.Nursery, autoju
     steps = {one.name: one for one in (await put(web, plain("orders"))).steps}
     assert (steps["proof"].facts["peer"], steps["proof"].facts["tls"]) == (ORDERS, "TLSv1.3")
     assert steps["destination"].facts["endpoints"] == str(ENDPOINT)
+
+
+async def test_who_is_at_the_other_end_of_opaque_bytes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    situation = next(one for one in SITUATIONS if one.name == "opaque Service")
+    steps = {one.name: one for one in (await put(arrange(situation, nursery, []), situation.question)).steps}
+    proof = steps["proof"].facts
+    assert (proof["peer"], proof["names"], proof["tls"]) == (ORDERS, ORDERS, "TLSv1.3")
+    assert proof["expires"] > "20"
+
+
+async def test_what_a_database_by_name_shows(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    situation = next(one for one in SITUATIONS if one.name == "TCP by name")
+    for _ in range(2):      # and each time anew
+        steps = {one.name: one for one in (await put(arrange(situation, nursery, []), situation.question)).steps}
+        assert steps["resolution"].facts["addresses"] == SERVER.host
+        assert steps["connection"].words == f"connected to {HOST}:5432"
+        assert (steps["proof"].facts["names"], steps["proof"].facts["trusted by"]) == (HOST, "CN=public")
+        assert steps["proof"].facts["expires"] > "20"
+
+
+async def test_what_only_an_application_that_speaks_could_learn(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A MySQL server is asked for TLS after the application's login."""
+    web = pod(nursery, by_name(start_tls="mysql"))
+    web.resolver.names[HOST] = (SERVER.host,)
+
+    async def greets(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(greeting())
+        await echo(sock)
+
+    web.bench.dialer.servers[DATABASE] = greets
+    found = await put(web, Question(HOST, 5432))
+    steps = {one.name: one for one in found.steps}
+    assert (found.code, steps["proof"].outcome) == ("", "unknown")
 
 
 async def test_the_applications_connections_are_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
