@@ -18,6 +18,8 @@ FAIRNESS = (
     "All: one worker, keep-alive to the origin, an access log line for each request to /dev/null, a request ID, x-forwarded-proto.",
     "mTLS: one HAProxy on the load's core speaks TLS 1.3 (X25519, AES-128-GCM, ECDSA P-256, no resumption) to all four, which verify "
     "its certificate; Bartizan and Envoy also judge its SPIFFE ID for each request and tell the application.",
+    "Origination: the load comes from the proxy's own pod and goes to nginx with TLS 1.3, whose chain and name are verified; Bartizan asks "
+    "a resolver for the host's address, Envoy is told it.",
     "HTTP/2: nginx speaks HTTP/1.1 to the origin, which it has no HTTP/2 for; the others speak HTTP/2.",
 )
 

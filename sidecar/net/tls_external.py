@@ -31,8 +31,8 @@ from .tls_context import origination
 from .tls_stream import TlsStream
 from .verify_host import require_waiver, verify_external, waived_until
 
-MOST_HOSTS = 256            # with sessions, under one set of settings; a session with its chain takes some 10 KB
-SESSIONS_PER_HOST = 4
+MOST_HOSTS = 64             # with sessions, under one set of settings; a session with its chain takes 24 KB (measured)
+SESSIONS_PER_HOST = 2
 
 _Code = SSL.X509VerificationCodes
 _NO_CHAIN = frozenset({     # nobody whom the roots know has signed; a bad signature is not among them

@@ -11,6 +11,7 @@ from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.snapshot import parse_snapshot
 from sidecar.policy.authorize import Asker, authorize, find_route
+from sidecar.policy.egress import ToHost
 from sidecar.policy.route_table import Found
 from sidecar.policy.rules import Rules
 from tests.injector.bench.support import place
@@ -47,3 +48,13 @@ def test_everything_is_on(tmp_path: Path, kind: Kind) -> None:
     assert config.access_log == "json"
     assert config.interception.check_every_s
     assert json.loads(bartizan_snapshot(Job(kind), place(tmp_path)))["workload"]["namespace"] == "bench"
+
+
+def test_every_host_is_approved_by_a_rule_of_its_own_and_verified(tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_text("the roots")
+    job = Job("origination", hosts=10)
+    table = Rules.of(parse_snapshot(bartizan_snapshot(job, place(tmp_path))), "").outbound
+    found = [table.host(name, 80, "plain", NOW) for name in job.names]
+    assert len({one.permit for one in found if isinstance(one, ToHost)}) == 10
+    assert {one.approval.tls and one.approval.tls.roots for one in found if isinstance(one, ToHost)} == {"the roots"}
+    assert isinstance(table.host("other.bench.example", 80, "plain", NOW), Denied)

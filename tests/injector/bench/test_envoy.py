@@ -43,3 +43,15 @@ def test_each_prefix_has_its_route_in_order(tmp_path: Path) -> None:
     job = Job("http1", routes=10)
     routes = http(job, tmp_path)["route_config"]["virtual_hosts"][0]["routes"]
     assert [route["match"] for route in routes] == [{"path_separated_prefix": prefix} for prefix in job.prefixes]
+
+
+def test_origination_is_verified_for_the_last_of_the_hosts(tmp_path: Path) -> None:
+    job = Job("origination", hosts=10)
+    (cluster,) = json.loads(envoy_config(job, place(tmp_path)))["static_resources"]["clusters"]
+    tls = cluster["transport_socket"]["typed_config"]
+    judged = tls["common_tls_context"]["validation_context"]
+    assert judged["trusted_ca"] == {"filename": f"{tmp_path}/roots.pem"}
+    assert judged["match_typed_subject_alt_names"][0]["matcher"]["exact"] == tls["sni"] == job.names[-1]
+    hosts = http(job, tmp_path)["route_config"]["virtual_hosts"]
+    assert [host["domains"] for host in hosts] == [[name] for name in job.names]
+    assert "transport_socket" not in chain(job, tmp_path)

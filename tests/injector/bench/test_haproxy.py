@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import pytest
+
+from injector.bench.errors import NotAvailable
 from injector.bench.haproxy import haproxy_config, originator_config
 from injector.bench.layout import Job
 from tests.injector.bench.support import place
@@ -32,3 +35,8 @@ def test_the_originator_verifies_and_never_resumes(tmp_path: Path) -> None:
         assert "verify required" in line
         assert "alpn bartizan/h1" in line
         assert "no-ssl-reuse" in line
+
+
+def test_it_is_not_compared_at_origination(tmp_path: Path) -> None:
+    with pytest.raises(NotAvailable):
+        haproxy_config(Job("origination"), place(tmp_path))

@@ -20,3 +20,11 @@ def test_pods_and_kinds_are_told_apart() -> None:
 def test_files(tmp_path: Path) -> None:
     assert Path(place(tmp_path).write("a", "text")).read_bytes() == b"text"
     assert Path(place(tmp_path).write("a", b"bytes")).read_bytes() == b"bytes"
+
+
+def test_the_last_host_is_asked_for_and_all_are_alike() -> None:
+    assert Job("origination").names == ["h000000.bench.example"]
+    names = Job("origination", hosts=10_000).names
+    assert names[-1] == "h009999.bench.example"
+    assert len(set(names)) == 10_000
+    assert len({len(name) for name in names}) == 1

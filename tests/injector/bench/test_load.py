@@ -1,7 +1,7 @@
 import pytest
 
 from injector.bench.errors import NotAvailable
-from injector.bench.load import Load, h2load_argv, percentile, read_h2load, read_wrk, wrk_argv
+from injector.bench.load import Load, h2load_argv, h2load_once_argv, percentile, read_h2load, read_wrk, wrk_argv
 from tests.injector.bench.support import H2LOAD, WRK
 
 LOG = [f"1700000000000000\t200\t{time}\n" for time in (400, 100, 300, 200)]
@@ -53,3 +53,10 @@ def test_command_lines() -> None:
     argv = h2load_argv("http://h/", connections=8, streams=1, seconds=5, log="l", is_http1=True, per_s=125)
     assert argv == ["h2load", "--h1", "-c8", "-m1", "-D5", "--rps=125", "--log-file=l", "http://h/"]
     assert h2load_argv("u", connections=4, streams=32, seconds=5, log="l") == ["h2load", "-c4", "-m32", "-D5", "--log-file=l", "u"]
+
+
+def test_what_leaves_is_asked_for_by_name() -> None:
+    assert wrk_argv("http://192.0.2.1/", 8, 2, "a.example")[-3:] == ["-H", "Host: a.example", "http://192.0.2.1/"]
+    assert "-H" not in wrk_argv("http://192.0.2.1/", 8, 2)
+    assert h2load_once_argv("http://192.0.2.1/", "a.example")[-3:] == ["--h1", "--header=:authority: a.example", "http://192.0.2.1/"]
+    assert "--h1" not in h2load_once_argv("http://192.0.2.1/")

@@ -1,7 +1,10 @@
 from pathlib import Path
 
-from injector.bench.layout import ANSWER_BYTES, Job
-from injector.bench.nginx import nginx_config, origin_config
+import pytest
+
+from injector.bench.errors import NotAvailable
+from injector.bench.layout import ANSWER_BYTES, OUTSIDE, Job
+from injector.bench.nginx import nginx_config, origin_config, outside_config
 from tests.injector.bench.support import place
 
 
@@ -35,3 +38,12 @@ def test_the_origin_answers_with_so_many_bytes(tmp_path: Path) -> None:
     assert f'"{"x" * ANSWER_BYTES}"' in text
     assert "access_log off;" in text
     assert "listen 8082 http2;" in text
+
+
+def test_the_host_outside_speaks_tls_and_nothing_else(tmp_path: Path) -> None:
+    text = outside_config(place(tmp_path))
+    assert text.count("listen ") == text.count(f"listen {OUTSIDE}:443 ssl;") == 1
+    assert f"ssl_certificate {tmp_path}/outside.pem;" in text
+    assert f'"{"x" * ANSWER_BYTES}"' in text
+    with pytest.raises(NotAvailable):
+        nginx_config(Job("origination"), place(tmp_path))

@@ -54,3 +54,9 @@ def test_setting_up_writes_what_the_command_names(proxy: Proxy, tmp_path: Path) 
 
 def test_ours_is_this_very_python() -> None:
     assert BY_NAME[OURS].find() == sys.executable
+
+
+def test_ours_is_asked_to_lead_out_as_an_application_does() -> None:
+    assert {proxy.name: proxy.port(Job("origination")) for proxy in PROXIES} == {
+        OURS: 80, **{proxy.name: 9000 for proxy in PROXIES if proxy.name != OURS}
+    }
