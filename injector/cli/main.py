@@ -13,7 +13,7 @@ VERBS = {
     "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),
     "explain": ("injector.cli.explain", "what a reason code means, and what to do"),
-    "egress": ("injector.cli.egress", "what workloads reach outside of the mesh: propose"),
+    "egress": ("injector.cli.egress", "what workloads reach outside of the mesh: explain, propose"),
     "verify": ("injector.cli.verify", "one real request from a pod, each step of its way shown"),
     "audit": ("injector.cli.audit", "what the ledgers prove: mtls, certs, egress; and whether they can be believed: verify"),
     "demo": ("injector.demo.cli", "the whole path on this machine, in network namespaces"),
