@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any, ClassVar
 
 from . import websocket
@@ -89,7 +90,9 @@ class DualStack(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
+        # As HTTPServer does, but for asking what our own name is: a kubelet has written that into the pod's hosts file.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "", self.server_address[1]
 
 
 def main(argv: list[str]) -> int:
