@@ -26,24 +26,32 @@ from injector.documents import (
 )
 from injector.documents.text import in_bytes
 from injector.validate import Problem
+from sidecar.model.address import SPECIAL_RANGES, IpNetwork
 from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Waiver
+from sidecar.model.ports import GATEWAY
 
+from .mesh import mesh_settings
 from .services import ports_of
-
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks."""
+    """Who asks.
+
+    Args:
+        guarded: special ranges, and those of the cluster: an approval that holds more does not mean them.
+    """
 
     namespace: str
     namespace_labels: Json
     service_account: str
+    guarded: tuple[IpNetwork, ...] = SPECIAL_RANGES
 
     @classmethod
     def of(cls, pod: Pod, namespace: str, cluster: Cluster) -> "Asker":
-        return cls(namespace, cluster.namespace_labels(namespace), pod.service_account)
+        own = mesh_settings(cluster.mesh_policies, namespace, pod.labels).cluster_ranges
+        guarded = (*SPECIAL_RANGES, *map(ipaddress.ip_network, own))
+        return cls(namespace, cluster.namespace_labels(namespace), pod.service_account, guarded)
 
     def is_meant_by(self, subject: Subject) -> bool:
         if subject.service_accounts and self.service_account not in subject.service_accounts:
@@ -61,8 +69,9 @@ class Approvals:
     """
 
     def __init__(self, asker: Asker | None, policies: Mapping[str, EgressPolicySpec]) -> None:
+        self.guarded = asker.guarded if asker is not None else SPECIAL_RANGES
         self._hosts: dict[str, list[tuple[str, ApprovedHost]]] = {}
-        self._ranges: list[tuple[_Network, str, ApprovedRange]] = []
+        self._ranges: list[tuple[IpNetwork, str, ApprovedRange]] = []
         for name in sorted(policies):
             if asker is None or any(map(asker.is_meant_by, policies[name].subjects)):
                 for host in policies[name].hosts:
@@ -79,7 +88,7 @@ class Approvals:
         asked = ipaddress.ip_network(request.cidr)
         return [
             (name, item) for network, name, item in self._ranges
-            if network.version == asked.version and asked.subnet_of(network)  # type: ignore[arg-type]
+            if _is_within(asked, network)
         ]
 
 
@@ -98,7 +107,7 @@ def approve_host(request: HostRequest, approvals: Approvals) -> tuple[str, Appro
 
 def approve_range(request: RangeRequest, approvals: Approvals) -> tuple[str, ApprovedRange] | None:
     """Likewise."""
-    return next((found for found in approvals.ranges(request) if not range_lacks(request, found[1])), None)
+    return next((found for found in approvals.ranges(request) if not range_lacks(request, found[1], approvals.guarded)), None)
 
 
 def passes_tls(approved: ApprovedHost) -> bool:
@@ -138,12 +147,21 @@ def host_lacks(request: HostRequest, approved: ApprovedHost) -> list[str]:
     return lacks
 
 
-def range_lacks(request: RangeRequest, approved: ApprovedRange) -> list[str]:
+def range_lacks(request: RangeRequest, approved: ApprovedRange, guarded: Iterable[IpNetwork]) -> list[str]:
+    """Likewise. What lies in a guarded range is approved by an entry within that range alone, however the request is cut."""
+    lacks = []
+    asked, whole = ipaddress.ip_network(request.cidr), ipaddress.ip_network(approved.cidr)
+    if unmeant := [one for one in guarded if _is_within(asked, one) and not _is_within(whole, one)]:
+        lacks.append(f"addresses of {unmeant[-1]}, a special range or one of the cluster, which has to be meant")
     if approved.ports and not request.ports:
-        return [f"every port (ports: {_listed(approved.ports)})"]
-    if approved.ports and (beyond := sorted(set(request.ports) - set(approved.ports))):
-        return [f"port{'s' if beyond[1:] else ''} {_listed(beyond)} (ports: {_listed(approved.ports)})"]
-    return []
+        lacks.append(f"every port (ports: {_listed(approved.ports)})")
+    elif approved.ports and (beyond := sorted(set(request.ports) - set(approved.ports))):
+        lacks.append(f"port{'s' if beyond[1:] else ''} {_listed(beyond)} (ports: {_listed(approved.ports)})")
+    return lacks
+
+
+def _is_within(network: IpNetwork, other: IpNetwork) -> bool:
+    return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]
 
 
 def _listed(ports: Iterable[int]) -> str:
@@ -161,7 +179,7 @@ def unapproved(requests: Iterable[EgressRequest], asker: Asker, policies: Mappin
         else:
             what = f"{request.cidr} {f'port {_listed(request.ports)}' if request.ports else 'with every port'}"
             others = [name for name, _ in of_anybody.ranges(request)]
-            lacks = [(f"{name} approves {one.cidr}", range_lacks(request, one)) for name, one in approvals.ranges(request)]
+            lacks = [(f"{name} approves {one.cidr}", range_lacks(request, one, asker.guarded)) for name, one in approvals.ranges(request)]
         if all(missing for _, missing in lacks):
             problems.append(Problem(EGRESS, _in_words(what, lacks, list(dict.fromkeys(others)), asker)))
     return problems
@@ -186,24 +204,23 @@ def _in_words(what: str, lacks: list[tuple[str, list[str]]], others: list[str], 
 def compile_egress(
     requests: Iterable[EgressRequest], asker: Asker, cluster: Cluster
 ) -> tuple[tuple[EgressHost, ...], tuple[EgressRange, ...], tuple[str, ...]]:
-    """The approved ones, and what is wrong with gateways. The unapproved are left out, and so is what has no way there."""
+    """The approved ones, and what is wrong with gateways. The unapproved are left out."""
     hosts: list[EgressHost] = []
     ranges: list[EgressRange] = []
-    problems = []
+    problems: list[str] = []
     approvals = Approvals(asker, cluster.egress_policies)
     for request in requests:
-        try:
-            if isinstance(request, HostRequest):
-                if (for_host := approve_host(request, approvals)) is not None:
-                    hosts.append(_host(request, *for_host, asker.namespace, cluster))
-            elif (for_range := approve_range(request, approvals)) is not None:
-                ranges.append(_range(request, *for_range, cluster))
-        except _NoGateway as exc:
-            problems.append(str(exc))
+        if isinstance(request, HostRequest):
+            if (for_host := approve_host(request, approvals)) is not None:
+                hosts.append(_host(request, *for_host, asker.namespace, cluster, problems))
+        elif (for_range := approve_range(request, approvals)) is not None:
+            ranges.append(_range(request, *for_range, cluster, problems))
     return tuple(hosts), tuple(ranges), tuple(problems)
 
 
-def _host(request: HostRequest, policy: str, approved: ApprovedHost, namespace: str, cluster: Cluster) -> EgressHost:
+def _host(
+    request: HostRequest, policy: str, approved: ApprovedHost, namespace: str, cluster: Cluster, problems: list[str]
+) -> EgressHost:
     ports = _ports(request)
     return EgressHost(
         host=request.host,
@@ -216,7 +233,7 @@ def _host(request: HostRequest, policy: str, approved: ApprovedHost, namespace: 
         methods=approved.methods,
         paths=approved.paths,
         bytes_per_hour=_bytes(approved.bytes_per_hour),
-        gateway=_gateway(policy, approved, cluster),
+        gateway=_gateway(policy, approved, cluster, problems),
     )
 
 
@@ -235,10 +252,10 @@ def _origination(request: HostRequest, approved: ApprovedHost, namespace: str, s
     )
 
 
-def _range(request: RangeRequest, policy: str, approved: ApprovedRange, cluster: Cluster) -> EgressRange:
+def _range(request: RangeRequest, policy: str, approved: ApprovedRange, cluster: Cluster, problems: list[str]) -> EgressRange:
     return EgressRange(
         request.cidr, _rule(policy, approved.cidr), request.ports or approved.ports, _bytes(approved.bytes_per_hour),
-        _gateway(policy, approved, cluster),
+        _gateway(policy, approved, cluster, problems),
     )
 
 
@@ -246,12 +263,10 @@ def _bytes(size: int | str | None) -> int | None:
     return None if size is None else in_bytes(size)
 
 
-class _NoGateway(Exception):
-    """The only way there is not there."""
-
-
-def _gateway(policy: str, approved: ApprovedHost | ApprovedRange, cluster: Cluster) -> GatewayRef | None:
-    """Raises _NoGateway: what may leave through a gateway alone does not leave without it."""
+def _gateway(policy: str, approved: ApprovedHost | ApprovedRange, cluster: Cluster, problems: list[str]) -> GatewayRef | None:
+    """One that is not there is named all the same: the sidecar, which knows no such Service, refuses. Were the entry left out, an
+    observation would let the host through, round the gateway and as the application speaks.
+    """
     meant = approved.gateway or cluster.egress_policies[policy].gateway
     if meant is None:
         return None
@@ -260,11 +275,11 @@ def _gateway(policy: str, approved: ApprovedHost | ApprovedRange, cluster: Clust
     if not ports or meant.port not in (None, *ports):
         what = f"has no port {meant.port} (ports: {_listed(ports)})" if ports else "is no Service with a selector and a TCP port"
         entry = approved.host if isinstance(approved, ApprovedHost) else approved.cidr
-        raise _NoGateway(
+        problems.append(
             f"EgressPolicy {policy}: {entry} may leave through the gateway {name} alone, which {what}: it is refused; "
             f"create the gateway, or correct the policy"
         )
-    return GatewayRef(name, meant.port or ports[0])
+    return GatewayRef(name, meant.port or (ports[0] if ports else GATEWAY))
 
 
 def _rule(policy: str, entry: str) -> str:

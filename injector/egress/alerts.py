@@ -80,7 +80,7 @@ class Alerts:
         namespace, _, own_name = name.partition("/")
         pod = PodName(namespace, own_name, uid)
         for entry in entries:
-            if entry.caller and not self._is_gateway(uid):
+            if (entry.caller and not self._is_gateway(uid)) or entry.time < now - self.profile.days * DAY_S:
                 continue
             for anomaly in anomalies(self.profile, entry, now):
                 self._raise(anomaly, pod, int(now) // DAY_S)

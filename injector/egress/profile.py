@@ -4,7 +4,7 @@ Learned of ledger entries as they come in, for so many days back; what was not s
 again. A workload is known by its identity, so all its pods teach one profile. Hours and days are UTC.
 
 Trust: entries are their sidecars' word. Names are the application's choice, so there is a bound to how many are remembered; what is
-beyond it counts as one. A time that has not come yet counts as now.
+beyond it counts as one, and so does what is no name. A time that has not come yet counts as now.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,19 @@ import msgspec
 
 from injector.audit.egress import host_of
 from injector.audit.evidence import SERVICE, is_egress
+from injector.audit.names import workload_of
 from sidecar.model.ledger import Entry
 from sidecar.model.reason import Reason
 from sidecar.policy.egress import OBSERVED
+
+from .seen import is_place
 
 HOUR_S, DAY_S = 3600, 86400
 MOST_HOSTS = 2000           # of a workload
 MOST_REFUSED = 1000         # no refused one is remembered beyond, so that they push out no other
 MOST_OPEN = 10_000          # connections of which a part has been counted
+MOST_WORKLOADS = 10_000     # a gateway names whom it leads out
+MOST_ID = 64                # of a connection's, which is hex
 OTHERS = "(others)"
 
 
@@ -95,11 +100,14 @@ def told(entry: Entry, now: float) -> Told | None:
     """None: it is not about egress. Of whom a gateway led out it is the gateway's word: the caller knows that it is one."""
     if entry.kind not in ("connection", "refusal") or not entry.local or not is_egress(entry):
         return None
+    who, host = entry.caller or entry.local, host_of(entry)
+    if not workload_of(who)[0]:
+        return None
     if entry.code == Reason.REDIRECT_LOST.code or any(rule.startswith(SERVICE) for rule in entry.rules):
         return None     # refused whatever it was; or a destination in the mesh that did not prove itself
     return Told(
-        min(entry.time, now), entry.caller or entry.local, host_of(entry), entry.id, entry.sent, entry.is_open, OBSERVED in entry.rules,
-        entry.decision == "refused",
+        min(entry.time, now), who, host if is_place(host) else OTHERS, entry.id[:MOST_ID], entry.sent, entry.is_open,
+        OBSERVED in entry.rules, entry.decision == "refused",
     )
 
 
@@ -115,6 +123,8 @@ def learn(entries: Iterable[Entry], now: float, days: int) -> Profile:
 
 def note(profile: Profile, said: Told) -> None:
     """Learn one more, later than those before."""
+    if said.workload not in profile.workloads and len(profile.workloads) >= MOST_WORKLOADS:
+        return
     workload = profile.workloads.setdefault(said.workload, Workload(said.time, said.time + DAY_S))
     if said.is_observed:
         workload.known = min(workload.known, said.time)
@@ -146,9 +156,11 @@ def news(profile: Profile, said: Told) -> int:
 
 
 def _count(profile: Profile, said: Told) -> None:
-    if not said.is_open:
-        profile.open.pop(said.connection, None)
-    elif said.connection in profile.open or len(profile.open) < MOST_OPEN:
+    """The one that was heard of longest ago makes room: it may have died with its sidecar, and will never end."""
+    profile.open.pop(said.connection, None)
+    if said.is_open:
+        if len(profile.open) >= MOST_OPEN:
+            del profile.open[next(iter(profile.open))]
         profile.open[said.connection] = said.sent
 
 

@@ -123,7 +123,7 @@ def _note(found: Seen, entry: Entry, only: tuple[str, str] | None) -> None:
     spoken = [_SPOKEN.fullmatch(text) for text in entry.spoken]
     name = host_of(entry)
     ways = [(match[1], int(match[2])) for match in spoken if match is not None and int(match[2]) < 65536]
-    if not namespace or len(ways) < len(spoken) or not ways or _is_no_place(name):
+    if not namespace or len(ways) < len(spoken) or not ways or not is_place(name):
         found.unclear += 1
         return
     if only not in (None, (namespace, account)):
@@ -140,6 +140,6 @@ def _note(found: Seen, entry: Entry, only: tuple[str, str] | None) -> None:
     place.first, place.last = widened(place.first, place.last, entry.opened or entry.time, entry.time)
 
 
-def _is_no_place(name: str) -> bool:
-    """A name that the judge of requests would not have let through; a wildcard is none."""
-    return not is_address(name) and (name.startswith("*") or next(host_problems("", name), None) is not None)
+def is_place(name: str) -> bool:
+    """Whether it is an address, or a name that the judge of requests would have let through; a wildcard is none."""
+    return is_address(name) or (not name.startswith("*") and next(host_problems("", name), None) is None)

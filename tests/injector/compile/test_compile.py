@@ -15,7 +15,7 @@ from injector.compile.services import Services
 from injector.documents import TokenIssuer
 from injector.validate import read_routes
 from sidecar.model.address import Address
-from sidecar.model.egress import DnsLimits
+from sidecar.model.egress import DnsLimits, GatewayRef
 from sidecar.model.route import Caller
 from sidecar.model.snapshot import PortMode, parse_snapshot, render_snapshot
 from sidecar.model.trust import Revoked, Trust
@@ -303,7 +303,7 @@ def test_what_may_be_observed_and_asked_is_in_it() -> None:
 def test_a_gateway_that_is_missing_is_told() -> None:
     policy = egress_policy(gateway={"namespace": "egress", "service": "gateways"})
     compiled = _compile(_pod(egress="- host: a.partner.example"), policy)
-    assert compiled.snapshot.outbound.hosts == ()
+    assert [host.gateway for host in compiled.snapshot.outbound.hosts] == [GatewayRef("gateways.egress", 15008)]
     assert compiled.problems[0].startswith("EgressPolicy partners: *.partner.example may leave through the gateway gateways.egress alone")
 
 

@@ -9,8 +9,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from injector.cluster import Cluster
-from injector.cluster.objects import Object
+from injector.cluster.objects import Object, Pod
 from injector.compile.egress import Approvals, Asker, client_certificate, compile_egress, unapproved
+from injector.compile.last_good import LastGood
+from injector.compile.services import compile_services
 from injector.documents import (
     ApprovedHost,
     EgressPolicySpec,
@@ -24,9 +26,11 @@ from injector.documents import (
 )
 from injector.semantics.egress import egress_problems
 from injector.validate import read_egress
+from sidecar.model.address import SPECIAL_RANGES
 from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Outbound, Waiver
 from sidecar.model.snapshot import Snapshot, Workload, parse_snapshot, render_snapshot
-from tests.injector.pods import egress_policy
+from sidecar.policy.egress import OutboundTable, ToHost
+from tests.injector.pods import egress_policy, mesh_policy, namespace
 
 ASKER = Asker("shop", {"team": "a"}, "web")
 PIN = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -163,7 +167,25 @@ networks = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)).map(lambda o
 @given(networks, networks)
 def test_no_address_outside_of_the_approval_is_let_through(approved: ipaddress.IPv4Network, asked: ipaddress.IPv4Network) -> None:
     _, ranges = _compile(f"- cidr: {asked}", egress_policy(ranges=[{"cidr": str(approved)}]))
-    assert bool(ranges) == asked.subnet_of(approved)
+    is_meant = all(approved.subnet_of(one) for one in SPECIAL_RANGES if one.version == 4 and asked.subnet_of(one))  # type: ignore[arg-type]
+    assert bool(ranges) == (asked.subnet_of(approved) and is_meant)
+
+
+@pytest.mark.parametrize(("approved", "asked", "unmeant"), [
+    ("0.0.0.0/0", "169.254.169.254/32", "169.254.0.0/16"), ("0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/8"), ("::/0", "fd00::/8", "fc00::/7"),
+    ("10.0.0.0/8", "10.96.0.0/16", "10.96.0.0/12"), ("10.0.0.0/8", "10.96.0.1/32", "10.96.0.0/12"),
+    ("0.0.0.0/0", "203.0.113.0/24", None), ("0.0.0.0/0", "0.0.0.0/0", None), ("10.96.0.0/12", "10.96.0.0/16", None),
+    ("10.0.0.0/8", "10.1.0.0/16", None), ("169.254.0.0/16", "169.254.169.254/32", None),
+])
+def test_a_special_range_is_meant_by_the_policy_and_not_by_who_asks(approved: str, asked: str, unmeant: str | None) -> None:
+    """Else an approval of everything would be one of the metadata service to whoever names it, and one of 10/8 of the cluster."""
+    policy = egress_policy(ranges=[{"cidr": approved}])
+    cluster = _cluster(namespace(), mesh_policy(clusterRanges=["10.96.0.0/12"]), policy)
+    asker = Asker.of(Pod({"spec": {"serviceAccountName": "web"}}), "shop", cluster)
+    _, ranges, _ = compile_egress(_asked(f"- cidr: {asked}"), asker, cluster)
+    refused = unapproved(_asked(f"- cidr: {asked}"), asker, cluster.egress_policies)
+    assert [one.cidr for one in ranges] == ([asked] if unmeant is None else [])
+    assert [f"but not addresses of {unmeant}, " in one.text for one in refused] == ([] if unmeant is None else [True])
 
 
 WHO = "service account web of namespace shop"
@@ -311,13 +333,19 @@ def test_the_only_way_there(policy: dict[str, Any], expected: list[int | None]) 
     (_service("gateways", 8443), "has no port 9443 (ports: 8443)"), (_service("gateways", 9443, selector={}), "is no Service"),
     (_service("gateways", 9443, type="ExternalName"), "is no Service"),
 ])
-def test_without_its_gateway_an_entry_stays_out_even_if_another_policy_has_none(service: dict[str, Any] | None, why: str) -> None:
-    """Never a direct way: the most specific approval counts, reachable or not."""
+def test_without_its_gateway_an_entry_leads_nowhere_even_if_another_policy_has_none(service: dict[str, Any] | None, why: str) -> None:
+    """Never a direct way: the most specific approval counts, reachable or not. It stays in the table, where an observation finds it."""
     cluster = _cluster(
         egress_policy("a", hosts=[{"host": "a.partner.example"}], ranges=[{"cidr": "10.1.0.0/16"}], gateway={**GATEWAY, "port": 9443}),
         egress_policy("b", ranges=[{"cidr": "10.0.0.0/8"}]), *([service] if service else []))
     hosts, ranges, problems = compile_egress(_asked(ASKED), ASKER, cluster)
-    assert (hosts, ranges) == ((), ())
+    assert [one.gateway for one in (*hosts, *ranges)] == [GatewayRef("gateways.egress", 9443)] * 2
+    services = compile_services(cluster, "example.org", LastGood()).found
+    table = OutboundTable(Outbound(services=services, hosts=hosts, ranges=ranges, mode="observe", observe_until=9.0))
+    judged = table.host("a.partner.example", 80, "plain", 1.0)
+    assert isinstance(judged, ToHost)
+    assert judged.permit.rule == "a/a.partner.example"
+    assert table.service_named("gateways.egress", 9443) is None
     assert [problem.partition(" may leave")[0] for problem in problems] == [
         "EgressPolicy a: a.partner.example", "EgressPolicy a: 10.1.0.0/16"]
     assert all(why in problem for problem in problems)

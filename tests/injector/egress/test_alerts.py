@@ -115,6 +115,16 @@ def test_a_name_is_one_line_whatever_it_holds(tmp_path: Path, capsys: pytest.Cap
     assert len(lines(capsys)) == 1
 
 
+@pytest.mark.parametrize("at", [-1e308, -1e18, -1.0, 0.0, NOW - 8 * DAY_S])
+def test_what_is_older_than_a_profile_looks_back_is_passed_over(at: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No date can be made of some of it, and its days would be remembered one by one."""
+    told = Told(tmp_path)
+    before = msgspec.json.encode(told.alerts.profile)
+    told.take(entry("old.example", at, local=ORDERS), entry("old.example", at))
+    assert msgspec.json.encode(told.alerts.profile) == before
+    assert lines(capsys) == []
+
+
 # -- kept
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from injector.egress.profile import DAY_S, HOUR_S, MOST_HOSTS, MOST_OPEN, MOST_REFUSED, OTHERS, Profile, forget, learn, note, told
+from injector.egress.profile import DAY_S, HOUR_S, MOST_HOSTS, MOST_ID, MOST_OPEN, MOST_REFUSED, MOST_WORKLOADS, OTHERS, Profile, forget, learn, note, told
 from sidecar.model.ledger import Entry
 from tests.injector.audit.support import ORDERS, WEB
 
@@ -46,7 +46,7 @@ def test_all_pods_of_an_identity_teach_one_profile_and_others_another() -> None:
 
 
 @pytest.mark.parametrize("other", [
-    Entry("start"), Entry("head"), entry(direction="inbound"), entry(security="mtls", peer=ORDERS), entry(local=""),
+    Entry("start"), Entry("head"), entry(direction="inbound"), entry(security="mtls", peer=ORDERS), entry(local=""), entry(caller="anybody"),
     entry(security="plaintext", rules={"service/orders.shop": 1}), entry(kind="refusal", decision="refused", code="BZ0207"),
     entry(kind="refusal", decision="refused", code="BZ0206", rules={"service/orders.shop": 1}),
 ])
@@ -84,6 +84,37 @@ def test_connections_that_never_end_take_no_more_room() -> None:
         assert said is not None
         note(profile, said)
     assert len(profile.open) == MOST_OPEN
+    assert "0" not in profile.open, "the oldest make room, or those that died with their sidecar would keep it for ever"
+    assert str(MOST_OPEN + 9) in profile.open
+    said = told(entry(id="x" * 16_000, is_open=True), NOW)
+    assert said is not None
+    assert len(said.connection) == MOST_ID
+
+
+def test_workloads_take_no_more_room() -> None:
+    profile = Profile(7)
+    for number in range(MOST_WORKLOADS + 10):
+        said = told(entry(caller=f"spiffe://example.org/ns/shop/sa/a{number}"), NOW)
+        assert said is not None
+        note(profile, said)
+    assert len(profile.workloads) == MOST_WORKLOADS
+
+
+@pytest.mark.parametrize("host", [
+    "x" * 16_000 + ".example", "\x1b]0;mine\x07.example", "a\u202e.example", "a\nb.example", "a\u009b2J", "*.example.com", "A.EXAMPLE",
+])
+def test_what_no_sidecar_writes_for_a_name_is_one_of_the_others(host: str) -> None:
+    """So that nobody can write to a terminal with it, nor fill the memory."""
+    said = told(entry(host), NOW)
+    assert said is not None
+    assert said.host == OTHERS
+
+
+@pytest.mark.parametrize("host", ["a.example", "_srv.a.example", "203.0.113.7", "[2001:db8::1]", "intranet"])
+def test_a_name_is_a_name(host: str) -> None:
+    said = told(entry(host), NOW)
+    assert said is not None
+    assert said.host == host.strip("[]")
 
 
 def test_names_take_no_more_room_and_refused_ones_push_out_no_other() -> None:
