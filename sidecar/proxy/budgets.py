@@ -38,6 +38,11 @@ class Budgets:
             return None
         return Denied(Reason.BUDGET_EXHAUSTED, rule, self._tell(rule, limit))
 
+    def demand(self, approval: EgressHost | EgressRange) -> None:
+        """Unavailable if nothing is left."""
+        if (denied := self.why_exhausted(approval)) is not None:
+            raise Unavailable(denied.reason, denied.detail)
+
     def spender(self, approval: EgressHost | EgressRange) -> Spend | None:
         """To be called with how many bytes go; raises Unavailable where they are too many. None: there is no limit."""
         rule, limit = approval.rule, approval.bytes_per_hour

@@ -14,19 +14,17 @@ believed nothing before its certificate is verified, and its answer is judged li
 """
 
 import socket
-from collections.abc import Callable, Sequence
 from functools import partial
-
-import trio
+from typing import NamedTuple
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, GatewayRef
+from sidecar.model.egress import EgressHost, GatewayRef
 from sidecar.model.errors import Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.socket_stream import SocketStream, close_stream
+from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.egress import Kind, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
@@ -36,17 +34,26 @@ from sidecar.telemetry.access_log import Record
 from . import via_gateway
 from .headers import egress_headers
 from .http import serve_http
-from .originate import Originator, dial
+from .originate import Originator
 from .plan import CONNECT_S, Decision
+from .relay import relay
 from .runtime import Runtime
 from .serve import Decide
-from .tunnel import tunnel
 from .ways import Ways
 
 
-def approve(
-    host: str, port: int, runtime: Runtime, kind: Kind, caller: str | None = None
-) -> tuple[Permit, EgressHost, Rules] | Denied:
+class Leave(NamedTuple):
+    """
+    Args:
+        rules: by which it was judged, and the way on goes.
+    """
+
+    permit: Permit
+    approval: EgressHost
+    rules: Rules
+
+
+def approve(host: str, port: int, runtime: Runtime, kind: Kind, caller: str | None = None) -> Leave | Denied:
     """The leave to reach `host` now.
 
     Args:
@@ -61,7 +68,7 @@ def approve(
     if table is None:
         return Denied(Reason.HOST_NOT_APPROVED, detail=f"this gateway leads {caller} nowhere")
     judged = table.host(host, port, kind, runtime.wall())
-    return judged if isinstance(judged, Denied) else (judged.permit, judged.approval, rules)
+    return judged if isinstance(judged, Denied) else Leave(judged.permit, judged.approval, rules)
 
 
 def is_approved(
@@ -69,7 +76,16 @@ def is_approved(
 ) -> bool:
     """Whether what was begun may go on: the leave stands, and by the same way."""
     judged = approve(host, port, runtime, kind, caller)
-    return not isinstance(judged, Denied) and judged[1].gateway == gateway
+    return not isinstance(judged, Denied) and judged.approval.gateway == gateway
+
+
+def demand(judged: Leave | Denied, record: Record) -> Leave:
+    """For a connection, which has no answer but its end: the leave, with its rule written down, or Unavailable."""
+    if isinstance(judged, Denied):
+        record.rule = judged.rule
+        raise Unavailable(judged.reason, judged.detail)
+    record.rule = judged.permit.rule
+    return judged
 
 
 # -- the application speaks plain HTTP: originate
@@ -117,12 +133,7 @@ async def serve_tls(
     if hello.server_name is None:
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"TLS to {to} without a server name, and no approved range holds it")
     host = record.host = hello.server_name
-    judged = approve(host, to.port, runtime, "tls")
-    if isinstance(judged, Denied):
-        record.rule = judged.rule
-        raise Unavailable(judged.reason, judged.detail)
-    permit, approval, rules = judged
-    record.rule = permit.rule
+    permit, approval, rules = demand(approve(host, to.port, runtime, "tls"), record)
     still = partial(is_approved, host, to.port, runtime, "tls", approval.gateway)
     if approval.gateway is not None:
         await via_gateway.serve_connection(sock, Preface("tls", host, to.port), approval, permit, rules, record, runtime, still)
@@ -131,52 +142,4 @@ async def serve_tls(
         deadline.upstream("name resolution", CONNECT_S)
         addresses = await originator.addresses(host, approval, rules)
     record.dst_mismatch = to.host not in addresses
-    await relay(sock, [Address(address, to.port) for address in addresses], permit, record, runtime, lambda _: still(), approval)
-
-
-async def relay(
-    sock: socket.socket,
-    to: Sequence[Address],
-    permit: Permit,
-    record: Record,
-    runtime: Runtime,
-    is_permitted: Callable[[Rules | None], bool],
-    approval: EgressHost | EgressRange | None = None,
-) -> None:
-    """Bytes as they are, to the first of `to` that takes the connection.
-
-    Args:
-        approval: whose budget they are taken from.
-    """
-    record.rule = permit.rule
-    if approval is not None and (denied := runtime.budgets.why_exhausted(approval)) is not None:
-        raise Unavailable(denied.reason, denied.detail)
-    with Deadline() as deadline:
-        deadline.upstream("connect", CONNECT_S)
-        sock_up, _ = await dial([address.host for address in to], to[0].port, runtime)
-    record.upstream = f"{record.host or to[0].host}:{to[0].port}"
-    await carry(SocketStream(sock), SocketStream(sock_up), permit, record, runtime, is_permitted, approval)
-
-
-async def carry(
-    app: trio.abc.HalfCloseableStream,
-    upstream: trio.abc.HalfCloseableStream,
-    permit: Permit,
-    record: Record,
-    runtime: Runtime,
-    is_permitted: Callable[[Rules | None], bool],
-    approval: EgressHost | EgressRange | None,
-) -> None:
-    """Bytes as they are between two that are connected; closes the upstream and tells the record."""
-    if not record.connection:
-        runtime.accounts.relay(record)
-    started = trio.current_time()
-    try:
-        await tunnel(
-            app, upstream, permit, record, runtime.rules, is_permitted, runtime.pipes,
-            spend=runtime.budgets.spender(approval) if approval is not None else None,
-        )
-    finally:
-        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
-        runtime.tell(record)        # while its account is open
-        close_stream(upstream)
+    await relay(sock, [Address(address, to.port) for address in addresses], permit, record, runtime, still, approval)

@@ -16,9 +16,8 @@ from functools import partial
 import trio
 
 from sidecar.model.address import Address
-from sidecar.model.decision import Denied
 from sidecar.model.egress import EgressHost
-from sidecar.model.errors import ReasonedError, Unavailable
+from sidecar.model.errors import ReasonedError
 from sidecar.net.ahead import Ahead
 from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import LAST_WORDS_S, SocketStream, linger
@@ -27,9 +26,10 @@ from sidecar.policy.rules import Rules
 from sidecar.protocol.gateway_preface import Preface
 from sidecar.telemetry.access_log import Record
 
-from .egress import approve, carry, is_approved
+from .egress import approve, demand, is_approved
 from .originate import Originator, dial, secure
 from .plan import CONNECT_S
+from .relay import carry
 from .runtime import Runtime
 from .start_tls import WORDS, Words
 from .via_gateway import serve_connection
@@ -48,12 +48,7 @@ def synthetic_name(to: Address, runtime: Runtime, rules: Rules) -> str | None:
 
 async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Originator, runtime: Runtime, record: Record) -> None:
     record.host, record.spoken = name, f"tcp:{to.port}"
-    judged = approve(name, to.port, runtime, "tcp")                                                             # 1
-    if isinstance(judged, Denied):
-        record.rule = judged.rule
-        raise Unavailable(judged.reason, judged.detail)
-    permit, approval, rules = judged
-    record.rule = permit.rule
+    permit, approval, rules = demand(approve(name, to.port, runtime, "tcp"), record)                            # 1
     is_permitted = partial(is_approved, name, to.port, runtime, "tcp", approval.gateway)
     if approval.gateway is not None:
         await serve_connection(sock, Preface("tcp", name, to.port), approval, permit, rules, record, runtime, is_permitted)
@@ -61,7 +56,7 @@ async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Ori
     app, upstream = await connect(
         SocketStream(sock), name, to.port, approval, rules, originator, runtime, record, is_permitted
     )
-    await carry(app, upstream, permit, record, runtime, lambda _: is_permitted(), approval)                     # 4
+    await carry(app, upstream, permit, record, runtime, is_permitted, approval=approval)                        # 4
 
 
 async def connect(
@@ -81,8 +76,7 @@ async def connect(
     record.upstream = f"{name}:{port}" if words is not None else ""     # from here on the application is told in its own words
     try:
         with Deadline() as deadline:
-            if (denied := runtime.budgets.why_exhausted(approval)) is not None:
-                raise Unavailable(denied.reason, denied.detail)
+            runtime.budgets.demand(approval)
             context = originator.context(tls, is_http2=None) if tls is not None else None   # what is missing is missed here
             deadline.upstream("name resolution", CONNECT_S)
             addresses = await originator.addresses(name, approval, rules)                                       # 2

@@ -24,7 +24,6 @@ from msgspec.structs import replace
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.call import Peer
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost
 from sidecar.model.errors import ProtocolViolation, ReasonedError, Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
@@ -32,12 +31,11 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import SocketStream, close_stream, linger
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.egress import Kind, why_not
-from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import MAX_HELLO_BYTES, ClientHello, read_client_hello
 from sidecar.protocol.gateway_preface import OK, Carried, Preface, read_preface, render_refusal
 from sidecar.telemetry.access_log import Record
 
-from .egress import approve
+from .egress import Leave, approve, demand
 from .egress_tcp import connect
 from .headers import egress_headers
 from .http import serve_http1
@@ -45,8 +43,8 @@ from .http2 import serve_http2
 from .inbound import accept_mesh
 from .originate import Originator, dial
 from .plan import CONNECT_S, Decision
+from .relay import carry
 from .runtime import Runtime
-from .tunnel import tunnel
 from .ways import Ways
 
 PREFACE_S = 5.0
@@ -136,7 +134,7 @@ class _Led:
 
     # -- 3
 
-    def _approve(self) -> tuple[Permit, EgressHost, Rules] | Denied:
+    def _approve(self) -> Leave | Denied:
         runtime, preface = self.runtime, self.preface
         if why := runtime.why_no_longer(self.peer):
             return Denied(Reason.PEER_NOT_VERIFIED if self.peer.not_after <= runtime.wall() else Reason.REVOKED, detail=why)
@@ -145,14 +143,8 @@ class _Led:
     def _is_permitted(self) -> bool:
         return not isinstance(self._approve(), Denied)
 
-    def _demand(self) -> tuple[Permit, EgressHost, Rules]:
-        """The leave, or Unavailable with the reason."""
-        judged = self._approve()
-        if isinstance(judged, Denied):
-            self.record.rule = judged.rule
-            raise Unavailable(judged.reason, judged.detail)
-        self.record.rule = judged[0].rule
-        return judged
+    def _demand(self) -> Leave:
+        return demand(self._approve(), self.record)
 
     # -- plain HTTP: each request is judged
 
@@ -235,23 +227,20 @@ class _Led:
             app: the caller's stream, in another shape if it was told ok already.
         """
         app = app or self.stream
-        record, runtime = self.record, self.runtime
-        started = trio.current_time()
-        record.upstream = str(self.preface)
-        if not record.connection:
-            runtime.accounts.relay(record)
+        self.record.upstream = str(self.preface)
         try:
-            if app is self.stream:
-                await self.stream.send_all(OK)
-            if self.preface.carried == "tls":
-                await self._pass_hello(upstream)
-            await tunnel(app, upstream, permit, record, runtime.rules, lambda _: is_permitted(), runtime.pipes)
-        except trio.BrokenResourceError:
-            record.detail = "one side was gone before anything moved"
+            try:
+                if app is self.stream:
+                    await self.stream.send_all(OK)
+                if self.preface.carried == "tls":
+                    await self._pass_hello(upstream)
+            except trio.BrokenResourceError:
+                self.record.detail = "one side was gone before anything moved"
+                self.runtime.tell(self.record)
+            else:
+                await carry(app, upstream, permit, self.record, self.runtime, is_permitted)
         finally:
             close_stream(upstream)
-        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
-        runtime.tell(record)
 
     async def _pass_hello(self, upstream: trio.abc.SendStream) -> None:
         """The first message of the application's TLS, once its server name is known to be what was judged."""

@@ -303,7 +303,7 @@ async def serve_opaque(
             app = SocketStream(await runtime.dialer.connect(to))
         try:
             await tunnel(stream, app, judged, record, runtime.rules,
-                         lambda _: isinstance(_judge(peer, record.source, None, to, runtime), Permit), runtime.pipes,
+                         lambda: isinstance(_judge(peer, record.source, None, to, runtime), Permit), runtime.pipes,
                          judged.route.idle_s if judged.route else None)
         finally:
             app.close()

@@ -25,8 +25,8 @@ from sidecar.telemetry.access_log import Record
 
 from .endpoints import Group, Member
 from .inbound import ourselves, serve_opaque
+from .relay import carry
 from .runtime import Runtime
-from .tunnel import tunnel
 
 CONNECT_ATTEMPTS = 3
 
@@ -52,24 +52,21 @@ async def serve_mesh_connection(
         await _enter(sock, group, member, runtime, record)
         return
     member, upstream, leave = await connect_to_one(member, group, to, rules, runtime, record)
-    started = trio.current_time()
     try:
         record.tls = upstream.connection.get_protocol_version_name()
         endpoint = member.endpoint
 
-        def is_permitted(rules: Rules | None) -> bool:
+        def is_permitted() -> bool:
+            rules = runtime.rules.current
             return (
                 rules is not None and runtime.is_outbound_open.current and rules.outbound.service(at) is not None
                 and rules.outbound.has_endpoint(to.service, endpoint)
             )
 
         idle_s = rule.idle_s if rule is not None else None
-        await tunnel(SocketStream(sock), upstream, to.permit, record, runtime.rules, is_permitted, runtime.pipes, idle_s)
+        await carry(SocketStream(sock), upstream, to.permit, record, runtime, is_permitted, idle_s=idle_s)
     finally:
         leave()
-        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
-        runtime.tell(record)
-        upstream.close()
 
 
 async def _enter(sock: socket.socket, group: Group, member: Member, runtime: Runtime, record: Record) -> None:

@@ -38,6 +38,7 @@ from .egress_tcp import serve_tcp, synthetic_name
 from .mesh import serve_mesh_requests
 from .mesh_tcp import serve_mesh_connection
 from .originate import Originator
+from .relay import relay
 from .respond import TABLE, explain
 from .runtime import Runtime
 
@@ -107,10 +108,11 @@ async def _serve_range(sock: socket.socket, to: Address, permit: Permit, rules: 
         await via_gateway.serve_connection(sock, Preface("tcp", *to), approval, permit, rules, record, runtime, is_permitted)
         return
     record.security = "passthrough"
-    await egress.relay(sock, (to,), permit, record, runtime, lambda _: is_permitted(), approval)
+    await relay(sock, (to,), permit, record, runtime, is_permitted, approval)
 
 
-def _is_observed(rules: Rules | None, to: Address, runtime: Runtime) -> bool:
+def _is_observed(to: Address, runtime: Runtime) -> bool:
+    rules = runtime.rules.current
     if not runtime.is_outbound_open.current or rules is None:
         return False
     approval = rules.outbound.approved_range(to)
@@ -139,7 +141,7 @@ async def _serve_named(
         record.security, record.spoken = "passthrough", f"tcp:{to.port}"
         if observed is None:
             raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"{to} says neither Host nor SNI, and no approved range holds it")
-        await egress.relay(sock, (to,), observed, record, runtime, partial(_is_observed, to=to, runtime=runtime))
+        await relay(sock, (to,), observed, record, runtime, partial(_is_observed, to, runtime))
 
 
 async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, record: Record, runtime: Runtime) -> None:

@@ -27,7 +27,7 @@ async def tunnel(
     permit: Permit,
     record: Record,
     rules: Watched[Rules | None],
-    is_permitted: Callable[[Rules | None], bool],
+    is_permitted: Callable[[], bool],
     pipes: Pipes,
     idle_s: float | None = None,
     spend: Callable[[int], None] | None = None,
@@ -79,7 +79,8 @@ async def tunnel(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(half, downstream, upstream, True)
                 nursery.start_soon(half, upstream, downstream, False)
-                while is_permitted(seen := rules.current):      # first of all before a byte moves: it took time to connect
+                while is_permitted():       # first of all before a byte moves: it took time to connect
+                    seen = rules.current
                     with trio.move_on_after(ASK_AGAIN_S):
                         await rules.wait_change(seen)
                 record.detail = "no longer permitted"

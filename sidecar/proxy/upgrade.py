@@ -38,8 +38,7 @@ async def switch(
         await asking.send(early)
         exchange.record.received += len(early)
     deadline.lift()
-    is_permitted = plan.is_permitted
     await tunnel(
-        end.stream, asking.stream, plan.permit, exchange.record, runtime.rules,
-        lambda _: is_permitted is None or is_permitted(), runtime.pipes, plan.idle_s, plan.spend,
+        end.stream, asking.stream, plan.permit, exchange.record, runtime.rules, plan.is_permitted or (lambda: True), runtime.pipes,
+        plan.idle_s, plan.spend,
     )

@@ -37,8 +37,8 @@ from .endpoints import Member
 from .mesh_call import MeshCall
 from .mesh_tcp import connect_to_one
 from .plan import Decision, Plan, Upstream
+from .relay import carry
 from .runtime import Runtime
-from .tunnel import tunnel
 from .versions import client
 
 ANSWER_S = 21.0     # the gateway resolves and connects before it says ok, each with ten seconds
@@ -143,8 +143,7 @@ async def serve_connection(
 ) -> None:
     """One connection of the application's, as it is; nothing of it was taken yet. Raises ReasonedError before a byte has moved."""
     record.rule = permit.rule
-    if (denied := runtime.budgets.why_exhausted(approval)) is not None:
-        raise Unavailable(denied.reason, denied.detail)
+    runtime.budgets.demand(approval)
     to = _service(approval.gateway, rules)
     group = runtime.endpoints.group(rules, to.service, trio.current_time())
     member = group.pick(trio.current_time())
@@ -156,23 +155,17 @@ async def serve_connection(
         raise
     except UpstreamError as exc:
         raise GatewayUnreached(f"{exc.reason.token}: {exc.detail}") from exc
-    endpoint, started = member.endpoint, trio.current_time()
+    endpoint = member.endpoint
     record.upstream = f"{preface} by {record.upstream}"
     record.tls = upstream.connection.get_protocol_version_name()
     try:
         await _greet(upstream, preface)
 
-        def may_go_on(rules: Rules | None) -> bool:
+        def may_go_on() -> bool:
+            rules = runtime.rules.current
             return rules is not None and rules.outbound.has_endpoint(to.service, endpoint) and is_permitted()
 
-        try:
-            await tunnel(
-                SocketStream(sock), upstream, permit, record, runtime.rules, may_go_on, runtime.pipes,
-                spend=runtime.budgets.spender(approval),
-            )
-        finally:
-            record.duration_ms = round((trio.current_time() - started) * 1000, 3)
-            runtime.tell(record)
+        await carry(SocketStream(sock), upstream, permit, record, runtime, may_go_on, approval=approval)
     finally:
         leave()
         upstream.close()

@@ -32,7 +32,7 @@ class Tunnel:
     async def _run(self) -> None:
         with self.scope:
             try:
-                await tunnel(self.down, self.up, PERMIT, self.record, self.rules, lambda _: self.is_permitted, Pipes(), self.idle_s)
+                await tunnel(self.down, self.up, PERMIT, self.record, self.rules, lambda: self.is_permitted, Pipes(), self.idle_s)
             finally:
                 self.down.close()
                 self.up.close()
@@ -163,7 +163,7 @@ async def test_nothing_goes_without_a_permit(nursery: trio.Nursery, autojump_clo
     await client.send_all(b"a")
     for forged in (None, True, object()):
         with pytest.raises(AssertionError):
-            await tunnel(down, up, forged, Record(NOW, "outbound"), Watched(None), lambda _: True, Pipes())  # type: ignore[arg-type]
+            await tunnel(down, up, forged, Record(NOW, "outbound"), Watched(None), lambda: True, Pipes())  # type: ignore[arg-type]
     assert up.sent == 0
     assert isinstance(PERMIT, Permit)
 
