@@ -34,6 +34,7 @@ from .questions import Questions, Unanswered
 
 SOCKET = "operator.sock"        # in the state directory
 MAX_QUESTION_BYTES = 16 << 10
+OURS = frozenset({"pod", "request", "policy"})      # steps that only the control plane can tell of
 
 
 class Asking(Value, frozen=True):
@@ -93,7 +94,8 @@ class Operator:
             answer = await self._questions.ask(pod.uid, question)
         except Unanswered as exc:
             return Explanation((*known, step("snapshot", "failed", str(exc))))      # what is known is worth more than nothing
-        theirs = tuple(_compared(one, answer.snapshot == rules.digest) for one in answer.steps)
+        # A sidecar that was taken over speaks for itself, and not for us.
+        theirs = tuple(_compared(one, answer.snapshot == rules.digest) for one in answer.steps if one.name not in OURS)
         return Explanation((*known, *theirs), answer.code, answer.snapshot)
 
 

@@ -34,6 +34,7 @@ from .validate import Invalid, Problem, annotation_problems, name_problems, read
 
 API_VERSION = "admission.k8s.io/v1"
 MAX_BODY_BYTES = 6 * 1024 * 1024    # two objects of the API server's largest size
+MOST_WORDS_BYTES = 16 * 1024        # of a refusal
 SETTLED = (documents.WORKLOAD_API, documents.EXCLUDE)       # annotations that count when a pod is created
 
 
@@ -84,8 +85,13 @@ def review(body: bytes, settings: Settings, cluster: Cluster, *, may_patch: bool
         if warnings:
             response["warnings"] = [f"bartizan: {warning}" for warning in warnings]
     except (Invalid, ConfigError) as exc:
-        response |= {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": f"bartizan: {exc}"}}
+        response |= {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": _words(exc)}}
     return Answer(200, msgspec.json.encode({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
+
+
+def _words(refusal: Exception) -> str:
+    text = f"bartizan: {refusal}".encode()
+    return text[:MOST_WORDS_BYTES].decode(errors="ignore") + (" ... and more" if len(text) > MOST_WORDS_BYTES else "")
 
 
 def _parse(body: bytes) -> Request:

@@ -172,6 +172,7 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         async for now in directory.changes():
             cluster.set(now)
             stream.forget_gone(now)
+            last_good.forget_gone(now)
             covered.keep(now)
 
     tally = Tally()

@@ -200,6 +200,7 @@ class Stream:
         if self._told.get(pod, ()) != problems:
             self._told[pod] = problems
             for problem in problems:
+                problem = problem if problem.isprintable() else ascii(problem)[1:-1]    # it quotes the names that rules were given
                 print(f"bartizan: {snapshot.workload.namespace}/{snapshot.workload.pod}: {problem}", file=sys.stderr, flush=True)
         lost = tuple(address for address in snapshot.workload.addresses if address in uncaptured)
         if lost:

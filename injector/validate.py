@@ -35,6 +35,9 @@ from .semantics.routes import opaque_problems, route_problems
 from .semantics.text import Complaint
 from .yaml_text import Document, YamlError, read_yaml
 
+MOST_ENTRIES = 2000     # of a list
+MOST_PROBLEMS = 50      # mistakes that are explained at once
+
 T = TypeVar("T")
 Entry = RouteRule | EgressRequest | Protocol | EndpointsRule | Exclusions
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
@@ -162,10 +165,14 @@ def _read_list(
         return Reading({}, None, (Problem(source, exc.problem, exc.line),))
     if not isinstance(document.data, list):
         return Reading({}, None, (Problem(source, "expected a list: every entry begins with `- `", 1),))
+    if len(document.data) > MOST_ENTRIES:
+        return Reading({}, None, (Problem(source, f"{len(document.data):,} entries are more than the {MOST_ENTRIES:,} that are read", 1),))
     entries: dict[str, T] = {}
     broken: set[str] = set()
     problems: list[Problem] = []
     for i, data in enumerate(document.data):
+        if len(problems) >= MOST_PROBLEMS:
+            return Reading({}, None, (*problems[:MOST_PROBLEMS], Problem(source, "there may be more mistakes; correct these first")))
         key = named_by(data) if isinstance(data, dict) else next(iter(kinds))
         name = data.get(key) if isinstance(data, dict) else None
         try:
@@ -244,10 +251,12 @@ def _read_object(data: Mapping[str, object], kind: type[T], complaints: Complain
 
 def name_problems(annotations: Mapping[str, object], labels: Mapping[str, object]) -> list[Problem]:
     """Names under bartizan.dev that nobody reads, which is always a mistake."""
-    problems = []
+    problems: list[Problem] = []
     everything = (*documents.ANNOTATIONS, *documents.LABELS)
     for what, names, known in (("annotation", annotations, documents.ANNOTATIONS), ("label", labels, documents.LABELS)):
         for name in names:
+            if len(problems) >= MOST_PROBLEMS:
+                break
             if name in everything and name not in known:
                 other = "labels" if what == "annotation" else "annotations"
                 problems.append(Problem(name, f"this is no {what}; write it among the {other}"))
@@ -256,7 +265,7 @@ def name_problems(annotations: Mapping[str, object], labels: Mapping[str, object
     value = labels.get(documents.INJECTION)
     if value is not None and value not in ("enabled", "disabled"):
         problems.append(Problem(documents.INJECTION, f'"{value}" is not valid{nearest(str(value), ("enabled", "disabled"))}'))
-    return problems
+    return problems[:MOST_PROBLEMS]
 
 
 def wants_workload_api(annotations: Mapping[str, object]) -> bool:

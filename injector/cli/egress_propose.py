@@ -10,7 +10,7 @@ from pathlib import Path
 from injector.audit.period import Period, moment
 from injector.audit.store import open_store
 from injector.egress.propose import propose
-from injector.egress.seen import seen
+from injector.egress.seen import MOST_PLACES, seen
 from sidecar.model.errors import ConfigError
 from sidecar.net.clock import WallClock, wall_clock
 
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace, wall: WallClock = wall_clock) -> int:
     for count, what in (
         (found.doubtful, "are left out: their chain is broken there, or they speak for another workload; see: bartizan audit verify"),
         (found.unclear, "are left out: they do not say which host, which port or how"),
+        (found.beyond, f"are left out: their workload was seen at more than {MOST_PLACES:,} places, too many to approve one by one"),
     ):
         if count:
             print(f"bartizan: {count:,} records {what}", file=sys.stderr)

@@ -1,7 +1,8 @@
 """A directory of manifests as the cluster: for the demo, for development, for machines that are no pods.
 
 Watched by looking: each look compares names, times and sizes and reads only what changed. A file that cannot be read, or holds one
-object that cannot, keeps what it held before, and is reported once. What Kubernetes' endpoint controller does is done here: a
+object that cannot, keeps what it held before, and is reported once: what is to be withdrawn must be readable. At the start there is no
+before, and nothing begins. What Kubernetes' endpoint controller does is done here: a
 Service with a selector and without EndpointSlices gets those of its pods.
 
 Trust: whoever may write the directory is the cluster's administrator.
@@ -41,10 +42,13 @@ class Directory:
         self._path = path
         self._stamps: dict[Path, Stamp] = {}
         self._objects: dict[Path, list[dict[str, Any]]] = {}
+        self._broken: list[str] = []        # by the latest look
 
     def read(self) -> Cluster:
-        """The state now. ConfigError if the directory cannot be read."""
+        """The state now. ConfigError if the directory or anything in it cannot be read: what is left out may be what restricts."""
         self._look()
+        if self._broken:
+            raise ConfigError("directory", f"{'; '.join(self._broken)}; correct it, since there is no earlier version to go on with")
         return self._cluster()
 
     async def changes(self) -> AsyncIterator[Cluster]:
@@ -53,6 +57,8 @@ class Directory:
             await trio.sleep(LOOK_EVERY_S)
             try:
                 has_changed = self._look()
+                for broken in self._broken:
+                    print(f"bartizan: {broken}", file=sys.stderr, flush=True)
             except ConfigError as exc:
                 print(f"bartizan: kept what was read before: {exc}", file=sys.stderr, flush=True)
                 continue
@@ -65,6 +71,7 @@ class Directory:
 
     def _look(self) -> bool:
         """Read what changed; whether anything did."""
+        self._broken = []
         stamps = dict(self._scan())
         if stamps == self._stamps:
             return False
@@ -76,11 +83,23 @@ class Directory:
             except FileNotFoundError:
                 continue    # gone since the look; the next one sees it
             except ConfigError as exc:
-                print(f"bartizan: kept the previous version of this file: {exc}", file=sys.stderr, flush=True)
+                kept = "the previous version of this file counts" if path in self._objects else "nothing of this file counts yet"
+                self._broken.append(f"{exc}: {kept}")
         for path in self._stamps.keys() - stamps.keys():
             self._objects.pop(path, None)
         self._stamps = stamps
+        self._broken += self._twice()
         return True
+
+    def _twice(self) -> Iterator[str]:
+        """Policies of which there are two of one name: what is taken out of one lives on in the other."""
+        found: dict[tuple[str, str], Path] = {}
+        for path in sorted(self._objects):
+            for one in map(Object, self._objects[path]):
+                if one.kind in ("EgressPolicy", "MeshPolicy"):
+                    if (one.kind, one.name) in found:
+                        yield f"{one.kind} {one.name} stands in {found[one.kind, one.name]} and in {path}, which counts; remove one"
+                    found[one.kind, one.name] = path
 
     def _scan(self) -> Iterator[tuple[Path, Stamp]]:
         def fail(exc: OSError) -> None:

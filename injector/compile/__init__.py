@@ -4,19 +4,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from injector.cluster import Cluster
+from injector.documents import EGRESS
 from sidecar.model import identity
 from sidecar.model.egress import Outbound
 from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.model.trust import Trust
 
 from .declared import declared
-from .egress import Asker, compile_egress, unapproved
+from .egress import Asker, compile_egress, size_bytes, unapproved
 from .gateway import callers_of, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
 from .mesh import mesh_settings
 from .routes import missing_services
 from .services import Services, compile_services, service_ports, zone_of
+
+MOST_EGRESS_BYTES = 4096 * 1024     # of the sidecar's MAX_ANSWER_BYTES; the rest is for the Services of the mesh
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ def compile_workload(
     mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     asker = Asker.of(pod, pod.namespace, cluster)
     hosts, ranges, no_way = compile_egress(said.egress.values(), asker, cluster)
+    hosts, is_too_much = without_material(hosts), False
+    if size_bytes((*hosts, *ranges), MOST_EGRESS_BYTES) > MOST_EGRESS_BYTES:
+        # The sidecar would refuse the snapshot and keep the one before, with approvals that may be withdrawn by now.
+        hosts, ranges, is_too_much = (), (), True
+        no_way = (*no_way, f"{EGRESS}: what is approved of it has more than {MOST_EGRESS_BYTES:,} bytes, with certificates and roots: "
+                           "all of it is refused; ask for less")
     services = services or compile_services(cluster, trust_domain, last_good)
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
@@ -72,9 +81,9 @@ def compile_workload(
         inbound=inbound,
         outbound=Outbound(
             services=services.found,
-            hosts=without_material(hosts),
+            hosts=hosts,
             ranges=ranges,
-            mode=mesh.egress.mode,
+            mode="enforce" if is_too_much else mesh.egress.mode,
             observe_until=mesh.egress.until.timestamp() if mesh.egress.until is not None else None,
             resolvers=mesh.resolvers,
             cluster_domain=mesh.cluster_domain,

@@ -11,6 +11,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from injector.cluster import Cluster, Key
 from injector.cluster.objects import Json, Object, Pod, at, selects
 from injector.documents import (
@@ -216,6 +218,16 @@ def compile_egress(
         elif (for_range := approve_range(request, approvals)) is not None:
             ranges.append(_range(request, *for_range, cluster, problems))
     return tuple(hosts), tuple(ranges), tuple(problems)
+
+
+def size_bytes(granted: Iterable[EgressHost | EgressRange], most: int) -> int:
+    """What they take of a snapshot, certificates and roots with them; counted until it is more than `most`."""
+    total = 0
+    for one in granted:
+        total += len(msgspec.json.encode(one))
+        if total > most:
+            break
+    return total
 
 
 def _host(

@@ -19,11 +19,12 @@ from sidecar.model.egress import EgressHost, EgressRange, GatewayCaller, Gateway
 from sidecar.model.service import Service
 
 from .declared import declared
-from .egress import Asker, compile_egress
+from .egress import Asker, compile_egress, size_bytes
 from .last_good import LastGood
 from .services import ports_leading_to
 
 T = TypeVar("T", EgressHost, EgressRange)
+MOST_NAMESPACE_BYTES = 1024 * 1024
 
 
 def without_material(hosts: Iterable[EgressHost]) -> tuple[EgressHost, ...]:
@@ -75,7 +76,27 @@ def callers_of(pod: Pod, cluster: Cluster, trust_domain: str, last_good: LastGoo
                 problems.append(f"{caller.namespace}/{caller.name} asks for {host.host} otherwise than another pod of {who}, which counts")
         for item in (_here(item) for item in ranges if item.gateway in own):
             found.setdefault(who, ({}, {}))[1][item] = None
-    return tuple(GatewayCaller(who, tuple(hosts.values()), tuple(ranges)) for who, (hosts, ranges) in sorted(found.items())), problems
+    callers = [GatewayCaller(who, tuple(hosts.values()), tuple(ranges)) for who, (hosts, ranges) in sorted(found.items())]
+    return _within_bounds(callers, problems), problems
+
+
+def _within_bounds(callers: Iterable[GatewayCaller], problems: list[str]) -> tuple[GatewayCaller, ...]:
+    """Those that fit into what their namespace may take of the gateway's snapshot: whoever may make pods in one ends nobody else's way."""
+    taken: dict[str, int] = {}
+    kept = []
+    for caller in callers:
+        _, namespace, _ = identity.parts(identity.parse(caller.identity))
+        before = taken.get(namespace, 0)
+        size = size_bytes((*caller.hosts, *caller.ranges), MOST_NAMESPACE_BYTES - before)
+        if before + size <= MOST_NAMESPACE_BYTES:
+            taken[namespace] = before + size
+            kept.append(caller)
+        else:
+            problems.append(
+                f"{caller.identity} is not led out: what the workloads of namespace {namespace} may reach by this gateway has more than "
+                f"{MOST_NAMESPACE_BYTES:,} bytes, with certificates and roots; have them ask for less"
+            )
+    return tuple(kept)
 
 
 def _callers(cluster: Cluster) -> Iterator[Pod]:

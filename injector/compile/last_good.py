@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from injector.cluster import Cluster
 from injector.validate import Problem, Reading
 from sidecar.model.errors import ConfigError
 
@@ -71,6 +72,14 @@ class LastGood:
         """The annotation is gone."""
         self._read.pop((workload, annotation), None)
         self._keep(workload, annotation, {})
+
+    def forget_gone(self, cluster: Cluster) -> None:
+        """What workloads and pods declared that are no more."""
+        there = {f"{namespace}/{kind}/{name}" for kind, namespace, name in cluster.workloads}
+        there |= {f"{namespace}/Pod/{name}" for namespace, name in cluster.pods}
+        self._is_changed |= not self._kept.keys() <= there
+        self._kept = {workload: kept for workload, kept in self._kept.items() if workload in there}
+        self._read = {key: read for key, read in self._read.items() if key[0] in there}
 
     def _keep(self, workload: str, annotation: str, entries: Entries) -> None:
         of_workload = self._kept.setdefault(workload, {})

@@ -6,6 +6,7 @@ left out; host, port and manner are taken only if they are what the sidecar woul
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 
 from injector.audit.egress import host_of
 from injector.audit.evidence import is_doubtful, is_egress, manner
@@ -20,6 +21,9 @@ from sidecar.model.ledger import Entry
 from sidecar.model.reason import Reason
 
 CURABLE = frozenset({Reason.HOST_NOT_APPROVED.code, Reason.ADDRESS_NOT_APPROVED.code})     # by an approval
+MOST_PLACES = 2000      # of a workload
+MOST_RULES = 8          # of a place
+_PORT = re.compile("[1-9][0-9]{0,4}", re.ASCII)
 _SPOKEN = re.compile(r"(plain|tls|tcp):([1-9][0-9]{0,4})", re.ASCII)
 
 
@@ -76,11 +80,13 @@ class Seen:
         workloads: by identity.
         doubtful: records that are left out because their chain does not vouch for them.
         unclear: records that do not say how or where to.
+        beyond: records of more places than are told apart.
     """
 
     workloads: dict[str, Workload] = field(default_factory=dict)
     doubtful: int = 0
     unclear: int = 0
+    beyond: int = 0
 
 
 def seen(store: Store, period: Period, *, with_refused: bool = False, only: tuple[str, str] | None = None) -> Seen:
@@ -128,16 +134,25 @@ def _note(found: Seen, entry: Entry, only: tuple[str, str] | None) -> None:
         return
     if only not in (None, (namespace, account)):
         return
-    place = found.workloads.setdefault(entry.local, Workload(namespace, account)).places.setdefault(name, Place(name))
+    places = found.workloads.setdefault(entry.local, Workload(namespace, account)).places
+    if name not in places and len(places) >= MOST_PLACES:
+        found.beyond += 1
+        return
+    place = places.setdefault(name, Place(name))
     for manner_, port in ways:
         place.ports("tcp" if place.is_address else manner_).add(port)
     if entry.kind != "refusal":
         place.connections += 1
-        place.rules |= entry.rules.keys()
+        place.rules |= {rule[:253] for rule in islice(entry.rules, MOST_RULES - len(place.rules))}
         place.sent += entry.sent
-        if entry.security == "tls" and (port_text := host_and_port(entry.dst)[1]):
-            place.tls_port = int(port_text)
-    place.first, place.last = widened(place.first, place.last, entry.opened or entry.time, entry.time)
+        if entry.security == "tls" and (tls_port := _port(host_and_port(entry.dst)[1])) is not None:
+            place.tls_port = tls_port
+    opened = entry.opened if 0 < entry.opened <= entry.time else entry.time
+    place.first, place.last = widened(place.first, place.last, opened, entry.time)
+
+
+def _port(text: str) -> int | None:
+    return int(text) if _PORT.fullmatch(text) and int(text) < 65536 else None
 
 
 def is_place(name: str) -> bool:

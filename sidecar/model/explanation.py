@@ -31,6 +31,7 @@ STEPS: tuple[StepName, ...] = (
     "interception", "destination", "approval", "verification", "resolution", "connection", "proof", "answer",
 )
 NONE: Mapping[str, object] = MappingProxyType({})
+Code = Annotated[str, msgspec.Meta(pattern=r"^(BZ[0-9]{4})?(?!\n)$")]      # of a Reason: people are told to type it
 AskedKind = Literal["auto", "plain", "tls", "tcp"]
 
 
@@ -74,7 +75,7 @@ class Step(Value, frozen=True):
     outcome: Outcome
     words: str = ""
     facts: dict[str, str] = msgspec.field(default_factory=dict)
-    code: str = ""
+    code: Code = ""
 
 
 class Explanation(Value, frozen=True):
@@ -85,7 +86,7 @@ class Explanation(Value, frozen=True):
     """
 
     steps: tuple[Step, ...]
-    code: str = ""
+    code: Code = ""
     snapshot: str = ""
 
     @property

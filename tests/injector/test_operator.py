@@ -76,6 +76,16 @@ async def test_both_sides_are_heard(theirs: str, words: str, nursery: trio.Nurse
     assert found.is_reached
 
 
+async def test_a_sidecar_does_not_speak_for_the_control_plane(nursery: trio.Nursery, autojump_clock: Any) -> None:
+    fixture = Fixture()
+    lies = (step("pod", "ok", "mine"), step("request", "ok", "mine"), step("policy", "ok", "mine"), step("approval", "ok", "theirs"))
+    nursery.start_soon(fixture.play, Explanation(lies, "", NEWEST))
+    found = msgspec.json.decode((await fixture.ask(asking(question=Question("nobody.example", 80)))).body, type=Explanation)
+    assert [(one.name, one.outcome) for one in found.steps] == [
+        ("pod", "ok"), ("request", "ok"), ("policy", "refused"), ("approval", "ok")]
+    assert "mine" not in [one.words for one in found.steps]
+
+
 async def test_a_pod_without_sidecar_is_not_asked(autojump_clock: Any) -> None:
     found = msgspec.json.decode((await Fixture().ask(asking("shop/bare"))).body, type=Explanation)
     assert ([one.outcome for one in found.steps], found.is_reached, trio.current_time()) == (["refused"], False, 0)

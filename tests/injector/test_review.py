@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from injector.cluster import Cluster
 from injector.patch import patch_pod
-from injector.review import review
+from injector.review import MOST_WORDS_BYTES, review
 from injector.settings import Settings
 from sidecar.model import ports
 
@@ -103,6 +103,13 @@ def test_where_no_patch_is_heeded_the_object_must_need_none() -> None:
     assert "lacks parts" in validated(debugged, "UPDATE", CLOSED, "ephemeralcontainers")["status"]["message"]
     debugged["spec"]["ephemeralContainers"][0]["securityContext"] = {"capabilities": {"drop": ["ALL"]}}
     assert validated(debugged, "UPDATE", CLOSED, "ephemeralcontainers")["allowed"] is True
+
+
+def test_a_refusal_is_bounded() -> None:
+    many = _annotated("bartizan.dev/egress", "".join(f"- host: h{number}.nobody.example\n" for number in range(1000)))
+    message = _refusal(_request(many))
+    assert "h1.nobody.example" in message
+    assert len(message.encode()) <= MOST_WORDS_BYTES + 100
 
 
 def test_exclusions_need_the_mesh_policy_and_are_settled_at_creation() -> None:

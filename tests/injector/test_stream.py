@@ -208,6 +208,18 @@ async def test_who_is_revoked_while_its_question_stands_hears_no_more(
     assert (at, answer.status) == (10, 403)
 
 
+async def test_a_problem_is_one_line_whatever_a_rule_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    """A rule may have any name, and its team must not write our log with it."""
+    name, backends = "a\\nbartizan: shop/pay: all is well\\u202e", '[{"service": "gone", "port": 80, "weight": 1}]'
+    rules = f'[{{"name": "{name}", "allow": [], "backends": {backends}}}]'
+    fixture = Fixture()
+    fixture.cluster.set(Cluster.of([{**POD, "metadata": {**POD["metadata"], "annotations": {"bartizan.dev/routes": rules}}}]))
+    assert (await fixture.ask(SNAPSHOT, "pod=u-1&seen=", peer=peer())).status == 200
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('bartizan: shop/web-1: the rule "a\\nbartizan: shop/pay: all is well\\u202e": backends[0]')
+    assert line.isprintable()
+
+
 async def test_a_pod_that_goes_is_told_so(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     fixture = Fixture()
     answered = await standing(fixture, nursery)

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -5,8 +8,11 @@ from hypothesis import strategies as st
 
 from injector import documents
 from injector.validate import (
+    MOST_ENTRIES,
+    MOST_PROBLEMS,
     USER_ANNOTATIONS,
     Invalid,
+    Reading,
     annotation_problems,
     name_problems,
     normalised,
@@ -192,6 +198,23 @@ def test_of_two_entries_of_one_name_the_first_counts() -> None:
     assert isinstance(entry, documents.HostRequest)
     assert entry.ports.plain == (81,)
     assert reading.problems
+
+
+@pytest.mark.parametrize("read", [read_routes, read_egress])
+def test_an_annotation_has_so_many_entries_and_mistakes_are_looked_for_so_long(read: Callable[[str], Reading[Any]]) -> None:
+    """To explain a mistake takes time, and everybody's admission waits meanwhile."""
+    many = read("- {}\n" * (MOST_ENTRIES + 1))
+    assert [problem.text for problem in many.problems] == [f"{MOST_ENTRIES + 1:,} entries are more than the {MOST_ENTRIES:,} that are read"]
+    wrong = read("- {}\n" * MOST_ENTRIES)
+    assert len(wrong.problems) == MOST_PROBLEMS + 1
+    assert wrong.problems[-1].text == "there may be more mistakes; correct these first"
+    assert (many.entries, many.broken, wrong.entries, wrong.broken) == ({}, None, {}, None)
+    assert len(read_egress("".join(f"- host: h{number}.example\n" for number in range(MOST_ENTRIES))).entries) == MOST_ENTRIES
+
+
+def test_wrong_names_are_looked_for_so_long() -> None:
+    labels = {f"bartizan.dev/x{number}": "" for number in range(10 * MOST_PROBLEMS)}
+    assert len(name_problems({}, labels)) == MOST_PROBLEMS
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:

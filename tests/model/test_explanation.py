@@ -21,6 +21,15 @@ def test_what_is_no_question(text: bytes) -> None:
         from_json(text, Question)
 
 
+@pytest.mark.parametrize("code", ["$(reboot)", "BZ0201; reboot", "BZ0201\\n", "bz0201", "BZ02"])
+def test_what_people_are_told_to_type_is_a_code(code: str) -> None:
+    """`bartizan explain CODE` stands below an answer, which comes from a sidecar."""
+    for text in (f'{{"steps": [], "code": "{code}"}}', f'{{"steps": [{{"name": "proof", "outcome": "ok", "code": "{code}"}}]}}'):
+        with pytest.raises(ConfigError):
+            from_json(text.encode(), Explanation)
+    assert from_json(b'{"steps": [], "code": "BZ0201"}', Explanation).code == "BZ0201"
+
+
 @pytest.mark.parametrize(("method", "may_be_sent"), [("GET", True), ("HEAD", True), ("OPTIONS", True), ("POST", False), ("DELETE", False)])
 def test_only_what_changes_nothing_is_sent(method: str, may_be_sent: bool) -> None:
     check_question(Question("a", 80, method=method))

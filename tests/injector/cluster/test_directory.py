@@ -79,6 +79,38 @@ async def test_a_file_that_cannot_be_read_keeps_what_it_held(
     await changes.aclose()
 
 
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad)[:40])
+def test_at_the_start_every_file_must_be_readable(bad: Any, tmp_path: Path) -> None:
+    """There is no version to keep, and a policy that is left out may be the one that restricts: hardening, an exact host's pins."""
+    _write(tmp_path / "one.yaml", NAMESPACE.replace("NAME", "a"))
+    _write(tmp_path / "other.yaml", bad if isinstance(bad, str) else json.dumps(bad))
+    with pytest.raises(ConfigError, match=r"other\.yaml"):
+        Directory(tmp_path).read()
+
+
+async def test_a_new_file_that_cannot_be_read_stays_out_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    directory = Directory(tmp_path)
+    directory.read()
+    changes = directory.changes()
+    _write(tmp_path / "new.yaml", "a: [")
+    with trio.fail_after(1):
+        assert _names(await anext(changes)) == []
+    assert "nothing of this file counts yet" in capsys.readouterr().err
+    await changes.aclose()
+
+
+@pytest.mark.parametrize("kind", ["EgressPolicy", "MeshPolicy"])
+def test_an_object_stands_once(kind: str, tmp_path: Path) -> None:
+    """Of two of one name the one in the later file would count, and what was taken out of the other would live on."""
+    policy = json.dumps({**egress_policy(), "kind": kind, "spec": {"subjects": []} if kind == "EgressPolicy" else {}})
+    _write(tmp_path / "one.yaml", policy)
+    _write(tmp_path / "two.yaml", policy)
+    with pytest.raises(ConfigError, match=f"{kind} partners stands in .*one.yaml and in .*two.yaml"):
+        Directory(tmp_path).read()
+
+
 async def test_nothing_is_told_without_a_change(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     _write(tmp_path / "x.yaml", NAMESPACE)
     directory = Directory(tmp_path)

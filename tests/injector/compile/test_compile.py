@@ -19,6 +19,7 @@ from sidecar.model.egress import DnsLimits, GatewayRef
 from sidecar.model.route import Caller
 from sidecar.model.snapshot import PortMode, parse_snapshot, render_snapshot
 from sidecar.model.trust import Revoked, Trust
+from sidecar.net.service import MAX_ANSWER_BYTES
 from sidecar.policy.rules import Rules
 from tests.certs import support as keys
 from tests.helpers.exchange import GET, OK
@@ -305,6 +306,25 @@ def test_a_gateway_that_is_missing_is_told() -> None:
     compiled = _compile(_pod(egress="- host: a.partner.example"), policy)
     assert [host.gateway for host in compiled.snapshot.outbound.hosts] == [GatewayRef("gateways.egress", 15008)]
     assert compiled.problems[0].startswith("EgressPolicy partners: *.partner.example may leave through the gateway gateways.egress alone")
+
+
+@pytest.mark.parametrize("observes", [{}, {"egress": {"mode": "observe", "until": "2099-01-01T00:00:00Z"}}])
+def test_who_asks_for_more_than_a_snapshot_holds_gets_nothing(observes: dict[str, Any]) -> None:
+    """A sidecar refuses a snapshot that is too large and keeps the one before, with approvals that may be withdrawn by now."""
+    asked = "- {host: HOST.partner.example, tls: {mode: mutual, clientCertificate: {secret: large}}}"
+    material = {"tls.crt": "C" * 500_000, "tls.key": "K"}
+    secret = {"kind": "Secret", "metadata": {"name": "large", "namespace": "shop"}, "stringData": material}
+
+    def compiled(count: int) -> Compiled:
+        text = "\n".join(asked.replace("HOST", f"h{number}") for number in range(count)) + "\n- {cidr: 10.1.0.0/16}"
+        return _compile(_pod(egress=text), egress_policy(ranges=[{"cidr": "10.0.0.0/8"}]), secret, mesh_policy(**observes))
+
+    few, many = compiled(8), compiled(20)
+    assert (len(few.snapshot.outbound.hosts), len(few.snapshot.outbound.ranges), few.problems) == (8, 1, ())
+    assert (many.snapshot.outbound.hosts, many.snapshot.outbound.ranges, many.snapshot.outbound.mode) == ((), (), "enforce")
+    assert len(render_snapshot(few.snapshot)) < MAX_ANSWER_BYTES
+    assert [problem.partition(";")[0] for problem in many.problems] == [
+        "bartizan.dev/egress: what is approved of it has more than 4,194,304 bytes, with certificates and roots: all of it is refused"]
 
 
 def test_modes_of_ports() -> None:

@@ -98,6 +98,21 @@ def test_a_host_without_a_gateway_keeps_its_material() -> None:
     assert host.tls.client_certificate.key == "KEY"
 
 
+def test_one_namespace_leaves_room_for_the_others() -> None:
+    """Else whoever may make pods in one could end the gateway for everybody: its sidecar takes no snapshot that is too large."""
+    asked = "- {host: HOST.partner.example, tls: {mode: mutual, clientCertificate: {secret: partner}}}"
+    greedy = [pod(f"greedy-{number}", "a", f"10.1.1.{number}", f"greedy-{number}", "\n".join(
+        asked.replace("HOST", f"h{host}") for host in range(3))) for number in range(1, 6)]
+    large = {**SECRET, "metadata": {"name": "partner", "namespace": "a"}, "stringData": {"tls.crt": "C" * 100_000, "tls.key": "K"}}
+    subjects = [{"namespaceSelector": {}}]
+    found = compiled("gate", GATE, WEB, *greedy, large, namespace("a"), service(), policy(subjects=subjects))
+    told = [caller.identity.removeprefix("spiffe://example.org/ns/") for caller in found.snapshot.gateway]
+    assert told == ["a/sa/greedy-1", "a/sa/greedy-2", "a/sa/greedy-3", "shop/sa/web"]
+    assert [problem for problem in found.problems if "greedy" in problem] == [
+        f"spiffe://example.org/ns/a/sa/greedy-{number} is not led out: what the workloads of namespace a may reach by this gateway has "
+        "more than 1,048,576 bytes, with certificates and roots; have them ask for less" for number in (4, 5)]
+
+
 NOT_READY = {"phase": "Running", "podIPs": [{"ip": "10.1.0.40"}], "conditions": [{"type": "Ready", "status": "False"}]}
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from injector.cluster import Cluster
 from injector.compile.last_good import LastGood
 from injector.documents import ROUTES, RouteRule
 from injector.validate import Reading, read_routes
@@ -35,6 +36,23 @@ def test_an_annotation_that_is_gone_is_forgotten() -> None:
     _merge(store, "- {name: a, allow: []}")
     store.forget("w", ROUTES)
     assert _merge(store, "{") == {}
+
+
+def test_what_is_gone_is_forgotten(tmp_path: Path) -> None:
+    """Else each pod and Job that there ever was would stay, in memory and on the disk."""
+    path = tmp_path / "state.json"
+    store = LastGood.load(path)
+    for workload in ("shop/Deployment/web", "shop/Pod/web-1", "shop/Job/old", "shop/Pod/old", "other/Deployment/web"):
+        _merge(store, "- {name: a, allow: []}", workload)
+        store.read(workload, ROUTES, "- {name: a, allow: []}", read_routes, lambda data: msgspec.convert(data, RouteRule))
+    store.save()
+    store.forget_gone(Cluster.of([
+        {"kind": kind, "metadata": {"name": name, "namespace": "shop"}} for kind, name in (("Deployment", "web"), ("Pod", "web-1"))]))
+    store.save()
+    assert msgspec.json.decode(path.read_bytes()).keys() == {"shop/Deployment/web", "shop/Pod/web-1"}
+    assert _merge(store, "{", "shop/Deployment/web") == {"a": None}
+    assert _merge(store, "{", "shop/Job/old") == {}
+    assert store.read("shop/Pod/old", ROUTES, "- {name: a, alow: []}", read_routes, lambda data: msgspec.convert(data, RouteRule))[0] == {}
 
 
 def test_a_restart_remembers(tmp_path: Path) -> None:

@@ -6,7 +6,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from injector.egress.profile import DAY_S, HOUR_S, MOST_HOSTS, MOST_ID, MOST_OPEN, MOST_REFUSED, MOST_WORKLOADS, OTHERS, Profile, forget, learn, note, told
+from injector.egress.profile import (
+    DAY_S,
+    HOUR_S,
+    MOST_HOSTS,
+    MOST_ID,
+    MOST_OPEN,
+    MOST_REFUSED,
+    MOST_WORKLOADS,
+    OTHERS,
+    Profile,
+    forget,
+    learn,
+    note,
+    told,
+)
 from sidecar.model.ledger import Entry
 from tests.injector.audit.support import ORDERS, WEB
 
@@ -46,7 +60,8 @@ def test_all_pods_of_an_identity_teach_one_profile_and_others_another() -> None:
 
 
 @pytest.mark.parametrize("other", [
-    Entry("start"), Entry("head"), entry(direction="inbound"), entry(security="mtls", peer=ORDERS), entry(local=""), entry(caller="anybody"),
+    Entry("start"), Entry("head"), entry(direction="inbound"), entry(security="mtls", peer=ORDERS), entry(local=""),
+    entry(caller="anybody"),
     entry(security="plaintext", rules={"service/orders.shop": 1}), entry(kind="refusal", decision="refused", code="BZ0207"),
     entry(kind="refusal", decision="refused", code="BZ0206", rules={"service/orders.shop": 1}),
 ])

@@ -1,12 +1,14 @@
 """What counts as seen, and that nobody but the workload's own whole chain says so."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from injector.audit.period import Period
 from injector.audit.store import Store, open_store
-from injector.egress.seen import Seen, seen
+from injector.egress.propose import propose
+from injector.egress.seen import MOST_PLACES, MOST_RULES, Seen, seen
 from sidecar.model.address import is_address
 from tests.injector.audit.support import NOW, ORDERS, PAYMENTS, PODS, WEB, World
 
@@ -44,6 +46,33 @@ def test_sums_and_dates(tmp_path: Path) -> None:
     place = seen(world.store(), PERIOD).workloads[WEB].places["a.example"]
     assert (place.connections, place.sent, place.first, place.last) == (2, 12, NOW - 900, NOW - 600)
     assert place.rules == {"(observed)", "partners/a"}
+
+
+@pytest.mark.parametrize("said", [
+    {"dst": "203.0.113.7:x", "security": "tls"}, {"dst": "203.0.113.7:" + "9" * 5000, "security": "tls"},
+    {"dst": "203.0.113.7:99999", "security": "tls"}, {"opened": -1e18}, {"opened": -1e308}, {"opened": NOW + 1e18}, {"opened": 1e308},
+])
+def test_nothing_that_a_ledger_says_ends_a_proposal(said: dict[str, Any], tmp_path: Path) -> None:
+    world = World(tmp_path)
+    tell(world, "a.example", "plain:80", **said)
+    found = seen(world.store(), PERIOD)
+    place = found.workloads[WEB].places["a.example"]
+    assert place.tls_port is None or place.tls_port < 65536
+    assert 0 < place.first <= place.last
+    assert "a.example" in propose(found)
+
+
+def test_names_and_rules_take_no_more_room(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for number in range(MOST_PLACES + 10):
+        tell(world, f"h{number}.example", "tls:443")
+    for number in range(MOST_RULES + 10):
+        tell(world, "h0.example", "tls:443", rule=f"{number}" * 300)
+    found = seen(world.store(), PERIOD)
+    places = found.workloads[WEB].places
+    assert (len(places), found.beyond) == (MOST_PLACES, 10)
+    assert len(places["h0.example"].rules) == MOST_RULES
+    assert max(map(len, places["h0.example"].rules)) == 253
 
 
 def test_workloads_are_apart(tmp_path: Path) -> None:
