@@ -21,6 +21,7 @@ from sidecar.protocol.asked import request_of
 
 from . import asking
 from .as_if import read_manifests
+from .state import state_of
 
 WHAT = "each step to a host, what stands in its way"
 TRUST_DOMAIN = "cluster.local"      # of identities that nobody has to prove here
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.files:
         found = explain_manifests(read_manifests(args.files), args.pod, question, wall_clock())
         return asking.show(found, "nothing in these manifests stands in its way", as_json=args.json)
-    return asking.show(asking.ask(asking.state_of(args), args.pod, question), as_json=args.json)
+    return asking.show(asking.ask(state_of(args), args.pod, question), as_json=args.json)
 
 
 def explain_manifests(cluster: Cluster, name: str, question: Question, now: float) -> Explanation:
