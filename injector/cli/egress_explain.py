@@ -6,6 +6,8 @@ only the pod can know is not tried.
 
 import argparse
 
+import msgspec
+
 from injector.cluster import Cluster
 from injector.compile import compile_workload
 from injector.compile.declared import declared
@@ -53,7 +55,7 @@ def explain_manifests(cluster: Cluster, name: str, question: Question, now: floa
         now: Unix seconds.
     """
     pod, last_good = find_pod(cluster, name), LastGood()
-    first = pod_step(pod)
+    first = msgspec.structs.replace(pod_step(pod), facts={})      # no address of these is anybody's
     compiled = compile_workload(cluster, pod.uid, TRUST_DOMAIN, last_good) if first.outcome == "ok" else None
     if compiled is None:
         return Explanation((first,))

@@ -36,7 +36,7 @@ def test_every_verb_that_asks_has_the_same(add: Callable[[argparse.ArgumentParse
 
 def test_so_have_the_audits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert audit.STORE == f"{STATE}/ledger"
+    assert f"{STATE}/ledger" == audit.STORE
     with pytest.raises(ConfigError, match="bartizan demo --keep"):
         audit._places(audit._parser().parse_args(["egress", "--demo"]))
 
