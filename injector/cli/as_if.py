@@ -9,6 +9,7 @@ from injector.cluster.directory import SUFFIXES, checked, derived_slices, read_f
 from injector.cluster.objects import SIDECAR, TEMPLATES, Object, Pod
 from injector.compile.mesh import mesh_settings
 from injector.decide import Inject, decide
+from injector.documents import INJECTION
 from injector.settings import Settings
 from sidecar.model.errors import ConfigError
 
@@ -46,7 +47,8 @@ def _pods(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _running(item: dict[str, Any], number: int, cluster: Cluster) -> dict[str, Any]:
     pod = Pod(item)
-    labels = cluster.namespace_labels(pod.namespace)
+    is_told = pod.namespace in cluster.namespaces       # where nobody tells it, whoever asks means a meshed one
+    labels = cluster.namespace_labels(pod.namespace) if is_told else {INJECTION: "enabled"}
     mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     spec = dict(pod.spec)
     if not pod.has_sidecar and isinstance(decide(pod, pod.namespace, labels, mesh=mesh, settings=Settings()), Inject):

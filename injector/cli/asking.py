@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import trio
 
-from injector.demo import kept
 from injector.operator import SOCKET, Asking
 from sidecar.model.errors import ConfigError, ConnectFailed
 from sidecar.model.explanation import Explanation, Question, check_question
@@ -19,28 +18,15 @@ from sidecar.model.value import convert, from_json
 from sidecar.net.service import call_unix
 from sidecar.protocol.authority import parse_authority
 
-STATE = "/var/lib/bartizan/injector"
-DEMO_STATE = "run/world/state"
+from . import state
+
 WITHIN_S = 30.0
 WORDS = 14      # columns of the outcome and of the name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state", metavar="DIR", help=f"the injector's stateDirectory; default {STATE}")
-    parser.add_argument("--demo", action="store_true", help="ask the world that `bartizan demo --keep` has left")
+    state.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the steps as JSON")
-
-
-def state_of(args: argparse.Namespace) -> Path:
-    """The injector's state directory."""
-    if args.state:
-        return Path(args.state)
-    if not args.demo:
-        return Path(STATE)
-    world = kept.recall(kept.state_file())
-    if world is None:
-        raise ConfigError("--demo", "no world goes on; start one with: bartizan demo --keep")
-    return Path("/proc", str(world.pid), "root", DEMO_STATE)    # its file system is its own
 
 
 def authority(text: str) -> tuple[str, int | None]:
@@ -48,7 +34,8 @@ def authority(text: str) -> tuple[str, int | None]:
     try:
         host, port = parse_authority(text.encode("ascii", "replace"))
     except ValueError as exc:
-        raise ConfigError("HOST", str(exc)) from exc
+        why = "write HOST or HOST:PORT; `bartizan verify` takes a URL" if "/" in text else str(exc).partition(": ")[0]
+        raise ConfigError("HOST", f"{text[:200]!r}: {why}") from exc
     return host.decode("ascii"), port
 
 
@@ -59,9 +46,9 @@ def question(host: str, port: int, kind: str, method: str, path: str, *, sends: 
     return asked
 
 
-def ask(state: Path, pod: str, asked: Question) -> Explanation:
+def ask(directory: Path, pod: str, asked: Question) -> Explanation:
     """Raises MeshError."""
-    path, body = str(state / SOCKET), msgspec.json.encode(Asking(pod, asked))
+    path, body = str(directory / SOCKET), msgspec.json.encode(Asking(pod, asked))
 
     async def call() -> Explanation:
         with trio.move_on_after(WITHIN_S):

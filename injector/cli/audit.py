@@ -27,7 +27,9 @@ from injector.audit.store import Ledger, open_store
 from sidecar.model.errors import ConfigError, MeshError
 from sidecar.net.clock import wall_clock
 
-STORE = "/var/lib/bartizan/ledger"
+from . import state
+
+STORE = f"{state.STATE}/{state.LEDGER}"
 FAILED, UNTOLD = 1, 2   # what was asked not to be is there; or nothing can be said
 
 Report = Mtls | Certs | Egress
@@ -108,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, verb in VERBS.items():
         each = verbs.add_parser(name, help=verb.what, description=verb.what)
         each.add_argument("--store", action="append", metavar="PATH", help=f"folder of ledgers, or one ledger; again and again ({STORE})")
+        state.add_demo(each)
         each.add_argument("--since", default="24h", metavar="WHEN", help="90s, 30m, 24h, 7d ago, or 2026-03-01T00:00Z (24h)")
         each.add_argument("--until", default="0s", metavar="WHEN", help="likewise (now)")
         each.add_argument("-o", "--output", default="table", choices=("table", "json", "csv", "html"))
@@ -127,18 +130,22 @@ def _made(args: argparse.Namespace, now: float) -> tuple[Report, Document, list[
         raise ConfigError("--since", "it is not before --until")
 
     def certs() -> Certs:
-        return audit_certs(open_store(args.store or [STORE], args.coverage), period, now, args.issuance, args.revoked)
+        return audit_certs(open_store(_places(args), args.coverage), period, now, args.issuance, args.revoked)
 
     if args.verb == "certs":
         report = certs()
         return report, present_certs(report), _failed(report, CERTS, args.fail_on)
-    store = open_store(args.store or [STORE], args.coverage)
+    store = open_store(_places(args), args.coverage)
     if args.verb == "egress":
         egress = audit_egress(store, period)
         return egress, present_egress(egress), _failed(egress, EGRESS, args.fail_on)
     mtls = audit_mtls(store, period, now)
     mtls.certs = certs() if args.issuance else None
     return mtls, present_mtls(mtls), _failed(mtls, MTLS, args.fail_on)
+
+
+def _places(args: argparse.Namespace) -> list[str]:
+    return args.store or [str(state.of_demo() / state.LEDGER) if args.demo else STORE]
 
 
 def _failed(report: R, checks: dict[str, Callable[[R], int]], asked: Sequence[str]) -> list[tuple[str, int]]:

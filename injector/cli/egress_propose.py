@@ -5,7 +5,6 @@ It reads what the control plane has collected, and needs neither the cluster nor
 
 import argparse
 import sys
-from pathlib import Path
 
 from injector.audit.period import Period, moment
 from injector.audit.store import open_store
@@ -14,14 +13,15 @@ from injector.egress.seen import MOST_PLACES, seen
 from sidecar.model.errors import ConfigError
 from sidecar.net.clock import WallClock, wall_clock
 
+from . import state
+
 WHAT = "print the annotations and policies for what was seen"
-STATE = "/var/lib/bartizan"
 NOTHING = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help="folders of ledgers, or ledgers, instead of those of --state")
-    parser.add_argument("--state", default=STATE, metavar="DIR", help=f"the injector's state directory ({STATE})")
+    state.add_arguments(parser)
     parser.add_argument("--since", default="7d", metavar="WHEN", help="90s, 30m, 24h, 7d ago, or 2026-03-01T00:00Z (7d)")
     parser.add_argument("--until", default="0s", metavar="WHEN", help="likewise (now)")
     parser.add_argument("--workload", metavar="NS/SA", help="this service account alone")
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, wall: WallClock = wall_clock) -> int:
     """2 if nothing was seen."""
     now = wall()
     period = Period(moment("--since", args.since, now), moment("--until", args.until, now))
-    store = open_store(args.files or [str(Path(args.state) / "ledger")])
+    store = open_store(args.files or [str(state.state_of(args) / state.LEDGER)])
     found = seen(store, period, with_refused=args.with_refused, only=_workload(args.workload))
     print(propose(found), end="")
     for count, what in (

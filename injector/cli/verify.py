@@ -10,6 +10,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.explanation import SENT_METHODS
 
 from . import asking
+from .state import state_of
 
 KINDS = {"http": ("plain", 80), "https": ("tls", 443)}
 
@@ -28,4 +29,4 @@ def main(argv: list[str]) -> int:
     place, slash, path = rest.partition("/")
     host, port = asking.authority(place)
     question = asking.question(host, port or default, kind, args.method, slash + path or "/", sends=True)
-    return asking.show(asking.ask(asking.state_of(args), args.pod, question), as_json=args.json)
+    return asking.show(asking.ask(state_of(args), args.pod, question), as_json=args.json)

@@ -16,7 +16,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.explanation import Question, Step, StepName, step
 from sidecar.model.reason import Reason
 
-from .egress import Asker, covering, unapproved
+from .egress import Asker, compile_egress, covering, unapproved
 
 
 def find_pod(cluster: Cluster, name: str) -> Pod:
@@ -80,6 +80,8 @@ def asked_steps(
         request = step("request", "ok", f"{EGRESS} asks for {named}", facts={"entry": _entry(pod, cluster, named)})
     if problems:
         return request, no("policy", "; ".join(problem.text for problem in problems), facts)
+    if asking is not None and (without_gateway := compile_egress([asking], asker, cluster)[2]):
+        return request, _refused("policy", "; ".join(without_gateway), facts)
     words = "an EgressPolicy approves it" if asking else "an EgressPolicy would approve it, once it is asked for,"
     return request, step("policy", "ok", f"{words} for {who}", facts=facts)
 
@@ -129,6 +131,7 @@ def _entry(pod: Pod, cluster: Cluster, named: str) -> str:
             return ""
         for i, entry in enumerate(document.data if isinstance(document.data, list) else ()):
             if isinstance(entry, dict) and named in (entry.get("host"), entry.get("cidr")):
-                return f"{i + 1}, in line {document.line(f'[{i}]')} of the annotation on {holder.kind} {holder.name}"
+                line = f", in line {document.line(f'[{i}]')}" if "\n" in text.strip() else ""      # admission writes it anew, in one
+                return f"{i + 1}{line} of the annotation on {holder.kind} {holder.name}"
         break
     return ""

@@ -32,7 +32,9 @@ from .kubelet import Kubelet
 Object = dict[str, Any]
 Key = tuple[str, str, str]   # kind, namespace, name
 
-RESOURCES = {"Pod": ("", "v1", "pods"), "Deployment": ("apps", "v1", "deployments")}
+RESOURCES = {"Pod": ("", "v1", "pods"), "Deployment": ("apps", "v1", "deployments"), "Namespace": ("", "v1", "namespaces"),
+             "EgressPolicy": ("bartizan.dev", "v1alpha1", "egresspolicies"),
+             "MeshPolicy": ("bartizan.dev", "v1alpha1", "meshpolicies")}     # what the webhook is asked about
 CLUSTER_SCOPED = frozenset({"Namespace", "EgressPolicy", "MeshPolicy"})
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"   # those that Kubernetes takes for generated names: no word comes of them
 WEBHOOK_WITHIN_S = 5
@@ -111,6 +113,10 @@ class ApiServer:
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._objects.get((kind, namespace, name))
 
+    def stored(self, item: Object) -> Object | None:
+        """The object of the same kind and name as it is now. DemoError if the name is none."""
+        return self._objects.get(_key(_defaulted(item)))
+
     def all(self, kind: str) -> list[Object]:
         return [item for (found, _, _), item in self._objects.items() if found == kind]
 
@@ -145,18 +151,34 @@ class ApiServer:
     # -- what is asked for
 
     async def apply(self, item: Object, webhook: Webhook, kubelet: Kubelet) -> list[str]:
-        """What `kubectl apply` does to a Deployment. Returns the names of the pods that were made for it, if it is new.
+        """What `kubectl apply` does to an object. Returns the names of the pods that were made for a Deployment, if it is new.
 
         Raises: Refused, with nothing stored.
         """
         new = _defaulted(item)
+        if new["kind"] not in RESOURCES:
+            self.store(new)
+            return []
         old = self.get(*_key(new))
         if old is not None:
             new["metadata"]["uid"] = old["metadata"]["uid"]
         admitted = self.store(await _admit(new, old, webhook))
-        if old is not None:
+        if old is not None or new["kind"] != "Deployment":
             return []
-        return [await self._create_pod(admitted, webhook, kubelet) for _ in range(admitted["spec"].get("replicas", 1))]
+        return await self._create_pods(admitted, webhook, kubelet)
+
+    async def replace_pods(self, item: Object, webhook: Webhook, kubelet: Kubelet) -> list[str]:
+        """End the pods of a stored Deployment and make new ones of its template. Returns their names.
+
+        Raises: Refused by the new ones' admission, when the old ones are gone.
+        """
+        owner = self.stored(item)
+        assert owner is not None, "it was applied"
+        for pod in self.all("Pod"):
+            if any(one["uid"] == owner["metadata"]["uid"] for one in pod["metadata"].get("ownerReferences", ())):
+                await kubelet.remove(pod["metadata"]["name"])
+                self.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+        return await self._create_pods(owner, webhook, kubelet)
 
     async def annotate(self, namespace: str, name: str, annotations: dict[str, str], webhook: Webhook, kubelet: Kubelet) -> None:
         """Change annotations of a Deployment itself; its pods are not replaced."""
@@ -165,6 +187,9 @@ class ApiServer:
             raise DemoError(f"no Deployment {name!r} in namespace {namespace}")
         changed["metadata"].setdefault("annotations", {}).update(annotations)
         await self.apply(changed, webhook, kubelet)
+
+    async def _create_pods(self, owner: Object, webhook: Webhook, kubelet: Kubelet) -> list[str]:
+        return [await self._create_pod(owner, webhook, kubelet) for _ in range(owner["spec"].get("replicas", 1))]
 
     async def _create_pod(self, owner: Object, webhook: Webhook, kubelet: Kubelet) -> str:
         pod = await _admit(pod_of(owner, self._rng), None, webhook)
@@ -202,7 +227,8 @@ async def _admit(new: Object, old: Object | None, webhook: Webhook) -> Object:
     if not response.get("allowed"):
         metadata = new["metadata"]
         why = (response.get("status") or {}).get("message") or "without a reason"
-        raise Refused(f"{new['kind']} {metadata['name']} in namespace {metadata['namespace']} was refused: {why}")
+        inside = f" in namespace {metadata['namespace']}" if "namespace" in metadata else ""
+        raise Refused(f"{new['kind']} {metadata['name']}{inside} was refused: {why}")
     if "patch" not in response:
         return new
     if response.get("patchType") != "JSONPatch":
@@ -222,7 +248,7 @@ def review_request(new: Object, old: Object | None) -> Object:
     return {
         "uid": str(uuid.uuid4()),
         "kind": kind, "resource": what, "requestKind": kind, "requestResource": what,
-        "name": new["metadata"]["name"], "namespace": new["metadata"]["namespace"],
+        "name": new["metadata"]["name"], "namespace": new["metadata"].get("namespace", ""),
         "operation": "CREATE" if old is None else "UPDATE",
         "userInfo": {"username": "demo", "groups": ["system:authenticated"]},
         "object": new, "oldObject": old, "dryRun": False, "options": None,

@@ -3,6 +3,7 @@
     bartizan demo                       bring the world up, run the checks, end it
     bartizan demo --keep                let it go on in the background afterwards; with --no-checks at once
     bartizan demo exec POD -- CMD ...   run a command in a pod of the world that goes on
+    bartizan demo apply FILE...         put objects into it, past the real webhook
     bartizan demo --stop                end it
 """
 
@@ -14,7 +15,12 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from . import kept
+from injector.cli.manifests import manifests_in, read_documents
+from injector.yaml_text import YamlError
+from sidecar.model.errors import ConfigError, MeshError
+
+from . import kept, settings
+from .applying import SOCKET, apply
 from .errors import DemoError
 from .modes import Mode, detect, require_tools, search_path
 
@@ -30,8 +36,11 @@ FIRST_PROCESS = ("sh", "-c", '"$@"; exit $?', "sh")
 def main(argv: list[str]) -> int:
     if argv[:1] == ["exec"]:
         return _exec(argv[1:])
+    if argv[:1] == ["apply"]:
+        return _apply(argv[1:])
     parser = argparse.ArgumentParser(prog="bartizan demo", description="The whole path on this machine, in network namespaces.",
-                                     epilog="bartizan demo exec POD -- COMMAND ... runs a command in a pod of a kept world.")
+                                     epilog="In a kept world: `bartizan demo exec POD -- COMMAND ...` runs a command in a pod, "
+                                            "`bartizan demo apply FILE...` applies objects.")
     parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
     parser.add_argument("--keep", action="store_true", help="let the world go on afterwards")
     parser.add_argument("--no-checks", action="store_true", help="bring the world up and check nothing")
@@ -124,7 +133,8 @@ def _environment() -> dict[str, str]:
 
 
 def _exec(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="bartizan demo exec", description="Run a command in a pod, as its application.")
+    parser = argparse.ArgumentParser(prog="bartizan demo exec", usage="bartizan demo exec [-c CONTAINER] POD -- COMMAND ...",
+                                     description="Run a command in a pod, as its application.")
     parser.add_argument("-c", "--container", default="", help="default: the pod's first application")
     parser.add_argument("pod", help="its name, or the name of its Deployment")
     at = argv.index("--") if "--" in argv else len(argv)
@@ -137,6 +147,35 @@ def _exec(argv: list[str]) -> int:
         return 1
     enter = [*kept.enter_argv(found), sys.executable, "-m", "injector.demo.enter", options.pod, options.container, *command]
     return subprocess.run(enter, env=_environment(), check=False).returncode
+
+
+def _apply(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bartizan demo apply", description="Put objects into a kept world, past admission.")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; - is standard input")
+    files = parser.parse_args(argv).files
+    found = kept.recall(kept.state_file())
+    if found is None:
+        print(f"bartizan: demo: {NO_WORLD}", file=sys.stderr)
+        return 1
+    items = []
+    try:
+        for file in files:
+            items += _objects(file)
+        results = apply(str(found.inside(settings.WORLD / SOCKET)), items)
+    except MeshError as exc:
+        print(f"bartizan: demo: {exc}", file=sys.stderr)
+        return 1
+    for one in results:
+        print(one['words'] if one['refused'] else f"{one['object']}: {one['words']}")
+    return 1 if any(one["refused"] for one in results) else 0
+
+
+def _objects(file: str) -> list[dict[str, Any]]:
+    """ConfigError names file and line."""
+    try:
+        return [manifest.data for document in read_documents(file) for manifest in manifests_in(file, document)]
+    except YamlError as exc:
+        raise ConfigError(f"{file}:{exc.line}", exc.problem) from exc
 
 
 class _Tour:
@@ -161,8 +200,14 @@ class _Tour:
             print(f"{self._counts[True]} passed, {self._counts[False]} failed", flush=True)
 
     def kept(self) -> None:
-        print("The world goes on. Enter a pod: bartizan demo exec web -- curl -s http://orders/orders/1\n"
-              "End it: bartizan demo --stop", flush=True)
+        found = kept.recall(kept.state_file())
+        where = found.inside(settings.WORLD) if found is not None else settings.WORLD
+        print("The world goes on.\n"
+              "  enter a pod      bartizan demo exec web -- curl -s http://orders/orders/1\n"
+              "  change objects   bartizan demo apply FILE...   (the first ones: examples/demo/)\n"
+              "  ask why          bartizan egress explain shop/web api.partner.example --demo\n"
+              f"  look             {where}: cluster/ has the objects, logs/ access logs, state/ the ledgers\n"
+              "  end it           bartizan demo --stop", flush=True)
 
 
 class _Quiet:

@@ -13,7 +13,10 @@ import threading
 
 import trio
 
+from sidecar.net.listener import Tally, listen_unix, serve_listener
+
 from . import settings
+from .applying import SOCKET
 from .checks import run_checks
 from .errors import DemoError, causes
 from .kept import RELEASED
@@ -42,7 +45,7 @@ async def run(mode_name: str, is_kept: bool, is_checked: bool) -> None:
             quiet = os.open(settings.WORLD / "logs" / "world.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(quiet, 1)   # nobody reads our words any more
             os.dup2(quiet, 2)
-            await trio.sleep_forever()
+            await serve_listener(listen_unix(str(settings.WORLD / SOCKET)), made.applying.serve, Tally())
 
 
 def main(argv: list[str]) -> int:

@@ -21,6 +21,10 @@ class Kept:
     started: int
     mode: str
 
+    def inside(self, path: Path) -> Path:
+        """A path of the world, whose file system is its own, as it is seen from outside."""
+        return Path("/proc", str(self.pid), "root", str(path).lstrip("/"))
+
 
 def state_file() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR")

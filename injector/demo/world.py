@@ -24,6 +24,7 @@ import yaml
 
 from . import images, settings
 from .apiserver import ApiServer, Webhook
+from .applying import Applying, with_roots
 from .errors import DemoError
 from .images import Images
 from .kubelet import Kubelet, Node
@@ -66,6 +67,7 @@ class World:
         self.webhook = Webhook(
             ("127.0.0.1", settings.WEBHOOK_PORT), settings.INJECTOR_NAME, "/mutate",
             lambda: ssl.create_default_context(cafile=str(settings.AUTHORITY / "roots.pem")))
+        self.applying = Applying(self.api, self.webhook, self.kubelet, papers.roots)
 
     # -- what checks do and see
 
@@ -131,9 +133,7 @@ class World:
                         {"ip": ip, "hostnames": [name]} for name, found in settings.control_plane_names().items() for ip in found]
                 deployments.append(item)
                 continue
-            if item["kind"] == "EgressPolicy":
-                for host in item["spec"]["hosts"]:
-                    host.setdefault("caBundle", self.papers.roots)
+            with_roots(item, self.papers.roots)
             self.api.store(item)
         certificate, key = self.papers.issue("shop-web", is_client=True)
         self.api.store({

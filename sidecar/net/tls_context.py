@@ -212,7 +212,7 @@ def load_certificates(pem: bytes, where: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except (ValueError, x509.InvalidVersion) as exc:
-        raise ConfigError(where, f"holds no certificate in PEM, or one that cannot be read: {exc}") from exc
+        raise ConfigError(where, f"holds no certificate in PEM, or one that cannot be read: {str(exc).partition('. See ')[0]}") from exc
 
 
 def load_private_key(pem: bytes, where: str) -> PrivateKey:

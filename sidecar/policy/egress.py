@@ -112,7 +112,8 @@ class OutboundTable:
             return ToHost(Permit(OBSERVED), EgressHost(host, OBSERVED, (port,), (port,), tls=None))
         if approval is None:
             return Denied(Reason.HOST_NOT_APPROVED, detail=f"{host} is not approved for this workload")
-        return Denied(Reason.HOST_NOT_APPROVED, approval.rule, f"{host} is approved, but not {_SPOKEN[kind]} to port {port}")
+        detail = f"{host} is approved, but not {_SPOKEN[kind]} to port {port}; {_in_words(approval)}"
+        return Denied(Reason.HOST_NOT_APPROVED, approval.rule, detail)
 
     def named(self, host: str) -> EgressHost | None:
         return self._hosts.find(host)
@@ -161,6 +162,12 @@ def _ports_of(approval: EgressHost, kind: Kind) -> tuple[int, ...]:
     if kind == "plain":
         return approval.plain_ports
     return approval.tls_ports if kind == "tls" else approval.tcp_ports
+
+
+def _in_words(approval: EgressHost) -> str:
+    kinds: tuple[Kind, ...] = ("plain", "tls", "tcp")
+    ways = [f"{_SPOKEN[kind]} to {', '.join(map(str, ports))}" for kind in kinds if (ports := _ports_of(approval, kind))]
+    return f"approved is {' and '.join(ways)}" if ways else "no way that was asked for is left by what the policy checks"
 
 
 def why_not(approval: EgressHost, request: RequestHead) -> Denied | None:

@@ -130,10 +130,10 @@ _SPOKEN: dict[Kind, str] = {"plain": "plain HTTP", "tls": "TLS of the applicatio
 
 
 def _kind(question: Question, host: str, rules: Rules) -> Kind:
-    """As asked; else what is approved for the port."""
-    if question.kind != "auto":
-        return question.kind
+    """As asked; else what is approved for the port. Where that is TCP, the name leads to its synthetic address, whatever is spoken."""
     approval, port = rules.outbound.named(host), question.port
+    if question.kind != "auto" and (approval is None or port not in approval.tcp_ports):
+        return question.kind
     if approval is not None and port not in approval.plain_ports:
         if port in approval.tls_ports:
             return "tls"
@@ -162,7 +162,7 @@ def _verification(kind: Kind, host: str, approval: EgressHost, now: float) -> St
     certificate = tls.client_certificate
     client = certificate.name if certificate is not None else ""
     if certificate is not None and not (certificate.chain and certificate.key) and not (certificate.chain_file and certificate.key_file):
-        return no("verification", Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {client}")
+        return no("verification", Reason.CLIENT_CERTIFICATE_MISSING, f"the Secret {client} is missing, or has no tls.crt and tls.key")
     return step(
         "verification", "ok",
         f"TLS {tls.min_version} or newer by the sidecar; {name}" + (f"; it is shown the certificate {client}" if client else ""),
@@ -181,7 +181,9 @@ def _led_by(gateway: GatewayRef | None) -> str:
 def _at_gateway(verification: Step, gateway: str) -> Step:
     """Whether it has what that needs only the gateway knows."""
     words = f"by the gateway {gateway}, which proves its identity and judges for itself"
-    return step("verification", "ok", words if verification.code else f"{words}: {verification.words}", facts=verification.facts)
+    facts = {name: text for name, text in verification.facts.items() if name != "roots"}      # those it has itself
+    theirs = verification.words.replace(" by the sidecar", " by the gateway", 1)
+    return step("verification", "ok", words if verification.code else f"{words}: {theirs}", facts=facts)
 
 
 def _roots(tls: Origination) -> str:

@@ -67,7 +67,7 @@ class Budgets:
 
     def _tell(self, rule: str, limit: int) -> str:
         """In words; in log and metric once an hour for each rule."""
-        words = f"{limit:,} bytes an hour were sent"
+        words = f"the approved {limit:,} bytes an hour are sent"
         now = trio.current_time()
         if now - self._told_at.get(rule, -HOUR_S) >= HOUR_S:
             self._told_at = {name: at for name, at in self._told_at.items() if now - at < HOUR_S} | {rule: now}

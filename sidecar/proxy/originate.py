@@ -60,7 +60,8 @@ class Originator:
             if certificate is not None:
                 material = self.files.material(certificate)
                 if material is None:
-                    raise Unavailable(Reason.CLIENT_CERTIFICATE_MISSING, f"Secret {certificate.name}")
+                    missing = Reason.CLIENT_CERTIFICATE_MISSING
+                    raise Unavailable(missing, f"the Secret {certificate.name} is missing, or has no tls.crt and tls.key")
             built_of, context = self._contexts.get((settings, is_http2), (None, None))
             if context is None or built_of != material:
                 context = ExternalTls(settings, *(material or (None, None)), is_http2=is_http2)

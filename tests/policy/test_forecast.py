@@ -50,6 +50,7 @@ BOTH = EgressHost("a.test", "p/a", (80, 8080), (443,), (25,))
 @pytest.mark.parametrize(("port", "asked", "kind"), [
     (80, "auto", "plain"), (8080, "auto", "plain"), (443, "auto", "tls"), (25, "auto", "tcp"), (9, "auto", "plain"),
     (80, "tls", "tls"), (443, "plain", "plain"), (80, "tcp", "tcp"),
+    (25, "plain", "tcp"), (25, "tls", "tcp"),       # its name leads to its synthetic address
 ])
 def test_what_is_spoken(port: int, asked: str, kind: str) -> None:
     assert say(Question("a.test", port, asked), BOTH).kind == kind  # type: ignore[arg-type]
@@ -57,6 +58,14 @@ def test_what_is_spoken(port: int, asked: str, kind: str) -> None:
 
 def test_tls_is_meant_by_its_port_where_nobody_approves() -> None:
     assert [say(Question("b.test", port)).kind for port in (443, 80)] == ["tls", "plain"]
+
+
+@pytest.mark.parametrize(("host", "words"), [
+    (BOTH, "a.test is approved, but not plain HTTP to port 9; approved is plain HTTP to 80, 8080 and TLS to 443 and TCP to 25"),
+    (EgressHost("a.test", "p/a", (), ()), "no way that was asked for is left by what the policy checks"),
+])
+def test_what_is_approved_instead_is_said(host: EgressHost, words: str) -> None:
+    assert words in say(Question("a.test", 9), host).steps[-1].words
 
 
 def test_the_effective_verification() -> None:
@@ -101,6 +110,9 @@ def test_what_a_gateway_leads_to_it_verifies() -> None:
     found = say(Question("a.test", 80), EgressHost("a.test", "p/a", tls=tls, gateway=gate))
     approval, verification = found.steps[1:]
     assert found.gateway == approval.facts["gateway"] == "gate.egress port 8443"
+    plain = say(Question("a.test", 80), EgressHost("a.test", "p/a", gateway=gate)).steps[-1]
+    assert "TLS 1.2 or newer by the gateway" in plain.words
+    assert "roots" not in plain.facts       # the gateway holds those
     assert (verification.outcome, verification.words.startswith("by the gateway gate.egress port 8443")) == ("ok", True)
     ranged = say(Question("198.51.100.1", 9), ranges=(EgressRange("198.51.100.0/24", "far", gateway=gate),))
     assert ranged.gateway == "gate.egress port 8443"

@@ -137,7 +137,7 @@ async def test_an_upload_is_cut_where_it_exceeds(
     assert web.bench.codes == ["BZ0209"]
     assert b"BZ0209" in await ask(web.dial(SERVER), upload(1, b"x"))      # what was too much counts
     assert host.connections == 1
-    assert capfd.readouterr().err == "bartizan: egress budget exhausted: rule partners/api: 100,000 bytes an hour were sent\n"
+    assert capfd.readouterr().err == "bartizan: egress budget exhausted: rule partners/api: the approved 100,000 bytes an hour are sent\n"
     assert web.bench.runtime.metrics.get(EXHAUSTED, (("rule", "partners/api"),)) == 1
 
 

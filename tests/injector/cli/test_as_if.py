@@ -24,7 +24,8 @@ SERVICE = "kind: Service\nmetadata: {name: web, namespace: shop}\nspec: {selecto
 def test_each_workload_has_a_pod(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "mesh.yaml").write_text(MESHED + SERVICE)
-    (tmp_path / "deep" / "web.yaml").write_text(DEPLOYMENT % ("web", "shop", "web") + DEPLOYMENT % ("far", "other", "far"))
+    (tmp_path / "deep" / "web.yaml").write_text(DEPLOYMENT % ("web", "shop", "web") + DEPLOYMENT % ("far", "other", "far")
+                                             + "kind: Namespace\nmetadata: {name: other}\n")
     (tmp_path / "README.md").write_text("no manifest: [")
     cluster = read_manifests([str(tmp_path)])
     web, far = cluster.pods["shop", "web"], cluster.pods["other", "far"]
@@ -35,6 +36,11 @@ def test_each_workload_has_a_pod(tmp_path: Path) -> None:
     assert len({*web.addresses, *far.addresses}) == 2
     (found,) = cluster.slices["shop", "web"]
     assert found.data["endpoints"][0]["addresses"] == list(web.addresses)
+
+
+def test_a_namespace_that_is_not_among_them_is_taken_for_a_meshed_one(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(DEPLOYMENT % ("web", "shop", "web"))
+    assert read_manifests([str(tmp_path)]).pods["shop", "web"].has_sidecar
 
 
 @pytest.mark.parametrize(("name", "text"), [("missing.yaml", None), ("broken.yaml", "kind: [")])

@@ -66,3 +66,12 @@ def test_a_question_that_is_none() -> None:
 def test_where_no_injector_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="stateDirectory of a running injector"):
         ask(tmp_path, "shop/web", Question("a", 80))
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("https://api.partner.example/", "`bartizan verify` takes a URL"), ("a b", "not a host name"), ("a:99999", "port 99999 is above 65535"),
+])
+def test_what_is_no_host_is_named_as_it_was_written(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as failed:
+        authority(text)
+    assert str(failed.value).startswith(f"HOST: {text!r}: ")

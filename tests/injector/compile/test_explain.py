@@ -50,6 +50,20 @@ def say(question: Question, *objects: dict[str, Any], is_service: bool = False, 
     return first, second
 
 
+def test_a_gateway_that_is_not_there_is_said_where_it_is_named() -> None:
+    gated = policy("gated", "api.partner.example")
+    gated["spec"]["gateway"] = {"namespace": "gateways", "service": "egres"}
+    _, found = say(Question("api.partner.example", 80), gated)
+    assert (found.outcome, found.code) == ("refused", "BZ0201")
+    assert "may leave through the gateway egres.gateways alone, which is no Service" in found.words
+
+
+def test_no_line_of_an_annotation_that_has_only_one() -> None:
+    one_line = pod(asks='[{"host":"a.example"},{"host":"api.partner.example"}]')
+    request, _ = say(Question("api.partner.example", 80), one_line)
+    assert request.facts["entry"] == "2 of the annotation on Pod web-1"
+
+
 @pytest.mark.parametrize(("host", "entry", "line"), [
     ("api.partner.example", 2, 3), ("API.partner.example.", 2, 3), ("us.store.example", 3, 4), ("a.b.store.example", 3, 4),
     ("eu.store.example", 4, 5), ("198.51.100.7", 1, 1),

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from injector.demo import kept
+from injector.demo import kept, settings
 from injector.demo.errors import DemoError
 from injector.demo.modes import detect
+from injector.demo.world import read_manifests
 
 pytestmark = pytest.mark.netns
 ROOT = Path(__file__).parents[3]
@@ -30,8 +31,8 @@ def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         pytest.skip(str(exc))
 
 
-def demo(*words: str, status: int = 0) -> str:
-    done = subprocess.run([*DEMO, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+def demo(*words: str, status: int = 0, given: object = None) -> str:
+    done = subprocess.run([*DEMO, *words], cwd=ROOT, input=json.dumps(given), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
@@ -84,9 +85,26 @@ def test_a_kept_world_is_entered_as_the_application_and_ended(world: kept.Kept) 
     ask = "import urllib.request as u; print(u.urlopen('http://orders/orders/1').read().decode())"
     seen = json.loads(demo("exec", "web", "--", "python3", "-c", ask))
     assert dict(seen["headers"])["x-bartizan-tls"] == "TLSv1.3"
+    assert_objects_are_applied()
     demo("--stop")
     assert_gone(world.pid, world.started)
     demo("--stop", status=1)
+
+
+def assert_objects_are_applied() -> None:
+    """Past the real webhook: an approval counts for the pods that run, and what it does not cover is refused."""
+    ask = ("exec", "thief", "--", "curl", "-s", "--retry", "20", "--retry-all-errors", "--retry-delay", "0", "http://unapproved.example/")
+    deployment = next(item for item in read_manifests(settings.EXAMPLES) if item["metadata"].get("name") == "thief"
+                      and item["kind"] == "Deployment")
+    deployment["metadata"]["annotations"] = {"bartizan.dev/egress": "[{host: unapproved.example}]"}
+    policy = {"apiVersion": "bartizan.dev/v1alpha1", "kind": "EgressPolicy", "metadata": {"name": "more"},
+              "spec": {"subjects": [{"namespace": "shop", "serviceAccounts": ["thief"]}], "hosts": [{"host": "unapproved.example"}]}}
+    assert "no EgressPolicy approves host" in demo("apply", "-", status=1, given=deployment)
+    assert demo("apply", "-", given=policy) == "EgressPolicy/more: created\n"
+    assert demo("apply", "-", given=deployment) == "Deployment/shop/thief: applied\n"
+    assert json.loads(demo(*ask))["tls"] == "TLSv1.3"
+    policy["spec"] = {"subjects": [], "hots": []}
+    assert 'unknown field "hots" in spec; did you mean "hosts"?' in demo("apply", "-", status=1, given=policy)
 
 
 def test_a_new_run_ends_the_earlier_one(world: kept.Kept) -> None:
