@@ -156,12 +156,12 @@ def _approved_hosts() -> Iterator[Case]:
     yield Case("PolicyWaiver.until", {"waivers": waiver("expiry")}, {}, PLAIN, holder=EXPIRED)
     yield Case("PolicyWaiver.until", {"waivers": waiver("expiry", GONE_BY)}, {}, PLAIN, "BZ0206", holder=EXPIRED)
     yield Case("ApprovedHost.gateway", {"gateway": GATEWAY}, {}, PLAIN, other=("gateway",))
-    yield Case("ApprovedHost.gateway", {"gateway": GATEWAY}, {}, PLAIN, "BZ0201")
+    yield Case("ApprovedHost.gateway", {"gateway": GATEWAY}, {}, PLAIN, "BZ0214")
     yield Case("ApprovedHost.gateway", {"gateway": GATEWAY}, {}, PLAIN, "BZ0214", other=("gateway", "gone"))
-    yield Case("GatewayService.namespace", {"gateway": {**GATEWAY, "namespace": "shop"}}, {}, PLAIN, "BZ0201", other=("gateway",))
-    yield Case("GatewayService.service", {"gateway": {**GATEWAY, "service": "other"}}, {}, PLAIN, "BZ0201", other=("gateway",))
+    yield Case("GatewayService.namespace", {"gateway": {**GATEWAY, "namespace": "shop"}}, {}, PLAIN, "BZ0214", other=("gateway",))
+    yield Case("GatewayService.service", {"gateway": {**GATEWAY, "service": "other"}}, {}, PLAIN, "BZ0214", other=("gateway",))
     yield Case("GatewayService.port", {"gateway": {**GATEWAY, "port": 443}}, {}, "TLS 443", other=("gateway",))
-    yield Case("GatewayService.port", {"gateway": {**GATEWAY, "port": 444}}, {}, "TLS 443", "BZ0201", other=("gateway",))
+    yield Case("GatewayService.port", {"gateway": {**GATEWAY, "port": 444}}, {}, "TLS 443", "BZ0214", other=("gateway",))
 
 
 def _the_rest() -> Iterator[Case]:
@@ -174,7 +174,7 @@ def _the_rest() -> Iterator[Case]:
     yield Case("ApprovedRange.bytes_per_hour", {}, FAR, "BYTES 5432 2000", "BZ0209", spec={"ranges": [FAR | {"bytesPerHour": "1Ki"}]})
     by = {"ranges": [FAR | {"gateway": GATEWAY}]}
     yield Case("ApprovedRange.gateway", {}, FAR, "BYTES 5432", spec=by, other=("gateway",))
-    yield Case("ApprovedRange.gateway", {}, FAR, "BYTES 5432", "BZ0202", spec=by)
+    yield Case("ApprovedRange.gateway", {}, FAR, "BYTES 5432", "BZ0214", spec=by)
     yield Case("RangeRequest.cidr", {}, {"cidr": "203.0.113.80/32"}, "BYTES 5432", spec=RANGE)
     yield Case("RangeRequest.cidr", {}, {"cidr": "203.0.113.81/32"}, "BYTES 5432", "BZ0202", spec=RANGE)
     yield Case("RangeRequest.ports", {}, FAR | {"ports": [5432]}, "BYTES 5432", spec=RANGE)
@@ -186,7 +186,7 @@ def _the_rest() -> Iterator[Case]:
     yield Case("EgressPolicySpec.ranges", {}, FAR, "BYTES 5432", "BZ0202")
     yield Case("EgressPolicySpec.ranges", {}, FAR, "BYTES 5432", spec=RANGE)
     yield Case("EgressPolicySpec.gateway", {}, {}, PLAIN, spec={"gateway": GATEWAY}, other=("gateway",))
-    yield Case("EgressPolicySpec.gateway", {}, {}, PLAIN, "BZ0201", spec={"gateway": GATEWAY})
+    yield Case("EgressPolicySpec.gateway", {}, {}, PLAIN, "BZ0214", spec={"gateway": GATEWAY})
     subjects = (
         ("Subject.namespace", [{"namespace": "shop"}], [{"namespace": "other"}]),
         ("Subject.namespace_selector", [{"namespaceSelector": {"matchLabels": {"bartizan.dev/injection": "enabled"}}}],
