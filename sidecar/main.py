@@ -233,7 +233,7 @@ class Sidecar:
                 nursery.start_soon(serve_listener, self.workload_listener, api.serve, Tally(), MOST_CONNECTIONS)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._part)
-            nursery.start_soon(self._withdraw)
+            nursery.start_soon(self.runtime.withdrawals.run, self.runtime.rules)
             nursery.start_soon(self.clock.run)
             nursery.start_soon(self.originator.files.follow)
             nursery.start_soon(self.runtime.mirrors.run, self.runtime.pool, self.tally)
@@ -280,7 +280,6 @@ class Sidecar:
     async def _sweep(self) -> None:
         for turn in count(1):
             await trio.sleep(BROOM_EVERY_S)
-            self.runtime.withdrawals.part()
             self.runtime.pool.expire()
             self.runtime.accounts.part(self.runtime.why_no_longer)
             if turn % TELL_OPEN_TURNS == 0:
@@ -292,13 +291,6 @@ class Sidecar:
             seen = self.runtime.tls.current
             self.runtime.accounts.part(self.runtime.why_no_longer)
             await self.runtime.tls.wait_change(seen)
-
-    async def _withdraw(self) -> None:
-        """What a snapshot approves no longer ends with it."""
-        while True:
-            seen = self.runtime.rules.current
-            self.runtime.withdrawals.part()
-            await self.runtime.rules.wait_change(seen)
 
     async def drain(self) -> None:
         """Not ready from now on, and whoever asks is told to go elsewhere; then nobody enters any more. Outbound stays open: an

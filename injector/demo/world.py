@@ -61,6 +61,7 @@ class World:
         self.environment = {**os.environ, **dict(found.env)}
         self.signer = TokenSigner(settings.TOKEN_ISSUER)
         self.rng = random.Random()
+        self._more_names: dict[str, list[str]] = {}
         self.api = ApiServer(settings.CLUSTER, self.rng, self._write_dns_table)
         self.kubelet = Kubelet(
             Node(WORLD, found, network, self.signer, self.api.get, time.time, mode.has_uids), self.api.set_status)
@@ -166,8 +167,14 @@ class World:
             if patience.cancelled_caught:
                 raise DemoError(f"the sidecar of pod {name} does not hear of the Services' endpoints")
 
+    def name(self, names: dict[str, list[str]]) -> None:
+        """The name server knows these, too, from now on."""
+        self._more_names |= names
+        self._write_dns_table()
+
     def _write_dns_table(self) -> None:
-        table = settings.control_plane_names() | {host.name: list(host.addresses.both()) for host in HOSTS.values()}
+        """At each change of an object, too."""
+        table = settings.control_plane_names() | {host.name: list(host.addresses.both()) for host in HOSTS.values()} | self._more_names
         for service in self.api.all("Service"):
             metadata, spec = service["metadata"], service["spec"]
             if spec.get("clusterIP") != "None":

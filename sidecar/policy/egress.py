@@ -11,9 +11,11 @@ import ipaddress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from msgspec import structs
+
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, Outbound
+from sidecar.model.egress import EgressHost, EgressRange, Origination, Outbound
 from sidecar.model.message import RequestHead
 from sidecar.model.path import decode_path, judge_rule_path
 from sidecar.model.reason import Reason
@@ -156,6 +158,18 @@ class OutboundTable:
 
     def _is_outside(self, ip: IpAddress) -> bool:
         return not is_special(ip) and not any(ip in net for net in self._cluster)
+
+
+def holds(begun: EgressHost, now: EgressHost, kind: Kind) -> bool:
+    """Whether what was begun under one approval may go on under another of the same host: by the same way, to the same addresses, and
+    verified alike. A client certificate of ours may be replaced meanwhile.
+    """
+    is_there_still = begun.gateway == now.gateway and set(begun.special_addresses) <= set(now.special_addresses)
+    return is_there_still and (kind == "tls" or _verified(begun) == _verified(now))
+
+
+def _verified(approval: EgressHost) -> Origination | None:
+    return structs.replace(approval.tls, client_certificate=None) if approval.tls is not None else None
 
 
 def _ports_of(approval: EgressHost, kind: Kind) -> tuple[int, ...]:

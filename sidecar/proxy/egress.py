@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, GatewayRef
+from sidecar.model.egress import EgressHost
 from sidecar.model.errors import Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import SocketStream
-from sidecar.policy.egress import Kind, why_not
+from sidecar.policy.egress import Kind, holds, why_not
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.gateway_preface import Preface
@@ -71,12 +71,10 @@ def approve(host: str, port: int, runtime: Runtime, kind: Kind, caller: str | No
     return judged if isinstance(judged, Denied) else Leave(judged.permit, judged.approval, rules)
 
 
-def is_approved(
-    host: str, port: int, runtime: Runtime, kind: Kind, gateway: GatewayRef | None, caller: str | None = None
-) -> bool:
-    """Whether what was begun may go on: the leave stands, and by the same way."""
+def is_approved(host: str, port: int, runtime: Runtime, kind: Kind, begun: EgressHost, caller: str | None = None) -> bool:
+    """Whether what was begun may go on: there is a leave, and it demands nothing that was not fulfilled then."""
     judged = approve(host, port, runtime, kind, caller)
-    return not isinstance(judged, Denied) and judged.approval.gateway == gateway
+    return not isinstance(judged, Denied) and holds(begun, judged.approval, kind)
 
 
 def demand(judged: Leave | Denied, record: Record) -> Leave:
@@ -115,7 +113,7 @@ def plain_decider(to: Address, originator: Originator, runtime: Runtime) -> Deci
         record.rule = permit.rule
         if (denied := why_not(approval, request) or runtime.budgets.why_exhausted(approval)) is not None:
             return denied
-        is_permitted = partial(is_approved, host, to.port, runtime, "plain", approval.gateway)
+        is_permitted = partial(is_approved, host, to.port, runtime, "plain", approval)
         if approval.gateway is not None:
             return via_gateway.plan_request(request, to.port, approval, permit, rules, record, runtime, is_permitted)
         return await ways.plan(request, headers, to, permit, approval, rules, record, is_permitted)
@@ -134,7 +132,7 @@ async def serve_tls(
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"TLS to {to} without a server name, and no approved range holds it")
     host = record.host = hello.server_name
     permit, approval, rules = demand(approve(host, to.port, runtime, "tls"), record)
-    still = partial(is_approved, host, to.port, runtime, "tls", approval.gateway)
+    still = partial(is_approved, host, to.port, runtime, "tls", approval)
     if approval.gateway is not None:
         await via_gateway.serve_connection(sock, Preface("tls", host, to.port), approval, permit, rules, record, runtime, still)
         return

@@ -49,7 +49,7 @@ def synthetic_name(to: Address, runtime: Runtime, rules: Rules) -> str | None:
 async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Originator, runtime: Runtime, record: Record) -> None:
     record.host, record.spoken = name, f"tcp:{to.port}"
     permit, approval, rules = demand(approve(name, to.port, runtime, "tcp"), record)                            # 1
-    is_permitted = partial(is_approved, name, to.port, runtime, "tcp", approval.gateway)
+    is_permitted = partial(is_approved, name, to.port, runtime, "tcp", approval)
     if approval.gateway is not None:
         await serve_connection(sock, Preface("tcp", name, to.port), approval, permit, rules, record, runtime, is_permitted)
         return

@@ -17,6 +17,7 @@ tests/proxy/test_gateway.py.
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from msgspec.structs import replace
@@ -24,13 +25,14 @@ from msgspec.structs import replace
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.call import Peer
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.egress import EgressHost
 from sidecar.model.errors import ProtocolViolation, ReasonedError, Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import SocketStream, close_stream, linger
 from sidecar.net.tls_stream import TlsStream
-from sidecar.policy.egress import Kind, why_not
+from sidecar.policy.egress import Kind, holds, why_not
 from sidecar.protocol.client_hello import MAX_HELLO_BYTES, ClientHello, read_client_hello
 from sidecar.protocol.gateway_preface import OK, Carried, Preface, read_preface, render_refusal
 from sidecar.telemetry.access_log import Record
@@ -140,8 +142,10 @@ class _Led:
             return Denied(Reason.PEER_NOT_VERIFIED if self.peer.not_after <= runtime.wall() else Reason.REVOKED, detail=why)
         return approve(preface.host, preface.port, runtime, _KINDS[preface.carried], self.caller)
 
-    def _is_permitted(self) -> bool:
-        return not isinstance(self._approve(), Denied)
+    def _is_permitted(self, begun: EgressHost) -> bool:
+        """Whether what was begun may go on."""
+        judged = self._approve()
+        return not isinstance(judged, Denied) and holds(begun, judged.approval, _KINDS[self.preface.carried])
 
     def _demand(self) -> Leave:
         return demand(self._approve(), self.record)
@@ -172,27 +176,27 @@ class _Led:
         if (denied := why_not(approval, request)) is not None:
             return denied
         return await self.ways.plan(                                                            # 4
-            request, headers, Address("", preface.port), permit, approval, rules, record, self._is_permitted,
+            request, headers, Address("", preface.port), permit, approval, rules, record, partial(self._is_permitted, approval),
         )
 
     # -- TLS of the application's own, and TCP
 
     async def _serve_named(self) -> None:
         permit, approval, rules = self._demand()
-        tls = approval.tls
+        tls, is_permitted = approval.tls, partial(self._is_permitted, approval)
         if self.preface.carried == "tcp" and tls is not None:
             if tls.start_tls is not None:
                 await self.stream.send_all(OK)      # its protocol needs the application, which is told in that what goes wrong
             app, upstream = await connect(
                 self.stream, self.preface.host, self.preface.port, approval, rules, self.originator, self.runtime, self.record,
-                self._is_permitted,
+                is_permitted,
             )
-            await self._relay(upstream, permit, self._is_permitted, app)
+            await self._relay(upstream, permit, is_permitted, app)
         else:
             with Deadline() as deadline:
                 deadline.upstream("name resolution", CONNECT_S)
                 addresses = await self.originator.addresses(self.preface.host, approval, rules)
-            await self._relay(await self._dial(addresses), permit, self._is_permitted)
+            await self._relay(await self._dial(addresses), permit, is_permitted)
 
     async def _serve_range(self) -> None:
         to, runtime = Address(self.preface.host.strip("[]"), self.preface.port), self.runtime

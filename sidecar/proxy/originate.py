@@ -123,6 +123,8 @@ async def secure(
     try:
         await stream.handshake(NotVerified)
         proof = context.verify(stream, runtime.wall())
+        ends = waived_until(settings, proof.waived)
+        runtime.withdrawals.watch(sock, lambda: is_permitted() and runtime.wall() < ends)
     except BaseException:
         stream.close()
         raise
@@ -134,8 +136,6 @@ async def secure(
         account.entry.detail = f"waived: {record.waived}"
         for check in proof.waived:
             runtime.metrics.count("bartizan_egress_waived_total", (("check", check), ("rule", record.rule)))
-    ends = waived_until(settings, proof.waived)
-    runtime.withdrawals.watch(sock, lambda: is_permitted() and runtime.wall() < ends)
     return stream
 
 

@@ -81,8 +81,7 @@ class _GatewayCall(MeshCall):
 
         async def connect() -> Connection:
             with trio.move_on_after(upstream.connect_s):
-                stream = await _dial(member.endpoint, preface, runtime)
-                runtime.withdrawals.watch(stream.sock, is_permitted)
+                stream = await _dial(member.endpoint, preface, runtime, is_permitted)
                 return client(stream, is_http2=preface.carried == "http2")
             raise GatewayUnreached(f"{upstream.name}: no answer")
 
@@ -96,7 +95,7 @@ class _GatewayCall(MeshCall):
         return Denied(Reason.GATEWAY_UNREACHED)
 
 
-async def _dial(endpoint: Endpoint, preface: Preface, runtime: Runtime) -> TlsStream:
+async def _dial(endpoint: Endpoint, preface: Preface, runtime: Runtime, is_permitted: Callable[[], bool]) -> TlsStream:
     try:
         stream = await runtime.dial_mesh(endpoint, ALPN_EGRESS)
     except WrongIdentity:
@@ -105,6 +104,7 @@ async def _dial(endpoint: Endpoint, preface: Preface, runtime: Runtime) -> TlsSt
         raise GatewayUnreached(f"{exc.reason.token}: {exc.detail}") from exc
     try:
         await _greet(stream, preface)
+        runtime.withdrawals.watch(stream.sock, is_permitted)
     except BaseException:
         stream.close()
         raise

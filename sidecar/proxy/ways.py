@@ -108,7 +108,11 @@ async def _connect(way: _Way, runtime: Runtime, record: Record) -> Connection:
     settings, context = way.approval.tls, way.context
     if settings is None or context is None:
         sock, _ = await dial(way.addresses, way.port, runtime)
-        runtime.withdrawals.watch(sock, way.is_permitted)
+        try:
+            runtime.withdrawals.watch(sock, way.is_permitted)
+        except BaseException:
+            sock.close()
+            raise
         return client(SocketStream(sock), is_http2=way.is_http2)
     stream = await connect_tls(way.judged, way.addresses, way.port, settings, context, runtime, record, way.is_permitted)
     return client(stream, is_http2=stream.connection.get_alpn_proto_negotiated() == b"h2", scheme=b"https")

@@ -8,13 +8,24 @@ import socket
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+import trio
+
+from sidecar.model.errors import Unavailable
+from sidecar.model.reason import Reason
+from sidecar.net.watched import Watched
+from sidecar.policy.rules import Rules
+
+from .tunnel import ASK_AGAIN_S
+
 
 class Withdrawals:
     def __init__(self) -> None:
         self._watched: WeakKeyDictionary[socket.socket, Callable[[], bool]] = WeakKeyDictionary()
 
     def watch(self, sock: socket.socket, is_permitted: Callable[[], bool]) -> None:
-        """As long as the socket lives."""
+        """As long as the socket lives. Unavailable if the leave has ended by now: it took time to connect."""
+        if not is_permitted():
+            raise Unavailable(Reason.HOST_NOT_APPROVED, "no longer permitted")
         self._watched[sock] = is_permitted
 
     def part(self) -> None:
@@ -25,3 +36,11 @@ class Withdrawals:
                     sock.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass    # it has ended by itself
+
+    async def run(self, rules: Watched[Rules | None]) -> None:
+        """For ever: at each change of the rules, and now and then, since dates pass and packet rules are lost, too."""
+        while True:
+            seen = rules.current
+            self.part()
+            with trio.move_on_after(ASK_AGAIN_S):
+                await rules.wait_change(seen)

@@ -26,7 +26,7 @@ from injector.demo import settings
 from injector.demo.checks.mesh import WEB
 from injector.demo.network import CLUSTER_DNS, DNS_LINK
 from injector.demo.outside import HOSTS
-from injector.demo.world import World, json_lines, replace_json
+from injector.demo.world import World, json_lines
 from sidecar.model import ports
 from tests.helpers import escapes
 from tests.helpers.demo_world import play
@@ -166,8 +166,7 @@ def _named(world: World) -> Iterator[None]:
     web["metadata"].setdefault("annotations", {})[EGRESS] = asked
     for item in (policy, web):
         world.api.store(item)
-    table = json.loads(settings.DNS_TABLE.read_text())
-    replace_json(settings.DNS_TABLE, table | {name: [address] for name, address in SPECIAL.items()})
+    world.name({name: [address] for name, address in SPECIAL.items()})
     yield
 
 
@@ -200,6 +199,7 @@ async def matrix(world: World) -> dict[str, Any]:
         async with trio.open_nursery() as nursery:
             for pod in ("legacy", "web"):
                 nursery.start_soon(attempt, pod)
+    seen["unusable"] = await _unusable(world)
     seen["names"] = [line["name"] for line in json_lines(settings.DNS_EVIDENCE)
                      if line["client"] in world.kubelet.pod("web").addresses.both()]
     seen["relayed"] = await _relay(world)
@@ -208,6 +208,77 @@ async def matrix(world: World) -> dict[str, Any]:
     lines = [*world.ledger("web"), *(line for path in shipped for line in json_lines(path))]
     seen["ledger"] = [line for line in lines if line["kind"] == "refusal"]
     return seen
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """What is written of a host, that nobody could keep to.
+
+    Args:
+        entry, asked: besides the name.
+        holds: the keys of the Secret that is asked for.
+        status, code: what the application is told.
+    """
+
+    entry: dict[str, Any]
+    asked: dict[str, Any]
+    holds: tuple[str, ...]
+    status: int
+    code: str
+
+
+NO_PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+MUTUAL = {"tls": {"mode": "mutual"}}
+UNUSABLE = {
+    "nothing is wrong": Unusable({}, {}, (), 503, "BZ0401"),        # nobody is there; it shows that the wire is watched
+    "no secret": Unusable({}, MUTUAL, (), 503, "BZ0203"),
+    "no key": Unusable({}, MUTUAL, ("tls.crt",), 503, "BZ0203"),
+    "no chain": Unusable({}, MUTUAL, ("tls.key",), 503, "BZ0203"),
+    "neither is one": Unusable({}, MUTUAL, ("tls.crt", "tls.key"), 503, "BZ0203"),
+    "no CA": Unusable({"caBundle": NO_PEM}, {}, (), 503, "BZ0205"),
+    "an unknown field is asked for": Unusable({}, {"tls": {"verify": False}}, (), 403, "BZ0201"),
+    "an unknown field is approved": Unusable({"insecure": True}, {}, (), 403, "BZ0201"),
+}
+
+
+def _written(world: World, names: dict[str, Unusable], subjects: Any) -> None:
+    """None of it has passed admission."""
+    web = copy.deepcopy(world.api.get("Deployment", "shop", "web"))
+    assert web is not None
+    asked: list[dict[str, Any]] = []
+    for name, one in names.items():
+        asked.append({"host": name, **one.asked})
+        if one.asked is MUTUAL:
+            asked[-1]["tls"] = {"mode": "mutual", "clientCertificate": {"secret": name}}
+        world.api.store({"apiVersion": "bartizan.dev/v1alpha1", "kind": "EgressPolicy", "metadata": {"name": name},
+                         "spec": {"subjects": subjects, "hosts": [{"host": name, **one.entry}]}})
+        if one.holds:
+            world.api.store({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "shop"},
+                             "stringData": dict.fromkeys(one.holds, NO_PEM)})
+    web["metadata"].setdefault("annotations", {})[EGRESS] = json.dumps(asked)
+    world.api.store(web)
+
+
+async def _unusable(world: World) -> dict[str, Any]:
+    """What the application was told, and what the wire saw."""
+    before, policy = (copy.deepcopy(world.api.get(*key)) for key in (("Deployment", "shop", "web"), ("EgressPolicy", "", "partners")))
+    assert before is not None
+    assert policy is not None
+    names = {f"u{i}.partner.example": one for i, one in enumerate(UNUSABLE.values())}
+    addresses = {name: f"198.51.100.{230 + i}" for i, name in enumerate(names)}
+    world.name({name: [address] for name, address in addresses.items()})
+    _written(world, names, policy["spec"]["subjects"])
+    await _until_known(world, len(names) - 2)       # what has an unknown field is not in force
+    tap, told = Tap(world.address("web")), {}
+    for name, address in addresses.items():
+        told[name] = await world.ask("web", "http", "GET", f"http://{name}/{name}", "--to", f"{address}:80")
+    await trio.sleep(SETTLE_S)
+    packets = tap.packets()
+    world.api.store(before)
+    went = [to for packet in packets for to in _destinations(packet)]
+    return {case: {"told": told[name], "went": [to for to in went if to.startswith(addresses[name])],
+                   "is_marked": any(b"/" + name.encode() in packet for packet in packets)}
+            for case, name in zip(UNUSABLE, names, strict=True)}
 
 
 async def _relay(world: World) -> dict[str, list[str]]:
@@ -279,6 +350,15 @@ def test_it_is_written_down(attempt: Attempt, seen: dict[str, Any]) -> None:
     assert lines, seen["web"]["fates"][attempt.id]
     assert {line["local"] for line in lines} == {WEB}
     assert any(line["code"] and line.get("dst") for line in lines)
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_what_nobody_could_keep_to_closes_the_host_and_sends_nothing(case: str, seen: dict[str, Any]) -> None:
+    wanted, found = UNUSABLE[case], seen["unusable"][case]
+    assert found["told"]["status"] == wanted.status, found
+    assert wanted.code in str(found["told"]), found
+    assert not found["is_marked"]
+    assert bool(found["went"]) is (case == "nothing is wrong"), found
 
 
 def test_names(seen: dict[str, Any]) -> None:

@@ -1,16 +1,18 @@
 """The judge of what leaves, as tables."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.model.address import Address, canonical
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, Outbound
+from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Outbound, Waiver
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint, Service
-from sidecar.policy.egress import OBSERVED, Kind, OutboundTable, ToHost, why_not
+from sidecar.policy.egress import OBSERVED, Kind, OutboundTable, ToHost, holds, why_not
 
 NOW = 1_800_000_000.0
 ID = "spiffe://example.org/ns/shop/sa/orders"
@@ -23,7 +25,7 @@ def hosts(*approvals: EgressHost) -> OutboundTable:
 # -- hosts
 
 
-@pytest.mark.parametrize(("approved", "host", "holds"), [
+@pytest.mark.parametrize(("approved", "host", "is_meant"), [
     ("example.com", "example.com", True),
     ("example.com", "www.example.com", False),
     ("example.com", "example.com.evil.net", False),
@@ -38,8 +40,8 @@ def hosts(*approvals: EgressHost) -> OutboundTable:
     ("192.0.2.1", "192.0.2.1", True),
     ("192.0.2.1", "192.0.2.10", False),
 ])
-def test_names(approved: str, host: str, holds: bool) -> None:
-    assert (hosts(EgressHost(approved, "r")).named(host) is not None) is holds
+def test_names(approved: str, host: str, is_meant: bool) -> None:
+    assert (hosts(EgressHost(approved, "r")).named(host) is not None) is is_meant
 
 
 def test_the_exact_name_before_the_wildcard_and_the_narrow_wildcard_before_the_wide() -> None:
@@ -214,3 +216,32 @@ def test_a_service_without_endpoints_is_of_the_mesh_all_the_same() -> None:
     found = table.service(Address("10.96.0.9", 80))
     assert found is not None
     assert found.endpoints == ()
+
+
+# -- what was begun under one approval, under the next
+
+
+def approval(**changed: Any) -> EgressHost:
+    of_tls = {name: changed.pop(name) for name in list(changed) if name in Origination.__struct_fields__}
+    return EgressHost("a.example", **{"rule": "r", "tls": Origination(**of_tls)} | changed)
+
+
+@pytest.mark.parametrize(("begun", "now", "tls", "tcp"), [
+    ({}, {}, True, True),
+    ({}, {"rule": "another", "methods": ("GET",), "bytes_per_hour": 1}, True, True),
+    ({}, {"client_certificate": ClientCertificate("s", "chain", "key")}, True, True),
+    ({}, {"gateway": GatewayRef("egress.gateways", 443)}, False, False),
+    ({"gateway": GatewayRef("egress.gateways", 443)}, {}, False, False),
+    ({"special_addresses": ("10.0.0.0/8",)}, {}, False, False),
+    ({}, {"special_addresses": ("10.0.0.0/8",)}, True, True),
+    ({}, {"key_pins": ("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",)}, True, False),
+    ({}, {"subject_alt_names": ("b.example",)}, True, False),
+    ({}, {"roots": "other"}, True, False),
+    ({}, {"min_version": "1.3"}, True, False),
+    ({}, {"port": 8443}, True, False),
+    ({"waivers": (Waiver("expiry", NOW),)}, {}, True, False),
+    ({"tls": None}, {}, True, False),
+])
+def test_what_holds_under_the_next_approval(begun: dict[str, Any], now: dict[str, Any], tls: bool, tcp: bool) -> None:
+    kinds: tuple[Kind, ...] = ("tls", "tcp", "plain")
+    assert [holds(approval(**begun), approval(**now), kind) for kind in kinds] == [tls, tcp, tcp]
