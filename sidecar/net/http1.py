@@ -23,6 +23,7 @@ from .ends import Connection
 from .socket_stream import close_stream, cut, is_stream_quiet
 from .tls_stream import account_of
 
+AT_ONCE_BYTES = 16384   # one record of TLS: OpenSSL wants what it has not taken whole again just as it was
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -34,12 +35,13 @@ class Http1Connection:
         early: bytes that were received before.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_left", "body", "stream", "trailers")
+    __slots__ = ("_buffer", "_chunks", "_left", "_send_nowait", "body", "stream", "trailers")
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
         self.stream = stream
         self.body = NO_BODY             # of the message being read
         self.trailers: Headers = []
+        self._send_nowait: Callable[[bytes], int] | None = getattr(stream, "send_nowait", None)
         self._buffer = early
         self._left = 0                  # of a LENGTH body
         self._chunks: chunked.ChunkDecoder | None = None
@@ -124,8 +126,14 @@ class Http1Connection:
             raise self._gone(f"connection lost ({exc})") from exc
 
     async def send(self, data: bytes) -> None:
+        """Where there is room, as there nearly always is, without a turn of the loop: with TLS it costs 8 us, and what is waited for
+        is the answer.
+        """
         try:
-            await self.stream.send_all(data)
+            if self._send_nowait is not None and len(data) <= AT_ONCE_BYTES:
+                data = data[self._send_nowait(data):]
+            if data:
+                await self.stream.send_all(data)
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 

@@ -6,6 +6,7 @@ first, since there is nearly always room.
 """
 
 import socket
+from select import POLLIN, poll
 
 import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
@@ -129,14 +130,11 @@ def is_stream_quiet(stream: trio.abc.ReceiveStream) -> bool:
         return True
     if sock.fileno() < 0:
         return False
-    try:
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
     # TLS 1.3 tickets may wait here unread; they are not an answer. We ask servers for none, so bytes are the end or an intrusion.
-    return False
+    # To peek would cost an exception, 1.6 us, each time that all is well.
+    asked = poll()
+    asked.register(sock, POLLIN)
+    return not asked.poll(0)
 
 
 async def linger(stream: trio.abc.HalfCloseableStream, discard_bytes: int = 1 << 20) -> None:
