@@ -44,7 +44,7 @@ from .egress import plain_decider
 from .lease import connect
 from .mesh import mesh_decider
 from .originate import Originator
-from .outbound import DNS_PORT, serve_destination
+from .outbound import serve_destination
 from .plan import Plan
 from .runtime import Runtime
 from .serve import DECISION_S
@@ -105,7 +105,7 @@ class Inquiry:
         request = request_of(question)
         host = request.host.decode("ascii")
         meant = forecast(question, host, rules, runtime.wall(), request)
-        if question.port == DNS_PORT:
+        if question.port == ports.NAME_SERVER:
             self.note("destination", "the sidecar's own DNS guard answers, whatever server is meant")
             return
         self.found |= {one.name: one for one in meant.steps}
