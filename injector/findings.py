@@ -70,6 +70,3 @@ class Finding(Enum):
         "approves is refused.",
         "Take it out, which says the same; or, if it is still needed, set a new date.",
     )
-
-
-BY_CODE = {finding.code: finding for finding in Finding}

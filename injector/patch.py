@@ -69,7 +69,7 @@ def _move_probes(patch: Patch, known: Mapping[str, Probe]) -> dict[str, Probe]:
                 if asked.get("path") != path or path not in known:
                     raise _probe_problem(container, f"{kind} asks port {ports.HEALTH}, the sidecar's; ask the application's")
                 moved[path] = known[path]
-            elif target := _target(Pod(patch.value), container, probe):
+            elif target := _target(container, probe):
                 moved[path] = target
                 ours = {"path": path, "port": ports.HEALTH, "scheme": "HTTP"}
                 rest = {key: value for key, value in probe.items() if key not in ("httpGet", "tcpSocket")}
@@ -77,7 +77,7 @@ def _move_probes(patch: Patch, known: Mapping[str, Probe]) -> dict[str, Probe]:
     return moved
 
 
-def _target(pod: Pod, container: Mapping[str, Any], probe: Mapping[str, Any]) -> Probe | None:
+def _target(container: Mapping[str, Any], probe: Mapping[str, Any]) -> Probe | None:
     """What the probe asks of this pod's network; None for one that is not ours to move."""
     for how in ("httpGet", "tcpSocket"):
         asked = at(probe, how)

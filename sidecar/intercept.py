@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 
 from .model import ports
 from .model.errors import ConfigError, MeshError
-from .model.passage import DNS_PORT, NOTHING, OPTIONS, Passage
+from .model.passage import NOTHING, OPTIONS, Passage
 from .model.ports import Family
 
 PREFIX = "bartizan: "  # in the comment: how we know our own rules from everybody else's
@@ -95,7 +95,7 @@ def rules(family: Family, exemption: Exemption, uids: Sequence[Uids], passage: P
     datagrams = [(f"-d {network} -p udp --dport {port} {elsewhere}", f"UDP to {network} port {port}")
                  for network, port in passage.datagrams if network.version == family]
     excluded = [(f"-p tcp --dport {port} {elsewhere}", f"TCP to port {port}") for port in passage.outbound_ports]
-    excluded += [(f"-d {network} -p tcp ! --dport {DNS_PORT} {elsewhere}", f"TCP to {network}")
+    excluded += [(f"-d {network} -p tcp ! --dport {ports.NAME_SERVER} {elsewhere}", f"TCP to {network}")
                  for network in passage.outbound_networks if network.version == family]
     # Not the SYN: from an excluded port the application may answer, and not set out.
     replies = [(f"-p tcp --sport {port} ! --syn {elsewhere}", f"replies from port {port}") for port in passage.inbound_ports]
@@ -111,7 +111,7 @@ def rules(family: Family, exemption: Exemption, uids: Sequence[Uids], passage: P
           for port in passage.inbound_ports),
         line("nat", "PREROUTING", "-p tcp", INBOUND, f"REDIRECT --to-ports {ports.INBOUND}"),
         line("nat", "OUTPUT", f"{nat_canary} {exemption.match}", NAT_EXEMPTION, "RETURN"),
-        line("nat", "OUTPUT", f"-p udp --dport 53 {elsewhere}", DNS_REDIRECT, f"REDIRECT --to-ports {ports.DNS}"),
+        line("nat", "OUTPUT", f"-p udp --dport {ports.NAME_SERVER} {elsewhere}", DNS_REDIRECT, f"REDIRECT --to-ports {ports.DNS}"),
         *(line("nat", "OUTPUT", match, f"{PASSED}{what}, not redirected", "RETURN") for match, what in excluded),
         line("nat", "OUTPUT", f"-p tcp {elsewhere}", TCP_REDIRECT, f"REDIRECT --to-ports {ports.OUTBOUND}"),
     )

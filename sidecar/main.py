@@ -127,9 +127,7 @@ class Sidecar:
             self.take_identity_files(config.identity)
         if isinstance(config.snapshot, SnapshotFile):
             self.take_snapshot_file(config.snapshot)
-        loopback = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-        if is_gateway:
-            loopback = []
+        loopback = [] if is_gateway else ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
         self.is_gateway = is_gateway
         self.inbound = listen_tcp(
             "::" if has_ipv6() else "0.0.0.0", config.listen.gateway if is_gateway else config.listen.inbound, mark
@@ -347,10 +345,8 @@ def read_config(name: str) -> Config:
 
 
 def main(argv: list[str], *, is_gateway: bool = False) -> int:
-    if is_gateway:
-        parser = argparse.ArgumentParser(prog="bartizan gateway", description="Run an egress gateway that no packet rules lead to.")
-    else:
-        parser = argparse.ArgumentParser(prog="bartizan sidecar", description="Run the sidecar proxy.")
+    verb, what = ("gateway", "an egress gateway that no packet rules lead to") if is_gateway else ("sidecar", "the sidecar proxy")
+    parser = argparse.ArgumentParser(prog=f"bartizan {verb}", description=f"Run {what}.")
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration; env:NAME reads a variable")
     args = parser.parse_args(argv)
     try:

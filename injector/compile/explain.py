@@ -96,7 +96,7 @@ def _observed(name: StepName, words: str, facts: Mapping[str, object]) -> Step:
 
 def _asking(requests: Iterable[EgressRequest], question: Question) -> EgressRequest | None:
     """The narrowest that is meant."""
-    host = question.host.lower().rstrip(".").strip("[]")
+    host = _host(question)
     if is_address(host):
         ip = canonical(host)
         found = [one for one in requests if isinstance(one, RangeRequest) and ip in ipaddress.ip_network(one.cidr)]
@@ -107,7 +107,7 @@ def _asking(requests: Iterable[EgressRequest], question: Question) -> EgressRequ
 
 def _would_ask(question: Question) -> EgressRequest:
     """What the annotation would say."""
-    host = question.host.lower().rstrip(".").strip("[]")
+    host = _host(question)
     if is_address(host):
         ip = canonical(host)
         return RangeRequest(f"{ip}/{ip.max_prefixlen}", (question.port,))
@@ -116,6 +116,10 @@ def _would_ask(question: Question) -> EgressRequest:
     if question.kind == "tls" or (question.kind == "auto" and question.port == 443):
         return HostRequest(host, ports=HostPorts((), (question.port,)), protocol="tls")
     return HostRequest(host, ports=HostPorts((question.port,), ()))
+
+
+def _host(question: Question) -> str:
+    return question.host.lower().rstrip(".").strip("[]")
 
 
 def _entry(pod: Pod, cluster: Cluster, named: str) -> str:

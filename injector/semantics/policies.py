@@ -141,7 +141,7 @@ def mesh_policy_problems(spec: MeshPolicySpec) -> Iterator[Complaint]:
     if spec.cluster_domain is not None and not HOST.fullmatch(spec.cluster_domain):
         yield "clusterDomain", f"{spec.cluster_domain!r} is no domain; write cluster.local"
     if spec.egress is not None:
-        yield from below("egress", _egress_mode_problems(spec.egress))
+        yield from below("egress", _mode_problems(spec.egress))
     for i, datagrams in enumerate(spec.udp or ()):
         yield from below(f"udp[{i}]", udp_problems(datagrams))
     if spec.exclusions is not None:
@@ -155,23 +155,20 @@ def _mtls_problems(mtls: Mtls) -> Iterator[Complaint]:
     """How far ahead an end may lie is for people to judge: what was valid once must be so when it is read again, and here is no clock."""
     yield from _mode_problems(mtls)
     for port, mode in mtls.ports.items():
-        if _PORT.fullmatch(port) is None or int(port) > 65535:
+        if not _is_port(port):
             yield f"ports.{port[:100]}", f'"{port[:100]}" is no port; write a number from 1 to 65535'
         yield from below(f"ports.{port[:100]}", _mode_problems(mode))
 
 
-def _mode_problems(mode: PortMtls) -> Iterator[Complaint]:
-    if mode.mode == "permissive" and mode.until is None:
-        yield "", "permissive needs `until`, the date at which it ends: 2026-12-31T00:00:00Z"
-    if mode.mode == "strict" and mode.until is not None:
-        yield "until", "strict has no end; remove it"
+_LASTING = {"permissive": "strict", "observe": "enforce"}     # what a mode means from its end on
 
 
-def _egress_mode_problems(egress: Egress) -> Iterator[Complaint]:
-    if egress.mode == "observe" and egress.until is None:
-        yield "", "observe needs `until`, the date from which it means enforce: 2026-12-31T00:00:00Z"
-    if egress.mode == "enforce" and egress.until is not None:
-        yield "until", "enforce has no end; remove it"
+def _mode_problems(chosen: PortMtls | Egress) -> Iterator[Complaint]:
+    lasting = _LASTING.get(chosen.mode)
+    if lasting is not None and chosen.until is None:
+        yield "", f"{chosen.mode} needs `until`, the date from which it means {lasting}: 2026-12-31T00:00:00Z"
+    if lasting is None and chosen.until is not None:
+        yield "until", f"{chosen.mode} has no end; remove it"
 
 
 def _issuer_problems(issuer: TokenIssuer) -> Iterator[Complaint]:
@@ -203,7 +200,11 @@ def _is_resolver(text: str) -> bool:
         host = host[1:-1]
     elif ":" in host:
         return False
-    return is_address(host) and re.fullmatch("[1-9][0-9]{0,4}", port, re.ASCII) is not None and int(port) <= 65535
+    return is_address(host) and _is_port(port)
+
+
+def _is_port(text: str) -> bool:
+    return _PORT.fullmatch(text) is not None and int(text) <= 65535
 
 
 def _is_pem(text: str) -> bool:

@@ -15,8 +15,6 @@ from . import ports
 from .address import IpNetwork
 from .errors import ConfigError
 
-DNS_PORT = 53
-
 # Options of `bartizan intercept`.
 ALLOW_UDP, EXCLUDE_INBOUND = "--allow-udp", "--exclude-inbound"
 EXCLUDE_PORT, EXCLUDE_NETWORK = "--exclude-outbound-port", "--exclude-outbound"
@@ -81,7 +79,7 @@ def port_problem(port: int) -> str | None:
     """Why this port cannot be taken out of the interception; None if it can."""
     if port in ports.OWN:
         return f"{port} is the sidecar's own port; remove it"
-    if port == DNS_PORT:
+    if port == ports.NAME_SERVER:
         return f"{port} is the DNS guard's, whoever is asked; name the server in `resolvers`, or remove the port"
     if port == ports.CANARY_PORT:
         return f"{port} is where the sidecar tests its packet rules; remove it"

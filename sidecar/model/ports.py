@@ -13,6 +13,8 @@ GATEWAY = 15008     # of an egress gateway: sidecars send here what leaves by it
 
 OWN = frozenset({INBOUND, OUTBOUND, DNS, HEALTH, METRICS, GATEWAY})
 
+NAME_SERVER = 53    # whoever is asked there, the DNS guard answers
+
 # The sidecar's own packets to these are *not* exempt from one table each, so that it can test the very rules that hold the
 # application. See sidecar/intercept.py. Of the nat table: addresses that are nobody's (RFC 5737 and RFC 3849, documentation).
 NAT_CANARY: dict[Family, str] = {4: "192.0.2.1", 6: "2001:db8:ba:271::1"}

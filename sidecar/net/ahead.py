@@ -9,19 +9,14 @@ from typing import TypeVar
 
 import trio
 
-from .socket_stream import close_stream, cut
+from .wrapped import Wrapped
 
 T = TypeVar("T")
 
 
-class Ahead(trio.abc.HalfCloseableStream):
-    """
-    Args:
-        stream: owned from now on.
-    """
-
+class Ahead(Wrapped):
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._seen = b""
 
     async def look(self, read: Callable[[bytes], T | None]) -> T | None:
@@ -30,7 +25,7 @@ class Ahead(trio.abc.HalfCloseableStream):
         After cancellation nothing has been taken.
         """
         while (found := read(self._seen)) is None:
-            piece = await self._stream.receive_some()
+            piece = await self.stream.receive_some()
             if not piece:
                 return None
             self._seen += piece
@@ -38,26 +33,8 @@ class Ahead(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if not self._seen:
-            return bytes(await self._stream.receive_some(max_bytes))
+            return await super().receive_some(max_bytes)
         await trio.lowlevel.checkpoint()
         end = max_bytes or len(self._seen)
         piece, self._seen = self._seen[:end], self._seen[end:]
         return piece
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    def close(self) -> None:
-        close_stream(self._stream)
-
-    def abort(self) -> None:
-        cut(self._stream)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

@@ -3,8 +3,8 @@
 from cryptography import x509
 
 from .tls_stream import TlsStream
-
-MOST_NAMES = 8
+from .verify import UNREADABLE
+from .verify_host import names_of
 
 
 def presented(stream: TlsStream) -> dict[str, str]:
@@ -36,7 +36,6 @@ def _until(certificate: x509.Certificate) -> str:
 
 def _names(certificate: x509.Certificate) -> str:
     try:
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return names_of(certificate)
+    except UNREADABLE:
         return ""
-    return ", ".join(str(name.value) for name in list(san)[:MOST_NAMES])

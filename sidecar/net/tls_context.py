@@ -7,7 +7,6 @@
 Trust: every client context here verifies the server, every mesh server context the client.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -224,8 +223,3 @@ def load_private_key(pem: bytes, where: str) -> PrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise ConfigError(where, "the private key is neither EC nor RSA")
     return key
-
-
-def material_digest(*parts: str | None) -> str:
-    """A short name for key material, to tell pools and contexts apart by what they were built from."""
-    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:16]

@@ -8,18 +8,16 @@ turn it off. Attacked by tests/net/test_verify_host.py. Spec: RFC 9525 (by servi
 """
 
 import base64
-import hashlib
 import ipaddress
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.model.egress import Check, Origination
 from sidecar.model.errors import NotVerified
 
-from .verify import UNREADABLE
+from .verify import UNREADABLE, key_hash
 
 MOST_NAMES_TOLD = 8
 
@@ -42,7 +40,7 @@ def verify_host(certificate: x509.Certificate | None, host: str) -> None:
         else:
             verify_certificate_ip_address(certificate, host)
     except VerificationError as exc:
-        raise NotVerified(f"the certificate is not for {host}; it names {_names(certificate)}") from exc
+        raise NotVerified(f"the certificate is not for {host}; it names {names_of(certificate) or 'nothing'}") from exc
     except (CertificateError, *UNREADABLE) as exc:
         raise NotVerified(f"the certificate is unusable for {host}: {exc}") from exc
 
@@ -80,8 +78,8 @@ def verify_external(
             require_waiver(settings, "name", now, exc.detail)
             waived |= {"name"}
         if settings.subject_alt_names and _dns_names(chain[0]).isdisjoint(name.lower() for name in settings.subject_alt_names):
-            asked = ", ".join(settings.subject_alt_names)
-            raise NotVerified(f"the certificate of {host} has none of the names asked for ({asked}); it names {_names(chain[0])}")
+            asked, named = ", ".join(settings.subject_alt_names), names_of(chain[0]) or "nothing"
+            raise NotVerified(f"the certificate of {host} has none of the names asked for ({asked}); it names {named}")
         # > the UA will note that ... the intersection ... is empty (RFC 7469 s2.6). We are stricter: where the chain is waived nobody has
         # vouched for what stands above the leaf, and whoever made up a leaf could put a pinned authority's certificate behind it.
         keys = [key_pin(certificate) for certificate in (chain[:1] if "chain" in waived else chain)]
@@ -94,8 +92,13 @@ def verify_external(
 
 def key_pin(certificate: x509.Certificate) -> str:
     """`sha256/` and the base64 of the SubjectPublicKeyInfo's hash."""
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return "sha256/" + base64.b64encode(hashlib.sha256(key).digest()).decode()
+    return "sha256/" + base64.b64encode(bytes.fromhex(key_hash(certificate))).decode()
+
+
+def names_of(certificate: x509.Certificate) -> str:
+    """The first of its alternative names; empty if it has none, or UNREADABLE."""
+    san = _san(certificate)
+    return ", ".join(str(name.value) for name in list(san)[:MOST_NAMES_TOLD]) if san is not None else ""
 
 
 def _san(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
@@ -109,8 +112,3 @@ def _dns_names(certificate: x509.Certificate) -> set[str]:
     """As they stand: a pinned `*.example.com` means the certificate with just that name."""
     san = _san(certificate)
     return {name.lower() for name in san.get_values_for_type(x509.DNSName)} if san is not None else set()
-
-
-def _names(certificate: x509.Certificate) -> str:
-    san = _san(certificate)
-    return ", ".join(str(name.value) for name in list(san)[:MOST_NAMES_TOLD]) if san is not None else "nothing"

@@ -12,8 +12,8 @@ application's, no secret and no key is in an answer.
 """
 
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -44,7 +44,7 @@ from .egress import plain_decider
 from .lease import connect
 from .mesh import mesh_decider
 from .originate import Originator
-from .outbound import DNS_PORT, serve_destination
+from .outbound import serve_destination
 from .plan import Plan
 from .runtime import Runtime
 from .serve import DECISION_S
@@ -105,7 +105,7 @@ class Inquiry:
         request = request_of(question)
         host = request.host.decode("ascii")
         meant = forecast(question, host, rules, runtime.wall(), request)
-        if question.port == DNS_PORT:
+        if question.port == ports.NAME_SERVER:
             self.note("destination", "the sidecar's own DNS guard answers, whatever server is meant")
             return
         self.found |= {one.name: one for one in meant.steps}
@@ -152,36 +152,31 @@ class Inquiry:
             if not isinstance(decision, Plan):
                 self.note("answer", "a rule of the pod's own answers it")
                 return
-            try:
+            with ExitStack() as over:
+                over.callback(decision.done or _nothing)
                 self.at = "connection"
                 deadline.lift()     # it has one of its own
                 upstream = decision.choose()
-                try:
-                    end = await connect(upstream, runtime.pool)
-                    try:
-                        assert isinstance(end, Http1Client), "it was asked for with HTTP/1.1"
-                        self._show(end.stream, upstream.name, upstream.peer, record.waived)
-                        self.at = "proof"
-                        await _hear_no_objection(end)
-                    finally:
-                        end.finish()        # nothing was asked: it is closed
-                finally:
-                    if upstream.leave is not None:
-                        upstream.leave()
-            finally:
-                if decision.done is not None:
-                    decision.done()
+                over.callback(upstream.leave or _nothing)
+                end = await connect(upstream, runtime.pool)
+                over.callback(end.finish)       # nothing was asked: it is closed
+                assert isinstance(end, Http1Client), "it was asked for with HTTP/1.1"
+                self._show(end.stream, upstream.name, upstream.peer, record.waived)
+                self.at = "proof"
+                await _hear_no_objection(end)
 
     def _show(self, stream: trio.abc.AsyncResource, name: str, peer: str, waived: str) -> None:
         address = _peer_of(stream.sock) if isinstance(stream, TlsStream | SocketStream) else ""
         self.note("connection", f"connected to {name}", address=address)
         if isinstance(stream, TlsStream):
-            facts = presented(stream)
-            who = peer or f"the certificate is for {facts.get('names', 'nobody')}"
-            ends = facts.get("expires", "nobody knows when")
-            self.note("proof", f"{facts['tls']}; {who}, until {ends}", peer=peer, waived=waived, **facts)
+            self._prove(presented(stream), peer, waived)
         else:
             self.note("proof", "none: no TLS of the sidecar's")
+
+    def _prove(self, facts: Mapping[str, str], peer: str, waived: str, by: str = "") -> None:
+        who = peer or f"the certificate is for {facts.get('names', 'nobody')}"
+        words = f"{facts['tls']}; {who}, until {facts.get('expires', 'nobody knows when')}{by}"
+        self.note("proof", words, peer=peer, waived=waived, **facts)
 
     # -- played: TLS, TCP, a real request
 
@@ -203,10 +198,8 @@ class Inquiry:
             return
         self.note("connection", f"connected to {record.upstream}", security=record.security)
         if isinstance(shown, dict):
-            who = record.peer or f"the certificate is for {shown.get('names')}"
-            whose = "; found by a client of this question's, not by the sidecar" if context is not None else ""
-            words = f"{shown['tls']}; {who}, until {shown.get('expires')}{whose}"
-            self.note("proof", words, peer=record.peer, waived=record.waived, **shown)
+            by = "; found by a client of this question's, not by the sidecar" if context is not None else ""
+            self._prove(shown, record.peer, record.waived, by)
         elif shown is not None:
             self.found["proof"] = step("proof", "unknown", f"{shown}. The sidecar passes it on; the application decides what to believe")
         else:
@@ -285,6 +278,10 @@ def _client_context(meant: Forecast) -> Context:
         return origination(min_version="1.2", roots=tls.roots if tls else None, chain=None, key=None)
     except ConfigError:
         return origination(min_version="1.2", roots=None, chain=None, key=None)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _peer_of(sock: socket.socket) -> str:

@@ -43,7 +43,6 @@ from .respond import TABLE, explain
 from .runtime import Runtime
 
 DETECT_S = 5.0
-DNS_PORT = 53
 
 
 async def serve_outbound(
@@ -72,7 +71,7 @@ async def serve_destination(
             raise Unavailable(Reason.NO_SNAPSHOT)
         if not runtime.is_outbound_open.current:                                                # 2
             raise Unavailable(Reason.REDIRECT_LOST)
-        if to.port == DNS_PORT:
+        if to.port == ports.NAME_SERVER:
             await guard.serve_tcp(sock, str(to))
             return
         mesh = rules.outbound.service(to)

@@ -19,6 +19,7 @@ from sidecar.net.ahead import Ahead
 from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
+from sidecar.net.wrapped import Wrapped
 from sidecar.protocol.start_tls import mysql, postgres, smtp
 
 from .plan import CONNECT_S
@@ -115,33 +116,18 @@ class MySql:
 WORDS: dict[StartTls, type[Words]] = {"postgres": Postgres, "smtp": Smtp, "mysql": MySql}
 
 
-class Renumbered(trio.abc.HalfCloseableStream):
+class Renumbered(Wrapped):
     """A MySQL server, as an application sees it that has said one packet less. Its login is the first that is sent."""
 
     def __init__(self, stream: TlsStream) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._numbers = mysql.Numbers()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return self._numbers.to_application(await self._stream.receive_some(max_bytes))
+        return self._numbers.to_application(await super().receive_some(max_bytes))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(self._numbers.to_server(bytes(data)))
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def abort(self) -> None:
-        self._stream.abort()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+        await super().send_all(self._numbers.to_server(bytes(data)))
 
 
 async def _say(stream: trio.abc.SendStream, words: bytes, gone: type[ReasonedError]) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import dns.message
 import trio
+from OpenSSL import SSL
 
 from sidecar.model import ports
 from sidecar.model.address import Address
-from sidecar.model.errors import NotResolved, TlsRejected
+from sidecar.model.errors import NotResolved, NotVerified, TlsRejected
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
@@ -131,3 +132,23 @@ def https(
 def partner(*names: str, authority: str = "public") -> pki.Holder:
     """A web server's certificate."""
     return pki.issue(root(authority), *(pki.host(name) for name in names))
+
+
+def tls_that(host: str, says: bytes, most: int = SSL.TLS1_3_VERSION) -> Serve:
+    """A verified host that answers with so much, and closes."""
+    context, holder = SSL.Context(SSL.TLS_SERVER_METHOD), partner(host)
+    context.set_max_proto_version(most)
+    context.use_certificate(holder.certificate)
+    context.use_privatekey(holder.key)
+
+    async def serve(sock: socket.socket) -> None:
+        stream = TlsStream(context, sock, is_server=True)
+        try:
+            await stream.handshake(NotVerified)
+            await stream.receive_some()
+            await stream.send_all(says)
+        except NotVerified:
+            pass
+        stream.close()
+
+    return serve

@@ -60,8 +60,17 @@ def _expand(secret: bytes, label: bytes, length: int) -> bytes:
 # -- hellos
 
 
+def client_hello(server_name: str | None = None, context: SSL.Context | None = None) -> bytes:
+    """What a client says first, of the newest TLS unless the context has it otherwise."""
+    return _record(context or SSL.Context(SSL.TLS_CLIENT_METHOD), server_name.encode() if server_name is not None else None)
+
+
 def hello_of(context: SSL.Context, server_name: bytes | None = None) -> bytes:
     """The ClientHello message that a client of this context begins with, without its record."""
+    return _record(context, server_name)[5:]
+
+
+def _record(context: SSL.Context, server_name: bytes | None) -> bytes:
     client = SSL.Connection(context, None)
     client.set_connect_state()
     if server_name is not None:
@@ -70,7 +79,7 @@ def hello_of(context: SSL.Context, server_name: bytes | None = None) -> bytes:
         client.do_handshake()
     except SSL.WantReadError:
         pass
-    return client.bio_read(1 << 16)[5:]
+    return client.bio_read(1 << 16)
 
 
 def with_extensions(hello: bytes, *more: tuple[int, bytes]) -> bytes:

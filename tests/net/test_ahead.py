@@ -1,8 +1,7 @@
 """What is looked at stays."""
 
-import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from sidecar.net.ahead import Ahead
 from tests.helpers.streams import stream_pair
@@ -47,14 +46,3 @@ async def test_looking_can_be_cancelled(nursery: trio.Nursery, autojump_clock: M
     with trio.move_on_after(1):
         await stream.look(four)
     assert await stream.receive_some() == b"abc"
-
-
-@pytest.mark.parametrize("ends", [Ahead.close, Ahead.abort, Ahead.aclose])
-async def test_it_ends_its_stream(ends: object, autojump_clock: MockClock) -> None:
-    assert callable(ends)
-    _, near = stream_pair()
-    if (waits := ends(Ahead(near))) is not None:
-        await waits
-    await wait_all_tasks_blocked()
-    assert near.is_closed
-    assert near.is_aborted is (ends is Ahead.abort)

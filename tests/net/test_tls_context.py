@@ -20,7 +20,6 @@ from sidecar.net.tls_context import (
     https_client,
     https_server,
     load_certificates,
-    material_digest,
     origination,
 )
 from sidecar.net.tls_stream import TlsStream
@@ -345,8 +344,3 @@ def test_load_certificates() -> None:
     assert load_certificates(pki.pem([ROOT.certificate, OTHER_ROOT.certificate]).encode(), "roots") == [
         ROOT.certificate, OTHER_ROOT.certificate,
     ]
-
-
-def test_the_digest_tells_material_apart() -> None:
-    parts = [(), (None,), ("a",), ("a", None), ("a", "b"), ("ab",), ("b", "a")]
-    assert len({material_digest(*part) for part in parts}) == len(parts) - 1    # nothing and None are both nothing

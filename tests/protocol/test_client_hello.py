@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from sidecar.protocol.client_hello import MAX_RECORDS, ClientHello, read_client_hello
+from tests.helpers.tls13 import client_hello
 
 
 def _vector(data: bytes, size: int = 2) -> bytes:
@@ -37,20 +38,14 @@ def _hello(extensions: bytes | None) -> bytes:
     return _records(_message(extensions))
 
 
-def _real(name: bytes | None) -> bytes:
+def _real(name: str | None) -> bytes:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_alpn_protos([b"h2", b"http/1.1"])
-    client = SSL.Connection(context, None)
-    if name is not None:
-        client.set_tlsext_host_name(name)
-    client.set_connect_state()
-    with pytest.raises(SSL.WantReadError):
-        client.do_handshake()
-    return client.bio_read(65536)
+    return client_hello(name, context)
 
 
 GOOD = {
-    "openssl": (_real(b"API.Stripe.com"), ClientHello("api.stripe.com", (b"h2", b"http/1.1"), False)),
+    "openssl": (_real("API.Stripe.com"), ClientHello("api.stripe.com", (b"h2", b"http/1.1"), False)),
     "openssl without name": (_real(None), ClientHello(None, (b"h2", b"http/1.1"), False)),
     "no extensions": (_hello(None), ClientHello(None, (), False)),
     "empty extensions": (_hello(b""), ClientHello(None, (), False)),

@@ -21,9 +21,10 @@ from sidecar.net.verify_host import verify_host
 from sidecar.policy.rules import Rules
 from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
-from tests.helpers.leave import Pod, https, partner, pod
+from tests.helpers.leave import Pod, https, partner, pod, tls_that
 from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root
 from tests.helpers.runtime import rules
+from tests.helpers.tls13 import client_hello
 
 HOST = "api.partner.example"
 SERVER = Address("203.0.113.80", 443)
@@ -120,30 +121,10 @@ async def test_never_plaintext_instead(nursery: trio.Nursery, autojump_clock: Mo
 
 
 async def test_the_floor_of_tls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    def old(version: int) -> Any:
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_max_proto_version(version)
-        holder = partner(HOST)
-        context.use_certificate(holder.certificate)
-        context.use_privatekey(holder.key)
-
-        async def serve(sock: socket.socket) -> None:
-            stream = TlsStream(context, sock, is_server=True)
-            try:
-                await stream.handshake(NotVerified)
-                await read_until(stream, b"\r\n\r\n")
-                await stream.send_all(OK)
-            except NotVerified:
-                pass
-            finally:
-                stream.close()
-
-        return serve
-
     for floor, version, is_taken in (("1.2", SSL.TLS1_2_VERSION, True), ("1.3", SSL.TLS1_2_VERSION, False),
                                      ("1.2", SSL.TLS1_1_VERSION, False)):
         web = outside(nursery, approved(min_version=floor))
-        web.bench.dialer.servers[SERVER] = old(version)
+        web.bench.dialer.servers[SERVER] = tls_that(HOST, OK, version)
         answer = await ask(web.dial(DIALLED))
         assert (answer == OK) is is_taken
         assert is_taken or b"BZ0206" in answer
@@ -427,15 +408,9 @@ async def test_tls_whose_name_leads_nowhere(
 
 async def test_a_hello_that_two_readers_could_understand_differently(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     web = outside(nursery)
-    client = SSL.Connection(https_client([root("public").certificate]))
-    client.set_tlsext_host_name(HOST.encode())
-    client.set_connect_state()
-    with pytest.raises(SSL.WantReadError):
-        client.do_handshake()
-    hello = client.bio_read(65536)
-    upper = hello.replace(HOST.encode(), b"api.partner\x00example")
+    two_names = client_hello(HOST).replace(HOST.encode(), b"api.partner\x00example")
     app = web.dial(EVIL)
-    assert await is_gone(app, upper)
+    assert await is_gone(app, two_names)
     assert web.bench.codes == ["BZ0202"]
     assert web.bench.dialer.dialled == []
 

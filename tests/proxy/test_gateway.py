@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import trio
 from msgspec.structs import replace
-from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model import ports
@@ -28,6 +27,7 @@ from tests.helpers.leave import https, partner
 from tests.helpers.mesh import call, echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, POD, Redirected, kept_pair, rules
+from tests.helpers.tls13 import client_hello
 
 DATABASE = Address("198.51.100.7", 5432)
 GET = f"GET /a HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
@@ -38,13 +38,7 @@ def preface(carried: str = "tls", host: str = HOST, port: int = 443) -> bytes:
 
 
 def hello(name: str | None = HOST) -> bytes:
-    client = SSL.Connection(https_client([root("public").certificate]))
-    if name is not None:
-        client.set_tlsext_host_name(name.encode())
-    client.set_connect_state()
-    with pytest.raises(SSL.WantReadError):
-        client.do_handshake()
-    return client.bio_read(65536)
+    return client_hello(name, https_client([root("public").certificate]))
 
 
 async def said(stream: TlsStream, text: bytes) -> bytes:

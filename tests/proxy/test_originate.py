@@ -26,7 +26,7 @@ from sidecar.telemetry.access_log import Record
 from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
 from tests.helpers.h2_peer import Peer
-from tests.helpers.leave import FakeResolver, https, partner
+from tests.helpers.leave import FakeResolver, https, partner, tls_that
 from tests.helpers.mesh import echo, http_app, is_gone, read_until, root
 from tests.helpers.runtime import Serve, rules
 from tests.proxy.test_egress import DIALLED, HOST, ROOTS, SERVER, approved, ask, outside
@@ -243,26 +243,6 @@ async def silent(sock: socket.socket) -> None:
     await is_gone(SocketStream(sock))
 
 
-def tls_that(says: bytes, most: int = SSL.TLS1_3_VERSION) -> Serve:
-    """A verified host that answers with so much, and closes."""
-    context, holder = SSL.Context(SSL.TLS_SERVER_METHOD), partner(HOST)
-    context.set_max_proto_version(most)
-    context.use_certificate(holder.certificate)
-    context.use_privatekey(holder.key)
-
-    async def serve(sock: socket.socket) -> None:
-        stream = TlsStream(context, sock, is_server=True)
-        try:
-            await stream.handshake(NotVerified)
-            await stream.receive_some()
-            await stream.send_all(says)
-        except NotVerified:
-            pass
-        stream.close()
-
-    return serve
-
-
 FAULTS: dict[str, tuple[Serve | None, int, str, str]] = {
     "no name": (None, 503, "BZ0406", "nobody knows"),
     "refused": (None, 503, "BZ0401", "Connection refused"),
@@ -273,7 +253,7 @@ FAULTS: dict[str, tuple[Serve | None, int, str, str]] = {
     "closed in the middle": (says(bytes.fromhex("160303007a020000760303")), 503, "BZ0206", "connection lost in the TLS handshake"),
     "alert": (says(ALERT), 503, "BZ0206", "handshake failure"),
     "silent": (silent, 504, "BZ0402", "connect"),
-    "too old": (tls_that(OK, SSL.TLS1_2_VERSION), 503, "BZ0206", "alert protocol version"),
+    "too old": (tls_that(HOST, OK, SSL.TLS1_2_VERSION), 503, "BZ0206", "alert protocol version"),
     "expired": (https(EXPIRED, echo), 503, "BZ0206", "certificate has expired"),
     "not yet": (https(pki.issue(root("public"), pki.host(HOST), begins=pki.HOUR / 2), echo), 503, "BZ0206", "not yet valid"),
     "wrong name": (https(partner("b.example"), echo), 503, "BZ0206", "it names b.example"),
@@ -281,10 +261,10 @@ FAULTS: dict[str, tuple[Serve | None, int, str, str]] = {
     "self-signed": (https(pki.issue(None, pki.host(HOST)), echo), 503, "BZ0206", "self-signed certificate"),
     "oversized chain": (https(OVERSIZED, echo), 503, "BZ0206", "excessive message size"),
     "no certificate of ours": (https(partner(HOST), echo, client_root=root("clients")), 502, "BZ0403", "certificate required"),
-    "nothing": (tls_that(b""), 502, "BZ0403", "closed before the response head"),
-    "half a head": (tls_that(b"HTTP/1.1 200 OK\r\ncontent-le"), 502, "BZ0403", "closed before the response head was complete"),
-    "no HTTP": (tls_that(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), 502, "BZ0405", "illegal status line"),
-    "half a body": (tls_that(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"), 200, "BZ0403", "closed in the middle of a body"),
+    "nothing": (tls_that(HOST, b""), 502, "BZ0403", "closed before the response head"),
+    "half a head": (tls_that(HOST, b"HTTP/1.1 200 OK\r\ncontent-le"), 502, "BZ0403", "closed before the response head was complete"),
+    "no HTTP": (tls_that(HOST, b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), 502, "BZ0405", "illegal status line"),
+    "half a body": (tls_that(HOST, b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"), 200, "BZ0403", "closed in the middle of a body"),
 }
 
 

@@ -23,6 +23,7 @@ from tests.helpers.leave import Pod, pod
 from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root, sidecar, tls_of
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import POD, Serve, rules
+from tests.helpers.tls13 import client_hello
 
 VIP = Address("10.96.7.1", 80)
 ENDPOINT = Address("10.1.0.7", 8080)
@@ -492,17 +493,6 @@ def observer(nursery: trio.Nursery) -> Pod:
     return web
 
 
-def hello(name: str | None) -> bytes:
-    """What an application that speaks TLS says first."""
-    client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
-    if name is not None:
-        client.set_tlsext_host_name(name.encode())
-    client.set_connect_state()
-    with pytest.raises(SSL.WantReadError):
-        client.do_handshake()
-    return client.bio_read(65536)
-
-
 def seen_of(web: Pod) -> list[tuple[str, str, str, dict[str, int], dict[str, int], int]]:
     """What the ledger holds: how, by which identity, where to, spoken how to which port, by which rule, bytes sent."""
     found = [entry for entry in web.bench.ledger.entries if entry.kind == "connection"]
@@ -525,7 +515,7 @@ async def test_observed_plain_http_goes_on_as_it_is_and_is_written_down(nursery:
 
 
 async def test_observed_tls_passes_by_its_name(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    web, sent = observer(nursery), hello(NEWS)
+    web, sent = observer(nursery), client_hello(NEWS)
     web.bench.dialer.servers[Address(FAR.host, 8443)] = echo
     app = web.dial(Address(FAR.host, 8443))
     await app.send_all(sent)
@@ -535,7 +525,7 @@ async def test_observed_tls_passes_by_its_name(nursery: trio.Nursery, autojump_c
     assert seen_of(web) == [("passthrough", NEWS, f"{FAR.host}:8443", {"tls:8443": 1}, {"(observed)": 1}, len(sent))]
 
 
-@pytest.mark.parametrize("first", [b"\x00\x01\x02\x03", b"EHLO web\r\n", hello(None)], ids=["binary", "lines", "tls-without-name"])
+@pytest.mark.parametrize("first", [b"\x00\x01\x02\x03", b"EHLO web\r\n", client_hello(None)], ids=["binary", "lines", "tls-without-name"])
 async def test_observed_bytes_without_a_name_go_to_the_address(
     first: bytes, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
@@ -581,7 +571,7 @@ async def test_an_observed_connection_that_lasts_is_told_of_while_it_does(nurser
     "127.0.0.1", "169.254.169.254", "10.1.0.9", "192.0.2.7", "192.168.1.1", "240.0.0.1", POD,
 ])
 @pytest.mark.parametrize("first", [
-    b"\x00\x01\x02\x03", hello(None), hello("inner.example"), b"GET / HTTP/1.1\r\nhost: inner.example\r\n\r\n",
+    b"\x00\x01\x02\x03", client_hello(None), client_hello("inner.example"), b"GET / HTTP/1.1\r\nhost: inner.example\r\n\r\n",
 ], ids=["binary", "tls-without-name", "tls", "plain"])
 async def test_nobody_is_observed_within(host: str, first: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Addresses of the pod, the node, the cluster and private networks are for approvals that mean them."""
@@ -600,7 +590,7 @@ async def test_an_observation_ends_at_its_date(nursery: trio.Nursery, autojump_c
     for port in (5432, 443):
         web.bench.dialer.servers[Address(FAR.host, port)] = echo
     opaque, own = web.dial(FAR), web.dial(Address(FAR.host, 443))
-    for app, first in (opaque, b"\x00\x01"), (own, hello(NEWS)):
+    for app, first in (opaque, b"\x00\x01"), (own, client_hello(NEWS)):
         await app.send_all(first)
         await read_until(app, first)
     web.bench.dialer.servers[Address(FAR.host, 80)] = http_app([], OK)
@@ -637,7 +627,7 @@ async def test_an_observed_connection_goes_on_where_it_was_approved_meanwhile(
 
 async def test_what_was_refused_says_how_it_was_spoken(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     web = pod(nursery, mesh())
-    for first in (hello(NEWS), b"\x00\x01\x02\x03", f"GET / HTTP/1.1\r\nhost: {NEWS}\r\n\r\n".encode()):
+    for first in (client_hello(NEWS), b"\x00\x01\x02\x03", f"GET / HTTP/1.1\r\nhost: {NEWS}\r\n\r\n".encode()):
         app = web.dial(Address(FAR.host, 80))
         await app.send_all(first)
         app.sock.shutdown(socket.SHUT_WR)
