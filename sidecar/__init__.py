@@ -31,13 +31,19 @@ One word for one thing:
     pump         the task that waits at the socket of an HTTP/2 connection for all that wait on it
     ejection     leaving out an endpoint that fails again and again
     mirror       a copy of a request, whose answer is thrown away
-    budget       what may be spent on retries, or on frames that do nothing
+    budget       what may be spent: on retries, on frames that do nothing, of an approval's bytes
     drain        to leave in order
+    approval     an external host or range that the workload asks for and a policy grants
+    leave        a permit with the approval and the rules that it rests on; what was begun by it ends when it is withdrawn
+    observation  letting through, and writing down, what nobody has approved, until a date
     origination  TLS that the sidecar speaks for an application that does not
+    waiver       a check of a host's certificate that a policy relaxes until a date
     synthetic address   of nobody's, stands for one name, so that a TCP connection says which name it means
     gateway      a sidecar that leads others out of the mesh, each as its own identity was granted
     caller       whom a gateway leads out; of a Service, who calls it
     preface      the line by which a caller's sidecar tells a gateway where to
+    way          what all requests of one connection to one external host have in common
+    question     the operator's: would it be reached, and how? Its answer, the explanation, is made of steps
     snapshot     all that one sidecar knows of the mesh, in one value
     SVID         the certificate that carries a SPIFFE ID
     trust        whom the mesh trusts and whom no longer, under one version: the roots, the signer, the deny-list
