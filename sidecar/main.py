@@ -213,9 +213,7 @@ class Sidecar:
         own_endpoints = {ports.HEALTH: self.health.handle, ports.METRICS: metrics_handler(self.runtime.metrics, self.gauges)}
         gateway = partial(serve_gateway, runtime=self.runtime, originator=self.originator)
         inbound = partial(serve_inbound, runtime=self.runtime, own_endpoints=own_endpoints, gateway=gateway)
-        outbound = partial(
-            serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals
-        )
+        outbound = partial(serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals)
         async with trio.open_nursery() as nursery:
             entering = gateway if self.is_gateway else inbound
             nursery.start_soon(partial(serve_listener, self.inbound, entering, self.tally, accepting=self.accepting))
@@ -230,7 +228,7 @@ class Sidecar:
                 api = WorkloadApi(self.application, self.runtime.tls)
                 nursery.start_soon(serve_listener, self.workload_listener, api.serve, Tally(), MOST_CONNECTIONS)
             nursery.start_soon(self._sweep)
-            nursery.start_soon(self._part)
+            nursery.start_soon(self.runtime.accounts.run, self.runtime.tls, self.runtime.why_no_longer)
             nursery.start_soon(self.runtime.withdrawals.run, self.runtime.rules)
             nursery.start_soon(self.clock.run)
             nursery.start_soon(self.originator.files.follow)
@@ -282,13 +280,6 @@ class Sidecar:
             self.runtime.accounts.part(self.runtime.why_no_longer)
             if turn % TELL_OPEN_TURNS == 0:
                 self.runtime.accounts.tell_open()
-
-    async def _part(self) -> None:
-        """Who was revoked is parted with at once."""
-        while True:
-            seen = self.runtime.tls.current
-            self.runtime.accounts.part(self.runtime.why_no_longer)
-            await self.runtime.tls.wait_change(seen)
 
     async def drain(self) -> None:
         """Not ready from now on, and whoever asks is told to go elsewhere; then nobody enters any more. Outbound stays open: an

@@ -21,7 +21,6 @@ from sidecar.protocol.authority import parse_authority
 from . import state
 
 WITHIN_S = 30.0
-WORDS = 14      # columns of the outcome and of the name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ from sidecar.model.trust import serial_text
 from sidecar.net.clock import WallClock
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
+from sidecar.net.watched import Watched
 from sidecar.telemetry.access_log import Record
 from sidecar.telemetry.ledger import Ledger
 
@@ -234,6 +235,13 @@ class Accounts:
                     account.stream.sock.shutdown(SHUT_RDWR)
                 except OSError:
                     pass    # it has ended by itself
+
+    async def run(self, tls: Watched[MeshTls | None], why: Callable[[Peer], str]) -> None:
+        """For ever: who was revoked is parted with at once."""
+        while True:
+            seen = tls.current
+            self.part(why)
+            await tls.wait_change(seen)
 
     def stream(self, connection: str) -> TlsStream | None:
         """Of a live connection, by its account."""

@@ -14,7 +14,7 @@ from sidecar.model.errors import NotResolved, NotVerified, TlsRejected
 from sidecar.net.canary import CanaryArrivals
 from sidecar.net.resolve import Resolver
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import https_server
+from sidecar.net.tls_context import https_client, https_server
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.proxy.dns_guard import DnsGuard
@@ -127,6 +127,13 @@ def https(
             nursery.start_soon(play)
 
     return terminate
+
+
+async def own_tls(app: SocketStream, name: str | None = "api.partner.example") -> TlsStream:
+    """The application's TLS, end to end."""
+    stream = TlsStream(https_client([root("public").certificate]), app.sock, is_server=False, server_name=name)
+    await stream.handshake(NotVerified)
+    return stream
 
 
 def partner(*names: str, authority: str = "public") -> pki.Holder:

@@ -47,10 +47,14 @@ def serving(nursery: trio.Nursery, inbound: Inbound = Inbound(), **more: Any) ->
     return bench
 
 
-def revoke(bench: Bench, *identities: str) -> None:
+def distrust(bench: Bench, *identities: str) -> None:
     tls = bench.runtime.tls.current
     assert tls is not None
     bench.runtime.tls.set(MeshTls.of(tls.credentials, pki.anchors(root(), revoked=Revoked(identities=identities))))
+
+
+def revoke(bench: Bench, *identities: str) -> None:
+    distrust(bench, *identities)
     bench.runtime.accounts.part(bench.runtime.why_no_longer)
 
 
@@ -336,8 +340,11 @@ async def test_a_tunnel_to_or_from_the_revoked_ends(nursery: trio.Nursery, autoj
     stream = await call(arrive(nursery, bench), alpn=ALPN_TCP)
     await stream.send_all(b"ping")
     await read_until(stream, b"ping")
-    revoke(bench, WEB)
+    nursery.start_soon(bench.runtime.accounts.run, bench.runtime.tls, bench.runtime.why_no_longer)
+    await wait_all_tasks_blocked()
+    distrust(bench, WEB)
     assert await is_gone(stream)
+    assert trio.current_time() == 0
 
 
 async def test_a_certificate_that_ends_ends_its_connections(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -15,13 +15,12 @@ from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Out
 from sidecar.model.errors import NotVerified
 from sidecar.net.race import STAGGER_S
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import https_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify_host import verify_host
 from sidecar.policy.rules import Rules
 from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
-from tests.helpers.leave import Pod, https, partner, pod, tls_that
+from tests.helpers.leave import Pod, https, own_tls, partner, pod, tls_that
 from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root
 from tests.helpers.runtime import rules
 from tests.helpers.tls13 import client_hello
@@ -343,13 +342,6 @@ async def test_another_tls_port_is_named_to_the_host(nursery: trio.Nursery, auto
 
 
 # -- the application's own TLS
-
-
-async def own_tls(app: SocketStream, name: str | None = HOST) -> TlsStream:
-    """The application's TLS, end to end."""
-    stream = TlsStream(https_client([root("public").certificate]), app.sock, is_server=False, server_name=name)
-    await stream.handshake(NotVerified)
-    return stream
 
 
 async def test_tls_passes_through_to_our_resolution_of_its_name(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ from sidecar.model.errors import NotVerified, TlsRejected
 from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import ALPN_EGRESS, https_client
+from sidecar.net.tls_context import ALPN_EGRESS
 from sidecar.net.tls_stream import TlsStream
 from sidecar.protocol.gateway_preface import Preface, read_preface, render_refusal
 from tests.helpers.exchange import OK
@@ -31,8 +31,8 @@ from tests.helpers.gateway import (
     gateway_rules,
 )
 from tests.helpers.h2_peer import Peer
-from tests.helpers.leave import Pod, https, partner, pod
-from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root, tls_of
+from tests.helpers.leave import Pod, https, own_tls, partner, pod
+from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, tls_of
 from tests.helpers.runtime import Serve
 from tests.proxy.test_egress import ask
 
@@ -45,12 +45,6 @@ def reached(nursery: trio.Nursery, seen: list[bytes] | None = None) -> tuple[Pod
     out = gateway(nursery)
     out.bench.dialer.servers[SERVER] = https(partner(HOST), http_app([] if seen is None else seen, OK))
     return behind(nursery, out), out
-
-
-async def own_tls(app: SocketStream, name: str = HOST) -> TlsStream:
-    stream = TlsStream(https_client([root("public").certificate]), app.sock, is_server=False, server_name=name)
-    await stream.handshake(NotVerified)
-    return stream
 
 
 async def test_plain_http_goes_by_the_gateway(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

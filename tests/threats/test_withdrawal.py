@@ -18,14 +18,13 @@ from sidecar.model.address import Address
 from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayCaller, GatewayRef, Origination, Outbound, Waiver
 from sidecar.model.errors import NotVerified
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.tls_context import https_client
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from tests.helpers import gateway as by_gateway
 from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
 from tests.helpers.h2_peer import Peer
-from tests.helpers.leave import Pod, https, partner, pod
+from tests.helpers.leave import Pod, https, own_tls, partner, pod
 from tests.helpers.mesh import http_app, is_gone, read_until, root
 from tests.helpers.runtime import Bench, Serve, rules
 
@@ -160,12 +159,6 @@ async def stream_of_http2(nursery: trio.Nursery) -> Live:
 
     nursery.start_soon(until_reset)
     return live(web, app, ended, is_kept=True)
-
-
-async def own_tls(stream: SocketStream) -> TlsStream:
-    inner = TlsStream(https_client([root("public").certificate]), stream.sock, is_server=False, server_name=HOST)
-    await inner.handshake(NotVerified)
-    return inner
 
 
 async def tunnel_of_tls(nursery: trio.Nursery, **approval: Any) -> Live:
