@@ -48,7 +48,7 @@ from tests.helpers import gateway as by_gateway
 from tests.helpers import pki
 from tests.helpers.exchange import OK
 from tests.helpers.leave import Pod, https, partner, pod
-from tests.helpers.mesh import read_until, root
+from tests.helpers.mesh import root
 from tests.helpers.runtime import POD, Serve
 from tests.injector.pods import egress_policy, mesh_policy, namespace
 
@@ -260,27 +260,6 @@ def answering(heard: list[bytes]) -> Serve:
     return serve
 
 
-def old(holder: pki.Holder, heard: list[bytes]) -> Serve:
-    """A server that speaks TLS 1.2 at most."""
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.use_certificate(holder.certificate)
-    context.use_privatekey(holder.key)
-    context.set_max_proto_version(SSL.TLS1_2_VERSION)
-
-    async def begin(sock: socket.socket) -> None:
-        stream = TlsStream(context, sock, is_server=True)
-        try:
-            await stream.handshake(NotVerified)
-            heard.append(await read_until(stream, b"\r\n\r\n"))
-            await stream.send_all(OK)
-        except NotVerified:
-            pass
-        finally:
-            stream.close()
-
-    return begin
-
-
 def manifests(case: Case) -> list[dict[str, Any]]:
     asked = case.asked if "cidr" in case.asked else {"host": HOST} | case.asked
     spec = {"hosts": [{"host": HOST, "caBundle": ROOTS} | case.entry]} | (case.spec or {})
@@ -320,10 +299,9 @@ def world(case: Case, nursery: trio.Nursery, heard: list[bytes]) -> tuple[Pod, l
     serve = answering(heard)
     if "postgres" in case.other:
         serve = postgres(https(case.holder, serve), has_tls="without TLS" not in case.other)
-    elif "old" in case.other:
-        serve = old(case.holder, heard)
     elif "bare" not in case.other and not case.how.startswith("BYTES"):
-        serve = https(case.holder, serve, client_root=root("clients") if "demands" in case.other else None)
+        most = SSL.TLS1_2_VERSION if "old" in case.other else SSL.TLS1_3_VERSION
+        serve = https(case.holder, serve, client_root=root("clients") if "demands" in case.other else None, most=most)
     if "gateway" in case.other:
         out = by_gateway.gateway(nursery, compiled(case, "gate"))
         outside, resolver = out.bench.dialer, out.resolver

@@ -89,14 +89,17 @@ def pod(nursery: trio.Nursery, known: Rules | None, identity: str = WEB) -> Pod:
 
 
 def https(
-    holder: pki.Holder, serve: Serve, *, client_root: pki.Holder | None = None, seen: list[TlsStream] | None = None
+    holder: pki.Holder, serve: Serve, *, client_root: pki.Holder | None = None, seen: list[TlsStream] | None = None,
+    most: int = SSL.TLS1_3_VERSION,
 ) -> Serve:
     """A server that speaks TLS before it serves with `serve`, which gets the plaintext end of a relay.
 
     Args:
         seen: gets each connection whose handshake succeeded.
+        most: the newest TLS that it speaks.
     """
     context = https_server(pki.server_credentials(holder, client_root))
+    context.set_max_proto_version(most)
 
     async def terminate(sock: socket.socket) -> None:
         stream = TlsStream(context, sock, is_server=True)

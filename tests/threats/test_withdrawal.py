@@ -427,27 +427,9 @@ async def test_a_change_counts_for_the_next_request(
     """The application's connection goes on, and is told why."""
     before, after, code = NEXT[name]
     ranges = (SHUT,) if "special" in name else ()
-    context, holder = SSL.Context(SSL.TLS_SERVER_METHOD), partner(HOST)
-    context.use_certificate(holder.certificate)
-    context.use_privatekey(holder.key)
-    context.set_max_proto_version(SSL.TLS1_2_VERSION)
-
-    async def old(sock: socket.socket) -> None:
-        stream = TlsStream(context, sock, is_server=True)
-        try:
-            await stream.handshake(NotVerified)
-            while await read_until(stream, b"\r\n\r\n"):
-                seen.append(b"")
-                await stream.send_all(OK)
-        except (NotVerified, AssertionError, trio.BrokenResourceError):
-            pass
-        finally:
-            stream.close()
-
     seen: list[bytes] = []
-    web = outside(nursery, approving(host(**before), cluster_ranges=ranges), https(holder, http_app(seen, OK)))
-    if name == "a higher floor":
-        web.bench.dialer.servers[Address(SERVER, 443)] = old
+    most = SSL.TLS1_2_VERSION if name == "a higher floor" else SSL.TLS1_3_VERSION
+    web = outside(nursery, approving(host(**before), cluster_ranges=ranges), https(partner(HOST), http_app(seen, OK), most=most))
     if before.get("tls", ...) is None:
         web.bench.dialer.servers |= {Address(SERVER, 80): http_app(seen, OK), Address(SERVER, 443): garbage}
     ask = await asker(web.dial(Address(SERVER, 80)), is_http2=is_http2)
