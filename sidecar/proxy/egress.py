@@ -71,9 +71,9 @@ def approve(host: str, port: int, runtime: Runtime, kind: Kind, caller: str | No
     return judged if isinstance(judged, Denied) else Leave(judged.permit, judged.approval, rules)
 
 
-def is_approved(host: str, port: int, runtime: Runtime, kind: Kind, begun: EgressHost, caller: str | None = None) -> bool:
+def is_approved(host: str, port: int, runtime: Runtime, kind: Kind, begun: EgressHost) -> bool:
     """Whether what was begun may go on: there is a leave, and it demands nothing that was not fulfilled then."""
-    judged = approve(host, port, runtime, kind, caller)
+    judged = approve(host, port, runtime, kind)
     return not isinstance(judged, Denied) and holds(begun, judged.approval, kind)
 
 
