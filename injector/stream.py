@@ -16,6 +16,7 @@ a certificate whose key the application holds is nobody's here; the query is a s
 tests/injector/test_stream.py.
 """
 
+import math
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -44,6 +45,8 @@ from .holders import Holders, Said
 from .questions import Questions
 
 NO_NEWS_S = 30.0
+PACE_S = 0.1            # between two questions of a pod; its sidecar pauses for twice as long
+AT_ONCE = 10
 MOST_FIELDS = 8
 _SEEN = re.compile(r"([0-9a-f]{32})?", re.ASCII)
 _VERSION = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -110,6 +113,7 @@ class Stream:
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
         self._standing: dict[str, trio.CancelScope] = {}    # by pod uid: its latest question
+        self._next_at: dict[str, float] = {}                # by pod uid: when its next question is heard
 
     async def answer(self, call: Call) -> Answer:
         """The handler of the HTTPS server."""
@@ -131,6 +135,7 @@ class Stream:
         self._questions.forget_gone(cluster)
         self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
         self._standing = {uid: question for uid, question in self._standing.items() if uid in cluster.pods_by_uid}
+        self._next_at = {uid: at for uid, at in self._next_at.items() if uid in cluster.pods_by_uid}
 
     def _is_own_pod(self, peer: Peer, query: Query) -> bool:
         return peer.identity is not None and bool(peer.pod_uid) and peer.pod_uid == query.get("pod") and not peer.holder
@@ -148,6 +153,10 @@ class Stream:
             return Answer.error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
         pod = peer.pod_uid
         self._holders.note(pod, said)
+        now = trio.current_time()
+        due = self._next_at[pod] = max(self._next_at.get(pod, -math.inf), now - AT_ONCE * PACE_S) + PACE_S
+        if due > now:
+            await trio.sleep_until(due)
         if (older := self._standing.get(pod)) is not None:
             older.cancel()
         waiting = self._questions.waiting(pod)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import structs
 
-from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, canonical, is_special
+from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, IpNetwork, canonical, is_special
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.egress import EgressHost, EgressRange, Origination, Outbound
 from sidecar.model.message import RequestHead
@@ -138,23 +138,26 @@ class OutboundTable:
     def approved_range(self, to: Address) -> EgressRange | None:
         """A special address, or one of the cluster, must be meant: 0.0.0.0/0 is not the metadata."""
         ip = canonical(to.host)
-        guarded = [special for special in (*SPECIAL_RANGES, *self._cluster) if ip in special]
         for network, item in self._ranges:
-            is_meant = ip in network and all(network.subnet_of(special) for special in guarded)  # type: ignore[arg-type]
-            if is_meant and (not item.ports or to.port in item.ports):
+            if self._is_meant(ip, network) and (not item.ports or to.port in item.ports):
                 return item
         return None
+
+    def _is_meant(self, ip: IpAddress, network: IpNetwork) -> bool:
+        """Whether a range that was written down holds `ip`, and lies within each special range, and of the cluster's, that does."""
+        guarded = [special for special in (*SPECIAL_RANGES, *self._cluster) if ip in special]
+        return ip in network and all(network.subnet_of(special) for special in guarded)  # type: ignore[arg-type]
 
     def is_mesh(self, ip: IpAddress) -> bool:
         """Whether a Service, or a pod behind one, has this address."""
         return ip in self._mesh
 
     def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:
-        """Whether an approved name may lead to `ip`: nothing special, nothing of the cluster, unless the approval names it."""
+        """Whether an approved name may lead to `ip`: nothing special, nothing of the cluster, unless the approval means it."""
         if self._is_outside(ip):
             return True
         named = (ipaddress.ip_network(text) for text in approval.special_addresses)
-        return any(ip in network for network in named)
+        return any(self._is_meant(ip, network) for network in named)
 
     def _is_outside(self, ip: IpAddress) -> bool:
         return not is_special(ip) and not any(ip in net for net in self._cluster)

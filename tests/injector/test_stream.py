@@ -14,7 +14,7 @@ from injector.cluster import Cluster
 from injector.compile import compile_workload
 from injector.compile.last_good import LastGood
 from injector.questions import ANSWER_S, Questions, Unanswered
-from injector.stream import ENDPOINTS, NO_NEWS_S, Stream
+from injector.stream import AT_ONCE, ENDPOINTS, NO_NEWS_S, PACE_S, Stream
 from sidecar.model import identity
 from sidecar.model.call import Answer, Call, Peer
 from sidecar.model.errors import UpstreamError
@@ -206,6 +206,18 @@ async def test_who_is_revoked_while_its_question_stands_hears_no_more(
     await wait_all_tasks_blocked()
     ((at, answer),) = answered
     assert (at, answer.status) == (10, 403)
+
+
+async def test_who_asks_without_pause_waits_and_nobody_else_does(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Each answer is worked out anew, which takes the injector longer than it takes a sidecar that was taken over to ask."""
+    fixture = Fixture()
+    for _ in range(AT_ONCE + 20):
+        assert (await fixture.ask(SNAPSHOT, "pod=u-1&seen=", peer=peer())).status == 200
+    assert trio.current_time() == pytest.approx(20 * PACE_S)
+    other = {**POD, "metadata": {**POD["metadata"], "name": "web-2", "uid": "u-2"}}
+    fixture.cluster.set(Cluster.of([POD, other]))
+    assert (await fixture.ask(SNAPSHOT, "pod=u-2&seen=", peer=peer(uid="u-2"))).status == 200
+    assert trio.current_time() == pytest.approx(20 * PACE_S)
 
 
 async def test_a_problem_is_one_line_whatever_a_rule_is_called(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,10 +133,14 @@ def test_methods_and_paths(method: bytes, path: bytes, may: bool) -> None:
     (("fd00::/8",), "fd00::1", True),
     (("::/0",), "10.1.2.3", False),
     (("0.0.0.0/0",), "fd00::1", False),
+    (("0.0.0.0/0",), "169.254.169.254", False),     # what is wider than a special range does not mean it
+    (("10.0.0.0/8",), "10.96.0.1", False),          # nor the cluster's part of one
+    (("10.96.0.0/16",), "10.96.0.1", True),
+    (("10.0.0.0/8", "10.96.0.0/12"), "10.96.0.1", True),
 ])
 def test_may_resolve_to(special: tuple[str, ...], address: str, may: bool) -> None:
     approval = EgressHost("example.com", "r", special_addresses=special)
-    table = OutboundTable(Outbound(hosts=(approval,), cluster_ranges=("198.51.100.0/24", "2001:db8:c::/48")))
+    table = OutboundTable(Outbound(hosts=(approval,), cluster_ranges=("198.51.100.0/24", "2001:db8:c::/48", "10.96.0.0/12")))
     assert table.may_resolve_to(approval, canonical(address)) is may
 
 

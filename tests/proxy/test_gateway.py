@@ -260,7 +260,7 @@ async def test_a_name_leads_nowhere_special_and_not_back_into_the_mesh(
 ) -> None:
     """Even where an approval names all there is: of the mesh are the gateway itself, a Service's address and a pod's."""
     is_ours = found[:1] in ((AT.host,), ("203.0.113.50",), ("203.0.113.51",))
-    approval = replace(APPROVED, special_addresses=("0.0.0.0/0",)) if is_ours else APPROVED
+    approval = replace(APPROVED, special_addresses=("0.0.0.0/0", f"{AT.host}/32")) if is_ours else APPROVED
     pods = Service("orders.shop", 80, ("203.0.113.50",), endpoints=(Endpoint("203.0.113.51", 8080, ORDERS),))
     out = gateway(nursery, gateway_rules(GatewayCaller(WEB, (approval,)), cluster_ranges=("192.0.2.0/24",), services=(pods,)))
     out.resolver.names[HOST] = found
