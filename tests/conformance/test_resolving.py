@@ -20,15 +20,15 @@ from tests.helpers.exchange import OK
 from tests.helpers.leave import Pod, https, partner, pod
 from tests.helpers.mesh import echo, http_app, is_gone, read_until, root
 from tests.helpers.runtime import rules
+from tests.helpers.tls13 import client_hello
 from tests.proxy.test_egress import ask
-from tests.proxy.test_outbound import hello
 
 HOST = "api.partner.example"
 FOUR, SIX, NEXT = "203.0.113.80", "2001:db8::80", "203.0.113.81"
 RESOLVER, OTHER = Address("10.96.0.10", 53), Address("10.96.0.11", 5353)
 ROOTS = pki.pem([root("public").certificate])
 TTL_S = 30
-HELLO = hello(HOST)
+HELLO = client_hello(HOST)
 
 
 @dataclass
