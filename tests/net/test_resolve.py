@@ -2,6 +2,7 @@
 
 import dns.flags
 import dns.message
+import dns.rcode
 import dns.rrset
 import pytest
 import trio
@@ -249,24 +250,38 @@ async def test_other_resolvers_other_answers() -> None:
         assert await resolver.resolve(NAME, [other.address]) == ("192.0.2.9",)
 
 
+class Nobody(Resolver):
+    """There is no name at all; more than a thousand questions need no sockets for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def exchange(self, query: dns.message.Message, server: Address) -> dns.message.Message:
+        self.asked.append(f"{query.question[0].rdtype.name} {query.question[0].name.to_text(omit_final_dot=True)}")
+        await trio.lowlevel.checkpoint()
+        reply = dns.message.make_response(query)
+        reply.set_rcode(dns.rcode.NXDOMAIN)
+        return reply
+
+
 async def test_the_memory_is_bounded(mock_clock: MockClock) -> None:
-    """The clock stands but for once: on a busy machine asking takes longer than what is asked is kept."""
-    async with serving(records(code="NXDOMAIN")) as server:
-        resolver = Resolver()
+    """The clock stands but for once."""
+    resolver = Nobody()
 
-        async def ask_for(*numbers: int) -> None:
-            for number in numbers:
-                await resolver.resolve(f"n{number}.example", [server.address])
+    async def ask_for(*numbers: int) -> None:
+        for number in numbers:
+            await resolver.resolve(f"n{number}.example", ["10.96.0.10"])
 
-        await ask_for(0, 1)
-        mock_clock.jump(resolve.NEGATIVE_S)
-        await ask_for(0)        # which makes it new
-        await ask_for(*range(2, resolve.MAX_ANSWERS // 2 + 1))
-        server.asked.clear()
-        await ask_for(0, resolve.MAX_ANSWERS // 2)
-        assert server.asked == []
-        await ask_for(1)
-        assert sorted(server.asked) == ["A n1.example", "AAAA n1.example"]
+    await ask_for(0, 1)
+    mock_clock.jump(resolve.NEGATIVE_S)
+    await ask_for(0)        # which makes it new
+    await ask_for(*range(2, resolve.MAX_ANSWERS // 2 + 1))
+    resolver.asked.clear()
+    await ask_for(0, resolve.MAX_ANSWERS // 2)
+    assert resolver.asked == []
+    await ask_for(1)
+    assert sorted(resolver.asked) == ["A n1.example", "AAAA n1.example"]
 
 
 async def test_who_does_not_answer_gives_way_to_the_next(mock_clock: MockClock) -> None:
