@@ -185,7 +185,7 @@ class Http1Server(Http1Connection):
                 if self._buffer:
                     raise DownstreamGone("closed in the middle of a request head")
                 return None
-            self._buffer += data
+            self._buffer = self._buffer + data if self._buffer else data
 
     async def send_interim(self, response: ResponseHead) -> None:
         """> A server MUST NOT send a 1xx response to an HTTP/1.0 client (RFC 9110 s15.2)."""
@@ -230,11 +230,14 @@ class Http1Server(Http1Connection):
 class Http1Client(Http1Connection):
     """Where we ask: a connection with room for one exchange, and the end of that exchange."""
 
-    __slots__ = ("_heads", "_is_answered", "_is_asked", "_is_reusable", "_kind", "_method", "_upgrade", "is_idle", "released", "room")
+    __slots__ = (
+        "_heads", "_is_answered", "_is_asked", "_is_reusable", "_kind", "_method", "_upgrade", "account", "is_idle", "released", "room",
+    )
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         super().__init__(stream)
         self._heads = ResponseReader()
+        self.account = account_of(stream)       # opened when its peer was verified
         self.room = 1
         self.is_idle = True
         self.released: Callable[[Connection], None] | None = None
@@ -260,10 +263,6 @@ class Http1Client(Http1Connection):
 
     def is_quiet(self) -> bool:
         return not self.has_leftover and is_stream_quiet(self.stream)
-
-    @property
-    def account(self) -> str:
-        return account_of(self.stream)
 
     def open(self) -> "Http1Client":
         assert self.room, "one exchange at a time"
