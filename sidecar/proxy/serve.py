@@ -52,7 +52,7 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
             await _reply(exchange, decision, runtime, deadline)
     finally:
         deadline.cap(None)
-        record.duration_ms = round((deadline.now() - started) * 1000, 3)
+        record.duration_ms = int((deadline.now() - started) * 1e6) / 1000     # `round` takes ten times as long
 
 
 def _refusal_of_version(request: RequestHead, runtime: Runtime) -> Denied | None:
