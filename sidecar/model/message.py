@@ -18,6 +18,10 @@ class BodyKind(Enum):
     UNTIL_CLOSE = "close"   # responses only
 
 
+# By name alone: a look-up in the enumeration takes 0.2 us, and an exchange would need twenty.
+NONE, LENGTH, CHUNKED, UNTIL_CLOSE = BodyKind
+
+
 class Body(msgspec.Struct, frozen=True, gc=False):
     """How the bytes after a head are delimited. `length` counts for LENGTH only (and is > 0 there)."""
 

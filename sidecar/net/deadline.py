@@ -75,14 +75,15 @@ class Deadline:
     Raises on leaving, if time ran out: `TimedOut` in a phase of the upstream's, `DownstreamTimedOut` in one of the downstream's.
 
     Attributes:
+        now: trio's clock.
         rings_at: what the alarm clock is set for, never later than this deadline.
     """
 
-    __slots__ = ("_alarm", "_at", "_cap", "_is_upstream", "_now", "_phase", "_scope", "rings_at")
+    __slots__ = ("_alarm", "_at", "_cap", "_is_upstream", "_phase", "_scope", "now", "rings_at")
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()
-        self._now = trio.lowlevel.current_clock().current_time
+        self.now = trio.lowlevel.current_clock().current_time
         self._alarm = AlarmClock.of_this_run()
         self._phase = ""
         self._is_upstream = False
@@ -91,19 +92,30 @@ class Deadline:
 
     def cap(self, seconds: float | None) -> None:
         """From now on all phases together have `seconds`, which are the upstream's; None: no end to them."""
-        self._cap = NEVER if seconds is None else self._now() + seconds
+        self._cap = NEVER if seconds is None else self.now() + seconds
 
     def upstream_waits(self, phase: str, seconds: float) -> None:
         """As `upstream`, unless there is a cap: who said how long all may take has said it of this, too."""
-        self._begin(phase, self._now() + seconds if self._cap == NEVER else self._cap, True)
+        if self._cap == NEVER:
+            self.upstream(phase, seconds)
+        else:
+            self._begin(phase, self._cap, True)
 
     def downstream(self, phase: str, seconds: float) -> None:
         """From now on the downstream has `seconds` for `phase`."""
-        self._begin(phase, self._now() + seconds, False)
+        at = self.now() + seconds
+        if self.rings_at <= at <= self._cap:    # nearly always: as `_begin`
+            self._phase, self._is_upstream, self._at = phase, False, at
+        else:
+            self._begin(phase, at, False)
 
     def upstream(self, phase: str, seconds: float) -> None:
         """From now on the upstream has `seconds` for `phase`."""
-        self._begin(phase, self._now() + seconds, True)
+        at = self.now() + seconds
+        if self.rings_at <= at <= self._cap:
+            self._phase, self._is_upstream, self._at = phase, True, at
+        else:
+            self._begin(phase, at, True)
 
     def _begin(self, phase: str, at: float, is_upstream: bool) -> None:
         if at > self._cap:
@@ -127,7 +139,7 @@ class Deadline:
     @property
     def is_upstream_late(self) -> bool:
         """Time ran out in a phase of the upstream's."""
-        return self._is_upstream and (self._scope.cancel_called or self._at <= self._now())
+        return self._is_upstream and (self._scope.cancel_called or self._at <= self.now())
 
     def lift(self) -> None:
         """No deadline until the next phase (a relay that has its own idle rule)."""

@@ -12,7 +12,7 @@ import trio
 from msgspec.structs import replace
 
 from sidecar.model.errors import BadResponse, DownstreamGone, ProtocolViolation, Reset
-from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.model.message import CHUNKED, LENGTH, NO_BODY, NONE, UNTIL_CLOSE, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.protocol import chunked
 from sidecar.protocol.head import RequestReader, ResponseReader
@@ -68,24 +68,24 @@ class Http1Connection:
         self._left = body.length
         if self.trailers:
             self.trailers = []
-        self._chunks = chunked.ChunkDecoder() if body.kind is BodyKind.CHUNKED else None
+        self._chunks = chunked.ChunkDecoder() if body.kind is CHUNKED else None
 
     @property
     def is_body_done(self) -> bool:
         """Whether the body has been read to its end; of the kinds whose end is seen, `body` becomes NO_BODY there."""
-        return self._left == 0 if self.body.kind is BodyKind.LENGTH else self.body.kind is BodyKind.NONE
+        return self._left == 0 if self.body.kind is LENGTH else self.body.kind is NONE
 
     def take_buffered(self) -> bytes:
         """What of the body is here already, without waiting; b"" if nothing is."""
         kind = self.body.kind
-        if kind is BodyKind.NONE or not self._buffer:
+        if kind is NONE or not self._buffer:
             return b""
-        if kind is BodyKind.LENGTH:
+        if kind is LENGTH:
             piece = self._buffer[:self._left]
             self._buffer = self._buffer[self._left:]
             self._left -= len(piece)
             return piece
-        if kind is BodyKind.CHUNKED:
+        if kind is CHUNKED:
             return self._decode()
         piece, self._buffer = self._buffer, b""
         return piece
@@ -98,7 +98,7 @@ class Http1Connection:
                 return piece
             data = await self._receive()
             if not data:
-                if self.body.kind is BodyKind.UNTIL_CLOSE:
+                if self.body.kind is UNTIL_CLOSE:
                     self.body = NO_BODY
                     return b""
                 raise self._gone("closed in the middle of a body")
@@ -139,7 +139,7 @@ class Http1Connection:
 
 
 def _framed(kind: BodyKind, piece: bytes, is_end: bool, trailers: Headers) -> bytes:
-    if kind is not BodyKind.CHUNKED:
+    if kind is not CHUNKED:
         return piece
     data = chunked.frame_chunk(piece) if piece else b""
     return data + chunked.last_chunk(trailers) if is_end else data
@@ -156,7 +156,7 @@ class Http1Server(Http1Connection):
         super().__init__(stream, early)
         self._heads = RequestReader()
         self.can_go_on = True
-        self._kind = BodyKind.NONE      # of the response being written
+        self._kind = NONE      # of the response being written
 
     def _gone(self, detail: str) -> DownstreamGone:
         return DownstreamGone(detail)
@@ -185,7 +185,7 @@ class Http1Server(Http1Connection):
                 if self._buffer:
                     raise DownstreamGone("closed in the middle of a request head")
                 return None
-            self._buffer += data
+            self._buffer = self._buffer + data if self._buffer else data
 
     async def send_interim(self, response: ResponseHead) -> None:
         """> A server MUST NOT send a 1xx response to an HTTP/1.0 client (RFC 9110 s15.2)."""
@@ -200,8 +200,8 @@ class Http1Server(Http1Connection):
         kind = response.body.kind
         # A body whose end is the connection's end is passed on in chunks, so that a cut one can be told from a complete one;
         # an HTTP/1.0 client knows no chunks and gets such a body, and a chunked one, until the connection closes.
-        if kind in (BodyKind.UNTIL_CLOSE, BodyKind.CHUNKED):
-            kind = BodyKind.UNTIL_CLOSE if request.is_http10 else BodyKind.CHUNKED
+        if kind in (UNTIL_CLOSE, CHUNKED):
+            kind = UNTIL_CLOSE if request.is_http10 else CHUNKED
             response = replace(response, body=Body(kind))
         self._kind = kind
         self.can_go_on = not (closes or request.is_last or not self.is_body_done)
@@ -230,15 +230,18 @@ class Http1Server(Http1Connection):
 class Http1Client(Http1Connection):
     """Where we ask: a connection with room for one exchange, and the end of that exchange."""
 
-    __slots__ = ("_heads", "_is_answered", "_is_asked", "_is_reusable", "_kind", "_method", "_upgrade", "is_idle", "released", "room")
+    __slots__ = (
+        "_heads", "_is_answered", "_is_asked", "_is_reusable", "_kind", "_method", "_upgrade", "account", "is_idle", "released", "room",
+    )
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         super().__init__(stream)
         self._heads = ResponseReader()
+        self.account = account_of(stream)       # opened when its peer was verified
         self.room = 1
         self.is_idle = True
         self.released: Callable[[Connection], None] | None = None
-        self._kind = BodyKind.NONE      # of the request
+        self._kind = NONE      # of the request
         self._method = b""
         self._upgrade = b""
         self._is_asked = self._is_answered = self._is_reusable = False
@@ -260,10 +263,6 @@ class Http1Client(Http1Connection):
 
     def is_quiet(self) -> bool:
         return not self.has_leftover and is_stream_quiet(self.stream)
-
-    @property
-    def account(self) -> str:
-        return account_of(self.stream)
 
     def open(self) -> "Http1Client":
         assert self.room, "one exchange at a time"

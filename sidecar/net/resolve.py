@@ -84,7 +84,7 @@ class Resolver:
     async def resolve(self, name: str, resolvers: Sequence[str]) -> tuple[str, ...]:
         """IPv4 and IPv6 addresses in canonical text; () if the name has none. NotResolved if nobody answers."""
         servers = tuple(resolvers)
-        four, six = (self._fresh((name, kind, servers)) for kind in KINDS)
+        four, six = self._fresh((name, "A", servers)), self._fresh((name, "AAAA", servers))
         if four is not None and six is not None and not (four.failure or six.failure or four.is_stale or six.is_stale):
             return four.addresses + six.addresses       # what nearly every request finds
         with suppress(ValueError):

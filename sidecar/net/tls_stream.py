@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
-from OpenSSL._util import ffi, lib  # noqa: TID251 -- what pyOpenSSL has no function for
+from OpenSSL._util import ffi, lib, no_zero_allocator  # noqa: TID251 -- what pyOpenSSL has no function for
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
@@ -113,6 +113,22 @@ class TlsStream(trio.abc.HalfCloseableStream):
         words: bytes = ffi.string(lib.X509_verify_cert_error_string(code))
         return f" ({words.decode()})" if code else ""
 
+    # As `recv` and `send` of pyOpenSSL, which asks OpenSSL for the error of every call, of those that went well, too: 1.5 us each.
+
+    def _read(self, most: int) -> bytes:
+        ssl, room = self.connection._ssl, no_zero_allocator("char[]", most)
+        count: int = lib.SSL_read(ssl, room, most)
+        if count <= 0:
+            self.connection._raise_ssl_error(ssl, count)
+        return bytes(ffi.buffer(room, max(count, 0)))
+
+    def _write(self, data: bytes | bytearray | memoryview) -> int:
+        ssl = self.connection._ssl
+        count: int = lib.SSL_write(ssl, data if isinstance(data, bytes) else ffi.from_buffer(data), len(data))
+        if count <= 0:
+            self.connection._raise_ssl_error(ssl, count)
+        return count
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to `max_bytes` bytes; b"" only after the peer's close_notify. BrokenResourceError if it was cut off."""
         if max_bytes is not None and max_bytes < 1:
@@ -132,7 +148,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
             while True:
                 self._check_open()
                 try:
-                    data = self.connection.recv(max_bytes or RECEIVE_BYTES)
+                    data = self._read(max_bytes or RECEIVE_BYTES)
                 except SSL.WantReadError:
                     if has_waited:
                         self._count_empty_wake()
@@ -171,7 +187,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 if end > WRITE_BYTES:
                     piece = bytes(memoryview(data)[start:start + WRITE_BYTES])
                 try:
-                    count = self.connection.send(piece)
+                    count = self._write(piece)
                     self.sent += count
                     start += count
                     if start < end:
@@ -198,7 +214,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         """What is here, b"" after the peer's close_notify; None: nothing is."""
         self._check_open()
         try:
-            data = self.connection.recv(RECEIVE_BYTES)
+            data = self._read(RECEIVE_BYTES)
             self.received += len(data)
             self._empty_wakes = 0
             return data
@@ -215,7 +231,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         """How many bytes of `data` there was room for; the others come first in the next call, for OpenSSL has seen them."""
         self._check_open()
         try:
-            count = self.connection.send(data)
+            count = self._write(data)
             self.sent += count
             return count
         except (SSL.WantReadError, SSL.WantWriteError):

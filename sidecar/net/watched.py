@@ -8,26 +8,26 @@ T = TypeVar("T")
 
 
 class Watched(Generic[T]):
-    """The current value, and word of each change."""
+    """The current value, and word of each change.
+
+    Attributes:
+        current: for reading, by everybody and at every turn; `set` is the way to change it.
+    """
 
     def __init__(self, initial: T) -> None:
-        self._current = initial
+        self.current = initial
         self._changed = trio.Event()
-
-    @property
-    def current(self) -> T:
-        return self._current
 
     def set(self, value: T) -> None:
         """Make `value` the current one; an equal value wakes nobody."""
-        if value == self._current:
+        if value == self.current:
             return
-        self._current = value
+        self.current = value
         self._changed.set()
         self._changed = trio.Event()
 
     async def wait_change(self, seen: T) -> T:
         """The current value as soon as it is not `seen`; values in between may be missed."""
-        while self._current == seen:
+        while self.current == seen:
             await self._changed.wait()
-        return self._current
+        return self.current

@@ -10,7 +10,7 @@ Permit made.
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sidecar.model import identity
 from sidecar.model.decision import Denied, Permit
@@ -26,8 +26,7 @@ from .route_table import Found, RouteTable
 Claims = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(NamedTuple):
     """What is known of the caller.
 
     Args:

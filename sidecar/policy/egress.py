@@ -9,7 +9,7 @@ Only here and in `policy/authorize.py` is a Permit made.
 
 import ipaddress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import structs
 
@@ -54,8 +54,7 @@ class ToService:
         return found.rule if found is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class ToHost:
+class ToHost(NamedTuple):
     permit: Permit
     approval: EgressHost
 

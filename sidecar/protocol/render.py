@@ -5,11 +5,13 @@ Trust: what comes in was judged by `framing.py` or is our own; that no value can
 Spec: RFC 9112 s3 to s6.
 """
 
-from sidecar.model.message import Body, BodyKind, Headers, RequestHead, ResponseHead
+from sidecar.model.message import CHUNKED, NONE, UNTIL_CLOSE, Body, Headers, RequestHead, ResponseHead
 
 # > A user agent SHOULD send Content-Length in a request when the method defines a meaning for enclosed content (RFC 9110 s8.6).
 # Servers answer 411 to these otherwise.
 _EXPECTED_TO_HAVE_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
+
+_line = b": ".join      # of a name and a value
 
 
 def render_request(head: RequestHead, host: bytes, extra: Headers) -> bytes:
@@ -21,10 +23,8 @@ def render_request(head: RequestHead, host: bytes, extra: Headers) -> bytes:
 
     `te` and `upgrade` are hop-by-hop: said anew where the request's value has them.
     """
-    lines = [b"%b %b HTTP/1.1" % (head.method, head.target), b"host: " + host]
-    lines += [b"%b: %b" % field for field in head.headers]
-    lines += [b"%b: %b" % field for field in extra]
-    if head.body.kind is not BodyKind.NONE:
+    lines = [b"%b %b HTTP/1.1" % (head.method, head.target), b"host: " + host, *map(_line, head.headers), *map(_line, extra)]
+    if head.body.kind is not NONE:
         lines.append(_framing(head.body))
     elif head.method in _EXPECTED_TO_HAVE_CONTENT:
         lines.append(b"content-length: 0")
@@ -49,14 +49,12 @@ def render_response(
         upgrade: the protocol that a 101 changes to.
     """
     kind = head.body.kind
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase)]
-    lines += [b"%b: %b" % field for field in head.headers]
-    lines += [b"%b: %b" % field for field in extra]
-    if kind is BodyKind.UNTIL_CLOSE:
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *map(_line, head.headers), *map(_line, extra)]
+    if kind is UNTIL_CLOSE:
         assert chunk_until_close or close, "a body that ends with the connection needs the connection to end"
         if chunk_until_close:
             lines.append(b"transfer-encoding: chunked")
-    elif kind is not BodyKind.NONE:
+    elif kind is not NONE:
         lines.append(_framing(head.body))
     elif head.content_length is not None:
         lines.append(b"content-length: %d" % head.content_length)
@@ -68,11 +66,11 @@ def render_response(
 
 
 def _framing(body: Body) -> bytes:
-    return b"transfer-encoding: chunked" if body.kind is BodyKind.CHUNKED else b"content-length: %d" % body.length
+    return b"transfer-encoding: chunked" if body.kind is CHUNKED else b"content-length: %d" % body.length
 
 
 def _joined(lines: list[bytes]) -> bytes:
     text = b"\r\n".join(lines)
-    ends = len(lines) - 1
-    assert (text.count(b"\n"), text.count(b"\r"), text.count(b"\0")) == (ends, ends, 0), "a field value breaks its line"
+    # What ends the lines is all there is of these bytes.
+    assert len(text) - len(text.translate(None, b"\r\n\0")) == 2 * (len(lines) - 1), "a field value breaks its line"
     return text + b"\r\n\r\n"

@@ -92,25 +92,27 @@ class Attempt:
 
         Returns: the response's head if that was all of the request; None if its body goes on.
         """
+        retries = self._plan.retries
         try:
-            return await self._ask_in_time(first)
+            if retries is None or retries.attempt_s is None:
+                return await self._ask(first)
+            return await self._ask_in_time(first, retries.attempt_s)
         except UpstreamError:
             self._observe(is_good=False)
             raise
 
-    async def _ask_in_time(self, first: bytes) -> ResponseHead | None:
-        retries = self._plan.retries
-        if retries is None or retries.attempt_s is None:
-            return await self._ask(first)
+    async def _ask_in_time(self, first: bytes, seconds: float) -> ResponseHead | None:
         try:
-            with trio.fail_after(retries.attempt_s):
+            with trio.fail_after(seconds):
                 return await self._ask(first)
         except trio.TooSlowError as exc:
-            raise TimedOut(f"no answer from {self._upstream.name} within {retries.attempt_s} s") from exc
+            raise TimedOut(f"no answer from {self._upstream.name} within {seconds} s") from exc
 
     async def _ask(self, first: bytes) -> ResponseHead | None:
         pool = self._runtime.pool
-        self._leased, is_reused = await lease(self._upstream, pool, self._deadline)
+        self._leased, is_reused = pool.take_nowait(self._upstream.key), True
+        if self._leased is None:
+            self._leased, is_reused = await lease(self._upstream, pool, self._deadline)
         self._reach(self._leased)
         try:
             return await self._send_request(first)
@@ -150,7 +152,8 @@ class Attempt:
             await self._asking.send_body(b"", is_end=True, trailers=trailers)
         if not is_whole:
             return None
-        end.take_buffered()     # there is no more, and `first` has gone on
+        if first:
+            end.take_buffered()     # there is no more, and `first` has gone on
         return await self._read_head()
 
     async def _send_body(self) -> None:
@@ -264,7 +267,7 @@ class Attempt:
 
     def _as_told(self, response: ResponseHead) -> ResponseHead:
         """What the client is told of `response`; nobody but a sidecar of the mesh says our words."""
-        ours = [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]
+        ours = [field for field in response.headers if field[0][0] in b"xX" and field[0][:len(OURS)].lower() == OURS]
         if self._upstream.is_mesh:
             self._exchange.reason = _reason_told(ours)
         elif ours:

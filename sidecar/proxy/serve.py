@@ -37,7 +37,7 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
     record.method = request.method.decode("ascii")
     record.host = request.host.decode("ascii")
     record.path = request.path.decode("ascii", "backslashreplace")
-    started = trio.current_time()
+    started = deadline.now()
     deadline.upstream("name resolution", DECISION_S)     # what else a decision needs, it has
     try:
         try:
@@ -52,12 +52,11 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
             await _reply(exchange, decision, runtime, deadline)
     finally:
         deadline.cap(None)
-        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
+        record.duration_ms = int((deadline.now() - started) * 1e6) / 1000     # `round` takes ten times as long
 
 
 def _refusal_of_version(request: RequestHead, runtime: Runtime) -> Denied | None:
-    rules = runtime.rules.current
-    if request.is_http10 and not (rules is not None and rules.snapshot.accept_http10):
+    if request.is_http10 and not ((rules := runtime.rules.current) is not None and rules.snapshot.accept_http10):
         return Denied(Reason.VERSION, detail="HTTP/1.0 is accepted only where a MeshPolicy says acceptHttp10")
     return None
 
@@ -66,7 +65,9 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
     record = exchange.record
     record.rule = plan.permit.rule
     try:
-        deadline.cap(_least(plan.request_s, grpc_timeout_s(exchange.request)))
+        asked_s = grpc_timeout_s(exchange.request) if exchange.request.is_http2 else None
+        if plan.request_s is not None or asked_s is not None:
+            deadline.cap(_least(plan.request_s, asked_s))
         if plan.delay_s:
             deadline.upstream("injected delay", plan.delay_s + 1)
             await trio.sleep(plan.delay_s)

@@ -46,9 +46,11 @@ class Metrics:
 
     def count(self, name: str, labels: Labels = (), by: float = 1) -> None:
         key = (name, labels)
-        if key not in self._values and len(self._values) >= MAX_SERIES:
+        known = self._values.get(key)
+        if known is None and len(self._values) >= MAX_SERIES:
             key = (name, (("overflow", "true"),))
-        self._values[key] = self._values.get(key, 0) + by
+            known = self._values.get(key)
+        self._values[key] = (known or 0) + by
 
     def get(self, name: str, labels: Labels = ()) -> float:
         return self._values.get((name, labels), 0)
