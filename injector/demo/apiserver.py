@@ -61,21 +61,28 @@ class Webhook:
     async def review(self, request: Object) -> Object:
         """Send an AdmissionReview. Returns its response."""
         body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
-        try:
-            status, answer = await trio.to_thread.run_sync(partial(self._post, body))
-        except (OSError, HTTPException) as exc:
-            raise DemoError(f"the webhook at {self.address[0]}:{self.address[1]} did not answer: {exc}") from exc
-        if status != 200:
-            raise DemoError(f"the webhook answered {status}: {answer.decode(errors='replace')[:500]}")
-        response = json.loads(answer)["response"]
+        response = json.loads(await self._ask("POST", self.path, body))["response"]
         if response.get("uid") != request["uid"]:
             raise DemoError(f"the webhook answered for request {response.get('uid')!r}, asked was {request['uid']!r}")
         return dict(response)
 
-    def _post(self, body: bytes) -> tuple[int, bytes]:
+    async def read(self, path: str) -> str:
+        """What else it tells: `/metrics`."""
+        return (await self._ask("GET", path, b"")).decode()
+
+    async def _ask(self, method: str, path: str, body: bytes) -> bytes:
+        try:
+            status, answer = await trio.to_thread.run_sync(partial(self._call, method, path, body))
+        except (OSError, HTTPException) as exc:
+            raise DemoError(f"the webhook at {self.address[0]}:{self.address[1]} did not answer: {exc}") from exc
+        if status != 200:
+            raise DemoError(f"the webhook answered {status}: {answer.decode(errors='replace')[:500]}")
+        return answer
+
+    def _call(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         connection = _Named(self.address, self.name, self.tls())
         try:
-            connection.request("POST", self.path, body, {"Content-Type": "application/json"})
+            connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

@@ -4,8 +4,9 @@
     load URL --per-second N --seconds S                                 {sent, statuses, failures}
     until URL --status N --seconds S                                    {at, statuses}; `at`: when it was first answered so
     websocket URL --body TEXT                                           {status, received, error}: the text that came back
+    stay URL --seconds S                                                {bytes, at, error}: of an endless answer; `at`: when it ended
     hold URL --seconds S                                                {echoes, at, error}: a WebSocket in use; `at`: when it broke
-    tcp ADDRESS PORT [--send TEXT]                                      {connected, received, error}
+    tcp ADDRESS PORT [--send TEXT]                                      {connected, received, error}; `connected`: the address
     udp ADDRESS PORT [--send TEXT]                                      {sent, received, error}
     dns ADDRESS PORT --send NAME                                        {sent, received, error}, `received` is the answer's code
 
@@ -54,9 +55,13 @@ class Client:
         self._connection.default_port = 443 if is_tls else 80
 
     def request(self, method: str, headers: dict[str, str], body: str | None) -> tuple[HTTPResponse, bytes]:
-        self._connection.request(method, self.target, body, headers)
-        response = self._connection.getresponse()
+        response = self.begin(method, headers, body)
         return response, response.read()
+
+    def begin(self, method: str, headers: dict[str, str] | None = None, body: str | None = None) -> HTTPResponse:
+        """The answer's head; its body is to be read."""
+        self._connection.request(method, self.target, body, headers or {})
+        return self._connection.getresponse()
 
     def certificate(self) -> list[str]:
         """The DNS names of the server's certificate; empty without TLS."""
@@ -104,6 +109,24 @@ def upgrade(options: argparse.Namespace) -> Report:
                 report["received"] = opened.echo(options.body)
     except (OSError, HTTPException, IndexError, ValueError) as exc:
         report["error"] = f"{type(exc).__name__}: {exc}"
+    return report
+
+
+def stay(options: argparse.Namespace) -> Report:
+    """Read an answer for as long as it goes on."""
+    report: Report = {"bytes": 0, "at": None, "error": ""}
+    end = time.monotonic() + options.seconds
+    try:
+        with closing(Client(options.url, None, options.timeout)) as client:
+            response = client.begin("GET")
+            while time.monotonic() < end:
+                piece = response.read1()
+                report["bytes"] += len(piece)
+                if not piece:
+                    report["at"] = time.time()
+                    break
+    except (OSError, HTTPException) as exc:
+        report |= {"at": time.time(), "error": f"{type(exc).__name__}: {exc}"}
     return report
 
 
@@ -190,10 +213,10 @@ def until(options: argparse.Namespace) -> Report:
 
 
 def tcp(options: argparse.Namespace) -> Report:
-    report: Report = {"connected": False, "received": "", "error": ""}
+    report: Report = {"connected": "", "received": "", "error": ""}
     try:
         with socket.create_connection((options.address, options.port), options.timeout) as stream:
-            report["connected"] = True
+            report["connected"] = stream.getpeername()[0]
             stream.sendall(options.send.encode())
             while data := stream.recv(65536):
                 report["received"] += data.decode("latin-1")
@@ -236,7 +259,7 @@ def _exchange(options: argparse.Namespace, data: bytes, report: Report) -> bytes
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="client")
     verbs = parser.add_subparsers(required=True)
-    for name, act in (("http", ask), ("load", load), ("until", until), ("websocket", upgrade), ("hold", hold),
+    for name, act in (("http", ask), ("load", load), ("until", until), ("websocket", upgrade), ("hold", hold), ("stay", stay),
                       ("tcp", tcp), ("udp", udp), ("dns", dns)):
         verb = verbs.add_parser(name)
         verb.set_defaults(act=act)

@@ -23,7 +23,7 @@ import trio
 
 from injector.demo import settings
 from injector.demo.apiserver import Webhook
-from injector.demo.checks import BESIDE, CHECKS, run_check
+from injector.demo.checks import EVERY, run_check
 from injector.demo.checks.change import ROUTES
 from injector.demo.checks.check import Check
 from injector.demo.checks.leaving import UNAPPROVED, WRONG
@@ -153,6 +153,35 @@ def approved(world: World) -> Stands:
     policy["spec"]["hosts"].append({"host": UNAPPROVED, "caBundle": world.papers.roots})
     asked = _annotated(world, "web", EGRESS, lambda rules: rules.append({"host": UNAPPROVED}))
     return stored(world, "web", policy, asked)
+
+
+def unrestricted(world: World) -> Stands:
+    """The policy of billing says of its hosts whom they are, and no more."""
+    policy = _found(world, "EgressPolicy", "", "billing")
+    _kept("host", "ports", "protocols", "caBundle")(policy["spec"]["hosts"])
+    return stored(world, "billing", policy)
+
+
+def databases_in_plaintext(world: World) -> Stands:
+    """A team asks for databases without TLS, and a policy lets it."""
+    def change(rules: list[Object]) -> None:
+        for rule in rules:
+            if rule.get("protocol") == "tcp":
+                rule["tls"] = {"mode": "none"}
+
+    policy = _found(world, "EgressPolicy", "", "billing")
+    for host in policy["spec"]["hosts"]:
+        if host.get("protocols") == ["tcp"]:
+            host["allowPlaintext"] = True
+    return stored(world, "billing", policy, _annotated(world, "billing", EGRESS, change))
+
+
+def observed_on(world: World) -> Stands:
+    """Another policy, which is narrower, goes on observing: then nothing is refused, and nothing is unusual."""
+    policy = _found(world, "MeshPolicy", "", "trial")
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+    spec = {"selector": {**policy["spec"]["selector"], "namespaces": ["shop"]}, "egress": {"mode": "observe", "until": later.isoformat()}}
+    return stored(world, "trial", {**policy, "metadata": {"name": "trial-goes-on"}, "spec": spec})
 
 
 def _secret(world: World, name: str, subject: str) -> Object:
@@ -351,7 +380,7 @@ async def evidence_edited(world: World) -> AsyncIterator[None]:
 SABOTAGES: dict[str, Callable[[World], Stands]] = {sabotage.__name__: sabotage for sabotage in (
     nothing, any_method, any_path, thief_allowed, leave_only, no_retries, port_undeclared, permissive, ungated, approved, another_client,
     secret_created, unmeshed, another_user, private_folder_shared, another_probe, no_way_out_over_ipv6, port_served,
-    control_plane_mute, right_certificate, evidence_edited,
+    control_plane_mute, right_certificate, evidence_edited, unrestricted, databases_in_plaintext, observed_on,
 )}
 
 
@@ -379,7 +408,7 @@ async def _lines() -> AsyncIterator[bytes]:
 
 
 async def serve(mode: str) -> None:
-    checks, current = {check.name: check for check in (*CHECKS, *BESIDE, USERS)}, ""
+    checks, current = {check.name: check for check in (*EVERY, USERS)}, ""
     async with world(BY_NAME[mode], lambda text: None) as made, AsyncExitStack() as stack:
         async for line in _lines():
             task = json.loads(line)

@@ -7,6 +7,9 @@
     change    what changes while traffic runs
     identity  what becomes of certificates, roots and evidence
     rules     what happens when a packet rule is gone
+    approvals   what an approval says beyond the host's name
+    proving   how an external host must prove itself
+    observing   from an observation to an approval
 
 A check returns what it saw, in words; it raises CheckFailed if that is not what it must see. Those that say "nothing arrived"
 rest on `leaving.control`: the same packets do arrive when a pod without sidecar sends them.
@@ -22,11 +25,13 @@ from injector.demo.errors import causes
 from injector.demo.world import World
 from sidecar.model.errors import MeshError
 
-from . import change, explaining, identity, leaving, mesh, rules, speaking
+from . import approvals, change, explaining, identity, leaving, mesh, observing, proving, rules, speaking
 from .check import Check
 
 CHECKS: tuple[Check, ...] = (*mesh.CHECKS, *speaking.CHECKS, *leaving.CHECKS, *explaining.CHECKS, *change.CHECKS, *identity.CHECKS)
-BESIDE: tuple[Check, ...] = rules.CHECKS   # they wait most of the time, for pods of their own, so they run beside the others
+# They are about pods of their own and wait most of the time, so they run beside the others: each row in its order.
+BESIDE: tuple[tuple[Check, ...], ...] = (rules.CHECKS, (*approvals.CHECKS, *proving.CHECKS), observing.CHECKS)
+EVERY: tuple[Check, ...] = (*CHECKS, *(check for row in BESIDE for check in row))
 CHECK_WITHIN_S = 60.0
 
 
@@ -44,16 +49,15 @@ async def run_checks(world: World, tell: Callable[[Result], None]) -> list[Resul
     """Run them all; each result is told as it is there."""
     results: list[Result] = []
 
-    async def run(check: Check) -> None:
-        result = await run_check(world, check)
-        results.append(result)
-        tell(result)
+    async def run(row: tuple[Check, ...]) -> None:
+        for check in row:
+            result = await run_check(world, check)
+            results.append(result)
+            tell(result)
 
     async with trio.open_nursery() as nursery:
-        for check in BESIDE:
-            nursery.start_soon(run, check)
-        for check in CHECKS:
-            await run(check)
+        for row in (*BESIDE, CHECKS):
+            nursery.start_soon(run, row)
     return results
 
 

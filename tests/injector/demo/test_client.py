@@ -42,6 +42,13 @@ def test_until_says_when(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert never == {"at": None, "statuses": [200]}
 
 
+def test_stay_says_when_an_answer_ended(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = report(capsys, "stay", f"http://127.0.0.1:{port}/")
+    assert whole["bytes"] > 0   # type: ignore[operator]
+    assert whole["at"] is not None
+    assert report(capsys, "stay", f"http://127.0.0.1:{port}/", "--seconds", "0") == {"bytes": 0, "at": None, "error": ""}
+
+
 def test_a_failure_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -36,6 +36,13 @@ def test_a_host_is_verified_by_its_name(tmp_path: Path) -> None:
         shake(server, client_context(tmp_path / "o"), "b.example")
 
 
+def test_a_certificate_that_has_ended(tmp_path: Path) -> None:
+    Papers(NOW).lay_out(tmp_path / "o", ["a.example", "b.example"], frozenset({"b.example"}))
+    shake(tls_context(Host("a.example", 1, "a.example"), tmp_path / "o"), client_context(tmp_path / "o"), "a.example")
+    with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
+        shake(tls_context(Host("b.example", 2, "b.example"), tmp_path / "o"), client_context(tmp_path / "o"), "b.example")
+
+
 def test_a_host_that_demands_a_certificate(tmp_path: Path) -> None:
     papers = Papers(NOW)
     papers.lay_out(tmp_path / "o", ["a.example"])
