@@ -122,7 +122,7 @@ class EgressRange(Value, frozen=True):
 
 
 class DnsLimits(Value, frozen=True):
-    """What a question to the DNS guard may look like; a tunnel through DNS needs long, random and many names.
+    """What a name may look like that is asked for, of the DNS guard or as Host or TLS name; a tunnel needs long, random and many names.
 
     Args:
         mode: `observe` answers and writes down what `enforce` refuses.

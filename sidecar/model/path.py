@@ -17,7 +17,8 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _HIDDEN = re.compile(rb"%(?:[01][0-9A-F]|7F|2F|5C)")  # controls, DEL, slash, backslash; in normal spelling
 _DOUBLE = re.compile(rb"%25[0-9A-Fa-f]{2}")
-_DOT_SEGMENT = re.compile(rb"/\.\.?(?:/|\Z)")
+# A proxy further on may undo the escape, and the server behind it take `..;` for the parent.
+_DOT_SEGMENT = re.compile(rb"/\.\.?(?:/|%3B|\Z)")
 _TO_ESCAPE = re.compile(rb"[^!-~]")
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

@@ -12,6 +12,7 @@ a name may lead is judged by who dials, at each dial: an answer that is remember
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import dns.exception
@@ -37,6 +38,7 @@ NEGATIVE_S = 5.0        # the ceiling: what did not exist a moment ago may be wh
 STALE_S = 1800.0        # for so long an answer goes on when its time is over and no resolver answers (RFC 8767)
 RECHECK_S = 30.0        # and for so long they are not asked again
 MAX_ANSWERS = 8192
+MOST_ADDRESSES = 100    # that are remembered of one answer
 
 Kind = Literal["A", "AAAA"]
 KINDS: tuple[Kind, ...] = ("A", "AAAA")
@@ -224,4 +226,5 @@ def _read(reply: dns.message.Message) -> Answer:
         negative_s = min(max(chain.minimum_ttl, NEGATIVE_FLOOR_S), NEGATIVE_S)
         return Answer((), now + negative_s, reply.rcode() != dns.rcode.NXDOMAIN)
     until = now + min(max(chain.minimum_ttl, TTL_FLOOR_S), TTL_CEILING_S)
-    return Answer(tuple(str(canonical(item.address)) for item in chain.answer), until, usable_until=until + STALE_S)
+    addresses = tuple(str(canonical(item.address)) for item in islice(chain.answer, MOST_ADDRESSES))
+    return Answer(addresses, until, usable_until=until + STALE_S)

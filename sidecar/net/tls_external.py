@@ -29,6 +29,7 @@ from sidecar.model.errors import NotVerified
 
 from .tls_context import origination
 from .tls_stream import TlsStream
+from .verify import UNREADABLE
 from .verify_host import require_waiver, verify_external, waived_until
 
 MOST_HOSTS = 64             # with sessions, under one set of settings; a session with its chain takes 24 KB (measured)
@@ -114,7 +115,10 @@ class ExternalTls:
         """Called right after the handshake, before a byte is sent; or NotVerified."""
         handshake: _Handshake = stream.connection.get_app_data()
         host = handshake.party.host
-        chain = tuple(stream.connection.get_verified_chain(as_cryptography=True) or ())
+        try:
+            chain = tuple(stream.connection.get_verified_chain(as_cryptography=True) or ())
+        except UNREADABLE as exc:       # OpenSSL is less strict
+            raise NotVerified(f"the certificate is unusable for {host}: {exc}") from exc
         waived = frozenset(handshake.waived)
         if not chain:       # resumed
             if handshake.offered is None:

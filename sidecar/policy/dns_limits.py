@@ -1,4 +1,4 @@
-"""Does a question to the DNS guard look like data on its way out? A tunnel needs long, random and ever new names.
+"""Does a name that somebody wants looked up look like data on its way out? A tunnel needs long, random and ever new names.
 
 Pure, but for the memory of which names were asked for; `now` is an argument. Only names below approved wildcards are judged: exact
 ones carry nothing of the asker's. What stands in a `DnsLimits` is in `model/egress.py`.

@@ -109,7 +109,8 @@ class OutboundTable:
         approval = self.named(host)
         if approval is not None and port in _ports_of(approval, kind):
             return ToHost(Permit(approval.rule), approval)
-        if self.observes(now) and kind != "tcp":
+        is_led = approval is not None and approval.gateway is not None      # then nothing goes round the gateway
+        if self.observes(now) and kind != "tcp" and not is_led:
             return ToHost(Permit(OBSERVED), EgressHost(host, OBSERVED, (port,), (port,), tls=None))
         if approval is None:
             return Denied(Reason.HOST_NOT_APPROVED, detail=f"{host} is not approved for this workload")
@@ -163,15 +164,31 @@ class OutboundTable:
 
 
 def holds(begun: EgressHost, now: EgressHost, kind: Kind) -> bool:
-    """Whether what was begun under one approval may go on under another of the same host: by the same way, to the same addresses, and
-    verified alike. A client certificate of ours may be replaced meanwhile.
+    """Whether what was begun under one approval may go on under another of the same host: by the same way, to the same addresses,
+    verified alike, and with no narrower methods, paths or budget. Our client certificate may be renewed meanwhile, under its name.
     """
-    is_there_still = begun.gateway == now.gateway and set(begun.special_addresses) <= set(now.special_addresses)
-    return is_there_still and (kind == "tls" or _verified(begun) == _verified(now))
+    is_there_still = range_holds(begun, now) and set(begun.special_addresses) <= set(now.special_addresses)
+    is_asked_still = _is_within(begun.methods, now.methods) and _is_within(begun.paths, now.paths)
+    return is_there_still and is_asked_still and (kind == "tls" or _verified(begun) == _verified(now))
 
 
-def _verified(approval: EgressHost) -> Origination | None:
-    return structs.replace(approval.tls, client_certificate=None) if approval.tls is not None else None
+def range_holds(begun: EgressHost | EgressRange, now: EgressHost | EgressRange) -> bool:
+    """As `holds`, for all that an approved range says: the way, and a budget that is no smaller, nor another one."""
+    if begun.gateway != now.gateway or now.bytes_per_hour is None:
+        return begun.gateway == now.gateway
+    return begun.bytes_per_hour is not None and begun.rule == now.rule and begun.bytes_per_hour <= now.bytes_per_hour
+
+
+def _is_within(begun: tuple[str, ...], now: tuple[str, ...]) -> bool:
+    """None stands for all."""
+    return not now or bool(begun and set(begun) <= set(now))
+
+
+def _verified(approval: EgressHost) -> tuple[Origination, str] | None:
+    tls = approval.tls
+    if tls is None:
+        return None
+    return structs.replace(tls, client_certificate=None), tls.client_certificate.name if tls.client_certificate is not None else ""
 
 
 def _ports_of(approval: EgressHost, kind: Kind) -> tuple[int, ...]:

@@ -109,12 +109,16 @@ def _to_host(question: Question, host: str, rules: Rules, now: float, request: R
     judged: ToHost | Denied = rules.outbound.host(host, question.port, kind, now)
     if isinstance(judged, ToHost) and kind == "plain" and request is not None:
         judged = why_not(judged.approval, request) or judged
+    limits, why = rules.snapshot.outbound.dns, ""
+    if isinstance(judged, ToHost) and judged.approval.host.startswith("*."):
+        why = why_suspicious(host[:1 - len(judged.approval.host)], limits)
+        if why and kind != "tcp" and limits.mode != "observe" and not rules.outbound.observes(now):
+            judged = Denied(Reason.NAME_SUSPICIOUS, judged.permit.rule, why)
     destination = step("destination", "ok", "an external host", facts={"host": host, "port": question.port, "spoken": _SPOKEN[kind]})
     if isinstance(judged, Denied):
         return Forecast(kind, None, None, judged, (destination, _refusal(judged)))
     approval, gateway = judged.approval, _led_by(judged.approval.gateway)
-    limits, verification = rules.snapshot.outbound.dns, _verification(kind, host, approval, now)
-    why = why_suspicious(host[:1 - len(approval.host)], limits) if approval.host.startswith("*.") else ""
+    verification = _verification(kind, host, approval, now)
     return Forecast(kind, None, None, judged, (
         destination,
         step("approval", "ok", f"approved as {approval.host} by {judged.permit.rule}", facts={

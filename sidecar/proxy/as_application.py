@@ -21,6 +21,7 @@ from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context
 from sidecar.net.tls_stream import TlsStream
+from sidecar.net.verify import UNREADABLE
 from sidecar.net.verify_host import verify_host
 from sidecar.telemetry.access_log import Record
 
@@ -130,7 +131,11 @@ async def _hello(ours: socket.socket, host: str, context: Context) -> TlsStream:
     """TLS as a client of the host's would speak it; what it finds binds nobody."""
     stream = TlsStream(context, ours, is_server=False, server_name=host)
     await stream.handshake(NotVerified)
-    verify_host(stream.connection.get_peer_certificate(as_cryptography=True), host)
+    try:
+        certificate = stream.connection.get_peer_certificate(as_cryptography=True)
+    except UNREADABLE as exc:
+        raise NotVerified(f"the certificate is unusable for {host}: {exc}") from exc
+    verify_host(certificate, host)
     return stream
 
 

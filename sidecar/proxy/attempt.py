@@ -145,7 +145,7 @@ class Attempt:
         is_whole = end.is_body_done
         trailers = end.trailers if is_whole and request.takes_trailers else None
         if self._plan.spend is not None:
-            self._plan.spend(len(render_request(request, upstream.host, upstream.headers)) + len(first))
+            self._plan.spend(len(render_request(request, upstream.host, upstream.headers)) + len(first) + _size(trailers))
         self._deadline.upstream_waits("response", RESPONSE_HEAD_S)
         await self._asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
         if trailers:
@@ -170,7 +170,7 @@ class Attempt:
             is_end = end.is_body_done
             trailers = end.trailers if is_end and request.takes_trailers else None
             if self._plan.spend is not None:
-                self._plan.spend(len(piece))
+                self._plan.spend(len(piece) + _size(trailers))
             deadline.upstream("request body", idle_s)
             await self._asking.send_body(piece, is_end=is_end, trailers=trailers)
             if is_end:
@@ -273,6 +273,11 @@ class Attempt:
         elif ours:
             response = replace(response, headers=[field for field in response.headers if field not in ours])
         return response if self._plan.adapt is None else self._plan.adapt(response)
+
+
+def _size(trailers: Headers | None) -> int:
+    """As HTTP/1.1 writes them."""
+    return sum(len(name) + len(value) + 4 for name, value in trailers or ())
 
 
 def _reason_told(fields: Headers) -> Reason | None:

@@ -16,6 +16,7 @@ another server's message nothing reaches the application but addresses and texts
 answers are passed on as they are. Attacked by tests/proxy/test_dns_guard.py.
 """
 
+import re
 import socket
 from contextlib import suppress
 from typing import Literal
@@ -35,7 +36,7 @@ from sidecar.model.route import RateLimit
 from sidecar.net.resolve import Kind, Resolver
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.cluster_names import searched, why_no_cluster_name
-from sidecar.policy.dns_limits import NewNames, why_suspicious
+from sidecar.policy.dns_limits import why_suspicious
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rate_limit import Buckets
 from sidecar.policy.rules import Rules
@@ -51,7 +52,7 @@ LINES_PER_S = 5
 LINES_AT_ONCE = 20
 SEARCH_LABELS = 4       # of a domain that a pod's search list may add: `europe-west1-b.c.project.internal`
 SEARCH_DOMAINS = 8
-_TOO_FAST = "more different names than {limits.per_s:g} a second, after the first {limits.burst} (perS, burst)"
+_PLAIN = re.compile(r"[a-z0-9_.-]+")
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 FAMILIES: dict[dns.rdatatype.RdataType, Kind] = {dns.rdatatype.A: "A", dns.rdatatype.AAAA: "AAAA"}
 
@@ -60,7 +61,6 @@ class DnsGuard:
     def __init__(self, runtime: Runtime, resolver: Resolver) -> None:
         self._runtime = runtime
         self._resolver = resolver
-        self._new_names = NewNames()
         self._lines = Buckets(RateLimit(LINES_PER_S, burst=LINES_AT_ONCE))
         self._unwritten = 0
         self._searched: set[str] = set()
@@ -86,8 +86,9 @@ class DnsGuard:
             self._refuse(reply, query, Denied(reason), name, dst)
             return
         outbound = rules.snapshot.outbound
-        # A name that needs escaping is not what its text looks like: `x\.store.example` is below example, not below store.example.
-        is_plain = "\\" not in name
+        # A name that needs escaping is not what its text looks like: `x\.store.example` is below example, not below store.example. And
+        # no name of a host has other characters, which would carry data only.
+        is_plain = _PLAIN.fullmatch(name) is not None
         if is_plain and (name == outbound.cluster_domain or name.endswith(f".{outbound.cluster_domain}")):
             below = name[:-len(outbound.cluster_domain)].rstrip(".")
             if (denied := self._refuse_below_cluster(below, rules)) is not None:
@@ -123,9 +124,7 @@ class DnsGuard:
             return Denied(Reason.NAME_NOT_APPROVED, detail=why)
         if _is_known(below, rules):
             return None
-        why = why_suspicious(below, limits)
-        if not why and not self._new_names.take(below, limits, trio.current_time()):
-            why = _TOO_FAST.format(limits=limits)
+        why = why_suspicious(below, limits) or self._runtime.names.why_too_many(below, limits)
         return Denied(Reason.NAME_SUSPICIOUS, detail=why) if why else None
 
     def _approve(self, name: str, rules: Rules, dst: str) -> EgressHost | Denied:
@@ -139,14 +138,10 @@ class DnsGuard:
                 return denied
             self._note(OBSERVED, denied.detail, name, dst)
             return EgressHost(name, OBSERVED)
-        if approval.host.startswith("*."):
-            why = why_suspicious(name[:1 - len(approval.host)], limits)
-            if not why and not self._new_names.take(name, limits, trio.current_time()):
-                why = _TOO_FAST.format(limits=limits)
-            if why and not is_observed and not _observes(limits):
+        if why := self._runtime.names.why_suspicious(name, approval, limits):
+            if not is_observed and not _observes(limits):
                 return Denied(Reason.NAME_SUSPICIOUS, approval.rule, why)
-            if why:
-                self._note(approval.rule, f"{Reason.NAME_SUSPICIOUS.code} {Reason.NAME_SUSPICIOUS.token}: {why}", name, dst)
+            self._note(approval.rule, f"{Reason.NAME_SUSPICIOUS.code} {Reason.NAME_SUSPICIOUS.token}: {why}", name, dst)
         return approval
 
     def _refuse(
@@ -233,7 +228,8 @@ class DnsGuard:
     async def _ask_on(self, query: dns.message.Message, rules: Rules) -> dns.message.Message:
         """What the resolvers say to the same question in a message of ours; SERVFAIL if they say nothing."""
         question = query.question[0]
-        ours = dns.message.make_query(question.name, question.rdtype)
+        # In small letters: which of them are large could be data, and is no business of anybody else's.
+        ours = dns.message.make_query(question.name.canonicalize(), question.rdtype)
         for server in self._resolver.in_order(rules.snapshot.outbound.resolvers):
             with trio.move_on_after(ANSWER_S / 2), suppress(
                 OSError, dns.exception.DNSException, ConnectFailed, trio.BrokenResourceError

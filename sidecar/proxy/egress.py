@@ -86,6 +86,11 @@ def demand(judged: Leave | Denied, record: Record) -> Leave:
     return judged
 
 
+def judge_name(host: str, approval: EgressHost, rules: Rules, record: Record, runtime: Runtime) -> Denied | None:
+    """Why a name that our application says is not looked up: it could be data on its way to the name server."""
+    return runtime.names.judge(host, approval, rules, record, is_observed=rules.outbound.observes(runtime.wall()))
+
+
 # -- the application speaks plain HTTP: originate
 
 
@@ -111,7 +116,8 @@ def plain_decider(to: Address, originator: Originator, runtime: Runtime) -> Deci
             return judged
         permit, approval, rules = judged
         record.rule = permit.rule
-        if (denied := why_not(approval, request) or runtime.budgets.why_exhausted(approval)) is not None:
+        denied = why_not(approval, request) or runtime.budgets.why_exhausted(approval) or judge_name(host, approval, rules, record, runtime)
+        if denied is not None:
             return denied
         is_permitted = partial(is_approved, host, to.port, runtime, "plain", approval)
         if approval.gateway is not None:
@@ -132,6 +138,8 @@ async def serve_tls(
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"TLS to {to} without a server name, and no approved range holds it")
     host = record.host = hello.server_name
     permit, approval, rules = demand(approve(host, to.port, runtime, "tls"), record)
+    if (denied := judge_name(host, approval, rules, record, runtime)) is not None:
+        raise Unavailable(denied.reason, denied.detail)
     still = partial(is_approved, host, to.port, runtime, "tls", approval)
     if approval.gateway is not None:
         await via_gateway.serve_connection(sock, Preface("tls", host, to.port), approval, permit, rules, record, runtime, still)

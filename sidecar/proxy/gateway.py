@@ -33,6 +33,7 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import SocketStream, close_stream, linger
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.egress import Kind, holds, why_not
+from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import MAX_HELLO_BYTES, ClientHello, read_client_hello
 from sidecar.protocol.gateway_preface import OK, Carried, Preface, read_preface, render_refusal
 from sidecar.telemetry.access_log import Record
@@ -150,6 +151,9 @@ class _Led:
     def _demand(self) -> Leave:
         return demand(self._approve(), self.record)
 
+    def _judge_name(self, approval: EgressHost, rules: Rules, record: Record) -> Denied | None:
+        return self.runtime.names.judge(self.preface.host, approval, rules, record, caller=self.caller)
+
     # -- plain HTTP: each request is judged
 
     async def _serve_requests(self) -> None:
@@ -173,7 +177,7 @@ class _Led:
             return judged
         permit, approval, rules = judged
         record.rule = permit.rule
-        if (denied := why_not(approval, request)) is not None:
+        if (denied := why_not(approval, request) or self._judge_name(approval, rules, record)) is not None:
             return denied
         return await self.ways.plan(                                                            # 4
             request, headers, Address("", preface.port), permit, approval, rules, record, partial(self._is_permitted, approval),
@@ -184,6 +188,8 @@ class _Led:
     async def _serve_named(self) -> None:
         permit, approval, rules = self._demand()
         tls, is_permitted = approval.tls, partial(self._is_permitted, approval)
+        if (denied := self._judge_name(approval, rules, self.record)) is not None:
+            raise Unavailable(denied.reason, denied.detail)
         if self.preface.carried == "tcp" and tls is not None:
             if tls.start_tls is not None:
                 await self.stream.send_all(OK)      # its protocol needs the application, which is told in that what goes wrong
@@ -237,7 +243,7 @@ class _Led:
                 if app is self.stream:
                     await self.stream.send_all(OK)
                 if self.preface.carried == "tls":
-                    await self._pass_hello(upstream)
+                    await self._pass_hello(upstream, is_permitted)
             except trio.BrokenResourceError:
                 self.record.detail = "one side was gone before anything moved"
                 self.runtime.tell(self.record)
@@ -246,7 +252,7 @@ class _Led:
         finally:
             close_stream(upstream)
 
-    async def _pass_hello(self, upstream: trio.abc.SendStream) -> None:
+    async def _pass_hello(self, upstream: trio.abc.SendStream, is_permitted: Callable[[], bool]) -> None:
         """The first message of the application's TLS, once its server name is known to be what was judged."""
         data, hello = b"", None
         with Deadline() as deadline:
@@ -263,8 +269,9 @@ class _Led:
             if hello is None or hello.server_name != self.preface.host:
                 name = hello.server_name if hello is not None else None
                 raise ProtocolViolation(Reason.MISDIRECTED, f"the server name is {name}, the connection for {self.preface}")
-            deadline.upstream("TLS hello", HELLO_S)
-            await upstream.send_all(data)
+            if is_permitted():      # else the tunnel says so, before a byte has moved
+                deadline.upstream("TLS hello", HELLO_S)
+                await upstream.send_all(data)
 
 
 def _hello(data: bytes) -> ClientHello | None:

@@ -26,6 +26,7 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
 from sidecar.net.socket_stream import SocketStream, linger
+from sidecar.policy.egress import range_holds
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, detect, recognise
@@ -98,10 +99,10 @@ async def _serve_range(sock: socket.socket, to: Address, permit: Permit, rules: 
     assert approval is not None, "there is a permit"
 
     def is_permitted() -> bool:
-        """The leave stands, and by the same way."""
+        """The leave stands, and asks no more than it did."""
         rules = runtime.rules.current
         now = rules.outbound.approved_range(to) if rules is not None and runtime.is_outbound_open.current else None
-        return now is not None and now.gateway == approval.gateway
+        return now is not None and range_holds(approval, now)
 
     if approval.gateway is not None:
         await via_gateway.serve_connection(sock, Preface("tcp", *to), approval, permit, rules, record, runtime, is_permitted)

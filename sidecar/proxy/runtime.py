@@ -28,6 +28,7 @@ from .admit import Admission
 from .budgets import Budgets
 from .endpoints import Endpoints
 from .mirror import Mirrors
+from .names import Names
 from .synthetic import Synthetic
 from .withdrawals import Withdrawals
 
@@ -46,6 +47,7 @@ class Runtime:
         accounts: of the connections that are live.
         withdrawals: what ends connections to the outside when their leave does.
         synthetic: the addresses of names that are reached by TCP.
+        names: which of those below approved wildcards were looked up.
         budgets: what approvals have spent of their bytes.
     """
 
@@ -69,6 +71,7 @@ class Runtime:
     accounts: Accounts = field(init=False)
     withdrawals: Withdrawals = field(default_factory=Withdrawals)
     synthetic: Synthetic = field(default_factory=Synthetic)
+    names: Names = field(default_factory=Names)
     budgets: Budgets = field(init=False)
 
     def __post_init__(self) -> None:

@@ -96,8 +96,8 @@ class Ways:
         port, default, security = (dialled, 80, "plaintext") if tls is None else (tls.port, 443, "tls")
         return _Way(
             host, approval, addresses, context, port, is_http2, is_permitted,
-            # A name server that tells them in another order each time tells the same.
-            key=("egress", self._caller, host, port, tuple(sorted(addresses)), context, is_http2), group=("egress", host),
+            # A name server that tells them in another order each time tells the same. What was dialled is what the leave is for.
+            key=("egress", self._caller, host, dialled, port, tuple(sorted(addresses)), context, is_http2), group=("egress", host),
             host=named if port == default else b"%b:%d" % (named, port), name=f"{host}:{port}", security=security,
             adapt=partial(stay_plain, host=named, port=dialled, tls_port=port) if tls is not None else None,
         )

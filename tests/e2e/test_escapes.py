@@ -30,7 +30,7 @@ from injector.demo.world import World, json_lines
 from sidecar.model import ports
 from tests.helpers import escapes
 from tests.helpers.demo_world import play
-from tests.helpers.escapes import APPROVED
+from tests.helpers.escapes import APPROVED, WILD
 from tests.helpers.netns import ETH_P_ALL
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
@@ -91,14 +91,15 @@ def _attempts() -> Iterator[Attempt]:
             ("unapproved SNI", 853), ("unapproved SNI in pieces", 443), ("SNI with a dot", 443), ("SNI in capitals", 443),
             ("two names", 443), ("CONNECT", 80), ("CONNECT away", 3128), ("SOCKS", 1080), ("WebSocket", 80), ("h2c upgrade", 80),
             ("multipath", 4445),
-            ("fast open", 4446),
+            ("fast open", 4446), ("data as Host", 80), ("data as SNI", 443),
         ):
             yield row(way, family, port)
         yield row("bound to a device", family, 4447, is_told=False)
         for way, port in (("UDP", 443), ("UDP", 4000), ("connected UDP", 51820), ("UDP bound to a device", 53), ("UDP-Lite", 4001),
                           ("ping", 0)):
             yield row(way, family, port, is_told=False)
-        for way, port in (("DNS", 53), ("DNS TXT", 53), ("DNS NULL", 53), ("DNS HTTPS", 53), ("DNS by TCP", 53)):
+        for way, port in (("DNS", 53), ("DNS TXT", 53), ("DNS NULL", 53), ("DNS HTTPS", 53), ("DNS by TCP", 53),
+                          ("data as DNS", 53), ("odd letters as DNS", 53)):
             yield row(way, family, port, is_told=False)     # the guard answers; see test_names
     for way in escapes.WAYS:
         if way.startswith(("Host ", "absolute form")):
@@ -157,12 +158,13 @@ def _escaped(attempts: tuple[Attempt, ...], packets: list[bytes]) -> list[str]:
 
 @contextmanager
 def _named(world: World) -> Iterator[None]:
-    """The special names are known, and approved for web."""
+    """The special names are known, and approved for web; and whatever stands below one name."""
+    hosts = [*SPECIAL, f"*.{WILD}"]
     policy, web = (copy.deepcopy(world.api.get(*key)) for key in (("EgressPolicy", "", "partners"), ("Deployment", "shop", "web")))
     assert policy is not None
     assert web is not None
-    policy["spec"]["hosts"] += [{"host": name} for name in SPECIAL]
-    asked = web["spec"]["template"]["metadata"]["annotations"][EGRESS] + "".join(f"- {{host: {name}}}\n" for name in SPECIAL)
+    policy["spec"]["hosts"] += [{"host": name} for name in hosts]
+    asked = web["spec"]["template"]["metadata"]["annotations"][EGRESS] + "".join(f"- {{host: '{name}'}}\n" for name in hosts)
     web["metadata"].setdefault("annotations", {})[EGRESS] = asked
     for item in (policy, web):
         world.api.store(item)
@@ -195,7 +197,7 @@ async def matrix(world: World) -> dict[str, Any]:
         seen[pod] = {"fates": fates, "escaped": _escaped(ATTEMPTS, tap.packets())}
 
     with _named(world):
-        await _until_known(world, approved + len(SPECIAL))
+        await _until_known(world, approved + len(SPECIAL) + 1)
         async with trio.open_nursery() as nursery:
             for pod in ("legacy", "web"):
                 nursery.start_soon(attempt, pod)

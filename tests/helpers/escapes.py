@@ -16,6 +16,8 @@ from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 
 APPROVED = "api.partner.example"
+WILD = "wild.partner.example"      # what stands below it is approved
+DATA = "d." * 50 + WILD
 WAIT_S = 1.5
 PACE_S = 0.015    # of more than a hundred refusals a second a sidecar writes down the number only
 _MPTCP, _UDPLITE = 262, 136
@@ -47,7 +49,7 @@ def _request(host: str, marker: str, target: str = "/", method: str = "GET", mor
 
 def http(host: str, target: str = "/", method: str = "GET", more: str = "") -> Callable[[str, int, str], str]:
     def way(address: str, port: int, marker: str) -> str:
-        said = host.replace("{address}", f"[{address}]" if ":" in address else address)
+        said = host.replace("{address}", f"[{address}]" if ":" in address else address).replace("{marker}", marker)
         return _tcp(address, port, _request(said, marker, target.replace("{address}", address), method, more))
 
     return way
@@ -288,6 +290,9 @@ WAYS: dict[str, Callable[[str, int, str], str]] = {
     "SOCKS": raw(b"\5\1\0"), "WebSocket": http("unapproved.example", more="Connection: Upgrade\r\nUpgrade: websocket\r\n"),
     "h2c upgrade": http("unapproved.example", more="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
     # hellos
+    # data in a name that may be looked up
+    "data as Host": http("{marker}." + DATA), "data as SNI": hello("{marker}." + DATA),
+    "data as DNS": dns(1, DATA), "odd letters as DNS": dns(1, f"a!b.{WILD}"),
     "two names": hello(APPROVED, "{marker}.example"), "unapproved SNI in pieces": hello("{marker}.example", pieces=9),
     "SNI with a dot": hello("unapproved.example."), "SNI in capitals": hello("UNAPPROVED.EXAMPLE"),
     # sockets

@@ -46,6 +46,7 @@ class FakeDialer(Dialer):
 
     Args:
         silent: addresses where nothing answers at all.
+        connecting: what happens while a connection is made.
     """
 
     def __init__(self, nursery: trio.Nursery) -> None:
@@ -54,10 +55,12 @@ class FakeDialer(Dialer):
         self.servers: dict[Address, Serve] = {}
         self.silent: set[Address] = set()
         self.dialled: list[Address] = []
+        self.connecting: Callable[[], object] = bool
 
     async def connect(self, to: Address) -> socket.socket:
         self.dialled.append(to)
         await trio.lowlevel.checkpoint()
+        self.connecting()
         if to in self.silent:
             await trio.sleep_forever()
         if to not in self.servers:

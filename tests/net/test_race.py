@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from sidecar.model.address import Address
 from sidecar.model.errors import ConnectFailed
 from sidecar.net.dial import Dialer
-from sidecar.net.race import RACE_S, STAGGER_S, race, take_turns
+from sidecar.net.race import MOST_TRIED, RACE_S, STAGGER_S, race, take_turns
 from tests.helpers.runtime import FakeDialer, socket_pair
 
 SIX, OTHER_SIX = Address("2001:db8::1", 443), Address("2001:db8::2", 443)
@@ -70,6 +70,13 @@ async def test_there_is_one_deadline_for_all(nursery: trio.Nursery, autojump_clo
         await race(way, many)
     assert trio.current_time() == RACE_S
     assert len(way.dialled) == RACE_S / STAGGER_S
+
+
+async def test_hundreds_of_doors_are_not_knocked_at(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    way = dialer(nursery)
+    with pytest.raises(ConnectFailed):
+        await race(way, [Address(f"192.0.2.{i}", 443) for i in range(100)])
+    assert len(way.dialled) == MOST_TRIED
 
 
 async def test_nowhere_to_go(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

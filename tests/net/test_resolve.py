@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model.address import Address
 from sidecar.model.errors import NotResolved
 from sidecar.net import resolve
-from sidecar.net.resolve import Resolver
+from sidecar.net.resolve import MOST_ADDRESSES, Resolver
 from tests.helpers.dns_server import DnsServer, Script, records, serving
 
 NAME = "api.example.com"
@@ -68,6 +68,12 @@ async def test_aliases_are_followed_within_the_answer() -> None:
 async def test_records_of_other_names_count_for_nothing() -> None:
     addresses, _ = await ask(records("evil.example 60 A 198.51.100.66"))
     assert addresses == ()
+
+
+async def test_an_answer_without_end_is_remembered_in_part() -> None:
+    many = [f"{NAME} 60 A 198.51.{i // 250}.{i % 250}" for i in range(200)]
+    addresses, _ = await ask(records(*many))
+    assert len(addresses) == MOST_ADDRESSES
 
 
 async def test_an_alias_that_bites_its_tail() -> None:

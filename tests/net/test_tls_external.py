@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import trio
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from sidecar.model.egress import Origination, Waiver
@@ -81,6 +83,33 @@ class Website:
 
 def external(**changed: object) -> ExternalTls:
     return ExternalTls(Origination(**({"roots": pki.pem([ROOT.certificate])} | changed)), None, None)  # type: ignore[arg-type]
+
+
+def of_version_6() -> str:
+    """Signed by the root; OpenSSL does not mind the version."""
+    leaf = pki.issue(ROOT, pki.host(HOST), key=GOOD.key).certificate
+    signed = leaf.tbs_certificate_bytes.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")       # ecdsa-with-SHA256
+    signature = ROOT.key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    whole = signed + algorithm + b"\x03" + bytes([len(signature) + 1, 0]) + signature
+    return ssl.DER_cert_to_PEM_cert(b"\x30\x82" + len(whole).to_bytes(2, "big") + whole)
+
+
+async def test_a_certificate_that_only_openssl_can_read_is_refused(tmp_path: Path) -> None:
+    server = SSL.Context(SSL.TLS_SERVER_METHOD)
+    (tmp_path / "leaf.pem").write_text(of_version_6())
+    server.use_certificate_file(tmp_path / "leaf.pem")
+    server.use_privatekey(GOOD.key)
+    ours, theirs = tcp_pair()
+    tls, other = external(), TlsStream(server, theirs, is_server=True)
+    stream = tls.stream(ours, PARTY, NOW)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.handshake, NotVerified)
+        await stream.handshake(NotVerified)
+    with pytest.raises(NotVerified, match="unusable"):
+        tls.verify(stream, NOW)
+    stream.close()
+    other.close()
 
 
 # -- resumption

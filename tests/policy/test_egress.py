@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidecar.model.address import Address, canonical
 from sidecar.model.decision import Denied, Permit
@@ -12,7 +13,7 @@ from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, Gat
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint, Service
-from sidecar.policy.egress import OBSERVED, Kind, OutboundTable, ToHost, holds, why_not
+from sidecar.policy.egress import OBSERVED, Kind, OutboundTable, ToHost, holds, range_holds, why_not
 
 NOW = 1_800_000_000.0
 ID = "spiffe://example.org/ns/shop/sa/orders"
@@ -99,6 +100,14 @@ def test_observed_is_what_nobody_approved_until_the_observation_ends(host: str, 
     assert (judged.approval.tls is None) is (rule == OBSERVED), "as the application speaks"
     assert isinstance(OBSERVING.host("evil.net", port, kind, NOW + 1), Denied)
     assert isinstance(OBSERVING.host("evil.net", port, "tcp", NOW), Denied), "a synthetic address is only given for what was approved"
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+def test_an_observation_leads_round_no_gateway(kind: Kind) -> None:
+    led = EgressHost("example.com", "partners", plain_ports=(80,), tls_ports=(), gateway=GatewayRef("egress.out", 443))
+    table = OutboundTable(Outbound(mode="observe", observe_until=NOW + 1, hosts=(led,)))
+    assert isinstance(table.host("example.com", 8443, kind, NOW), Denied)
+    assert isinstance(table.host("evil.net", 8443, kind, NOW), ToHost)
 
 
 @pytest.mark.parametrize(("method", "path", "may"), [
@@ -232,8 +241,9 @@ def approval(**changed: Any) -> EgressHost:
 
 @pytest.mark.parametrize(("begun", "now", "tls", "tcp"), [
     ({}, {}, True, True),
-    ({}, {"rule": "another", "methods": ("GET",), "bytes_per_hour": 1}, True, True),
-    ({}, {"client_certificate": ClientCertificate("s", "chain", "key")}, True, True),
+    ({}, {"rule": "another"}, True, True),
+    ({"client_certificate": ClientCertificate("s")}, {"client_certificate": ClientCertificate("s", "chain", "key")}, True, True),
+    ({}, {"client_certificate": ClientCertificate("s", "chain", "key")}, True, False),
     ({}, {"gateway": GatewayRef("egress.gateways", 443)}, False, False),
     ({"gateway": GatewayRef("egress.gateways", 443)}, {}, False, False),
     ({"special_addresses": ("10.0.0.0/8",)}, {}, False, False),
@@ -249,3 +259,52 @@ def approval(**changed: Any) -> EgressHost:
 def test_what_holds_under_the_next_approval(begun: dict[str, Any], now: dict[str, Any], tls: bool, tcp: bool) -> None:
     kinds: tuple[Kind, ...] = ("tls", "tcp", "plain")
     assert [holds(approval(**begun), approval(**now), kind) for kind in kinds] == [tls, tcp, tcp]
+
+
+PIN, OTHER_PIN = (f"sha256/{letter * 43}=" for letter in "AB")
+BEGUN = EgressHost(
+    "example.com", "partners", tls=Origination(key_pins=(PIN,)), methods=("GET",), paths=("/v1",), special_addresses=("10.0.0.0/8",),
+    bytes_per_hour=1000,
+)
+
+
+@pytest.mark.parametrize(("changed", "may"), [
+    ({}, True),
+    ({"rule": "other", "bytes_per_hour": None}, True),
+    ({"tls": None}, False),
+    ({"tls": Origination()}, False),
+    ({"tls": Origination(key_pins=(OTHER_PIN,))}, False),
+    ({"tls": Origination(key_pins=(PIN,), roots="others")}, False),
+    ({"tls": Origination(key_pins=(PIN,), waivers=(Waiver("expiry", NOW),))}, False),
+    ({"tls": Origination(key_pins=(PIN,), client_certificate=ClientCertificate("ours"))}, False),
+    ({"methods": ("GET", "POST")}, True), ({"methods": ()}, True), ({"methods": ("POST",)}, False),
+    ({"paths": ("/v1", "/v2")}, True), ({"paths": ()}, True), ({"paths": ("/v2",)}, False),
+    ({"special_addresses": ("10.0.0.0/8", "127.0.0.1/32")}, True), ({"special_addresses": ()}, False),
+    ({"bytes_per_hour": 2000}, True), ({"bytes_per_hour": 999}, False), ({"rule": "other"}, False),
+    ({"gateway": GatewayRef("egress.out", 443)}, False),
+])
+def test_what_was_begun_goes_on_where_no_more_is_asked_of_it(changed: dict[str, Any], may: bool) -> None:
+    assert holds(BEGUN, replace(BEGUN, **changed), "plain") is may
+
+
+def test_all_methods_are_more_than_some() -> None:
+    assert not holds(replace(BEGUN, methods=()), BEGUN, "plain")
+    assert not holds(replace(BEGUN, bytes_per_hour=None), BEGUN, "plain")
+
+
+def test_who_renews_a_certificate_ends_nothing() -> None:
+    before, after = (replace(BEGUN, tls=Origination(client_certificate=ClientCertificate("ours", text, text))) for text in "ab")
+    assert holds(before, after, "plain")
+
+
+def test_how_the_sidecar_verifies_is_nothing_to_the_applications_own_tls() -> None:
+    assert holds(BEGUN, replace(BEGUN, tls=None), "tls")
+
+
+@pytest.mark.parametrize(("changed", "may"), [
+    ({}, True), ({"ports": (1, 2)}, True), ({"bytes_per_hour": None}, True), ({"bytes_per_hour": 2000}, True),
+    ({"bytes_per_hour": 999}, False), ({"gateway": GatewayRef("egress.out", 443)}, False),
+])
+def test_what_goes_to_a_range_likewise(changed: dict[str, Any], may: bool) -> None:
+    begun = EgressRange("203.0.113.0/24", "lan", bytes_per_hour=1000)
+    assert range_holds(begun, replace(begun, **changed)) is may

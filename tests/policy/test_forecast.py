@@ -120,6 +120,10 @@ def test_what_a_gateway_leads_to_it_verifies() -> None:
 
 def test_a_name_that_the_dns_guard_would_refuse() -> None:
     name = "q7x2k9w4m1z8v3p6abcdefghijlnorstuy.store.example"
-    approval = say(Question(name, 80), EgressHost("*.store.example", "p/a")).steps[1]
-    assert "labelBits" in approval.facts["the DNS guard"]
+    for kind in ("plain", "tls"):
+        approval = say(Question(name, 80 if kind == "plain" else 443, kind=kind), EgressHost("*.store.example", "p/a")).steps[1]
+        assert (approval.outcome, approval.code) == ("refused", "BZ0212")
+        assert "labelBits" in approval.words
+    named = EgressHost("*.store.example", "p/a", plain_ports=(), tls_ports=(), tcp_ports=(5432,))
+    assert "labelBits" in say(Question(name, 5432, kind="tcp"), named).steps[1].facts["the DNS guard"]
     assert "the DNS guard" not in say(Question("eu.store.example", 80), EgressHost("*.store.example", "p/a")).steps[1].facts

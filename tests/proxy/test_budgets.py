@@ -1,6 +1,7 @@
 """What an approval lets go in an hour: not a byte more, by whichever way, and what is cut does not look complete."""
 
 import socket
+from functools import partial
 from typing import Any
 
 import h2.events
@@ -164,6 +165,24 @@ async def test_a_change_of_rules_keeps_what_was_spent(nursery: trio.Nursery, aut
     assert await ask(web.dial(SERVER), text) == OK
     web.bench.runtime.rules.set(approved(None))
     assert await ask(web.dial(SERVER), text) == OK
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_follows_a_body_counts_too(at_once: bool, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, received = pod(nursery, approved(1000)), bytearray()
+    web.resolver.names[HOST] = (SERVER.host,)
+    web.bench.dialer.servers[SERVER] = partial(sink, received=received)
+    app = web.dial(SERVER)
+    head = f"POST /u HTTP/1.1\r\nhost: {HOST}\r\nte: trailers\r\nconnection: te\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"
+    trailer = f"0\r\nx-data: {'d' * 2000}\r\n\r\n"
+    if at_once:
+        await app.send_all((head + trailer).encode())
+    else:
+        await app.send_all(head.encode())
+        await wait_all_tasks_blocked()
+        await app.send_all(trailer.encode())
+    assert b"BZ0209" in await app.receive_some()
+    assert b"ddd" not in received
 
 
 async def test_a_stream_of_http2_is_reset_and_its_connection_goes_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

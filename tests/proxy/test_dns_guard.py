@@ -13,6 +13,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from sidecar.model.address import Address
@@ -442,6 +443,25 @@ async def test_a_name_that_was_approved_letter_by_letter_carries_nothing(nursery
     for name in (f"{RANDOM}.exact.example", "a.store.example"):
         replying(web, name, "A", "203.0.113.80")
         assert texts(await ask(web, name)) == ["203.0.113.80"], "the first takes nothing of what new names may"
+
+
+@pytest.mark.parametrize("name", [
+    "a!b.store.example", "a*b.store.example", "*.store.example", "a:b.store.example", "a/b=.store.example", "a+b.svc.cluster.local",
+])
+async def test_no_host_has_such_characters(name: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, KNOWN)
+    assert (await ask(web, name)).rcode() == dns.rcode.NXDOMAIN
+    assert web.resolver.asked == []
+
+
+@pytest.mark.parametrize(("name", "kind"), [("KuBERnetes.DEFault.svc.cluster.LOCAL", "A"), ("API.partner.EXample", "TXT")])
+async def test_which_letters_are_large_is_told_to_nobody(name: str, kind: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It could be data; the reply says the question letter by letter all the same."""
+    web = pod(nursery, rules(outbound=replace(KNOWN.snapshot.outbound, dns=DnsLimits(txt=True))))
+    replying(web, name.lower(), kind, '"a"' if kind == "TXT" else "10.96.0.1")
+    reply = await ask(web, name, kind)
+    assert (reply.question[0].name.to_text(), len(texts(reply))) == (f"{name}.", 1)
+    assert web.resolver.asked == [f"{name.lower()}. {FIRST}"]
 
 
 async def test_new_names_in_a_flood(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -4,14 +4,16 @@ import re
 import socket
 from typing import Any
 
+import dns.message
 import pytest
 import trio
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
 from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.egress import ClientCertificate, EgressHost, Origination, Outbound
+from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, Origination, Outbound
 from sidecar.model.errors import NotVerified
 from sidecar.net.race import STAGGER_S
 from sidecar.net.socket_stream import SocketStream
@@ -413,3 +415,121 @@ async def test_connect_is_refused(nursery: trio.Nursery, autojump_clock: MockClo
     await app.send_all(f"CONNECT {HOST}:443 HTTP/1.1\r\nhost: {HOST}:443\r\n\r\n".encode() + GET)
     assert (await read_rest(app)).startswith(b"HTTP/1.1 405 ")
     assert web.bench.dialer.dialled == []
+
+
+# -- names below a wildcard, which the name server would hear of
+
+LIMITED = DnsLimits(per_s=1, burst=3)
+WILD = "*.partner.example"
+RANDOM = "q7w2e9r4t1y8u3i0p5a6"      # 20 different characters
+
+
+def wild(limits: DnsLimits = LIMITED, **changed: Any) -> Rules:
+    known = approved(host=WILD)
+    return rules(outbound=replace(known.snapshot.outbound, dns=limits, **changed))
+
+
+def unasked(web: Pod) -> Pod:
+    for i in range(10):
+        web.resolver.names[f"{i}.partner.example"] = (SERVER.host,)
+    return web
+
+
+async def test_a_host_carries_no_data_to_its_name_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What the DNS guard refuses goes out by no Host either."""
+    web = unasked(outside(nursery, wild(), holder=partner(WILD)))
+    app = web.dial(DIALLED)
+    assert b"BZ0212 name-suspicious" in await ask(app, f"{RANDOM}.partner.example")
+    assert b"BZ0212 name-suspicious" in await ask(app, f"{'a.' * 60}partner.example")
+    assert web.resolver.asked == []
+    answers = [await ask(app, f"{i}.partner.example") for i in range(5)]
+    assert [b"BZ0212" in answer for answer in answers] == [False] * 3 + [True] * 2
+    assert web.resolver.asked == [f"{i}.partner.example" for i in range(3)]
+    assert await ask(app, "0.partner.example") == OK        # known
+    await trio.sleep(1)
+    assert await ask(app, "4.partner.example") == OK
+    app.close()
+    await wait_all_tasks_blocked()
+    line = web.bench.lines[0]
+    assert (line["code"], line["host"], line["dst"]) == ("BZ0212", f"{RANDOM}.partner.example", str(DIALLED))
+
+
+async def test_a_tls_name_carries_none_either(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = unasked(pod(nursery, wild()))
+    web.bench.dialer.servers[SERVER] = https(partner(WILD), echo)
+    to = Address(DIALLED.host, 443)
+    with pytest.raises(NotVerified):
+        await own_tls(web.dial(to), f"{RANDOM}.partner.example")
+    for i in range(3):
+        await own_tls(web.dial(to), f"{i}.partner.example")
+    with pytest.raises(NotVerified):
+        await own_tls(web.dial(to), "3.partner.example")
+    assert web.resolver.asked == [f"{i}.partner.example" for i in range(3)]
+    await wait_all_tasks_blocked()
+    assert web.bench.codes == ["BZ0212", "BZ0212"]
+
+
+async def test_guard_and_host_share_an_account(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = unasked(outside(nursery, wild(), holder=partner(WILD)))
+    app = web.dial(DIALLED)
+    for i in range(3):
+        await web.guard.answer(dns.message.make_query(f"{i}.partner.example", "TXT").to_wire())
+    assert b"BZ0212" in await ask(app, "3.partner.example")
+    assert await ask(app, "0.partner.example") == OK
+
+
+async def test_a_suspicious_name_that_is_only_observed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery, wild(DnsLimits(mode="observe")), holder=partner(WILD))
+    web.resolver.names[f"{RANDOM}.partner.example"] = (SERVER.host,)
+    app = web.dial(DIALLED)
+    assert await ask(app, f"{RANDOM}.partner.example") == OK
+    app.close()
+    await wait_all_tasks_blocked()
+    assert "BZ0212 name-suspicious" in web.bench.lines[0]["detail"]
+
+
+# -- policy that changes while a connection is made, or in use
+
+
+@pytest.mark.parametrize("tls", [True, False])
+async def test_a_leave_that_ends_meanwhile_sends_nothing(tls: bool, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    heard: list[bytes] = []
+
+    async def listen(sock: socket.socket) -> None:
+        heard.append(await read_rest(SocketStream(sock)))
+
+    web = outside(nursery, approved() if tls else rules(outbound=Outbound(
+        hosts=(EgressHost(HOST, "partners/api", plain_ports=(443,), tls=None),), resolvers=("10.96.0.10",),
+    )))
+    web.bench.dialer.servers[SERVER] = https(partner(HOST), listen) if tls else listen
+    web.bench.dialer.connecting = lambda: web.bench.runtime.rules.set(rules())
+    answer = await ask(web.dial(DIALLED if tls else Address(DIALLED.host, 443)))
+    assert b"BZ0201" in answer
+    assert b"no longer permitted" in answer
+    await wait_all_tasks_blocked()
+    assert b"".join(heard) == b""
+    assert len(web.bench.runtime.pool) == 0
+
+
+@pytest.mark.parametrize("changed", [
+    {"methods": ("POST",)}, {"paths": ("/b",)}, {"key_pins": (f"sha256/{'A' * 43}=",)}, {"min_version": "1.3"}, {"bytes_per_hour": 100000},
+], ids=lambda changed: next(iter(changed)))
+async def test_a_request_under_way_ends_where_more_is_asked_of_it(
+    changed: dict[str, Any], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async def slow(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        await trio.sleep_forever()
+
+    web = outside(nursery)
+    web.bench.dialer.servers[SERVER] = https(partner(HOST), slow)
+    app = web.dial(DIALLED)
+    assert (await ask(app)).endswith(b"half")
+    web.bench.runtime.rules.set(approved())     # an equal one ends nothing
+    web.bench.runtime.withdrawals.part()
+    await wait_all_tasks_blocked()
+    assert web.bench.lines == []
+    web.bench.runtime.rules.set(approved(**changed))
+    web.bench.runtime.withdrawals.part()
+    assert await is_gone(app)
+    assert trio.current_time() == 0

@@ -254,3 +254,30 @@ async def test_a_host_that_is_silent(tls: Origination | None, nursery: trio.Nurs
     assert await is_gone(web.dial(to))
     await wait_all_tasks_blocked()
     assert web.bench.codes == ["BZ0401" if tls is None else "BZ0402"]
+
+
+@pytest.mark.parametrize("changed", [
+    Origination(roots=ROOTS, key_pins=(f"sha256/{'A' * 43}=",)), Origination(roots=ROOTS, min_version="1.3"), Origination(),
+    Origination(roots=ROOTS, subject_alt_names=("other.example",)),
+], ids=["pins", "version", "roots", "names"])
+async def test_it_ends_where_more_is_to_be_proved(changed: Origination, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, to = outside(nursery, approved(), https(partner(DB), echo))
+    app = web.dial(to)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    web.bench.runtime.rules.set(approved(changed))
+    assert await is_gone(app)
+    await wait_all_tasks_blocked()
+    assert trio.current_time() == 0
+    assert web.bench.lines[0]["detail"] == "no longer permitted"
+
+
+@pytest.mark.parametrize("changed", [approved(), approved(None, bytes_per_hour=1000)], ids=["TLS", "a budget"])
+async def test_plaintext_ends_where_more_is_asked(changed: Rules, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, to = outside(nursery, approved(None), echo)
+    app = web.dial(to)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    web.bench.runtime.rules.set(changed)
+    assert await is_gone(app)
+    assert trio.current_time() == 0

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model import ports
 from sidecar.model.address import Address
-from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayCaller, Origination
+from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, EgressRange, GatewayCaller, Origination
 from sidecar.model.errors import NotVerified
 from sidecar.model.service import Endpoint, Service
 from sidecar.model.trust import Revoked
@@ -508,3 +508,71 @@ async def test_without_a_certificate_or_a_snapshot(nursery: trio.Nursery, autoju
         await out.call()
     await wait_all_tasks_blocked()
     assert out.bench.codes == ["BZ0601", "BZ0503"]
+
+
+@pytest.mark.parametrize(("carried", "changed"), [
+    ("http1", {"tls": Origination(roots=ROOTS, key_pins=(f"sha256/{'A' * 43}=",))}), ("http1", {"methods": ("POST",)}),
+    ("tls", {"special_addresses": (), "tls_ports": ()}),
+])
+async def test_what_is_begun_ends_where_more_is_asked_of_it(
+    carried: str, changed: dict[str, Any], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    out = gateway(nursery)
+
+    async def slow(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        await trio.sleep_forever()
+
+    out.bench.dialer.servers[SERVER] = slow if carried == "tls" else https(partner(HOST), slow)
+    stream = await led(out, carried, port=443 if carried == "tls" else 80)
+    await stream.send_all(hello() if carried == "tls" else GET)
+    assert (await stream.receive_some()).endswith(b"half")
+    out.bench.runtime.rules.set(gateway_rules())        # an equal one ends nothing
+    out.bench.runtime.withdrawals.part()
+    await wait_all_tasks_blocked()
+    assert out.bench.lines == []
+    out.bench.runtime.rules.set(gateway_rules(GatewayCaller(WEB, (replace(APPROVED, **changed),))))
+    out.bench.runtime.withdrawals.part()
+    assert await is_gone(stream)
+    assert trio.current_time() == 0
+
+
+async def test_a_leave_that_ends_before_the_hello_sends_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    out, heard = gateway(nursery), list[bytes]()
+
+    async def listen(sock: socket.socket) -> None:
+        heard.append(await SocketStream(sock).receive_some())
+
+    out.bench.dialer.servers[SERVER] = listen
+    stream, first = await led(out, "tls", port=443), hello()
+    await stream.send_all(first[:100])
+    await wait_all_tasks_blocked()
+    out.bench.runtime.rules.set(gateway_rules(GatewayCaller(ORDERS)))
+    await stream.send_all(first[100:])
+    assert await is_gone(stream)
+    await wait_all_tasks_blocked()
+    assert b"".join(heard) == b""
+
+
+@pytest.mark.parametrize("carried", ["http1", "tls", "tcp"])
+async def test_a_callers_names_carry_no_data_and_cost_nobody_else(carried: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its sidecar, which should have seen to that, may have been taken over."""
+    wild = EgressHost("*.partner.example", "partners", plain_ports=(80,), tls_ports=(443,), tcp_ports=(5432,), tls=None)
+    out = gateway(nursery, gateway_rules(*(GatewayCaller(one, (wild,)) for one in (WEB, ORDERS)), dns=DnsLimits(per_s=1, burst=3)))
+    port = {"http1": 80, "tls": 443, "tcp": 5432}[carried]
+
+    async def looked_up(identity: str, name: str) -> bool:
+        seen = len(out.resolver.asked)
+        stream = await out.call(identity)
+        await stream.send_all(preface(carried, f"{name}.partner.example", port))
+        if carried == "http1":
+            await read_until(stream, b"\n")
+            await stream.send_all(f"GET / HTTP/1.1\r\nhost: {name}.partner.example\r\n\r\n".encode())
+        await stream.receive_some()
+        stream.close()
+        return len(out.resolver.asked) > seen
+
+    assert not await looked_up(WEB, "q7w2e9r4t1y8u3i0p5a6")
+    assert [await looked_up(WEB, str(i)) for i in range(5)] == [True] * 3 + [False] * 2
+    assert await looked_up(ORDERS, "4")
+    assert "BZ0212" in out.bench.codes

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 import trio
+from msgspec.structs import replace
 from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -387,6 +388,17 @@ async def test_an_approved_range_is_relayed(nursery: trio.Nursery, autojump_cloc
     assert await is_gone(app)
     (line,) = web.bench.lines
     assert (line["security"], line["rule"], line["detail"]) == ("passthrough", "far-db", "no longer permitted")
+
+
+async def test_what_goes_to_a_range_ends_where_a_budget_comes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, mesh(ranges=(RANGE,)))
+    web.bench.dialer.servers[FAR] = echo
+    app = web.dial(FAR)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    web.bench.runtime.rules.set(mesh(ranges=(replace(RANGE, bytes_per_hour=1),)))
+    assert await is_gone(app)
+    assert trio.current_time() == 0
 
 
 async def test_an_approved_range_where_nobody_is(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -22,13 +22,16 @@ APPROVAL = EgressHost("*.partner.example", "partners")
 class Asking:
     def __init__(self, runtime: Runtime, caller: str = "") -> None:
         self.resolver = FakeResolver()
-        self.ways = Ways(Originator(runtime.rules, self.resolver), runtime, caller)
+        self.originator = Originator(runtime.rules, self.resolver)
+        self.ways = Ways(self.originator, runtime, caller)
 
-    async def upstream(self, host: str = "a.partner.example", approval: EgressHost = APPROVAL, *, is_http2: bool = False) -> Upstream:
+    async def upstream(
+        self, host: str = "a.partner.example", approval: EgressHost = APPROVAL, *, is_http2: bool = False, port: int = 80
+    ) -> Upstream:
         self.resolver.names.setdefault(host, ("203.0.113.10",))
         request = RequestHead(b"GET", b"/", host.encode(), None, [], NO_BODY, False, is_http2=is_http2)
         plan = await self.ways.plan(
-            request, [], Address("203.0.113.10", 80), Permit("partners"), approval, rules(outbound=Outbound(hosts=(approval,))),
+            request, [], Address("203.0.113.10", port), Permit("partners"), approval, rules(outbound=Outbound(hosts=(approval,))),
             Record(0.0, "outbound"), lambda: True,
         )
         return plan.choose()
@@ -48,6 +51,16 @@ async def test_what_is_the_same_leads_to_the_same_connections_and_nothing_else_d
     asking.resolver.names["a.partner.example"] = ("203.0.113.11",)
     others.append(await asking.upstream())
     assert len({first.key, *(one.key for one in others)}) == 1 + len(others)
+
+
+async def test_each_port_that_was_dialled_has_its_own_leave(nursery: trio.Nursery) -> None:
+    runtime = bench(nursery).runtime
+    asking = Asking(runtime)
+    first = await asking.upstream()
+    asking.ways = Ways(asking.originator, runtime)      # of another connection
+    assert (await asking.upstream()).key == first.key
+    asking.ways = Ways(asking.originator, runtime)
+    assert (await asking.upstream(port=8080)).key != first.key
 
 
 async def test_the_order_of_addresses_is_nobodys_word(nursery: trio.Nursery) -> None:
