@@ -175,6 +175,12 @@ def _read_list(
             return Reading({}, None, (*problems[:MOST_PROBLEMS], Problem(source, "there may be more mistakes; correct these first")))
         key = named_by(data) if isinstance(data, dict) else next(iter(kinds))
         name = data.get(key) if isinstance(data, dict) else None
+        named = [one for one in kinds if isinstance(data, dict) and one in data]
+        if len(named) > 1:
+            text = f"[{i}]: an entry says either {' or '.join(f'`{one}`' for one in named)}; remove one"
+            problems.append(Problem(source, text, document.line(f"[{i}]")))
+            broken |= {data[one] for one in named if isinstance(data[one], str)}
+            continue
         try:
             value = _convert(source, document, f"[{i}]", data, kinds[key], complaints)
         except Invalid as exc:

@@ -17,6 +17,7 @@ import yaml  # noqa: TID251 -- the one reader of YAML
 MAX_BYTES = 256 * 1024      # of one annotation; the API server's own limit for all annotations of an object
 MAX_DEPTH = 32
 
+_OF_NAMES = ("while scanning an alias", "while scanning an anchor")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _WORDS: dict[str, bool | None] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -80,7 +81,8 @@ def read_all(text: str, max_bytes: int = MAX_BYTES) -> list[Document]:
                 documents.append(Document(_value(next(events), events, "", 1, lines), lines))
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        raise YamlError(mark.line + 1 if mark else 1, f"not YAML: {exc.problem or exc.context}") from exc
+        cure = "; put what begins with * or & into quotes" if exc.context in _OF_NAMES else ""
+        raise YamlError(mark.line + 1 if mark else 1, f"not YAML: {exc.problem or exc.context}{cure}") from exc
     except yaml.YAMLError as exc:       # the reader's errors carry an offset only
         raise YamlError(1, f"not YAML: {str(exc).splitlines()[0]}") from exc
     return documents

@@ -21,6 +21,7 @@ from injector.documents import EgressPolicySpec, MeshPolicySpec, Mtls
 from injector.exclude import exclusion_problems, passage
 from injector.findings import Finding
 from injector.hardening import left_open
+from injector.hints import nearest
 from injector.patch import patch_pod
 from injector.review import coverage_problems
 from injector.settings import Settings
@@ -29,14 +30,14 @@ from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
 from sidecar.net.clock import WallClock, wall_clock
 
-from .manifests import Manifest, manifests_in, read_documents
+from .manifests import Manifest, files_in, manifests_in, read_documents
 
 EXIT_FINDINGS = 79
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bartizan analyze", description="Find mistakes in manifests, without a cluster.")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; - is standard input")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON, or a folder; - is standard input")
     lines = analyze(parser.parse_args(argv).files)
     for line in lines:
         print(line)
@@ -48,13 +49,13 @@ def analyze(files: list[str], wall: WallClock = wall_clock) -> list[str]:
     now = wall()
     lines: list[str] = []
     manifests: list[Manifest] = []
-    for file in files:
+    for file in files_in(files):
         try:
             found = [manifest for document in read_documents(file) for manifest in manifests_in(file, document)]
         except YamlError as exc:
             lines.append(_line(Finding.UNREADABLE, file, exc.line, exc.problem))
         except ConfigError as exc:
-            lines.append(_line(Finding.UNREADABLE, file, 1, str(exc)))
+            lines.append(_line(Finding.UNREADABLE, file, 1, exc.problem if exc.where == file else str(exc)))
         else:
             manifests += found
     readable = [manifest for manifest in manifests if _is_readable(manifest)]
@@ -101,6 +102,10 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[str]
                 yield _line(Finding.PERMISSIVE_OVER, manifest.file, manifest.line(f"spec.mtls.{where}"), text, name)
         for where, text in leaves_that_ended(policy, now):
             yield _line(Finding.LEAVE_OVER, manifest.file, manifest.line(f"spec.{where}"), text, name)
+        return
+    if str(manifest.data.get("apiVersion")).startswith("bartizan.dev/"):
+        text = f'bartizan.dev has no kind "{one.kind[:100]}"{nearest(one.kind, ("EgressPolicy", "MeshPolicy"))}'
+        yield _line(Finding.INVALID, manifest.file, manifest.line("kind"), text, name)
         return
     for path, holder in ("", one), *_template(one):
         for problem in name_problems(holder.annotations, holder.labels):

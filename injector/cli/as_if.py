@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from injector.cluster import Cluster
-from injector.cluster.directory import SUFFIXES, checked, derived_slices, read_file
+from injector.cluster.directory import checked, derived_slices, read_file
 from injector.cluster.objects import SIDECAR, TEMPLATES, Object, Pod
 from injector.compile.mesh import mesh_settings
 from injector.decide import Inject, decide
@@ -13,19 +13,19 @@ from injector.documents import INJECTION
 from injector.settings import Settings
 from sidecar.model.errors import ConfigError
 
+from .manifests import files_in
+
 ADDRESSES = "2001:db8:0:1::"    # RFC 3849: for documentation
 
 
 def read_manifests(places: Iterable[str]) -> Cluster:
     """Of files, and of folders with all that is in them. ConfigError names the file."""
     found: list[dict[str, Any]] = []
-    for path in map(Path, places):
-        files = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES) if path.is_dir() else [path]
-        for file in files:
-            try:
-                found += read_file(file)
-            except FileNotFoundError as exc:
-                raise ConfigError(str(file), "there is no such file") from exc
+    for file in files_in(places):
+        try:
+            found += read_file(Path(file))
+        except FileNotFoundError as exc:
+            raise ConfigError(file, "there is no such file") from exc
     bare = Cluster.of(found)
     running = [checked(_running(pod, number, bare)) for number, pod in enumerate(_pods(found), 1)]
     rest = [item for item in found if item.get("kind") != "Pod"]

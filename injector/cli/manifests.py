@@ -1,10 +1,11 @@
 """Manifest files for the commands: each object with the file and the lines that it stands in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from injector.cluster.directory import SUFFIXES
 from injector.cluster.objects import Object, objects
 from injector.yaml_text import Document, YamlError, read_all
 from sidecar.model.errors import ConfigError
@@ -32,6 +33,15 @@ class Manifest:
 
     def line(self, path: str) -> int:
         return self.document.line(f"{self.base}.{path}" if self.base and path else self.base or path)
+
+
+def files_in(places: Iterable[str]) -> Iterator[str]:
+    """Files as they are named, and of folders all the manifests in them, in order."""
+    for place in places:
+        if Path(place).is_dir():
+            yield from map(str, sorted(one for one in Path(place).rglob("*") if one.suffix in SUFFIXES))
+        else:
+            yield place
 
 
 def read_documents(path: str) -> list[Document]:

@@ -81,13 +81,13 @@ def asked_steps(
     if problems:
         return request, no("policy", "; ".join(problem.text for problem in problems), facts)
     if asking is not None and (without_gateway := compile_egress([asking], asker, cluster)[2]):
-        return request, _refused("policy", "; ".join(without_gateway), facts)
+        return request, _refused("policy", "; ".join(without_gateway), facts, Reason.GATEWAY_UNREACHED)
     words = "an EgressPolicy approves it" if asking else "an EgressPolicy would approve it, once it is asked for,"
     return request, step("policy", "ok", f"{words} for {who}", facts=facts)
 
 
-def _refused(name: StepName, words: str, facts: Mapping[str, object]) -> Step:
-    return step(name, "refused", words, code=Reason.HOST_NOT_APPROVED.code, facts=facts)
+def _refused(name: StepName, words: str, facts: Mapping[str, object], reason: Reason = Reason.HOST_NOT_APPROVED) -> Step:
+    return step(name, "refused", words, code=reason.code, facts=facts)
 
 
 def _observed(name: StepName, words: str, facts: Mapping[str, object]) -> Step:

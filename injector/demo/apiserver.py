@@ -179,13 +179,18 @@ class ApiServer:
 
         Raises: Refused by the new ones' admission, when the old ones are gone.
         """
+        for pod in self.pods_of(item):
+            await kubelet.remove(pod["metadata"]["name"])
+            self.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         owner = self.stored(item)
         assert owner is not None, "it was applied"
-        for pod in self.all("Pod"):
-            if any(one["uid"] == owner["metadata"]["uid"] for one in pod["metadata"].get("ownerReferences", ())):
-                await kubelet.remove(pod["metadata"]["name"])
-                self.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         return await self._create_pods(owner, webhook, kubelet)
+
+    def pods_of(self, item: Object) -> list[Object]:
+        """Those of a stored Deployment."""
+        owner = self.stored(item)
+        uid = owner["metadata"]["uid"] if owner is not None else ""
+        return [pod for pod in self.all("Pod") if any(one["uid"] == uid for one in pod["metadata"].get("ownerReferences", ()))]
 
     async def annotate(self, namespace: str, name: str, annotations: dict[str, str], webhook: Webhook, kubelet: Kubelet) -> None:
         """Change annotations of a Deployment itself; its pods are not replaced."""

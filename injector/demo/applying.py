@@ -6,6 +6,7 @@ Whatever the webhook judges is put before it first. A Deployment whose template 
 Behind a Unix socket in the world's own folder, for the user who started it.
 """
 
+import copy
 import json
 import socket
 from collections.abc import Iterable
@@ -19,13 +20,15 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.service import call_unix, serve_calls
 from sidecar.net.socket_stream import SocketStream
 
-from .apiserver import ApiServer, Object, Webhook
+from .apiserver import ApiServer, Object, Refused, Webhook
 from .errors import DemoError
 from .kubelet import Kubelet
 
 SOCKET = "apply.sock"       # in the world's folder
 MAX_BYTES = 8 << 20
 POD_WITHIN_S = 25.0
+HEARD_WITHIN_S = 1.0
+AGAIN_S = 0.1
 
 
 class Applying:
@@ -47,22 +50,30 @@ class Applying:
     async def answer(self, call: Call) -> Answer:
         if (call.method, call.path) != ("POST", "/v1/apply"):
             return Answer.error(404, "POST /v1/apply")
-        return Answer(200, json.dumps([await self._apply(item) for item in json.loads(call.body)]).encode())
+        done: list[dict[str, Any]] = []
+        for item in json.loads(call.body):
+            done.append(await self._apply(item, is_first=not done))
+        return Answer(200, json.dumps(done).encode())
 
-    async def _apply(self, item: Object) -> dict[str, Any]:
+    async def _apply(self, item: Object, *, is_first: bool = True) -> dict[str, Any]:
         metadata = item.get("metadata") or {}
         name = "/".join(part for part in (item["kind"], metadata.get("namespace", ""), metadata.get("name", "")) if part)
-        try:
-            return {"object": name, "words": await self.put(item), "refused": False}
-        except DemoError as exc:
-            return {"object": name, "words": str(exc), "refused": True}
+        patience = trio.current_time() + (0 if is_first else HEARD_WITHIN_S)
+        while True:
+            try:
+                return {"object": name, "words": await self.put(copy.deepcopy(item)), "refused": False}
+            except DemoError as exc:
+                if not isinstance(exc, Refused) or trio.current_time() >= patience:
+                    return {"object": name, "words": str(exc), "refused": True}
+            await trio.sleep(AGAIN_S)       # what allows it may be an object before it, which the injector is yet to read
 
     async def put(self, item: Object) -> str:
         """Apply one object. Returns what was done; DemoError if it was refused or its pods did not come up."""
         with_roots(item, self._roots)
         old = self._api.stored(item)
         names = await self._api.apply(item, self._webhook, self._kubelet)
-        if old is not None and item["kind"] == "Deployment" and old["spec"]["template"] != item["spec"]["template"]:
+        is_new = old is None or item["kind"] != "Deployment" or old["spec"]["template"] != item["spec"]["template"]
+        if item["kind"] == "Deployment" and not names and (is_new or not self._api.pods_of(item)):
             names = await self._api.replace_pods(item, self._webhook, self._kubelet)
         for name in names:
             await self._kubelet.wait_until(name, lambda pod: pod.is_ready, POD_WITHIN_S)

@@ -11,6 +11,8 @@ from sidecar.model.value import Name, Port, Value
 from .egress import EgressProtocol, SecretRef, TlsVersion
 from .text import Size
 
+Until = Annotated[datetime, msgspec.Meta(tz=True, description="a date with time and zone, such as 2027-01-31T00:00:00Z")]
+
 
 class LabelSelector(Value, frozen=True):
     """Empty selects everything."""
@@ -35,7 +37,7 @@ class PolicyWaiver(Value, frozen=True):
     """
 
     check: Check
-    until: Annotated[datetime, msgspec.Meta(tz=True)]
+    until: Until
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -115,7 +117,7 @@ class PortMtls(Value, frozen=True):
     """`permissive` lets plaintext in until a date, after which it means `strict`."""
 
     mode: Literal["strict", "permissive"]
-    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    until: Until | None = None
 
 
 class Mtls(PortMtls, frozen=True):
@@ -149,7 +151,7 @@ class Egress(Value, frozen=True):
     """`observe` lets through what nobody has approved, and writes it down, until a date after which it means `enforce`."""
 
     mode: EgressMode
-    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    until: Until | None = None
 
 
 class DatagramRange(Value, frozen=True):

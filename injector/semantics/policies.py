@@ -70,6 +70,12 @@ def _approved_host_problems(host: ApprovedHost) -> Iterator[Complaint]:
             yield f"paths[{i}]", str(exc)
     if "tcp" in host.protocols and (host.methods or host.paths):
         yield "protocols", "methods and paths are of HTTP, which nobody looks for in tcp; approve tcp in a policy of its own"
+    if set(host.protocols) == {"tls"}:
+        for name, is_said in (
+            ("methods", host.methods), ("paths", host.paths), ("subjectAltNames", host.subject_alt_names), ("keyPins", host.key_pins),
+        ):
+            if is_said:
+                yield "protocols", f"the application's own TLS would hide {name}, so nothing would pass; add http, or remove {name}"
     yield from _size_problems("bytesPerHour", host.bytes_per_hour)
     if host.gateway is not None:
         yield from below("gateway", _gateway_problems(host.gateway))

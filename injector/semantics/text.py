@@ -14,6 +14,8 @@ Complaint = tuple[str, str]     # path inside the value, what is wrong and the c
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = re.compile(rf"(\*\.)?(?:{_LABEL}\.)*[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?", re.ASCII)
 
+_WITH_PORT = re.compile(r"[a-z0-9.*_-]+:[0-9]+", re.ASCII)
+
 
 def pattern_problems(path: str, expression: str) -> Iterator[Complaint]:
     try:
@@ -40,6 +42,8 @@ def host_problems(path: str, host: str) -> Iterator[Complaint]:
         yield path, f"{host!r}: write names in lower case"
     elif "://" in host or "/" in host:
         yield path, f"{host!r}: write the name alone, without scheme and path"
+    elif _WITH_PORT.fullmatch(host):
+        yield path, f"{host[:100]!r}: write the name alone; which ports, says `ports`"
     elif host.endswith("."):
         yield path, f"{host!r}: write the name without the dot at its end"
     elif len(host) > 253 or not HOST.fullmatch(host):

@@ -18,8 +18,9 @@ Check = Literal["chain", "name", "expiry"]
 StartTls = Literal["postgres", "smtp", "mysql"]
 EgressMode = Literal["enforce", "observe"]
 
-Method = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{1,32}(?!\n)$")]
-KeyPin = Annotated[str, msgspec.Meta(pattern=r"^sha256/[A-Za-z0-9+/]{43}=(?!\n)$")]
+Method = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{1,32}(?!\n)$", description="a method in capitals, such as GET")]
+KeyPin = Annotated[str, msgspec.Meta(
+    pattern=r"^sha256/[A-Za-z0-9+/]{43}=(?!\n)$", description="sha256/ and the base64 of a public key's digest, as RFC 7469 has it")]
 
 
 class ClientCertificate(Value, frozen=True):

@@ -187,3 +187,50 @@ spec:
     observation = (f"Error [BZ0710] (MeshPolicy default {path}:7) observe ended 2026-12-31T00:00:00+00:00: "
                    "what no EgressPolicy approves is refused")
     assert analyze([str(path)], lambda: december) == [observation, waiver]
+
+
+@pytest.mark.parametrize(("kind", "words"), [
+    ("EgresPolicy", 'has no kind "EgresPolicy"; did you mean "EgressPolicy"?'), ("Gateway", "known here: EgressPolicy, MeshPolicy"),
+])
+def test_a_kind_of_ours_that_there_is_not(kind: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"apiVersion: bartizan.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: p}}\nspec: {{}}\n")
+    (line,) = analyze([str(tmp_path)])       # a folder stands for what is in it
+    assert "a.yaml:2)" in line
+    assert words in line
+
+
+def test_what_is_no_object_names_its_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("- a\n")
+    (line,) = analyze([str(path)])
+    assert line.count("a.yaml") == 1
+
+
+@pytest.mark.parametrize(("entry", "words"), [
+    ("host: *.example.com", "put what begins with * or & into quotes"),
+    ("{host: a.example, cidr: 203.0.113.0/24}", "either `host` or `cidr`; remove one"),
+    ("host: a.example:8443", "which ports, says `ports`"),
+])
+def test_slips_in_an_egress_entry_name_the_cure(entry: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("kind: Pod\nmetadata:\n  name: a\n  annotations:\n    bartizan.dev/egress: |\n      - host: b.example\n"
+                    f"      - {entry}\n")
+    (line,) = analyze([str(path)])
+    assert "a.yaml:7)" in line
+    assert words in line
+
+
+@pytest.mark.parametrize(("host", "words"), [
+    ("protocols: [tls], methods: [GET]", "would hide methods, so nothing would pass"),
+    ("protocols: [tls], subjectAltNames: [b.example]", "would hide subjectAltNames"),
+    ("methods: [get]", "a method in capitals, such as GET"),
+    ("keyPins: [abc]", "the base64 of a public key's digest"),
+    ("waivers: [{check: expiry, until: 2027-01-31, reason: x}]", "a date with time and zone, such as 2027-01-31T00:00:00Z"),
+])
+def test_slips_in_an_approval_name_the_cure(host: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("apiVersion: bartizan.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  subjects: []\n  hosts:\n"
+                    f"    - {{host: a.example, {host}}}\n")
+    (line,) = analyze([str(path)])
+    assert "a.yaml:7)" in line
+    assert words in line

@@ -54,7 +54,7 @@ def test_a_gateway_that_is_not_there_is_said_where_it_is_named() -> None:
     gated = policy("gated", "api.partner.example")
     gated["spec"]["gateway"] = {"namespace": "gateways", "service": "egres"}
     _, found = say(Question("api.partner.example", 80), gated)
-    assert (found.outcome, found.code) == ("refused", "BZ0201")
+    assert (found.outcome, found.code) == ("refused", "BZ0214")
     assert "may leave through the gateway egres.gateways alone, which is no Service" in found.words
 
 

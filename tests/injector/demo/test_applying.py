@@ -1,10 +1,12 @@
 import copy
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from injector.demo.apiserver import ApiServer, Object
 from injector.demo.applying import Applying, apply, with_roots
@@ -69,6 +71,31 @@ async def test_what_admission_says_is_the_answer_and_the_rest_is_stored(tmp_path
     assert await world._apply(SECRET) == {"object": "Secret/shop/mine", "words": "created", "refused": False}
     assert (tmp_path / "cluster" / "Secret_shop_mine.json").exists()
     assert (await world._apply({"kind": "Secret", "metadata": {"name": "../x"}}))["refused"]
+
+
+class Late(FakeWebhook):
+    """Refuses a few times, as one that has not read the newest objects."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    async def review(self, request: Object) -> Object:
+        if self.left:
+            self.left -= 1
+            return {"uid": request["uid"], "allowed": False, "status": {"message": "not yet"}}
+        return await super().review(request)
+
+
+@pytest.mark.parametrize(("first", "is_refused"), [([], True), ([SECRET], False)])
+async def test_what_an_object_before_it_allows_is_asked_again(
+    first: list[Object], is_refused: bool, tmp_path: Path, pods: Pods, autojump_clock: trio.testing.MockClock
+) -> None:
+    as_they_are: Any = (ApiServer(tmp_path / "cluster", random.Random(1), lambda: None), Late(3), pods)
+    body = json.dumps([*first, DEPLOYMENT]).encode()
+    answer = await Applying(*as_they_are, roots="PEM").answer(Call("POST", "/v1/apply", "", {}, body, "", None))
+    assert json.loads(answer.body)[-1]["refused"] is is_refused
+    assert bool(pods.names) is not is_refused
 
 
 def test_policies_that_name_no_roots_get_the_demos() -> None:
