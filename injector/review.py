@@ -210,7 +210,10 @@ def workload_problems(workload: Object, namespace: str, cluster: Cluster) -> lis
 def coverage_problems(found: Object, asker: Asker, cluster: Cluster) -> list[Problem]:
     """The entries of the egress annotation that no EgressPolicy approves."""
     asked = found.annotations.get(documents.EGRESS)
-    return unapproved(read_egress(asked).entries.values(), asker, cluster.egress_policies) if isinstance(asked, str) else []
+    if not isinstance(asked, str):
+        return []
+    reading = read_egress(asked)
+    return unapproved(reading.entries.values(), asker, cluster.egress_policies, reading.lines)
 
 
 def _changed_problems(pod: Pod, old: Pod) -> list[Problem]:

@@ -6,7 +6,7 @@ tests/injector/test_validate.py (any text: parsed or Invalid).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
@@ -80,11 +80,13 @@ class Reading(Generic[T]):
         entries: the valid ones, by what names them: the rule's name, the host or CIDR, the port, the field.
         broken: names of entries that are not valid. None: nothing could be read at all.
         problems: empty exactly if nothing is broken.
+        lines: where the entries of a list stand.
     """
 
     entries: Mapping[str, T]
     broken: frozenset[str] | None
     problems: tuple[Problem, ...]
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_annotation(name: str, text: str) -> Mapping[str, Entry]:
@@ -168,6 +170,7 @@ def _read_list(
     if len(document.data) > MOST_ENTRIES:
         return Reading({}, None, (Problem(source, f"{len(document.data):,} entries are more than the {MOST_ENTRIES:,} that are read", 1),))
     entries: dict[str, T] = {}
+    lines: dict[str, int] = {}
     broken: set[str] = set()
     problems: list[Problem] = []
     for i, data in enumerate(document.data):
@@ -193,8 +196,8 @@ def _read_list(
             problems.append(Problem(source, f'{where}: "{name}" is there twice; remove or rename one', document.line(where)))
             broken.add(name)
         else:
-            entries[name] = value
-    return Reading(entries, frozenset(broken), tuple(problems))
+            entries[name], lines[name] = value, document.line(f"[{i}]")
+    return Reading(entries, frozenset(broken), tuple(problems), lines)
 
 
 def _read_fields(source: str, text: str, kind: type[T], complaints: Complaints[T], example: str) -> Reading[T]:
@@ -207,9 +210,9 @@ def _read_fields(source: str, text: str, kind: type[T], complaints: Complaints[T
         return Reading({}, None, (Problem(source, f"expected fields, such as `{example}`", 1),))
     entries: dict[str, T] = {}
     problems: list[Problem] = []
-    for field, value in document.data.items():
+    for key, value in document.data.items():
         try:
-            entries[field] = _convert(source, document, "", {field: value}, kind, complaints)
+            entries[key] = _convert(source, document, "", {key: value}, kind, complaints)
         except Invalid as exc:
             problems += exc.problems
     return Reading(entries, frozenset(document.data) - entries.keys(), tuple(problems))

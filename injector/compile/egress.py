@@ -170,8 +170,14 @@ def _listed(ports: Iterable[int]) -> str:
     return ", ".join(map(str, ports))
 
 
-def unapproved(requests: Iterable[EgressRequest], asker: Asker, policies: Mapping[str, EgressPolicySpec]) -> list[Problem]:
-    """One problem for each request that no policy approves: what it lacks, and who could cure it."""
+def unapproved(
+    requests: Iterable[EgressRequest], asker: Asker, policies: Mapping[str, EgressPolicySpec], lines: Mapping[str, int] | None = None
+) -> list[Problem]:
+    """One problem for each request that no policy approves: what it lacks, and who could cure it.
+
+    Args:
+        lines: of the annotation, by host or CIDR.
+    """
     problems = []
     approvals, of_anybody = Approvals(asker, policies), Approvals(None, policies)
     for request in requests:
@@ -183,7 +189,8 @@ def unapproved(requests: Iterable[EgressRequest], asker: Asker, policies: Mappin
             others = [name for name, _ in of_anybody.ranges(request)]
             lacks = [(f"{name} approves {one.cidr}", range_lacks(request, one, asker.guarded)) for name, one in approvals.ranges(request)]
         if all(missing for _, missing in lacks):
-            problems.append(Problem(EGRESS, _in_words(what, lacks, list(dict.fromkeys(others)), asker)))
+            line = (lines or {}).get(request.host if isinstance(request, HostRequest) else request.cidr, 0)
+            problems.append(Problem(EGRESS, _in_words(what, lacks, list(dict.fromkeys(others)), asker), line))
     return problems
 
 

@@ -3,7 +3,7 @@
     bartizan demo                       bring the world up, run the checks, end it
     bartizan demo --keep                let it go on in the background afterwards; with --no-checks at once
     bartizan demo exec POD -- CMD ...   run a command in a pod of the world that goes on
-    bartizan demo apply FILE...         put objects into it, past the real webhook
+    bartizan demo apply FILE...         put objects into it, by way of the real webhook
     bartizan demo --stop                end it
 """
 
@@ -150,7 +150,7 @@ def _exec(argv: list[str]) -> int:
 
 
 def _apply(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="bartizan demo apply", description="Put objects into a kept world, past admission.")
+    parser = argparse.ArgumentParser(prog="bartizan demo apply", description="Put objects into a kept world, by way of admission.")
     parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; - is standard input")
     files = parser.parse_args(argv).files
     found = kept.recall(kept.state_file())

@@ -61,7 +61,7 @@ def test_nothing_is_found_in_what_admission_accepts(tmp_path: Path, capsys: pyte
          "Error [BZ0702] (Deployment orders.shop FILE:18) bartizan.dev/rotues: there is no such annotation; "
          'did you mean "bartizan.dev/routes"?'),
         ("host: api.partner.example", "host: api.other.example",
-         'Error [BZ0703] (Deployment orders.shop FILE:26) bartizan.dev/egress: no EgressPolicy approves host "api.other.example" '
+         'Error [BZ0703] (Deployment orders.shop FILE:26) bartizan.dev/egress: line 1: no EgressPolicy approves host "api.other.example" '
          "for service account default of namespace shop: none names it; have one approve it, or remove the entry"),
         (CLOSED, "{name: app, securityContext: {privileged: true}}",
          "Error [BZ0704] (Deployment orders.shop FILE:27) "
@@ -234,3 +234,12 @@ def test_slips_in_an_approval_name_the_cure(host: str, words: str, tmp_path: Pat
     (line,) = analyze([str(path)])
     assert "a.yaml:7)" in line
     assert words in line
+
+
+def test_an_entry_that_nobody_approves_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("kind: Pod\nmetadata:\n  name: a\n  annotations:\n    bartizan.dev/egress: |\n      - host: a.example\n"
+                    "      - host: b.example\n---\napiVersion: bartizan.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {name: p}\n"
+                    "spec: {subjects: [{namespaceSelector: {}}], hosts: [{host: a.example}]}\n")
+    (line,) = analyze([str(path)])
+    assert "a.yaml:7) bartizan.dev/egress: line 2: no EgressPolicy approves host \"b.example\"" in line

@@ -92,7 +92,7 @@ def test_a_kept_world_is_entered_as_the_application_and_ended(world: kept.Kept) 
 
 
 def assert_objects_are_applied() -> None:
-    """Past the real webhook: an approval counts for the pods that run, and what it does not cover is refused."""
+    """By way of the real webhook: an approval counts for the pods that run, and what it does not cover is refused."""
     ask = ("exec", "thief", "--", "curl", "-s", "--retry", "20", "--retry-all-errors", "--retry-delay", "0", "http://unapproved.example/")
     deployment = next(item for item in read_manifests(settings.EXAMPLES) if item["metadata"].get("name") == "thief"
                       and item["kind"] == "Deployment")
