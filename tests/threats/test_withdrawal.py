@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import h2.events
@@ -351,13 +352,20 @@ async def _as_it_is(traffic: Live) -> Live:
     return traffic
 
 
-async def test_another_client_certificate_ends_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A Secret is rotated each few weeks; a long upload is none the worse."""
-    traffic = await begun(nursery, exchange)
+def _certificate(name: str) -> ClientCertificate:
     client = pki.issue(root("clients"), subject="shop", purposes=[pki.CLIENT])
-    traffic.web.bench.runtime.rules.set(approving(host(client_certificate=ClientCertificate("s", client.chain_pem, client.key_pem))))
+    return ClientCertificate(name, client.chain_pem, client.key_pem)
+
+
+@pytest.mark.parametrize(("name", "goes_on"), [("s", True), ("another", False)])
+async def test_a_client_certificate_is_renewed_under_its_name(
+    name: str, goes_on: bool, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A Secret is rotated each few weeks; a long upload is none the worse."""
+    traffic = await begun(nursery, partial(exchange, client_certificate=_certificate("s")))
+    traffic.web.bench.runtime.rules.set(approving(host(client_certificate=_certificate(name))))
     await trio.sleep(60)
-    assert traffic.ended == []
+    assert (traffic.ended == []) is goes_on
 
 
 # -- it is withdrawn while the connection is made
