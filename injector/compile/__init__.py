@@ -11,7 +11,7 @@ from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.model.trust import Trust
 
 from .declared import declared
-from .egress import Asker, compile_egress, size_bytes, unapproved
+from .egress import Asker, compile_egress, size_bytes, unapproved, unreadable_hosts
 from .gateway import callers_of, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
@@ -57,6 +57,8 @@ def compile_workload(
         hosts, ranges, is_too_much = (), (), True
         no_way = (*no_way, f"{EGRESS}: what is approved of it has more than {MOST_EGRESS_BYTES:,} bytes, with certificates and roots: "
                            "all of it is refused; ask for less")
+    wrong = [problem for problem in said.problems if problem.startswith(EGRESS)]
+    hosts = (*hosts, *unreadable_hosts(said.unreadable, wrong, asker, cluster))
     services = services or compile_services(cluster, trust_domain, last_good)
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)

@@ -34,6 +34,7 @@ T = TypeVar("T")
 class Declared:
     """
     Args:
+        unreadable: hosts of egress entries that are broken and never were in force.
         routes: None: there is no such annotation, which is not the same as one without rules.
         problems: what of it is not in force, in words.
     """
@@ -43,6 +44,7 @@ class Declared:
     ports: Mapping[int, Protocol]
     endpoints: EndpointsRule
     problems: tuple[str, ...]
+    unreadable: frozenset[str] = frozenset()
 
 
 def declared(pod: Pod, cluster: Cluster, last_good: LastGood) -> Declared:
@@ -50,13 +52,17 @@ def declared(pod: Pod, cluster: Cluster, last_good: LastGood) -> Declared:
     annotations = {**pod.annotations, **workload.annotations} if workload is not None else pod.annotations
     owner = f"{pod.namespace}/{workload.kind}/{workload.name}" if workload is not None else f"{pod.namespace}/Pod/{pod.name}"
     problems: list[str] = []
+    unreadable: frozenset[str] = frozenset()
 
     def entries(annotation: str, read: Callable[[str], Reading[T]], convert: Callable[[object], T]) -> Mapping[str, T] | None:
         written = annotations.get(annotation)
         if not isinstance(written, str):
             last_good.forget(owner, annotation)
             return None
-        found, wrong = last_good.read(owner, annotation, written, read, convert)
+        found, broken, wrong = last_good.read(owner, annotation, written, read, convert)
+        if annotation == EGRESS:
+            nonlocal unreadable
+            unreadable = broken
         problems.extend(map(str, wrong))
         return found
 
@@ -65,7 +71,8 @@ def declared(pod: Pod, cluster: Cluster, last_good: LastGood) -> Declared:
     ports = entries(PORTS, read_ports, lambda data: msgspec.convert(data, Protocol)) or {}
     endpoints = entries(ENDPOINTS, read_endpoints, lambda data: msgspec.convert(data, EndpointsRule)) or {}
     return Declared(
-        routes, egress, {int(number): protocol for number, protocol in ports.items()}, combined(endpoints.values()), tuple(problems)
+        routes, egress, {int(number): protocol for number, protocol in ports.items()}, combined(endpoints.values()), tuple(problems),
+        unreadable,
     )
 
 

@@ -27,6 +27,7 @@ from injector.documents import (
     Subject,
 )
 from injector.documents.text import in_bytes
+from injector.semantics.text import host_problems
 from injector.validate import Problem
 from sidecar.model.address import SPECIAL_RANGES, IpNetwork
 from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Waiver
@@ -34,6 +35,8 @@ from sidecar.model.ports import GATEWAY
 
 from .mesh import mesh_settings
 from .services import ports_of
+
+MOST_WORDS = 1000   # about what is wrong, of a text that may be long
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,19 @@ def compile_egress(
         elif (for_range := approve_range(request, approvals)) is not None:
             ranges.append(_range(request, *for_range, cluster, problems))
     return tuple(hosts), tuple(ranges), tuple(problems)
+
+
+def unreadable_hosts(names: Iterable[str], problems: Iterable[str], asker: Asker, cluster: Cluster) -> tuple[EgressHost, ...]:
+    """Hosts that somebody approves, but of which nobody can read how they are to be reached: who tries is told that, and nothing is sent.
+
+    Args:
+        names: of broken entries.
+        problems: what is wrong with the annotation.
+    """
+    approvals, why = Approvals(asker, cluster.egress_policies), "; ".join(problems)[:MOST_WORDS]
+    named = [name for name in sorted(names) if not list(host_problems("host", name))]
+    found = {name: approvals.hosts(HostRequest(name)) for name in named}
+    return tuple(EgressHost(name, _rule(who[0][0], who[0][1].host), unreadable=why) for name, who in found.items() if who)
 
 
 def size_bytes(granted: Iterable[EgressHost | EgressRange], most: int) -> int:

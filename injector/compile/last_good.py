@@ -32,7 +32,7 @@ class LastGood:
         self._kept = kept or {}
         self._is_changed = False
         self._saved = b""
-        self._read: dict[tuple[str, str], tuple[str, Mapping[str, Any], tuple[Problem, ...]]] = {}
+        self._read: dict[tuple[str, str], tuple[str, Mapping[str, Any], frozenset[str], tuple[Problem, ...]]] = {}
 
     @classmethod
     def load(cls, path: Path) -> "LastGood":
@@ -46,12 +46,15 @@ class LastGood:
 
     def read(
         self, workload: str, annotation: str, text: str, read: Callable[[str], Reading[T]], convert: Callable[[object], T],
-    ) -> tuple[Mapping[str, T], tuple[Problem, ...]]:
-        """The entries in force and what is wrong with the others. A text that was just read is not read again."""
+    ) -> tuple[Mapping[str, T], frozenset[str], tuple[Problem, ...]]:
+        """The entries in force; the names of those that are broken and never were in force; and what is wrong. A text that was just
+        read is not read again.
+        """
         last = self._read.get((workload, annotation))
         if last is None or last[0] != text:
             reading = read(text)
-            last = text, self.merge(workload, annotation, reading, convert), reading.problems
+            entries = self.merge(workload, annotation, reading, convert)
+            last = text, entries, (reading.broken or frozenset()) - entries.keys(), reading.problems
             self._read[workload, annotation] = last
         return last[1:]
 

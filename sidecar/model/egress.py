@@ -95,6 +95,7 @@ class EgressHost(Value, frozen=True):
         bytes_per_hour: that may be sent to the host, by this sidecar.
         gateway: the only way there.
         rule: which approval it rests on, for log and metric.
+        unreadable: why nothing is known of how it is to be reached; it is reached in no way, and who tries is told so.
     """
 
     host: Annotated[str, msgspec.Meta(
@@ -110,6 +111,7 @@ class EgressHost(Value, frozen=True):
     paths: tuple[str, ...] = ()
     bytes_per_hour: Annotated[int, msgspec.Meta(gt=0)] | None = None
     gateway: GatewayRef | None = None
+    unreadable: str = ""
 
 
 class EgressRange(Value, frozen=True):

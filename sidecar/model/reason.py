@@ -148,6 +148,11 @@ class Reason(Enum):
         "or one of the two ends does not speak that protocol. Nothing of the application's was sent.",
         "Switch TLS on at the server, or correct `startTls` in bartizan.dev/egress; without it TLS begins with the first byte.",
     )
+    ENTRY_UNREADABLE = (
+        "BZ0215", "entry-unreadable",
+        "What the workload's bartizan.dev/egress says of this host cannot be read, and never could. Nothing was sent.",
+        "Correct the entry: the detail says what is wrong with it, and so does `bartizan analyze`.",
+    )
     GATEWAY_UNREACHED = (
         "BZ0214", "gateway-unreached",
         "The EgressPolicy lets the host be reached through its egress gateway only, and there is no way to that. Nothing was sent.",

@@ -107,6 +107,8 @@ class OutboundTable:
             now: Unix seconds. Until the end of an observation what nobody has approved is let through, as the application speaks.
         """
         approval = self.named(host)
+        if approval is not None and approval.unreadable:
+            return Denied(Reason.ENTRY_UNREADABLE, approval.rule, approval.unreadable)
         if approval is not None and port in _ports_of(approval, kind):
             return ToHost(Permit(approval.rule), approval)
         is_led = approval is not None and approval.gateway is not None      # then nothing goes round the gateway

@@ -58,8 +58,8 @@ PLACES: dict[StepName, tuple[Reason, ...]] = {
     "interception": (Reason.REDIRECT_LOST,),
     "destination": (Reason.BAD_HOST, Reason.BAD_TARGET, Reason.METHOD, Reason.BAD_HEAD, Reason.TARGET_TOO_LONG, Reason.OWN_PORT),
     "approval": (
-        Reason.HOST_NOT_APPROVED, Reason.ADDRESS_NOT_APPROVED, Reason.REQUEST_NOT_APPROVED, Reason.MISDIRECTED, Reason.BUDGET_EXHAUSTED,
-        Reason.NAME_NOT_APPROVED, Reason.NAME_SUSPICIOUS,
+        Reason.HOST_NOT_APPROVED, Reason.ADDRESS_NOT_APPROVED, Reason.REQUEST_NOT_APPROVED, Reason.ENTRY_UNREADABLE, Reason.MISDIRECTED,
+        Reason.BUDGET_EXHAUSTED, Reason.NAME_NOT_APPROVED, Reason.NAME_SUSPICIOUS,
     ),
     "verification": (Reason.CLIENT_CERTIFICATE_MISSING, Reason.ROOTS_UNUSABLE, Reason.NO_IDENTITY),
     "resolution": (Reason.NAME_NOT_RESOLVED, Reason.SPECIAL_ADDRESS),

@@ -53,6 +53,7 @@ TABLE: dict[Reason, Row] = {
     Reason.NAME_NOT_APPROVED: Row(403, 7, False),       # said in the words of DNS
     Reason.NAME_SUSPICIOUS: Row(403, 7, False),
     Reason.START_TLS_REFUSED: Row(503, 14, True),
+    Reason.ENTRY_UNREADABLE: Row(503, 14, False),
     Reason.GATEWAY_UNREACHED: Row(503, 14, False),
     Reason.BAD_HEAD: Row(400, 13, True),
     Reason.BAD_FRAMING: Row(400, 13, True),

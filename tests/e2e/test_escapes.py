@@ -238,7 +238,7 @@ UNUSABLE = {
     "no chain": Unusable({}, MUTUAL, ("tls.key",), 503, "BZ0203"),
     "neither is one": Unusable({}, MUTUAL, ("tls.crt", "tls.key"), 503, "BZ0203"),
     "no CA": Unusable({"caBundle": NO_PEM}, {}, (), 503, "BZ0205"),
-    "an unknown field is asked for": Unusable({}, {"tls": {"verify": False}}, (), 403, "BZ0201"),
+    "an unknown field is asked for": Unusable({}, {"tls": {"verify": False}}, (), 503, "BZ0215"),
     "an unknown field is approved": Unusable({"insecure": True}, {}, (), 403, "BZ0201"),
 }
 
@@ -270,7 +270,7 @@ async def _unusable(world: World) -> dict[str, Any]:
     addresses = {name: f"198.51.100.{230 + i}" for i, name in enumerate(names)}
     world.name({name: [address] for name, address in addresses.items()})
     _written(world, names, policy["spec"]["subjects"])
-    await _until_known(world, len(names) - 2)       # what has an unknown field is not in force
+    await _until_known(world, len(names) - 1)       # an approval with an unknown field is not in force
     tap, told = Tap(world.address("web")), {}
     for name, address in addresses.items():
         told[name] = await world.ask("web", "http", "GET", f"http://{name}/{name}", "--to", f"{address}:80")

@@ -272,6 +272,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.HOST_NOT_APPROVED: leaving(host="evil.example"),
     Reason.ADDRESS_NOT_APPROVED: no_name_at_all,
     Reason.BUDGET_EXHAUSTED: leaving(approved(bytes_per_hour=1)),
+    Reason.ENTRY_UNREADABLE: leaving(approved(unreadable="hosts[0].tls: there is no field x")),
     Reason.REQUEST_NOT_APPROVED: leaving(approved(methods=("POST",))),
     Reason.GATEWAY_UNREACHED: leaving(approved(gateway=GatewayRef("egress.gateways", 443))),
     Reason.CLIENT_CERTIFICATE_MISSING: leaving(approved(client_certificate=ClientCertificate("s"))),

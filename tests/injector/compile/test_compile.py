@@ -15,11 +15,14 @@ from injector.compile.services import Services
 from injector.documents import TokenIssuer
 from injector.validate import read_routes
 from sidecar.model.address import Address
-from sidecar.model.egress import DnsLimits, GatewayRef
+from sidecar.model.decision import Denied
+from sidecar.model.egress import DnsLimits, GatewayRef, Outbound
+from sidecar.model.reason import Reason
 from sidecar.model.route import Caller
 from sidecar.model.snapshot import PortMode, parse_snapshot, render_snapshot
 from sidecar.model.trust import Revoked, Trust
 from sidecar.net.service import MAX_ANSWER_BYTES
+from sidecar.policy.egress import OutboundTable
 from sidecar.policy.rules import Rules
 from tests.certs import support as keys
 from tests.helpers.exchange import GET, OK
@@ -94,6 +97,23 @@ def test_a_broken_rule_keeps_its_version_for_every_pod_of_the_workload() -> None
     compiled = _compile(_deployment(routes=broken), _pod("v", owner="orders"), last_good=memory, uid="v")
     assert {route.name: route.port for route in compiled.snapshot.inbound.routes or ()} == {"read": 8080, "new": None}
     assert 'did you mean "port"' in compiled.problems[0]
+
+
+def test_of_an_entry_that_cannot_be_read_the_sidecar_knows_that() -> None:
+    """Who tries the host is told so; but of hosts that nobody approves nothing is said, and what was in force once stays so."""
+    broken = "- {host: a.partner.example, tls: {verify: no}}\n- {host: b.elsewhere.example, tls: {verify: no}}\n- {host: A B, x: 1}"
+    memory = LastGood()
+    hosts = _compile(_pod(egress=broken), egress_policy(), last_good=memory).snapshot.outbound.hosts
+    assert [(host.host, host.rule) for host in hosts] == [("a.partner.example", "partners/*.partner.example")]
+    assert "verify" in hosts[0].unreadable
+    table = OutboundTable(Outbound(hosts=hosts))
+    for port, kind in ((80, "plain"), (443, "tls"), (5432, "tcp")):
+        judged = table.host("a.partner.example", port, kind, 0.0)  # type: ignore[arg-type]
+        assert isinstance(judged, Denied)
+        assert judged.reason is Reason.ENTRY_UNREADABLE
+    _compile(_pod(egress="- host: a.partner.example"), egress_policy(), last_good=memory)
+    (kept,) = _compile(_pod(egress=broken), egress_policy(), last_good=memory).snapshot.outbound.hosts
+    assert kept.unreadable == ""
 
 
 def test_egress_is_what_is_asked_and_approved() -> None:
