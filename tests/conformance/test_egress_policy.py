@@ -207,7 +207,7 @@ def _the_rest() -> Iterator[Case]:
     yield Case("HostRequest.ports", {"ports": [443, 8080]}, ELSEWHERE, "GET 8080")
     yield Case("HostRequest.ports", {"ports": [80, 443, 8080]}, ELSEWHERE, PLAIN, "BZ0201")
     yield Case("HostRequest.tls", {}, {"tls": {}}, PLAIN)
-    yield Case("HostRequest.tls", {}, {"tls": {"verify": False}}, PLAIN, "BZ0201", holder=STRANGER)
+    yield Case("HostRequest.tls", {}, {"tls": {"verify": False}}, PLAIN, "BZ0215", holder=STRANGER)
     yield Case("TlsRequest.mode", {}, {"tls": {"mode": "simple"}}, PLAIN)
     yield Case("TlsRequest.mode", {}, {"tls": {"mode": "simple"}}, PLAIN, "BZ0206", other=("bare",))
     yield Case("TlsRequest.mode", {}, {"tls": {"mode": "mutual"}}, PLAIN, "BZ0201")
@@ -357,7 +357,7 @@ async def test_it_decides(case: Case, nursery: trio.Nursery, autojump_clock: Moc
     web.bench.wall = datetime.now(UTC).timestamp()
     assert await attempt(case.how, web) == case.code
     await wait_all_tasks_blocked()
-    if case.code in ("BZ0201", "BZ0202", "BZ0203", "BZ0204", "BZ0210", "BZ0214", "BZ0304"):
+    if case.code in ("BZ0201", "BZ0202", "BZ0203", "BZ0204", "BZ0210", "BZ0214", "BZ0215", "BZ0304"):
         assert dialled == [], "nobody was to hear of it"
     elif case.code != "BZ0209":
         assert len(dialled) == 1
