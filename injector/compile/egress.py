@@ -237,8 +237,10 @@ def unreadable_hosts(names: Iterable[str], problems: Iterable[str], asker: Asker
         names: of broken entries.
         problems: what is wrong with the annotation.
     """
-    approvals, why = Approvals(asker, cluster.egress_policies), "; ".join(problems)[:MOST_WORDS]
     named = [name for name in sorted(names) if not list(host_problems("host", name))]
+    if not named:
+        return ()
+    approvals, why = Approvals(asker, cluster.egress_policies), "; ".join(problems)[:MOST_WORDS]
     found = {name: approvals.hosts(HostRequest(name)) for name in named}
     return tuple(EgressHost(name, _rule(who[0][0], who[0][1].host), unreadable=why) for name, who in found.items() if who)
 

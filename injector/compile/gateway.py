@@ -47,20 +47,25 @@ def no_way_there(asked: Iterable[EgressHost | EgressRange], services: Iterable[S
 
 def is_gateway(pod: Pod, cluster: Cluster) -> bool:
     """Whether what the pod's sidecar says of callers counts: a policy names its Service."""
-    own = {(service.namespace, service.name) for service, _, number in ports_leading_to(pod, cluster) if number == ports.GATEWAY}
+    own = {ref.service for ref in _led_to(pod, cluster)}
     named = (
         gateway for policy in cluster.egress_policies.values()
         for gateway in (policy.gateway, *(host.gateway for host in policy.hosts), *(item.gateway for item in policy.ranges))
     )
-    return any((gateway.namespace, gateway.service) in own for gateway in named if gateway is not None)
+    return any(f"{gateway.service}.{gateway.namespace}" in own for gateway in named if gateway is not None)
+
+
+def _led_to(pod: Pod, cluster: Cluster) -> set[GatewayRef]:
+    """What leads to the pod as a gateway; nothing if it is none."""
+    return {
+        GatewayRef(f"{service.name}.{service.namespace}", port["port"])
+        for service, port, number in ports_leading_to(pod, cluster) if number == ports.GATEWAY
+    }
 
 
 def callers_of(pod: Pod, cluster: Cluster, trust_domain: str, last_good: LastGood) -> tuple[tuple[GatewayCaller, ...], list[str]]:
     """(whom the pod leads out, what is wrong with that); nobody if it is no gateway."""
-    own = {
-        GatewayRef(f"{service.name}.{service.namespace}", port["port"])
-        for service, port, number in ports_leading_to(pod, cluster) if number == ports.GATEWAY
-    }
+    own = _led_to(pod, cluster)
     if not own:
         return (), []
     found: dict[str, tuple[dict[str, EgressHost], dict[EgressRange, None]]] = {}

@@ -206,31 +206,24 @@ def test_what_is_no_object_names_its_file_once(tmp_path: Path) -> None:
     assert line.count("a.yaml") == 1
 
 
-@pytest.mark.parametrize(("entry", "words"), [
-    ("host: *.example.com", "put what begins with * or & into quotes"),
-    ("{host: a.example, cidr: 203.0.113.0/24}", "either `host` or `cidr`; remove one"),
-    ("host: a.example:8443", "which ports, says `ports`"),
-])
-def test_slips_in_an_egress_entry_name_the_cure(entry: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("kind: Pod\nmetadata:\n  name: a\n  annotations:\n    bartizan.dev/egress: |\n      - host: b.example\n"
-                    f"      - {entry}\n")
-    (line,) = analyze([str(path)])
-    assert "a.yaml:7)" in line
-    assert words in line
+IN_ANNOTATION = "kind: Pod\nmetadata:\n  name: a\n  annotations:\n    bartizan.dev/egress: |\n      - host: b.example\n      - {}\n"
+IN_POLICY = ("apiVersion: bartizan.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  subjects: []\n  hosts:\n"
+             "    - {{host: a.example, {}}}\n")
 
 
-@pytest.mark.parametrize(("host", "words"), [
-    ("protocols: [tls], methods: [GET]", "would hide methods, so nothing would pass"),
-    ("protocols: [tls], subjectAltNames: [b.example]", "would hide subjectAltNames"),
-    ("methods: [get]", "a method in capitals, such as GET"),
-    ("keyPins: [abc]", "the base64 of a public key's digest"),
-    ("waivers: [{check: expiry, until: 2027-01-31, reason: x}]", "a date with time and zone, such as 2027-01-31T00:00:00Z"),
+@pytest.mark.parametrize(("where", "written", "words"), [
+    (IN_ANNOTATION, "host: *.example.com", "put what begins with * or & into quotes"),
+    (IN_ANNOTATION, "{host: a.example, cidr: 203.0.113.0/24}", "either `host` or `cidr`; remove one"),
+    (IN_ANNOTATION, "host: a.example:8443", "which ports, says `ports`"),
+    (IN_POLICY, "protocols: [tls], methods: [GET]", "would hide methods, so nothing would pass"),
+    (IN_POLICY, "protocols: [tls], subjectAltNames: [b.example]", "would hide subjectAltNames"),
+    (IN_POLICY, "methods: [get]", "a method in capitals, such as GET"),
+    (IN_POLICY, "keyPins: [abc]", "the base64 of a public key's digest"),
+    (IN_POLICY, "waivers: [{check: expiry, until: 2027-01-31, reason: x}]", "a date with time and zone, such as 2027-01-31T00:00:00Z"),
 ])
-def test_slips_in_an_approval_name_the_cure(host: str, words: str, tmp_path: Path) -> None:
+def test_slips_name_the_line_and_the_cure(where: str, written: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
-    path.write_text("apiVersion: bartizan.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {name: p}\nspec:\n  subjects: []\n  hosts:\n"
-                    f"    - {{host: a.example, {host}}}\n")
+    path.write_text(where.format(written))
     (line,) = analyze([str(path)])
     assert "a.yaml:7)" in line
     assert words in line
