@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from injector.cluster import Cluster
-from injector.cluster.directory import checked, derived_slices, read_file
+from injector.cluster.checked import checked
+from injector.cluster.directory import derived_slices, read_file
 from injector.cluster.objects import SIDECAR, TEMPLATES, Object, Pod
 from injector.compile.mesh import mesh_settings
 from injector.decide import Inject, decide

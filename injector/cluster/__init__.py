@@ -1,12 +1,12 @@
 """What the cluster holds, as one immutable value that whoever reads it may keep: the one interface between sources and readers.
 
-A source makes a `Cluster` of plain objects and a new one after each change: `directory.py` from manifests. Admission and the
-compiler read it and nothing else.
+A source makes a `Cluster` of plain objects, and the next one of that and what changed: `directory.py` from manifests, `api.py` from
+the Kubernetes API. What a change costs is what changed, and a copy of the tables. Admission and the compiler read it and nothing else.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from injector.documents import EgressPolicySpec, MeshPolicySpec
 from injector.validate import Invalid, Problem, read_egress_policy, read_mesh_policy
@@ -14,7 +14,22 @@ from injector.validate import Invalid, Problem, read_egress_policy, read_mesh_po
 from .objects import TEMPLATES, Json, Object, Pod, text
 
 Key = tuple[str, str]       # namespace, name
+Ref = tuple[str, str, str]  # kind, namespace, name
 T = TypeVar("T")
+
+EVERYWHERE = ""             # among namespaces: what belongs to none, and may concern all
+
+
+class Source(Protocol):
+    """Where objects come from."""
+
+    async def begin(self) -> "Cluster":
+        """The first complete state. ConfigError if there is none to begin with."""
+        ...
+
+    def changes(self) -> AsyncIterator["Cluster"]:
+        """A new state after each change, for ever."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +38,11 @@ class Cluster:
     Args:
         slices: EndpointSlices by the (namespace, name) of their Service.
         workloads: Deployments and the like, by (kind, namespace, name).
-        pods_by_address: those with a sidecar.
-        problems: objects that could not be read and are left out.
+        others: objects of further kinds.
+        versions: by namespace, a number that grows with each change there. A Namespace belongs to itself.
+        pods_at: pods with a sidecar, by address; two of them for a moment, where one has just gone.
+        unreadable: what is wrong with objects that could not be read and are left out.
+        slices_by_name: the name of the Service of each EndpointSlice.
     """
 
     namespaces: Mapping[str, Object]
@@ -32,38 +50,39 @@ class Cluster:
     services: Mapping[Key, Object]
     slices: Mapping[Key, tuple[Object, ...]]
     secrets: Mapping[Key, Object]
-    workloads: Mapping[tuple[str, str, str], Object]
+    workloads: Mapping[Ref, Object]
+    others: Mapping[Ref, Object]
     egress_policies: Mapping[str, EgressPolicySpec]
     mesh_policies: Mapping[str, MeshPolicySpec]
+    versions: Mapping[str, int]
     pods_by_uid: Mapping[str, Pod]
-    pods_by_address: Mapping[str, Pod]
-    problems: tuple[Problem, ...] = ()
+    pods_at: Mapping[str, tuple[Pod, ...]]
+    unreadable: Mapping[Ref, tuple[Problem, ...]]
+    slices_by_name: Mapping[Key, str]
 
     @classmethod
     def of(cls, objects: Iterable[Json]) -> "Cluster":
-        by_kind: dict[str, list[Object]] = {}
-        for data in objects:
-            found = Object(data)
-            by_kind.setdefault(found.kind, []).append(found)
-        slices: dict[Key, list[Object]] = {}
-        for found in by_kind.get("EndpointSlice", ()):
-            service = text(found.labels.get("kubernetes.io/service-name"), "metadata.labels")
-            slices.setdefault((found.namespace, service), []).append(found)
-        problems: list[Problem] = []
-        pods = {(found.namespace, found.name): Pod(found.data) for found in by_kind.get("Pod", ())}
-        return cls(
-            namespaces={found.name: found for found in by_kind.get("Namespace", ())},
-            pods=pods,
-            services=_by_key(by_kind.get("Service", ())),
-            slices={key: tuple(found) for key, found in slices.items()},
-            secrets=_by_key(by_kind.get("Secret", ())),
-            workloads={(kind, found.namespace, found.name): found for kind in TEMPLATES for found in by_kind.get(kind, ())},
-            egress_policies=_policies(by_kind.get("EgressPolicy", ()), read_egress_policy, problems),
-            mesh_policies=_policies(by_kind.get("MeshPolicy", ()), read_mesh_policy, problems),
-            pods_by_uid={pod.uid: pod for pod in pods.values() if pod.uid},
-            pods_by_address={address: pod for pod in pods.values() if pod.has_sidecar for address in pod.addresses},
-            problems=tuple(problems),
-        )
+        """Of two of one kind and name the later one counts."""
+        return EMPTY.having({ref_of(Object(data)): data for data in objects})
+
+    def having(self, changed: Mapping[Ref, Json | None]) -> "Cluster":
+        """The next state, in which these objects are as given; None: there is none any more."""
+        return _Next(self).having(changed)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(problem for ref in sorted(self.unreadable) for problem in self.unreadable[ref])
+
+    def touched_since(self, earlier: "Cluster") -> frozenset[str]:
+        """Namespaces in which anything changed, EVERYWHERE among them."""
+        if earlier is self:
+            return frozenset()
+        return frozenset(name for name, version in self.versions.items() if earlier.versions.get(name) != version)
+
+    def pod_at(self, address: str) -> Pod | None:
+        """The pod with a sidecar that has this address."""
+        found = self.pods_at.get(address)
+        return found[-1] if found else None
 
     def namespace_labels(self, namespace: str) -> Json:
         found = self.namespaces.get(namespace)
@@ -81,16 +100,106 @@ class Cluster:
         return found
 
 
-def _by_key(found: Iterable[Object]) -> dict[Key, Object]:
-    return {(one.namespace, one.name): one for one in found}
+EMPTY = Cluster({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
 
 
-def _policies(found: Iterable[Object], read: Callable[[Json], T], problems: list[Problem]) -> dict[str, T]:
-    """Those that are valid, in the order of their names."""
-    policies = {}
-    for policy in sorted(found, key=lambda one: one.name):
-        try:
-            policies[policy.name] = read(policy.data)
-        except Invalid as exc:
-            problems += exc.problems
-    return policies
+def ref_of(found: Object) -> Ref:
+    return found.kind, found.namespace, found.name
+
+
+class _Next:
+    """The tables of the next state while they are made."""
+
+    def __init__(self, before: Cluster) -> None:
+        self._before = before
+        self._namespaces = dict(before.namespaces)
+        self._pods = dict(before.pods)
+        self._services = dict(before.services)
+        self._slices = dict(before.slices)
+        self._secrets = dict(before.secrets)
+        self._workloads = dict(before.workloads)
+        self._others = dict(before.others)
+        self._egress_policies = dict(before.egress_policies)
+        self._mesh_policies = dict(before.mesh_policies)
+        self._versions = dict(before.versions)
+        self._by_uid = dict(before.pods_by_uid)
+        self._pods_at = dict(before.pods_at)
+        self._unreadable = dict(before.unreadable)
+        self._slices_by_name = dict(before.slices_by_name)
+
+    def having(self, changed: Mapping[Ref, Json | None]) -> Cluster:
+        for ref, data in changed.items():
+            self._put(ref, Object(data) if data is not None else None)
+        for namespace in {name if kind == "Namespace" else namespace for kind, namespace, name in changed}:
+            self._versions[namespace] = self._versions.get(namespace, 0) + 1
+        return Cluster(
+            self._namespaces, self._pods, self._services, self._slices, self._secrets, self._workloads, self._others,
+            dict(sorted(self._egress_policies.items())), dict(sorted(self._mesh_policies.items())), self._versions, self._by_uid,
+            self._pods_at, self._unreadable, self._slices_by_name,
+        )
+
+    def _put(self, ref: Ref, found: Object | None) -> None:
+        kind, namespace, name = ref
+        if kind == "Namespace":
+            _set(self._namespaces, name, found)
+        elif kind == "Pod":
+            self._put_pod((namespace, name), Pod(found.data) if found is not None else None)
+        elif kind == "Service":
+            _set(self._services, (namespace, name), found)
+        elif kind == "EndpointSlice":
+            self._put_slice((namespace, name), found)
+        elif kind == "Secret":
+            _set(self._secrets, (namespace, name), found)
+        elif kind in TEMPLATES:
+            _set(self._workloads, ref, found)
+        elif kind == "EgressPolicy":
+            self._put_policy(self._egress_policies, ref, found, read_egress_policy)
+        elif kind == "MeshPolicy":
+            self._put_policy(self._mesh_policies, ref, found, read_mesh_policy)
+        else:
+            _set(self._others, ref, found)
+
+    def _put_pod(self, key: Key, pod: Pod | None) -> None:
+        old = self._pods.get(key)
+        if old is not None:
+            if self._by_uid.get(old.uid) is old:
+                del self._by_uid[old.uid]
+            for address in old.addresses if old.has_sidecar else ():
+                rest = tuple(one for one in self._pods_at.get(address, ()) if one is not old)
+                _set(self._pods_at, address, rest or None)
+        _set(self._pods, key, pod)
+        if pod is not None:
+            if pod.uid:
+                self._by_uid[pod.uid] = pod
+            for address in pod.addresses if pod.has_sidecar else ():
+                self._pods_at[address] = (*self._pods_at.get(address, ()), pod)
+
+    def _put_slice(self, key: Key, found: Object | None) -> None:
+        namespace, name = key
+        if (former := self._slices_by_name.pop(key, None)) is not None:
+            rest = tuple(one for one in self._slices[namespace, former] if one.name != name)
+            _set(self._slices, (namespace, former), rest or None)
+        if found is not None:
+            service = text(found.labels.get("kubernetes.io/service-name"), "metadata.labels")
+            self._slices_by_name[key] = service
+            self._slices[namespace, service] = (*self._slices.get((namespace, service), ()), found)
+
+    def _put_policy(self, table: dict[str, T], ref: Ref, found: Object | None, read: Callable[[Json], T]) -> None:
+        self._unreadable.pop(ref, None)
+        table.pop(ref[2], None)
+        if found is not None:
+            try:
+                table[ref[2]] = read(found.data)
+            except Invalid as exc:
+                self._unreadable[ref] = exc.problems
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _set(table: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value

@@ -16,18 +16,17 @@ from typing import Any
 
 import trio
 
-from injector.validate import Invalid, read_policy
+from injector.validate import Invalid
 from injector.yaml_text import YamlError, read_all
 from sidecar.model.errors import ConfigError
-from sidecar.model.identity import workload_id
 
-from . import Cluster
-from .objects import TEMPLATES, Json, Object, Pod, addresses, at, objects, selects, text, texts
+from . import EMPTY, Cluster, Ref, ref_of
+from .checked import checked
+from .objects import Json, Object, Pod, addresses, at, objects, selects, text
 
 LOOK_EVERY_S = 0.2
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILE_BYTES = 8 << 20
-CLUSTER_SCOPED = ("Namespace", "EgressPolicy", "MeshPolicy")
 
 Stamp = tuple[int, int, int]
 
@@ -43,6 +42,8 @@ class Directory:
         self._stamps: dict[Path, Stamp] = {}
         self._objects: dict[Path, list[dict[str, Any]]] = {}
         self._broken: list[str] = []        # by the latest look
+        self._held: dict[Ref, Json] = {}    # what the latest state was made of
+        self._state = EMPTY
 
     def read(self) -> Cluster:
         """The state now. ConfigError if the directory or anything in it cannot be read: what is left out may be what restricts."""
@@ -50,6 +51,10 @@ class Directory:
         if self._broken:
             raise ConfigError("directory", f"{'; '.join(self._broken)}; correct it, since there is no earlier version to go on with")
         return self._cluster()
+
+    async def begin(self) -> Cluster:
+        """As `read`."""
+        return self.read()
 
     async def changes(self) -> AsyncIterator[Cluster]:
         """A new state after each change, for ever."""
@@ -67,7 +72,11 @@ class Directory:
 
     def _cluster(self) -> Cluster:
         found = [item for path in sorted(self._objects) for item in self._objects[path]]
-        return Cluster.of([*found, *derived_slices(found)])
+        now: dict[Ref, Json] = {ref_of(Object(item)): item for item in (*found, *derived_slices(found))}
+        changed: dict[Ref, Json | None] = {ref: item for ref, item in now.items() if self._held.get(ref) != item}
+        changed |= dict.fromkeys(self._held.keys() - now.keys())
+        self._held, self._state = now, self._state.having(changed)
+        return self._state
 
     def _look(self) -> bool:
         """Read what changed; whether anything did."""
@@ -136,52 +145,6 @@ def _opened(document: object) -> list[dict[str, Any]]:
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
         raise ConfigError("", "a document is no Kubernetes object: it has no kind")
     return objects(document.get("items"), "items") if document["kind"] == "List" else [document]
-
-
-def checked(item: dict[str, Any]) -> dict[str, Any]:
-    """The object with its namespace. Whatever anybody reads later is read here once, so that one malformed object stops nobody else.
-
-    Raises ConfigError or Invalid.
-    """
-    one = Object(item)
-    if not one.kind or not one.name:
-        raise ConfigError("", "an object has no kind or no metadata.name")
-    namespace = "" if one.kind in CLUSTER_SCOPED else one.namespace or "default"
-    one = Object({**item, "metadata": {**one.metadata, "namespace": namespace}})
-    where = f"{one.kind} {one.name}"
-    try:
-        _read_fields(one)
-    except ConfigError as exc:
-        raise ConfigError(where, str(exc)) from exc
-    return dict(one.data)
-
-
-def _read_fields(one: Object) -> None:
-    _ = one.uid, one.labels, one.annotations, one.owner
-    if one.kind in ("EgressPolicy", "MeshPolicy"):
-        read_policy({**one.data, "metadata": {**one.metadata}})
-    elif one.kind in ("Pod", *TEMPLATES):
-        pod = one.template or Pod(one.data)
-        _ = pod.labels, pod.annotations, pod.addresses, pod.is_ready, pod.has_sidecar, pod.ends_at, pod.port("")
-        try:
-            workload_id("any", one.namespace, pod.service_account)
-        except ValueError as exc:
-            raise ConfigError("", f"{one.namespace}/{pod.service_account} is no namespace and service account") from exc
-    elif one.kind == "Service":
-        _ = at(one.data, "spec", "selector"), text(one.spec.get("clusterIP"), "spec.clusterIP")
-        _ = texts(one.spec.get("clusterIPs"), "spec.clusterIPs")
-        for port in objects(one.spec.get("ports"), "spec.ports"):
-            _ = text(port.get("name"), "spec.ports.name"), text(port.get("protocol"), "spec.ports.protocol")
-            _ = text(port.get("appProtocol"), "spec.ports.appProtocol")
-    elif one.kind == "EndpointSlice":
-        _ = text(one.labels.get("kubernetes.io/service-name"), "metadata.labels")
-        for port in objects(one.data.get("ports"), "ports"):
-            _ = text(port.get("name"), "ports.name")
-        for entry in objects(one.data.get("endpoints"), "endpoints"):
-            _ = at(entry, "conditions"), text(at(entry, "targetRef").get("name"), "targetRef.name")
-            _ = texts(entry.get("addresses"), "endpoints.addresses"), text(entry.get("zone"), "endpoints.zone")
-    elif one.kind == "Secret":
-        _ = at(one.data, "data"), at(one.data, "stringData")
 
 
 # -- what the endpoint controller does

@@ -41,7 +41,7 @@ def compile_services(cluster: Cluster, trust_domain: str, last_good: LastGood) -
     for key, service in _in_mesh(cluster):
         for port in _tcp_ports(service):
             one = _service(service, port, cluster, trust_domain)
-            pods = list(dict.fromkeys(cluster.pods_by_address[endpoint.address] for endpoint in one.endpoints))
+            pods = list(dict.fromkeys(pod for endpoint in one.endpoints if (pod := cluster.pod_at(endpoint.address)) is not None))
             said = [(pod, declared(pod, cluster, last_good)) for pod in pods]
             one = msgspec.structs.replace(one, protocol=_protocol(port, one.endpoints, [what for _, what in said]))
             if said:

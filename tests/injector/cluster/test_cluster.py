@@ -1,5 +1,10 @@
-from injector.cluster import Cluster
-from injector.cluster.objects import Pod
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from injector.cluster import EMPTY, Cluster, Ref, ref_of
+from injector.cluster.objects import Json, Object, Pod
 from tests.injector.pods import egress_policy, namespace
 
 
@@ -40,3 +45,76 @@ def test_objects_are_found() -> None:
     assert cluster.namespace_labels("shop") == {"bartizan.dev/injection": "enabled"}
     assert cluster.namespace_labels("nowhere") == {}
     assert cluster.pods_by_uid["uid-p"].name == "p"
+
+
+def _meshed(name: str, address: str, phase: str = "Running") -> dict[str, Any]:
+    return {
+        "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}-{address}"},
+        "spec": {"initContainers": [{"name": "bartizan-sidecar"}]}, "status": {"phase": phase, "podIPs": [{"ip": address}]},
+    }
+
+
+def _slice(name: str, service: str, address: str) -> dict[str, Any]:
+    return {
+        "kind": "EndpointSlice", "metadata": {"name": name, "namespace": "shop", "labels": {"kubernetes.io/service-name": service}},
+        "endpoints": [{"addresses": [address]}],
+    }
+
+
+_NAMES, _ADDRESSES = st.sampled_from("ab"), st.sampled_from(["10.0.0.1", "10.0.0.2"])
+_OBJECTS = st.one_of(
+    st.builds(_meshed, _NAMES, _ADDRESSES, st.sampled_from(["Running", "Failed"])),
+    st.builds(_slice, _NAMES, _NAMES, _ADDRESSES),
+    st.builds(namespace, _NAMES, x=_NAMES),
+    st.builds(egress_policy, _NAMES, hosts=st.just([])),
+    st.builds(egress_policy, _NAMES, hots=st.just([])),
+    st.builds(lambda name: _owned("Deployment", name, None), _NAMES),
+    st.builds(lambda name: {"kind": "Ingress", "metadata": {"name": name, "namespace": "shop"}}, _NAMES),
+)
+
+
+def _tables(cluster: Cluster) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        if isinstance(value, Object):
+            return value.data
+        return sorted(map(str, map(plain, value))) if isinstance(value, tuple) else value
+
+    tables = {name: {key: plain(value) for key, value in getattr(cluster, name).items()} for name in Cluster.__dataclass_fields__}
+    return {name: table for name, table in tables.items() if name not in ("versions", "pods_by_uid")}
+
+
+@given(st.lists(st.tuples(_OBJECTS, st.booleans()), max_size=12))
+def test_a_state_by_changes_is_the_state_of_what_is_there(steps: list[tuple[dict[str, Any], bool]]) -> None:
+    """Whatever changes led to it, a state equals the one that is made of its objects at once."""
+    there: dict[Ref, Json] = {}
+    cluster = EMPTY
+    for data, is_gone in steps:
+        ref = ref_of(Object(data))
+        if is_gone:
+            there.pop(ref, None)
+        else:
+            there[ref] = data
+        cluster = cluster.having({ref: None if is_gone else data})
+    assert _tables(cluster) == _tables(Cluster.of(there.values()))
+    assert {uid: pod.name for uid, pod in cluster.pods_by_uid.items()} == {pod.uid: pod.name for pod in cluster.pods.values()}
+
+
+def test_an_address_that_went_on_to_another_pod() -> None:
+    cluster = Cluster.of([_meshed("old", "10.0.0.1"), _meshed("new", "10.0.0.1")])
+    cluster = cluster.having({("Pod", "shop", "old"): _meshed("old", "10.0.0.1", "Failed")})
+    assert (found := cluster.pod_at("10.0.0.1")) is not None
+    assert found.name == "new"
+    assert cluster.having({("Pod", "shop", "new"): None}).pod_at("10.0.0.1") is None
+
+
+def test_what_a_change_touches() -> None:
+    before = Cluster.of([namespace("shop"), namespace("other"), _meshed("a", "10.0.0.1")])
+
+    def touched(changed: dict[Ref, Json | None]) -> set[str]:
+        return set(before.having(changed).touched_since(before))
+
+    assert touched({("Pod", "shop", "a"): None}) == {"shop"}
+    assert touched({("Namespace", "", "other"): namespace("other", x="y")}) == {"other"}
+    assert touched({("EgressPolicy", "", "p"): egress_policy("p")}) == {""}
+    assert before.touched_since(before) == frozenset()
+    assert before.pods["shop", "a"].name == "a"     # an earlier state stays as it was

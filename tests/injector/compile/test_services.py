@@ -1,3 +1,4 @@
+from itertools import count
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ def _pod(name: str, ip: str, **fields: Any) -> dict[str, Any]:
     }
 
 
+_NUMBERS = count()
+
+
 def _service(*ports: dict[str, Any], **spec: Any) -> dict[str, Any]:
     return {
         "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
@@ -31,7 +35,8 @@ def _service(*ports: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 def _slice(*endpoints: dict[str, Any], port: int = 8080) -> dict[str, Any]:
     return {
-        "kind": "EndpointSlice", "metadata": {"name": "x", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"x-{next(_NUMBERS)}", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
         "ports": [{"name": "", "port": port}], "endpoints": list(endpoints),
     }
 
