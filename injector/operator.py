@@ -8,7 +8,7 @@ Attacked by tests/injector/test_operator.py.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -22,6 +22,7 @@ from sidecar.net.deadline import Deadline
 from sidecar.net.service import serve_calls
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.watched import Watched
+from sidecar.policy.cluster_names import service_name
 from sidecar.policy.forecast import forecast
 from sidecar.policy.rules import Rules
 
@@ -30,6 +31,7 @@ from .cluster.objects import Pod
 from .compile.declared import declared
 from .compile.explain import asked_steps, find_pod, pod_step
 from .compile.last_good import LastGood
+from .compile.mesh import mesh_settings
 from .questions import Questions, Unanswered
 
 SOCKET = "operator.sock"        # in the state directory
@@ -50,13 +52,13 @@ class Asking(Value, frozen=True):
 class Operator:
     """
     Args:
-        snapshot_of: the text of the snapshot that the pod with this uid should have now.
+        snapshot_of: the text of the snapshot that the pod with this uid should have now, with further Services that it may want.
         last_good: what the annotations in force are read with.
     """
 
     def __init__(
-        self, cluster: Watched[Cluster], questions: Questions, snapshot_of: Callable[[str], bytes | None], last_good: LastGood,
-        wall: WallClock,
+        self, cluster: Watched[Cluster], questions: Questions, snapshot_of: Callable[[str, Collection[str]], bytes | None],
+        last_good: LastGood, wall: WallClock,
     ) -> None:
         self._cluster = cluster
         self._questions = questions
@@ -80,11 +82,12 @@ class Operator:
         return Answer(200, msgspec.json.encode(await self._explain(pod, asking.question)))
 
     async def _explain(self, pod: Pod, question: Question) -> Explanation:
-        first = pod_step(pod)
-        text = self._snapshot_of(pod.uid) if first.outcome == "ok" else None
+        first, cluster = pod_step(pod), self._cluster.current
+        mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
+        asked = [name for name in (service_name(question.host.lower(), mesh.cluster_domain), question.host) if name]
+        text = self._snapshot_of(pod.uid, asked) if first.outcome == "ok" else None
         if text is None:
             return Explanation((first,))
-        cluster = self._cluster.current
         requests = declared(pod, cluster, self._last_good).egress
         rules = Rules.of(parse_snapshot(text), digest(text))
         meant = forecast(question, question.host.lower(), rules, self._wall(), None)
@@ -95,7 +98,8 @@ class Operator:
         except Unanswered as exc:
             return Explanation((*known, step("snapshot", "failed", str(exc))))      # what is known is worth more than nothing
         # A sidecar that was taken over speaks for itself, and not for us.
-        theirs = tuple(_compared(one, answer.snapshot == rules.digest) for one in answer.steps if one.name not in OURS)
+        now = self._snapshot_of(pod.uid, ())
+        theirs = tuple(_compared(one, now is not None and answer.snapshot == digest(now)) for one in answer.steps if one.name not in OURS)
         return Explanation((*known, *theirs), answer.code, answer.snapshot)
 
 

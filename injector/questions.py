@@ -12,8 +12,6 @@ from sidecar.model.errors import MeshError
 from sidecar.model.explanation import Asked, Explanation, Question
 from sidecar.net.watched import Watched
 
-from .cluster import Cluster
-
 ANSWER_S = 15.0
 
 
@@ -31,13 +29,22 @@ class _Open:
 
 
 class Questions:
+    """
+    Attributes:
+        waiting: pods for whose sidecar there is a question.
+    """
+
     def __init__(self) -> None:
         self._open: dict[str, _Open] = {}
-        self._waiting: dict[str, Watched[Asked | None]] = {}
+        self.waiting: Watched[frozenset[str]] = Watched(frozenset())
 
-    def waiting(self, pod: str) -> Watched[Asked | None]:
-        """What is to be handed to the pod with this uid; whoever hands it over sets it to None."""
-        return self._waiting.setdefault(pod, Watched(None))
+    def hand_over(self, pod: str) -> Asked | None:
+        """What waits for the pod with this uid, which then waits no longer."""
+        entry = self._open.get(pod)
+        if entry is None or pod not in self.waiting.current:
+            return None
+        self.waiting.set(self.waiting.current - {pod})
+        return entry.asked
 
     async def ask(self, pod: str, question: Question) -> Explanation:
         """Raises Unanswered. Cancelled, it is as if it had not been asked."""
@@ -45,14 +52,14 @@ class Questions:
             raise Unanswered("another question to this sidecar is being answered; ask again in a moment")
         asked = Asked(secrets.token_hex(16), question)
         entry = self._open[pod] = _Open(asked)
-        self.waiting(pod).set(asked)
+        self.waiting.set(self.waiting.current | {pod})
         try:
             with trio.move_on_after(ANSWER_S):
                 await entry.is_answered.wait()
         finally:
             del self._open[pod]
-            was_taken = self.waiting(pod).current is None
-            self.waiting(pod).set(None)
+            was_taken = pod not in self.waiting.current
+            self.waiting.set(self.waiting.current - {pod})
         if entry.answer is None:
             why = "took the question, but" if was_taken else "did not come for the question:"
             raise Unanswered(f"the sidecar {why} it did not answer within {ANSWER_S:g} s; its log says more")
@@ -66,7 +73,3 @@ class Questions:
         entry.answer = explanation
         entry.is_answered.set()
         return True
-
-    def forget_gone(self, cluster: Cluster) -> None:
-        """Pods that are no more."""
-        self._waiting = {uid: waiting for uid, waiting in self._waiting.items() if uid in cluster.pods_by_uid or uid in self._open}

@@ -13,7 +13,7 @@ import argparse
 import os
 import random  # noqa: TID251 -- the one place of the injector that makes the generator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from certs.files import Busy, locked, write
 from certs.kubernetes import Api
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
-from sidecar.model.snapshot import Snapshot
 from sidecar.model.trust import INJECTOR, Holder
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
@@ -41,10 +40,10 @@ from .cluster import Cluster
 from .cluster.directory import Directory
 from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
 from .collect import Collector
-from .compile import compile_workload
+from .compile import Compiled, compile_workload
 from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
-from .compile.services import Services, compile_services
+from .compile.service_book import ServiceBook
 from .config import InjectorConfig, issuer_of, parse_config
 from .egress.alerts import Alerts
 from .egress.events import Events
@@ -130,17 +129,12 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     settings = Settings(
         image=config.image, issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
     )
-    services: tuple[Cluster, Services] | None = None     # the same for all pods
+    book = ServiceBook(config.trust_domain, last_good)
 
-    def compile_pod(now: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
-        nonlocal services
-        if services is None or services[0] is not now:
-            services = now, compile_services(now, config.trust_domain, last_good)
-        compiled = compile_workload(now, uid, config.trust_domain, last_good, jwks.keys.current, services[1], trust.current)
-        if compiled is None:
-            return None
+    def compile_pod(now: Cluster, uid: str, wanted: Collection[str]) -> Compiled | None:
+        compiled = compile_workload(now, uid, config.trust_domain, last_good, jwks.keys.current, book, trust.current, wanted)
         last_good.save()
-        return compiled.snapshot, compiled.problems
+        return compiled
 
     def place_of(uid: str) -> tuple[str, str] | None:
         pod = cluster.current.pods_by_uid.get(uid)
@@ -178,6 +172,7 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     tally = Tally()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
+        nursery.start_soon(stream.run)
         nursery.start_soon(capture.run)
         nursery.start_soon(jwks.run)
         nursery.start_soon(trust.run)

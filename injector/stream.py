@@ -1,26 +1,26 @@
 """The port of the sidecars and of the issuer, over mTLS. Every endpoint stands in one table with who may call it; nobody else may.
 
-    GET  /v1/snapshot?pod=UID&seen=DIGEST&trust=VERSION&signer=FP    a sidecar, of its own pod
+    POST /v1/snapshot?pod=UID&seen=DIGEST&trust=VERSION&signer=FP    a sidecar, of its own pod
     POST /v1/ledger?pod=UID&...                                     a sidecar, of its own pod (`injector/collect.py`)
     POST /v1/answers?pod=UID&id=ID                                  a sidecar, of its own pod: to the operator's question
     GET  /v1/holders                                                the issuer: who holds which trust
 
-A question for a snapshot whose answer the sidecar has already seen stands until there is another, or for half a minute, or until its
-pod asks anew (304), or the operator has a question to its sidecar (202, `injector/questions.py`): each change is worked out for every
-question that stands, so a pod has one. Each pod gets its own snapshot and
-no other: the certificate says which pod it was issued to, and that must be the one asked for. What the question says of trust is
-remembered for the issuer.
+A question for a snapshot says which Services are wanted (`sidecar/model/needs.py`). One whose answer the sidecar has already seen
+stands until there is another, or for half a minute, or until its pod asks anew (304), or the operator has a question to its sidecar
+(202, `injector/questions.py`). A change is worked out for the questions that depend on what it touched, so a pod has one. Each pod gets
+its own snapshot and no other: the certificate says which pod it was issued to, and that must be the one asked for. What the question
+says of trust is remembered for the issuer.
 
 Trust: the caller's certificate chains to the mesh's roots and is looked for on the deny-list, at each call and at each change of it;
-a certificate whose key the application holds is nobody's here; the query is a stranger's text. Attacked by
+a certificate whose key the application holds is nobody's here; query and body are a stranger's text. Attacked by
 tests/injector/test_stream.py.
 """
 
 import math
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,7 +32,8 @@ from sidecar.model.call import Answer, Call, Handler, Peer
 from sidecar.model.errors import ConfigError
 from sidecar.model.explanation import MAX_ANSWER_BYTES, Explanation
 from sidecar.model.identity import SpiffeId
-from sidecar.model.snapshot import Snapshot, digest, render_snapshot
+from sidecar.model.needs import Needs
+from sidecar.model.snapshot import digest, render_snapshot
 from sidecar.model.trust import DIGEST, Holder, Holding
 from sidecar.model.value import from_json
 from sidecar.net.anchors import Anchors
@@ -40,7 +41,8 @@ from sidecar.net.clock import WallClock
 from sidecar.net.verify import why_revoked
 from sidecar.net.watched import Watched
 
-from .cluster import Cluster
+from .cluster import EVERYWHERE, Cluster
+from .compile import Compiled
 from .holders import Holders, Said
 from .questions import Questions
 
@@ -52,6 +54,20 @@ _SEEN = re.compile(r"([0-9a-f]{32})?", re.ASCII)
 _VERSION = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 Query = Mapping[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class _Standing:
+    """A question that waits for news.
+
+    Attributes:
+        scope: what ends it.
+        reads: the namespaces that its answer depends on; None: all.
+    """
+
+    scope: trio.CancelScope
+    news: trio.Event = field(default_factory=trio.Event)
+    reads: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +94,8 @@ class Stream:
     Args:
         anchors: whom the mesh trusts; a change is news to everybody, and the end of who was revoked.
         uncaptured: see `injector/capture.py`.
-        compile_pod: the snapshot of the pod with this uid, and what is wrong with its documents; None: no such pod.
-        besides: what else `compile_pod` looks at; a change of it is news, too.
+        compile_pod: the snapshot of the pod with this uid, with the Services that are wanted; None: no such pod.
+        besides: what else `compile_pod` looks at; a change of it is news to everybody.
         issuer: its identity, the only one to hear of `holders`.
         own: what the injector itself holds.
         questions: the operator's, to sidecars.
@@ -91,7 +107,7 @@ class Stream:
         cluster: Watched[Cluster],
         anchors: Watched[Anchors],
         uncaptured: Watched[frozenset[str]],
-        compile_pod: Callable[[Cluster, str], tuple[Snapshot, tuple[str, ...]] | None],
+        compile_pod: Callable[[Cluster, str, Collection[str]], Compiled | None],
         besides: Sequence[Watched[Any]] = (),
         *,
         issuer: SpiffeId,
@@ -112,7 +128,8 @@ class Stream:
         self._collect = collect
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
-        self._standing: dict[str, trio.CancelScope] = {}    # by pod uid: its latest question
+        self._standing: dict[str, _Standing] = {}           # by pod uid: its latest question
+        self._wanted: dict[str, Collection[str]] = {}       # by pod uid: what its latest question said
         self._next_at: dict[str, float] = {}                # by pod uid: when its next question is heard
 
     async def answer(self, call: Call) -> Answer:
@@ -132,9 +149,9 @@ class Stream:
     def forget_gone(self, cluster: Cluster) -> None:
         """What pods said that are no more."""
         self._holders.forget_gone(cluster)
-        self._questions.forget_gone(cluster)
         self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
         self._standing = {uid: question for uid, question in self._standing.items() if uid in cluster.pods_by_uid}
+        self._wanted = {uid: wanted for uid, wanted in self._wanted.items() if uid in cluster.pods_by_uid}
         self._next_at = {uid: at for uid, at in self._next_at.items() if uid in cluster.pods_by_uid}
 
     def _is_own_pod(self, peer: Peer, query: Query) -> bool:
@@ -151,6 +168,10 @@ class Stream:
         said, seen = _said(query), query.get("seen", "")
         if said is None or _SEEN.fullmatch(seen) is None:
             return Answer.error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
+        try:
+            needs = from_json(call.body, Needs) if call.body else Needs()
+        except ConfigError as exc:
+            return Answer.error(400, str(exc))
         pod = peer.pod_uid
         self._holders.note(pod, said)
         now = trio.current_time()
@@ -158,25 +179,22 @@ class Stream:
         if due > now:
             await trio.sleep_until(due)
         if (older := self._standing.get(pod)) is not None:
-            older.cancel()
-        waiting = self._questions.waiting(pod)
-        all_watched: tuple[Watched[Any], ...] = (self._cluster, self._anchors, self._uncaptured, waiting, *self._besides)
-        with trio.move_on_after(NO_NEWS_S) as self._standing[pod]:
+            older.scope.cancel()
+        self._wanted[pod] = needs.wanted
+        with trio.move_on_after(NO_NEWS_S) as scope:
+            standing = self._standing[pod] = _Standing(scope)
             while True:
-                looked_at = [(watched, watched.current) for watched in all_watched]
+                standing.news = trio.Event()
                 if refused := self._why_refused(peer):
                     return refused
-                text = self.text_of(pod)
+                text, standing.reads = self._text_of(pod, needs.wanted)
                 if text is None:
                     return Answer.error(404, f"no running pod has the uid {pod}")
                 if digest(text) != seen:
                     return Answer(200, text)
-                if (asked := waiting.current) is not None:     # judged by the newest rules
-                    waiting.set(None)
+                if (asked := self._questions.hand_over(pod)) is not None:     # judged by the newest rules
                     return Answer(202, msgspec.json.encode(asked))
-                async with trio.open_nursery() as either:
-                    for watched, last in looked_at:
-                        either.start_soon(_then_cancel, watched, last, either.cancel_scope)
+                await standing.news.wait()
         return Answer(304)
 
     async def _ledger(self, call: Call, peer: Peer, query: Query) -> Answer:
@@ -198,14 +216,22 @@ class Stream:
             return Answer.error(404, "nobody waits for this answer")
         return Answer(200, b"{}")
 
-    def text_of(self, pod: str) -> bytes | None:
-        """The snapshot of the pod with this uid, as of now; None: no such pod."""
+    def text_of(self, pod: str, besides: Collection[str] = ()) -> bytes | None:
+        """The snapshot that the pod with this uid should have now; None: no such pod.
+
+        Args:
+            besides: Services that an operator asks about.
+        """
+        return self._text_of(pod, {*self._wanted.get(pod, ()), *besides})[0]
+
+    def _text_of(self, pod: str, wanted: Collection[str]) -> tuple[bytes | None, frozenset[str] | None]:
+        """With the namespaces that it depends on; None: on all."""
         uncaptured = self._uncaptured.current
-        compiled = self._compile(self._cluster.current, pod)
+        compiled = self._compile(self._cluster.current, pod, wanted)
         if compiled is None:
             self._told.pop(pod, None)
-            return None
-        snapshot, problems = compiled
+            return None, None
+        snapshot, problems = compiled.snapshot, compiled.problems
         if self._told.get(pod, ()) != problems:
             self._told[pod] = problems
             for problem in problems:
@@ -215,14 +241,51 @@ class Stream:
         if lost:
             workload = msgspec.structs.replace(snapshot.workload, uncaptured=lost)
             snapshot = msgspec.structs.replace(snapshot, workload=workload)
-        return render_snapshot(snapshot)
+        return render_snapshot(snapshot), compiled.reads
+
+    # -- who hears of what
+
+    async def run(self) -> None:
+        """For ever: wakes the questions that a change concerns."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_cluster)
+            nursery.start_soon(self._follow_questions)
+            everybodys: tuple[Watched[Any], ...] = self._anchors, self._uncaptured, *self._besides
+            for watched in everybodys:
+                nursery.start_soon(self._follow, watched)
+
+    async def _follow_cluster(self) -> None:
+        seen = self._cluster.current
+        while True:
+            now = await self._cluster.wait_change(seen)
+            touched = now.touched_since(seen)
+            for standing in self._standing.values():
+                if EVERYWHERE in touched or standing.reads is None or standing.reads & touched:
+                    standing.news.set()
+            seen = now
+
+    async def _follow_questions(self) -> None:
+        seen = self._questions.waiting.current
+        while True:
+            now = await self._questions.waiting.wait_change(seen)
+            for pod in now - seen:
+                if (standing := self._standing.get(pod)) is not None:
+                    standing.news.set()
+            seen = now
+
+    async def _follow(self, watched: Watched[Any]) -> None:
+        seen = watched.current
+        while True:
+            seen = await watched.wait_change(seen)
+            for standing in self._standing.values():
+                standing.news.set()
 
 
 _OWN_SIDECAR = Callers(Stream._is_own_pod, "the certificate was not issued to the sidecar of the pod that is asked for")
 _ISSUER = Callers(Stream._is_issuer, "it is for the issuer alone")
 
 ENDPOINTS: Mapping[str, Endpoint] = {
-    "/v1/snapshot": Endpoint("GET", _OWN_SIDECAR, Stream._snapshot),
+    "/v1/snapshot": Endpoint("POST", _OWN_SIDECAR, Stream._snapshot),
     "/v1/ledger": Endpoint("POST", _OWN_SIDECAR, Stream._ledger),
     "/v1/answers": Endpoint("POST", _OWN_SIDECAR, Stream._take_answer),
     "/v1/holders": Endpoint("GET", _ISSUER, Stream._list_holders),
@@ -245,8 +308,3 @@ def _said(query: Query) -> Said | None:
     if _VERSION.fullmatch(version) is None or (signer and DIGEST.fullmatch(signer) is None):
         return None
     return Said(int(version), signer)
-
-
-async def _then_cancel(watched: Watched[Any], seen: object, scope: trio.CancelScope) -> None:
-    await watched.wait_change(seen)
-    scope.cancel()

@@ -191,6 +191,7 @@ class Sidecar:
             self.keyring.take_trust(rules.snapshot.trust)
         # Known by address before anybody asks for them by name: an application may remember more than our file.
         self.runtime.synthetic.give(host.host for host in rules.snapshot.outbound.hosts if host.tcp_ports and host.host[0] != "*")
+        self.runtime.discovery.begin(rules)
         self.runtime.rules.set(rules)
         self.runtime.endpoints.follow(rules, trio.current_time())
 
@@ -252,7 +253,7 @@ class Sidecar:
             nursery.start_soon(self.questions.run)
             nursery.start_soon(
                 run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot,
-                self.questions.take,
+                self.questions.take, self.runtime.discovery.wanted,
             )
         else:
             nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))

@@ -159,7 +159,7 @@ def _annotations(holder: Object, pod: Pod, namespace: str, cluster: Cluster) -> 
     rules = read_routes(routes).entries if isinstance(routes, str) else {}
     absent: list[str] = []
     if any(of == namespace for of, _ in cluster.services):
-        absent += missing_services(rules, namespace, service_ports(cluster))
+        absent += missing_services(rules, namespace, service_ports(cluster, namespace))
     if cluster.mesh_policies:
         mesh = mesh_settings(cluster.mesh_policies, namespace, pod.labels)
         absent += unknown_issuers(rules.values(), mesh.token_issuers)

@@ -10,8 +10,9 @@ from typing import Protocol, TypeVar
 
 from injector.documents import EgressPolicySpec, MeshPolicySpec
 from injector.validate import Invalid, Problem, read_egress_policy, read_mesh_policy
+from sidecar.model.address import canonical, mesh_range
 
-from .objects import TEMPLATES, Json, Object, Pod, text
+from .objects import TEMPLATES, Json, Object, Pod, addresses, text
 
 Key = tuple[str, str]       # namespace, name
 Ref = tuple[str, str, str]  # kind, namespace, name
@@ -39,10 +40,13 @@ class Cluster:
         slices: EndpointSlices by the (namespace, name) of their Service.
         workloads: Deployments and the like, by (kind, namespace, name).
         others: objects of further kinds.
-        versions: by namespace, a number that grows with each change there. A Namespace belongs to itself.
+        versions: by namespace, what is another with each change there. A Namespace belongs to itself.
         pods_at: pods with a sidecar, by address; two of them for a moment, where one has just gone.
         unreadable: what is wrong with objects that could not be read and are left out.
         slices_by_name: the name of the Service of each EndpointSlice.
+        services_in: by namespace, in the order of their names.
+        services_at: by cluster IP.
+        mesh_ranges: those that hold addresses of the mesh (`model/address.py::mesh_range`), and how many.
     """
 
     namespaces: Mapping[str, Object]
@@ -54,11 +58,14 @@ class Cluster:
     others: Mapping[Ref, Object]
     egress_policies: Mapping[str, EgressPolicySpec]
     mesh_policies: Mapping[str, MeshPolicySpec]
-    versions: Mapping[str, int]
+    versions: Mapping[str, object]
     pods_by_uid: Mapping[str, Pod]
     pods_at: Mapping[str, tuple[Pod, ...]]
     unreadable: Mapping[Ref, tuple[Problem, ...]]
     slices_by_name: Mapping[Key, str]
+    services_in: Mapping[str, tuple[Object, ...]]
+    services_at: Mapping[str, Key]
+    mesh_ranges: Mapping[str, int]
 
     @classmethod
     def of(cls, objects: Iterable[Json]) -> "Cluster":
@@ -77,7 +84,8 @@ class Cluster:
         """Namespaces in which anything changed, EVERYWHERE among them."""
         if earlier is self:
             return frozenset()
-        return frozenset(name for name, version in self.versions.items() if earlier.versions.get(name) != version)
+        names = self.versions.keys() | earlier.versions.keys()
+        return frozenset(name for name in names if earlier.versions.get(name) is not self.versions.get(name))
 
     def pod_at(self, address: str) -> Pod | None:
         """The pod with a sidecar that has this address."""
@@ -100,7 +108,12 @@ class Cluster:
         return found
 
 
-EMPTY = Cluster({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+EMPTY = Cluster(*({} for _ in Cluster.__dataclass_fields__))
+
+
+def cluster_ips(service: Object) -> list[str]:
+    """Canonical; none of a headless Service."""
+    return addresses(service.spec.get("clusterIPs") or [service.spec.get("clusterIP")], "spec.clusterIPs")
 
 
 def ref_of(found: Object) -> Ref:
@@ -126,16 +139,24 @@ class _Next:
         self._pods_at = dict(before.pods_at)
         self._unreadable = dict(before.unreadable)
         self._slices_by_name = dict(before.slices_by_name)
+        self._services_in = dict(before.services_in)
+        self._services_at = dict(before.services_at)
+        self._mesh_ranges = dict(before.mesh_ranges)
 
     def having(self, changed: Mapping[Ref, Json | None]) -> Cluster:
         for ref, data in changed.items():
             self._put(ref, Object(data) if data is not None else None)
+        for namespace in {namespace for kind, namespace, _ in changed if kind == "Service"}:
+            found = (service for (there, _), service in self._services.items() if there == namespace)
+            self._services_in[namespace] = tuple(sorted(found, key=lambda one: one.name))
+        if self._mesh_ranges.keys() != self._before.mesh_ranges.keys():
+            self._versions[EVERYWHERE] = object()      # every sidecar knows them
         for namespace in {name if kind == "Namespace" else namespace for kind, namespace, name in changed}:
-            self._versions[namespace] = self._versions.get(namespace, 0) + 1
+            self._versions[namespace] = object()
         return Cluster(
             self._namespaces, self._pods, self._services, self._slices, self._secrets, self._workloads, self._others,
             dict(sorted(self._egress_policies.items())), dict(sorted(self._mesh_policies.items())), self._versions, self._by_uid,
-            self._pods_at, self._unreadable, self._slices_by_name,
+            self._pods_at, self._unreadable, self._slices_by_name, self._services_in, self._services_at, self._mesh_ranges,
         )
 
     def _put(self, ref: Ref, found: Object | None) -> None:
@@ -145,7 +166,7 @@ class _Next:
         elif kind == "Pod":
             self._put_pod((namespace, name), Pod(found.data) if found is not None else None)
         elif kind == "Service":
-            _set(self._services, (namespace, name), found)
+            self._put_service((namespace, name), found)
         elif kind == "EndpointSlice":
             self._put_slice((namespace, name), found)
         elif kind == "Secret":
@@ -167,12 +188,28 @@ class _Next:
             for address in old.addresses if old.has_sidecar else ():
                 rest = tuple(one for one in self._pods_at.get(address, ()) if one is not old)
                 _set(self._pods_at, address, rest or None)
+                self._count(address, -1)
         _set(self._pods, key, pod)
         if pod is not None:
             if pod.uid:
                 self._by_uid[pod.uid] = pod
             for address in pod.addresses if pod.has_sidecar else ():
                 self._pods_at[address] = (*self._pods_at.get(address, ()), pod)
+                self._count(address, 1)
+
+    def _put_service(self, key: Key, found: Object | None) -> None:
+        for address in cluster_ips(self._services[key]) if key in self._services else ():
+            if self._services_at.get(address) == key:
+                del self._services_at[address]
+            self._count(address, -1)
+        _set(self._services, key, found)
+        for address in cluster_ips(found) if found is not None else ():
+            self._services_at[address] = key
+            self._count(address, 1)
+
+    def _count(self, address: str, change: int) -> None:
+        within = str(mesh_range(canonical(address)))
+        _set(self._mesh_ranges, within, self._mesh_ranges.get(within, 0) + change or None)
 
     def _put_slice(self, key: Key, found: Object | None) -> None:
         namespace, name = key

@@ -1,5 +1,6 @@
 """Cluster objects to the snapshot of one pod. Pure but for the memory of last good entries that it is handed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,12 +13,13 @@ from sidecar.model.trust import Trust
 
 from .declared import declared
 from .egress import Asker, compile_egress, size_bytes, unapproved, unreadable_hosts
-from .gateway import callers_of, no_way_there, without_material
+from .gateway import callers_of, is_gateway_port, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
 from .mesh import mesh_settings
 from .routes import missing_services
-from .services import Services, compile_services, service_ports, zone_of
+from .service_book import ServiceBook
+from .services import service_ports, zone_of
 
 MOST_EGRESS_BYTES = 4096 * 1024     # of the sidecar's MAX_ANSWER_BYTES; the rest is for the Services of the mesh
 
@@ -27,22 +29,25 @@ class Compiled:
     """
     Args:
         problems: what in the workload's documents is not in force, in words.
+        reads: the namespaces that it depends on, besides what belongs to none; None: all.
     """
 
     snapshot: Snapshot
     problems: tuple[str, ...]
+    reads: frozenset[str] | None = None
 
 
 def compile_workload(
     cluster: Cluster, pod_uid: str, trust_domain: str, last_good: LastGood, keys: Keys = MappingProxyType({}),
-    services: Services | None = None, trust: Trust | None = None,
+    book: ServiceBook | None = None, trust: Trust | None = None, wanted: Collection[str] | None = None,
 ) -> Compiled | None:
     """The snapshot of one pod; None if there is no such pod, or it has ended.
 
     Args:
         keys: of token issuers, as far as they were fetched.
-        services: those of this very cluster, from who has compiled them already.
+        book: of Services, as far as they were compiled for others.
         trust: whom the mesh trusts now.
+        wanted: Services of other namespaces to tell of, see `sidecar/model/needs.py`; None: all.
     """
     pod = cluster.pods_by_uid.get(pod_uid)
     if pod is None or not pod.addresses:
@@ -59,19 +64,26 @@ def compile_workload(
                            "all of it is refused; ask for less")
     wrong = [problem for problem in said.problems if problem.startswith(EGRESS)]
     hosts = (*hosts, *unreadable_hosts(said.unreadable, wrong, asker, cluster))
-    services = services or compile_services(cluster, trust_domain, last_good)
+    book = book or ServiceBook(trust_domain, last_good)
+    led = [ref for ref in (*(host.gateway for host in hosts), *(item.gateway for item in ranges)) if ref is not None]
+    reads: frozenset[str] | None = None
+    if wanted is None or is_gateway_port(pod, cluster):
+        services = book.all(cluster)
+    else:
+        services, reads = book.told(cluster, pod, (*wanted, *(ref.service for ref in led)))
+        reads |= {ref.service.partition(".")[2] for ref in led}
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
-    own = {one.name for one in services.found for endpoint in one.endpoints if endpoint.address in pod.addresses}
+    own = {one.name for one in services for endpoint in one.endpoints if endpoint.address in pod.addresses}
     problems = [
         *said.problems,
         *map(str, unapproved(said.egress.values(), asker, cluster.egress_policies)),
         *no_way,
-        *no_way_there((*hosts, *ranges), services.found),
+        *no_way_there((*hosts, *ranges), services),
         *unlike,
         *refusing,
-        *missing_services(said.routes or {}, pod.namespace, service_ports(cluster)),
-        *(problem for name in sorted(own) for problem in services.problems.get(name, ())),
+        *missing_services(said.routes or {}, pod.namespace, service_ports(cluster, pod.namespace)),
+        *(problem for name in sorted(own) for problem in book.of(cluster, pod.namespace).problems.get(name, ())),
     ]
     snapshot = Snapshot(
         workload=Workload(
@@ -82,7 +94,9 @@ def compile_workload(
         accept_http10=mesh.accept_http10,
         inbound=inbound,
         outbound=Outbound(
-            services=services.found,
+            services=services,
+            mesh_ranges=tuple(sorted(cluster.mesh_ranges)) if reads is not None else (),
+            wanted=tuple(sorted(wanted)) if wanted is not None and reads is not None else (),
             hosts=hosts,
             ranges=ranges,
             mode="enforce" if is_too_much else mesh.egress.mode,
@@ -94,4 +108,4 @@ def compile_workload(
         ),
         gateway=callers,
     )
-    return Compiled(snapshot, tuple(problems))
+    return Compiled(snapshot, tuple(problems), reads)

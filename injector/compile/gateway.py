@@ -55,6 +55,11 @@ def is_gateway(pod: Pod, cluster: Cluster) -> bool:
     return any(f"{gateway.service}.{gateway.namespace}" in own for gateway in named if gateway is not None)
 
 
+def is_gateway_port(pod: Pod, cluster: Cluster) -> bool:
+    """Whether any Service leads to the pod's gateway."""
+    return bool(_led_to(pod, cluster))
+
+
 def _led_to(pod: Pod, cluster: Cluster) -> set[GatewayRef]:
     """What leads to the pod as a gateway; nothing if it is none."""
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from injector.cluster import Cluster
+from injector.cluster import Cluster, cluster_ips
 from injector.cluster.objects import Object, Pod, addresses, at, is_port, objects, selects, text, texts
 from injector.documents.ports import APP_PROTOCOLS, OPAQUE_PORTS
 from sidecar.model import identity
@@ -33,30 +33,28 @@ class Services:
     problems: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def compile_services(cluster: Cluster, trust_domain: str, last_good: LastGood) -> Services:
-    """Every TCP port of every Service that selects pods, in a stable order."""
+def compile_services(cluster: Cluster, namespace: str, trust_domain: str, last_good: LastGood) -> Services:
+    """Every TCP port of every Service of the namespace that selects pods, in a stable order. All that it reads is of the namespace."""
     found: list[Service] = []
     problems: dict[str, list[str]] = {}
-    known = service_ports(cluster)
-    for key, service in _in_mesh(cluster):
+    known = service_ports(cluster, namespace)
+    for service in _in_mesh(cluster, namespace):
         for port in _tcp_ports(service):
             one = _service(service, port, cluster, trust_domain)
             pods = list(dict.fromkeys(pod for endpoint in one.endpoints if (pod := cluster.pod_at(endpoint.address)) is not None))
             said = [(pod, declared(pod, cluster, last_good)) for pod in pods]
             one = msgspec.structs.replace(one, protocol=_protocol(port, one.endpoints, [what for _, what in said]))
             if said:
-                one = _as_declared(one, key[0], said[0][1], known)
-                if any(_as_declared(one, key[0], other, known) != one for _, other in said[1:] if other != said[0][1]):
+                one = _as_declared(one, namespace, said[0][1], known)
+                if any(_as_declared(one, namespace, other, known) != one for _, other in said[1:] if other != said[0][1]):
                     problem = f"Service {one.name}, port {one.port}: its pods declare different things for callers; those of "
                     problems.setdefault(one.name, []).append(f"{problem}{said[0][0].name} count")
             found.append(one)
     return Services(tuple(found), problems)
 
 
-def _in_mesh(cluster: Cluster) -> Iterator[tuple[tuple[str, str], Object]]:
-    for key in sorted(cluster.services):
-        if _is_in_mesh(service := cluster.services[key]):
-            yield key, service
+def _in_mesh(cluster: Cluster, namespace: str) -> Iterator[Object]:
+    return filter(_is_in_mesh, cluster.services_in.get(namespace, ()))
 
 
 def _is_in_mesh(service: Object) -> bool:
@@ -69,9 +67,9 @@ def _tcp_ports(service: Object) -> Iterator[dict[str, Any]]:
             yield port
 
 
-def service_ports(cluster: Cluster) -> ServicePorts:
-    """What a split or a mirror may lead to."""
-    return {(f"{name}.{namespace}", port["port"]) for (namespace, name), service in _in_mesh(cluster) for port in _tcp_ports(service)}
+def service_ports(cluster: Cluster, namespace: str) -> ServicePorts:
+    """What a split or a mirror of the namespace may lead to."""
+    return {(f"{service.name}.{namespace}", port["port"]) for service in _in_mesh(cluster, namespace) for port in _tcp_ports(service)}
 
 
 def ports_of(cluster: Cluster, namespace: str, name: str) -> tuple[int, ...]:
@@ -81,11 +79,10 @@ def ports_of(cluster: Cluster, namespace: str, name: str) -> tuple[int, ...]:
 
 
 def _service(service: Object, port: Mapping[str, Any], cluster: Cluster, trust_domain: str) -> Service:
-    ips = service.spec.get("clusterIPs") or [service.spec.get("clusterIP")]
     return Service(
         name=f"{service.name}.{service.namespace}",
         port=port["port"],
-        addresses=tuple(addresses([ip for ip in ips if ip], "spec.clusterIPs")),
+        addresses=tuple(cluster_ips(service)),
         endpoints=tuple(_endpoints(service, text(port.get("name"), "spec.ports.name"), cluster, trust_domain)),
     )
 
@@ -125,8 +122,8 @@ def protocols_of(pod: Pod, cluster: Cluster) -> dict[int, Protocol]:
 
 def ports_leading_to(pod: Pod, cluster: Cluster) -> Iterator[tuple[Object, dict[str, Any], int]]:
     """(Service, its port, that of the pod), of each that selects the pod, whether it is ready or not."""
-    for key, service in _in_mesh(cluster):
-        if key[0] == pod.namespace and selects(at(service.data, "spec", "selector"), pod.labels):
+    for service in _in_mesh(cluster, pod.namespace):
+        if selects(at(service.data, "spec", "selector"), pod.labels):
             for port in _tcp_ports(service):
                 number = pod.port(port.get("targetPort", port["port"]))
                 if number is not None:
@@ -135,8 +132,8 @@ def ports_leading_to(pod: Pod, cluster: Cluster) -> Iterator[tuple[Object, dict[
 
 def zone_of(pod: Pod, cluster: Cluster) -> str:
     """The zone that an EndpointSlice gives for the pod; empty if none does. The node, which knows best, is not read here."""
-    for key, parts in sorted(cluster.slices.items()):
-        for entry in _entries(parts) if key[0] == pod.namespace else ():
+    for service in cluster.services_in.get(pod.namespace, ()):
+        for entry in _entries(cluster.slices.get((service.namespace, service.name), ())):
             if entry.get("zone") and at(entry, "targetRef").get("name") == pod.name:
                 return text(entry.get("zone"), "endpoints.zone")
     return ""

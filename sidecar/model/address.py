@@ -47,6 +47,15 @@ def server_address(text: str) -> Address:
     return Address(str(canonical(host)), port)
 
 
+# How long the prefixes are by which a sidecar knows where the mesh may be, by IP version.
+MESH_PREFIX = {4: 24, 6: 112}
+
+
+def mesh_range(ip: IpAddress) -> IpNetwork:
+    """The range of that length that holds `ip`."""
+    return ipaddress.ip_network((ip, MESH_PREFIX[ip.version]), strict=False)
+
+
 # What an approved external name must not resolve to unless a policy says so: the node, the cluster, the cloud's metadata.
 # Enumerated, not `is_global`: that also refuses documentation ranges, which are nobody's secret.
 SPECIAL_RANGES: tuple[IpNetwork, ...] = tuple(

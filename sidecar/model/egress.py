@@ -151,6 +151,10 @@ class Outbound(Value, frozen=True):
         resolvers: name servers, `10.96.0.10` or `10.96.0.10:5353`; the pod's own resolv.conf never counts.
         cluster_domain: names below it are asked of the resolvers whether or not egress approves them.
         cluster_ranges: pod and Service ranges; special for every external name.
+        services: of the workload's own namespace, and those that it wanted to know of.
+        mesh_ranges: which hold every address of the mesh, each a /24 or /112: what is dialled there may be a Service not told of yet.
+        wanted: the addresses and names that were considered, see `sidecar/model/needs.py`; whether there is such a Service, `services`
+            says.
     """
 
     services: tuple[Service, ...] = ()
@@ -162,6 +166,8 @@ class Outbound(Value, frozen=True):
     cluster_domain: str = "cluster.local"
     cluster_ranges: tuple[str, ...] = ()
     dns: DnsLimits = DnsLimits()
+    mesh_ranges: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
 
 
 class GatewayCaller(Value, frozen=True):
@@ -204,6 +210,8 @@ def check_outbound(where: str, outbound: Outbound) -> None:
             raise ConfigError(f"{where}.resolvers[{i}]", f"{text!r} is no address with an optional port: {exc}") from exc
     for i, text in enumerate(outbound.cluster_ranges):
         _check_network(f"{where}.clusterRanges[{i}]", text)
+    for i, text in enumerate(outbound.mesh_ranges):
+        _check_network(f"{where}.meshRanges[{i}]", text)
 
 
 def _check_origination(where: str, tls: Origination) -> None:

@@ -30,6 +30,18 @@ def why_no_cluster_name(below: str, services: Container[str]) -> str:
     return "the cluster has no names of this form"
 
 
+def pod_service(below: str) -> str:
+    """The Service of which HOST.SERVICE.NAMESPACE.svc is a pod, as `orders.shop`; empty if it is of another form."""
+    *labels, kind = below.split(".")
+    return ".".join(labels[1:]) if kind == "svc" and len(labels) == 3 and not labels[0].startswith("_") else ""
+
+
+def service_name(host: str, cluster_domain: str) -> str:
+    """The Service that a name with a namespace may mean, as `orders.shop`; empty if it is of another form."""
+    short = host.removesuffix("." + cluster_domain).removesuffix(".svc")
+    return short if short.count(".") == 1 else ""
+
+
 def searched(below: str, namespace: str) -> tuple[str, ...]:
     """What an application may have asked for if its search list put a domain behind it: `NAMESPACE.svc`, `svc` or nothing, each before
     the cluster's.

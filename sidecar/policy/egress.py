@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import structs
 
-from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, IpNetwork, canonical, is_special
+from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, IpNetwork, canonical, is_special, mesh_range
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.egress import EgressHost, EgressRange, Origination, Outbound
 from sidecar.model.message import RequestHead
@@ -63,7 +63,8 @@ class OutboundTable:
     """What leaves, looked up; built once for each snapshot.
 
     Attributes:
-        service_names: `orders.shop`, of the mesh.
+        service_names: `orders.shop`, of the mesh, as far as they are known here.
+        wanted: addresses and names of which the snapshot says whether there is such a Service.
     """
 
     def __init__(self, outbound: Outbound) -> None:
@@ -85,11 +86,24 @@ class OutboundTable:
         ]
         self.service_names = frozenset(service.name for service in outbound.services)
         self._mesh = {canonical(address.host) for address in self._services}
+        self.wanted = frozenset(outbound.wanted)
+        self._mesh_ranges = frozenset(map(ipaddress.ip_network, outbound.mesh_ranges))
         self._cluster = [ipaddress.ip_network(text) for text in outbound.cluster_ranges]
 
     def service(self, to: Address) -> ToService | None:
         """What in the mesh the application dialled."""
         return self._services.get(to)
+
+    def may_be_mesh(self, to: Address) -> bool:
+        """Whether there may be a Service there, or a pod behind one, of which the snapshot does not say anything yet."""
+        if not self.is_told_of_needs or to.host in self.wanted:
+            return False
+        return mesh_range(canonical(to.host)) in self._mesh_ranges
+
+    @property
+    def is_told_of_needs(self) -> bool:
+        """Whether who made the snapshot knows of more Services, and tells of those that are wanted."""
+        return bool(self._mesh_ranges)
 
     def service_named(self, name: str, port: int) -> ToService | None:
         """What a rule names: `orders-v2.shop` and its port."""

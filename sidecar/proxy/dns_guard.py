@@ -35,7 +35,7 @@ from sidecar.model.reason import Reason
 from sidecar.model.route import RateLimit
 from sidecar.net.resolve import Kind, Resolver
 from sidecar.net.socket_stream import SocketStream
-from sidecar.policy.cluster_names import searched, why_no_cluster_name
+from sidecar.policy.cluster_names import pod_service, searched, why_no_cluster_name
 from sidecar.policy.dns_limits import why_suspicious
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rate_limit import Buckets
@@ -91,6 +91,9 @@ class DnsGuard:
         is_plain = _PLAIN.fullmatch(name) is not None
         if is_plain and (name == outbound.cluster_domain or name.endswith(f".{outbound.cluster_domain}")):
             below = name[:-len(outbound.cluster_domain)].rstrip(".")
+            service = pod_service(below)
+            if service and service not in rules.outbound.service_names and rules.outbound.is_told_of_needs:
+                rules = await self._runtime.discovery.look_for(service, rules)
             if (denied := self._refuse_below_cluster(below, rules)) is not None:
                 self._refuse(reply, query, denied, name, dst, is_search=_is_known(below, rules))
                 return

@@ -20,7 +20,7 @@ from functools import partial
 import trio
 
 from sidecar.model import ports
-from sidecar.model.address import Address
+from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import BadResponse, ConfigError, ReasonedError, TimedOut, Unavailable
 from sidecar.model.explanation import STEPS, Explanation, Question, Step, StepName, check_question, no, step
@@ -32,6 +32,7 @@ from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, origination
 from sidecar.net.tls_stream import TlsStream
+from sidecar.policy.cluster_names import service_name
 from sidecar.policy.egress import OBSERVED, ToHost
 from sidecar.policy.forecast import NOWHERE, Forecast, forecast
 from sidecar.policy.rules import Rules
@@ -104,6 +105,7 @@ class Inquiry:
         self.at = "destination"
         request = request_of(question)
         host = request.host.decode("ascii")
+        rules = await self._look_for(host, rules)
         meant = forecast(question, host, rules, runtime.wall(), request)
         if question.port == ports.NAME_SERVER:
             self.note("destination", "the sidecar's own DNS guard answers, whatever server is meant")
@@ -117,6 +119,15 @@ class Inquiry:
             await self._connect(host, to, meant)
         if question.sends:
             await self._send(request, to, meant)
+
+    async def _look_for(self, host: str, rules: Rules) -> Rules:
+        """A Service of another namespace may not be known yet: as the application's first connection, so a question makes it so."""
+        outbound, bare = rules.outbound, host.strip("[]")
+        if is_address(bare):
+            text = bare if outbound.may_be_mesh(Address(str(canonical(bare)), self.question.port)) else ""
+        else:
+            text = service_name(host, rules.snapshot.outbound.cluster_domain) if outbound.is_told_of_needs else ""
+        return await self.runtime.discovery.look_for(text, rules) if text and text not in outbound.service_names else rules
 
     def _passes_through(self, to: Address, rules: Rules) -> bool:
         """As `serve_destination` has it: neither a Service that speaks HTTP nor a name that is yet to be said."""

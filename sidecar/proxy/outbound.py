@@ -76,6 +76,9 @@ async def serve_destination(
             await guard.serve_tcp(sock, str(to))
             return
         mesh = rules.outbound.service(to)
+        if mesh is None and rules.outbound.may_be_mesh(to):
+            rules = await runtime.discovery.look_for(to.host, rules)
+            mesh = rules.outbound.service(to)
         if mesh is not None:                                                                    # 3
             if mesh.service.is_http:
                 await serve_mesh_requests(sock, to, runtime, record)

@@ -26,6 +26,7 @@ from sidecar.telemetry.metrics import Metrics
 from .accounts import Accounts
 from .admit import Admission
 from .budgets import Budgets
+from .discovery import Discovery
 from .endpoints import Endpoints
 from .mirror import Mirrors
 from .names import Names
@@ -49,6 +50,7 @@ class Runtime:
         synthetic: the addresses of names that are reached by TCP.
         names: which of those below approved wildcards were looked up.
         budgets: what approvals have spent of their bytes.
+        discovery: of Services in other namespaces.
     """
 
     rules: Watched[Rules | None]
@@ -73,10 +75,12 @@ class Runtime:
     synthetic: Synthetic = field(default_factory=Synthetic)
     names: Names = field(default_factory=Names)
     budgets: Budgets = field(init=False)
+    discovery: Discovery = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))
         object.__setattr__(self, "budgets", Budgets(self.metrics))
+        object.__setattr__(self, "discovery", Discovery(self.rules))
         object.__setattr__(self, "mirrors", Mirrors(self.metrics))
         object.__setattr__(self, "endpoints", Endpoints(self.rng, self.metrics))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from cryptography.hazmat.primitives import hashes
@@ -14,6 +15,7 @@ from sidecar.control.snapshot_stream import run_snapshot_stream
 from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
 from sidecar.model.config import SnapshotStream
+from sidecar.model.needs import Needs
 from sidecar.model.snapshot import Snapshot, Workload, digest, parse_snapshot, render_snapshot
 from sidecar.model.trust import Revoked, Trust
 from sidecar.net.files import keep
@@ -42,6 +44,8 @@ class Fixture:
             self.keyring.take_issued(CREDENTIALS, pki.trust(root()))
         self.taken: list[str] = []
         self.questions: list[bytes] = []
+        self.wanted: Watched[tuple[str, ...]] = Watched(())
+        self.needs: list[Needs] = []
         self.asked: list[tuple[float, str]] = []
         self.say: Callable[[Call], Answer | None] = lambda _: None
         self.dialer.servers[INJECTOR] = endpoint(self._answer, demands_client=True)
@@ -51,10 +55,12 @@ class Fixture:
             self.start(nursery)
 
     def start(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(run_snapshot_stream, self._config, "uid-1", self.keyring, self.dialer, self._take, self.questions.append)
+        nursery.start_soon(
+            run_snapshot_stream, self._config, "uid-1", self.keyring, self.dialer, self._take, self.questions.append, self.wanted)
 
     def _answer(self, call: Call) -> Answer | None:
-        assert (call.method, call.path) == ("GET", "/v1/snapshot")
+        assert (call.method, call.path) == ("POST", "/v1/snapshot")
+        self.needs.append(msgspec.json.decode(call.body, type=Needs))
         self.asked.append((trio.current_time(), call.query))
         return self.say(call)
 
@@ -285,3 +291,24 @@ async def test_a_question_is_handed_on(nursery: trio.Nursery, autojump_clock: Mo
     await trio.sleep(2)
     assert (fixture.questions, fixture.taken) == ([b"a question"], ["one", "two"])
     assert [query for _, query in fixture.asked][1:3] == [question(ONE)] * 2       # what is held stays as it was
+
+
+async def test_a_wish_is_told_at_once_and_repeated(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture(nursery)
+    await trio.sleep(5)
+    fixture.wanted.set(("10.0.0.1",))
+    await wait_all_tasks_blocked()
+    fixture.wanted.set(("10.0.0.1", "pay.money"))
+    await wait_all_tasks_blocked()
+    assert [at for at, _ in fixture.asked] == [0, 5, 5]
+    assert [needs.wanted for needs in fixture.needs] == [(), ("10.0.0.1",), ("10.0.0.1", "pay.money")]
+
+
+async def test_a_snapshot_that_is_not_taken_is_refused_with_its_reason(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture(nursery)
+    fixture.say = once(Answer(200, b"{}"), Answer(200, ONE))
+    await trio.sleep(2)
+    assert fixture.taken == ["one"]
+    first, refused, mended = (needs.refused for needs in fixture.needs)
+    assert (first, mended) == ("", "")
+    assert "workload" in refused

@@ -1,6 +1,7 @@
 """The operator's door: whom it asks, what it adds to the sidecar's words, and whom it does not let in."""
 
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ OBJECTS: list[dict[str, Any]] = [
 CLUSTER = Cluster.of(OBJECTS)
 
 
-def snapshot_of(uid: str) -> bytes | None:
+def snapshot_of(uid: str, besides: Collection[str] = ()) -> bytes | None:
     compiled = compile_workload(CLUSTER, uid, DOMAIN, LastGood())
     return render_snapshot(compiled.snapshot) if compiled else None
 
@@ -54,8 +55,8 @@ class Fixture:
 
     async def play(self, answer: Explanation) -> None:
         """A sidecar that answers the next question."""
-        waiting = self.questions.waiting("u-1")
-        asked = await waiting.wait_change(None)
+        await self.questions.waiting.wait_change(frozenset())
+        asked = self.questions.hand_over("u-1")
         assert asked is not None
         self.questions.answer("u-1", asked.id, answer)
 

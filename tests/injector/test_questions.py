@@ -3,7 +3,6 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from injector.cluster import Cluster
 from injector.questions import ANSWER_S, Questions, Unanswered
 from sidecar.model.explanation import Explanation, Question
 
@@ -34,7 +33,8 @@ async def test_who_gives_up_leaves_no_question(nursery: trio.Nursery, autojump_c
     questions = Questions()
     with trio.move_on_after(1):
         await questions.ask("u-1", QUESTION)
-    assert questions.waiting("u-1").current is None
+    assert questions.hand_over("u-1") is None
+    assert not questions.waiting.current
     assert not questions.answer("u-1", "0" * 32, Explanation(()))
 
 
@@ -47,16 +47,10 @@ async def test_it_is_answered_once(nursery: trio.Nursery, autojump_clock: MockCl
 
     nursery.start_soon(ask)
     await wait_all_tasks_blocked()
-    asked = questions.waiting("u-1").current
+    asked = questions.hand_over("u-1")
+    assert questions.hand_over("u-1") is None
     assert asked is not None
     first, second = Explanation((), snapshot="1"), Explanation((), snapshot="2")
     assert [questions.answer("u-1", asked.id, one) for one in (first, second)] == [True, False]
     await wait_all_tasks_blocked()
     assert heard == [first]
-
-
-async def test_pods_that_are_gone_are_forgotten(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    questions = Questions()
-    gone = questions.waiting("u-1")
-    questions.forget_gone(Cluster.of([]))
-    assert questions.waiting("u-1") is not gone

@@ -1,6 +1,6 @@
 """Who may ask the control plane what: one table, over real mTLS and with callers of every kind."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from injector.cluster import Cluster
-from injector.compile import compile_workload
+from injector.compile import Compiled, compile_workload
 from injector.compile.last_good import LastGood
 from injector.questions import ANSWER_S, Questions, Unanswered
 from injector.stream import AT_ONCE, ENDPOINTS, NO_NEWS_S, PACE_S, Stream
@@ -19,7 +19,8 @@ from sidecar.model import identity
 from sidecar.model.call import Answer, Call, Peer
 from sidecar.model.errors import UpstreamError
 from sidecar.model.explanation import MAX_ANSWER_BYTES, Asked, Explanation, Question
-from sidecar.model.snapshot import Snapshot, digest, parse_snapshot
+from sidecar.model.needs import Needs
+from sidecar.model.snapshot import digest, parse_snapshot
 from sidecar.model.trust import Holder, Revoked, serial_text
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https, serve_https
@@ -48,15 +49,16 @@ class Fixture:
         self.anchors = Watched(pki.anchors(root()))
         self.uncaptured: Watched[frozenset[str]] = Watched(frozenset())
         self.collected: list[bytes] = []
+        self.compiled: list[str] = []
         self.questions = Questions()
         self.stream = Stream(
             self.cluster, self.anchors, self.uncaptured, self._compile,
             issuer=ISSUER, own=lambda: OWN, wall=lambda: 1.8e9, questions=self.questions, collect=self._collect if collects else None,
         )
 
-    def _compile(self, cluster: Cluster, uid: str) -> tuple[Snapshot, tuple[str, ...]] | None:
-        compiled = compile_workload(cluster, uid, DOMAIN, LastGood(), trust=self.anchors.current.trust)
-        return (compiled.snapshot, compiled.problems) if compiled else None
+    def _compile(self, cluster: Cluster, uid: str, wanted: Collection[str]) -> Compiled | None:
+        self.compiled.append(uid)
+        return compile_workload(cluster, uid, DOMAIN, LastGood(), trust=self.anchors.current.trust, wanted=wanted)
 
     async def _collect(self, call: Call) -> Answer:
         self.collected.append(call.body)
@@ -66,8 +68,9 @@ class Fixture:
         self.anchors.set(pki.anchors(root(), revoked=Revoked(**named), version=version))
 
     async def ask(
-        self, path: str, query: str = "", *, method: str = "GET", peer: Peer | None = None, body: bytes = b""
+        self, path: str, query: str = "", *, method: str = "", peer: Peer | None = None, body: bytes = b""
     ) -> Answer:
+        method = method or (ENDPOINTS[path].method if path in ENDPOINTS else "GET")
         return await self.stream.answer(Call(method, path, query, {}, body, peer=peer))
 
     async def holders(self) -> list[Holder]:
@@ -106,7 +109,7 @@ MAY = {
 @pytest.mark.parametrize("path", ENDPOINTS)
 async def test_who_may_call_what(path: str, caller: str) -> None:
     fixture = Fixture()
-    answer = await fixture.ask(path, "pod=u-1", method=method_of(path), peer=CALLERS[caller], body=b"lines")
+    answer = await fixture.ask(path, "pod=u-1", method=method_of(path), peer=CALLERS[caller], body=b"{}" if path == SNAPSHOT else b"lines")
     heard = 400 if path == ANSWERS else 200     # lines are no answer
     assert answer.status == (heard if caller in MAY[path] else 403)
     assert bool(fixture.collected) == (path == LEDGER and caller in MAY[LEDGER])
@@ -179,6 +182,7 @@ async def standing(fixture: Fixture, nursery: trio.Nursery) -> list[tuple[float,
         answer = await fixture.ask(SNAPSHOT, f"pod=u-1&seen={seen}", peer=peer())
         answered.append((trio.current_time(), answer))
 
+    nursery.start_soon(fixture.stream.run)
     nursery.start_soon(ask)
     await wait_all_tasks_blocked()
     assert answered == []
@@ -238,6 +242,63 @@ async def test_a_pod_that_goes_is_told_so(nursery: trio.Nursery, autojump_clock:
     fixture.cluster.set(Cluster.of([]))
     await wait_all_tasks_blocked()
     assert [answer.status for _, answer in answered] == [404]
+
+
+def meshed(name: str, namespace: str, address: str) -> dict[str, Any]:
+    return {
+        **POD, "metadata": {"name": name, "namespace": namespace, "uid": f"u-{name}", "labels": {"app": name}},
+        "status": {"phase": "Running", "podIP": address},
+    }
+
+
+def service(name: str, namespace: str, address: str) -> dict[str, Any]:
+    return {
+        "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "clusterIP": address, "ports": [{"port": 80}]},
+    }
+
+
+ELSEWHERE = [meshed("pay", "money", "10.0.1.1"), service("pay", "money", "10.96.0.1")]
+WANTING = msgspec.json.encode(Needs(("10.96.0.1", "10.96.0.99")))
+
+
+async def test_what_is_wanted_is_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture()
+    fixture.cluster.set(Cluster.of([POD, *ELSEWHERE]))
+    bare = parse_snapshot((await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer())).body).outbound
+    assert (bare.services, bare.wanted, bare.mesh_ranges) == ((), (), ("10.0.0.0/24", "10.0.1.0/24", "10.96.0.0/24"))
+    told = parse_snapshot((await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer(), body=WANTING)).body).outbound
+    assert [one.name for one in told.services] == ["pay.money"]
+    assert told.wanted == ("10.96.0.1", "10.96.0.99")
+
+
+async def test_a_change_wakes_whom_it_concerns(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """One in a namespace of which nothing is told costs nothing; one where something is wanted is news."""
+    fixture = Fixture()
+    fixture.cluster.set(Cluster.of([POD, *ELSEWHERE]))
+    seen = digest((await fixture.ask(SNAPSHOT, "pod=u-1", peer=peer(), body=WANTING)).body)
+    answered: list[Answer] = []
+
+    async def ask() -> None:
+        answered.append(await fixture.ask(SNAPSHOT, f"pod=u-1&seen={seen}", peer=peer(), body=WANTING))
+
+    nursery.start_soon(fixture.stream.run)
+    nursery.start_soon(ask)
+    await wait_all_tasks_blocked()
+    fixture.compiled.clear()
+    elsewhere = {"kind": "Pod", "metadata": {"name": "x", "namespace": "third"}}
+    fixture.cluster.set(fixture.cluster.current.having({("Pod", "third", "x"): elsewhere}))
+    await wait_all_tasks_blocked()
+    assert fixture.compiled == []
+    fixture.cluster.set(fixture.cluster.current.having({("Service", "money", "pay"): service("pay", "money", "10.96.0.2")}))
+    await wait_all_tasks_blocked()
+    assert fixture.compiled == ["u-1"]
+    assert [parse_snapshot(answer.body).outbound.services for answer in answered] == [()]
+
+
+@pytest.mark.parametrize("body", [b"x", b"[]", b'{"wanted": [""]}', b'{"wanted": 3}', b'{"other": 1}'])
+async def test_needs_that_are_none(body: bytes) -> None:
+    assert (await Fixture().ask(SNAPSHOT, "pod=u-1", peer=peer(), body=body)).status == 400
 
 
 async def test_an_address_past_the_sidecar_is_news(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -301,11 +362,12 @@ async def serving(fixture: Fixture) -> AsyncIterator[int]:
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(fixture.stream.run)
             yield await nursery.start(partial(serve_https, "127.0.0.1", 0, credentials, fixture.stream.answer, trust_domain=DOMAIN))
             nursery.cancel_scope.cancel()
 
 
-async def over_tls(port: int, path: str, holder: pki.Holder, method: str = "GET") -> int:
+async def over_tls(port: int, path: str, holder: pki.Holder, method: str = "POST") -> int:
     """The status, 0 for none."""
     try:
         answer = await call_https(
@@ -389,6 +451,7 @@ async def test_a_question_goes_to_its_pod_and_the_answer_comes_back(nursery: tri
     async def sidecar() -> None:
         handed.append(await fixture.ask(SNAPSHOT, f"pod=u-1&seen={seen}", peer=peer()))
 
+    nursery.start_soon(fixture.stream.run)
     nursery.start_soon(sidecar)
     await wait_all_tasks_blocked()
     nursery.start_soon(operator)

@@ -117,7 +117,7 @@ async def test_neither_snapshot_nor_evidence_by_an_injector_whose_certificate_wa
     stream, ledger = SnapshotStream(URL, None), Ledger(str(tmp_path / "ledger"), 1 << 20, lambda: 1.8e9)
     assert not await Shipping(stream, "uid-1", ledger, keyring.tls, impostor.dialer).ship_once()
     with trio.move_on_after(60):
-        await run_snapshot_stream(stream, "uid-1", keyring, impostor.dialer, lambda _: None, lambda _: None)
+        await run_snapshot_stream(stream, "uid-1", keyring, impostor.dialer, lambda _: None, lambda _: None, Watched(()))
     ledger.close()
     assert impostor.asked == []
 

@@ -113,7 +113,8 @@ def test_what_a_change_touches() -> None:
     def touched(changed: dict[Ref, Json | None]) -> set[str]:
         return set(before.having(changed).touched_since(before))
 
-    assert touched({("Pod", "shop", "a"): None}) == {"shop"}
+    assert touched({("Pod", "shop", "a"): _meshed("a", "10.0.0.9")}) == {"shop"}
+    assert touched({("Pod", "shop", "a"): _meshed("a", "10.0.9.1")}) == {"shop", ""}     # where the mesh is concerns all
     assert touched({("Namespace", "", "other"): namespace("other", x="y")}) == {"other"}
     assert touched({("EgressPolicy", "", "p"): egress_policy("p")}) == {""}
     assert before.touched_since(before) == frozenset()

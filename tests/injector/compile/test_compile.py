@@ -11,7 +11,6 @@ from injector.cluster import Cluster
 from injector.cluster.directory import derived_slices
 from injector.compile import Compiled, compile_workload
 from injector.compile.last_good import LastGood
-from injector.compile.services import Services
 from injector.documents import TokenIssuer
 from injector.validate import read_routes
 from sidecar.model.address import Address
@@ -281,13 +280,6 @@ def test_keys_that_are_elsewhere_are_told_until_they_are_here() -> None:
     there = compile_workload(cluster, "u", "example.org", LastGood(), {issuer: JWKS})
     assert there is not None
     assert (there.problems, there.snapshot.inbound.issuers[0].keys) == ((), JWKS)
-
-
-def test_services_that_were_compiled_already_are_taken() -> None:
-    cluster = Cluster.of([namespace(), _pod(), _service(), _slice()])
-    compiled = compile_workload(cluster, "u", "example.org", LastGood(), {}, Services(()))
-    assert compiled is not None
-    assert compiled.snapshot.outbound.services == ()
 
 
 def test_http10_is_accepted_where_a_policy_says_so() -> None:

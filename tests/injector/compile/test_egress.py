@@ -340,7 +340,7 @@ def test_without_its_gateway_an_entry_leads_nowhere_even_if_another_policy_has_n
         egress_policy("b", ranges=[{"cidr": "10.0.0.0/8"}]), *([service] if service else []))
     hosts, ranges, problems = compile_egress(_asked(ASKED), ASKER, cluster)
     assert [one.gateway for one in (*hosts, *ranges)] == [GatewayRef("gateways.egress", 9443)] * 2
-    services = compile_services(cluster, "example.org", LastGood()).found
+    services = compile_services(cluster, "egress", "example.org", LastGood()).found
     table = OutboundTable(Outbound(services=services, hosts=hosts, ranges=ranges, mode="observe", observe_until=9.0))
     judged = table.host("a.partner.example", 80, "plain", 1.0)
     assert isinstance(judged, ToHost)

@@ -50,7 +50,7 @@ def _compile(*objects: dict[str, Any]) -> tuple[Service, ...]:
 
 
 def _services(*objects: dict[str, Any]) -> Services:
-    return compile_services(Cluster.of([*objects, *derived_slices(objects)]), "example.org", LastGood())
+    return compile_services(Cluster.of([*objects, *derived_slices(objects)]), "shop", "example.org", LastGood())
 
 
 WEB = "spiffe://example.org/ns/shop/sa/web"
@@ -139,7 +139,7 @@ def test_zones() -> None:
     slices = _slice(_to("p", "10.0.0.1", zone="a"), _to("q", "10.0.0.2")), _slice(_to("p", "10.0.0.1"))
     found = _compile(_service({"port": 80}), *pods, *slices)[0]
     assert [(one.address, one.zone) for one in found.endpoints] == [("10.0.0.1", "a"), ("10.0.0.2", "")]
-    cluster = Cluster.of([*pods, *slices])
+    cluster = Cluster.of([_service({"port": 80}), *pods, *slices])
     assert [zone_of(pod, cluster) for pod in cluster.pods.values()] == ["a", ""]
 
 
@@ -183,5 +183,5 @@ def test_what_services_say_of_a_pods_ports() -> None:
     elsewhere = {**_service({"port": 90, "appProtocol": "tcp"}), "metadata": {"name": "web", "namespace": "other"}}
     cluster = Cluster.of([services, elsewhere, _pod("p", "10.0.0.1")])
     assert protocols_of(cluster.pods["shop", "p"], cluster) == {8080: "http2", 81: "opaque", 82: "http"}
-    assert service_ports(cluster) == {*((f"web.{name}", port) for name, port in
-                                       (("shop", 80), ("shop", 81), ("shop", 82), ("shop", 83), ("other", 90)))}
+    assert service_ports(cluster, "shop") == {("web.shop", port) for port in (80, 81, 82, 83)}
+    assert service_ports(cluster, "other") == {("web.other", 90)}
