@@ -40,6 +40,7 @@ from sidecar.net.clock import WallClock
 from sidecar.net.verify import why_revoked
 from sidecar.net.watched import Watched
 
+from .acknowledged import Acknowledged
 from .cluster import Cluster
 from .holders import Holders, Said
 from .questions import Questions
@@ -83,6 +84,7 @@ class Stream:
         issuer: its identity, the only one to hear of `holders`.
         own: what the injector itself holds.
         questions: the operator's, to sidecars.
+        acknowledged: remembers what each sidecar says of its snapshot.
         collect: answers POST /v1/ledger once its caller is known; None: no evidence is taken here.
     """
 
@@ -98,6 +100,7 @@ class Stream:
         own: Callable[[], Holder],
         wall: WallClock,
         questions: Questions,
+        acknowledged: Acknowledged,
         collect: Handler | None = None,
     ) -> None:
         self._cluster = cluster
@@ -109,6 +112,7 @@ class Stream:
         self._own = own
         self._wall = wall
         self._questions = questions
+        self._acknowledged = acknowledged
         self._collect = collect
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
@@ -133,6 +137,7 @@ class Stream:
         """What pods said that are no more."""
         self._holders.forget_gone(cluster)
         self._questions.forget_gone(cluster)
+        self._acknowledged.forget_gone(cluster)
         self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
         self._standing = {uid: question for uid, question in self._standing.items() if uid in cluster.pods_by_uid}
         self._next_at = {uid: at for uid, at in self._next_at.items() if uid in cluster.pods_by_uid}
@@ -153,6 +158,7 @@ class Stream:
             return Answer.error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
         pod = peer.pod_uid
         self._holders.note(pod, said)
+        self._acknowledged.note(pod, seen, query.get("refused", ""), self._wall(), peer.not_after)
         now = trio.current_time()
         due = self._next_at[pod] = max(self._next_at.get(pod, -math.inf), now - AT_ONCE * PACE_S) + PACE_S
         if due > now:
@@ -197,6 +203,10 @@ class Stream:
         if not self._questions.answer(peer.pod_uid, query.get("id", ""), explanation):
             return Answer.error(404, "nobody waits for this answer")
         return Answer(200, b"{}")
+
+    def problems_of(self, pod: str) -> tuple[str, ...]:
+        """What was wrong with the documents of the pod with this uid when its snapshot was last made."""
+        return self._told.get(pod, ())
 
     def text_of(self, pod: str) -> bytes | None:
         """The snapshot of the pod with this uid, as of now; None: no such pod."""

@@ -14,31 +14,38 @@ VERBS = {
     "inject": ("injector.cli.inject", "print manifests as the webhook would patch them"),
     "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),
+    "status": ("injector.cli.status", "each pod's sidecar: snapshot, certificate, mTLS, rules"),
+    "describe": ("injector.cli.describe", "what stands for a pod or a Service, as it is enforced"),
+    "config": ("injector.cli.config", "the snapshot of a pod's sidecar, without keys"),
     "explain": ("injector.cli.explain", "what a reason code means, and what to do"),
     "egress": ("injector.cli.egress", "what workloads reach outside of the mesh: explain, propose"),
     "verify": ("injector.cli.verify", "one real request from a pod, each step of its way shown"),
     "audit": ("injector.cli.audit", "what the ledgers prove: mtls, certs, egress; and whether they can be believed: verify"),
+    "version": ("injector.cli.version", "which version this is"),
     "demo": ("injector.demo.cli", "the whole path on this machine, in network namespaces"),
     "bench": ("injector.cli.bench", "speed and size beside Envoy, nginx and HAProxy, on this machine"),
 }
+HIDDEN = {"operator": ("injector.cli.operator", "put a question of the other verbs to the injector beside us")}
+ALIASES = {"--version": "version", "ps": "status"}
 
 
 def main() -> int:
     args = sys.argv[1:]
     verb = args[0] if args else ""
+    verb = ALIASES.get(verb, verb)
     if verb in ("", "-h", "--help", "help"):
         print("usage: bartizan VERB ...\n")
         for name, (_, what) in VERBS.items():
             print(f"  {name:<10} {what}")
         return 0 if verb else USAGE
-    if verb not in VERBS:
+    if verb not in VERBS and verb not in HIDDEN:
         import difflib
 
         near = difflib.get_close_matches(verb, VERBS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "; `bartizan help` lists the verbs"
         print(f"bartizan: unknown verb {verb!r}{hint}", file=sys.stderr)
         return USAGE
-    name, _, function = VERBS[verb][0].partition(":")
+    name, _, function = {**VERBS, **HIDDEN}[verb][0].partition(":")
     run = getattr(importlib.import_module(name), function or "main")
     from sidecar.model.errors import ConfigError, MeshError
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,9 @@ from injector.cli.kubectl import (
     complaint,
 )
 
+from .conftest import Program
+
 KLOG = 'E1121 10:01:37.893846   26316 memcache.go:265] "Unhandled Error" err="could not get"\n'
-Program = Callable[[str], Path]
-
-
-@pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """A kubectl of the test's own: the shell text that it runs."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-
-    def make(text: str) -> Path:
-        path = tmp_path / "kubectl"
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-        return path
-
-    return make
 
 
 @pytest.mark.parametrize(("stderr", "kind", "words"), [
