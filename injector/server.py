@@ -1,6 +1,6 @@
 """`bartizan injector --config FILE`: the admission webhook and the snapshot stream, over one watched source of objects.
 
-    operator  POST /v1/ask               a Unix socket in the state directory (`injector/operator.py`)
+    operator  POST /v1/ask, /v1/status   a Unix socket in the state directory (`injector/operator.py`)
     webhook   POST /mutate, /validate    HTTPS; the API server verifies us, what it sends is judged by `injector/review.py`
               GET /healthz, /metrics
     stream    GET /v1/snapshot, ...      mTLS; for sidecars, each of its own pod, and the issuer (`injector/stream.py`)
@@ -34,6 +34,7 @@ from sidecar.net.service import serve_https
 from sidecar.net.watched import Watched
 from sidecar.telemetry.metrics import Metrics
 
+from .acknowledged import Acknowledged
 from .audit.coverage import coverage
 from .capture import CaptureWatch
 from .cluster import Cluster
@@ -150,14 +151,17 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster, metrics)
     capture = CaptureWatch(cluster)
     jwks = JwksWatch(cluster, fetch_keys)
-    questions = Questions()
+    questions, acknowledged = Questions(), Acknowledged()
     stream = Stream(
         cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
         issuer=issuer_of(config), own=lambda: Holder(INJECTOR, trust.current.version, own.signer), wall=wall_clock,
-        questions=questions, collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
+        questions=questions, acknowledged=acknowledged, collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
     )
 
-    operator = Operator(cluster, questions, stream.text_of, last_good, wall_clock)
+    operator = Operator(
+        cluster, questions, stream.text_of, last_good, wall_clock,
+        problems_of=stream.problems_of, services=book.of, acknowledged=acknowledged,
+    )
     door = listen_unix(str(state / SOCKET), where="stateDirectory")
     covered = CoverageFile(state / LEDGER / COVERAGE)
 

@@ -41,6 +41,7 @@ from sidecar.net.clock import WallClock
 from sidecar.net.verify import why_revoked
 from sidecar.net.watched import Watched
 
+from .acknowledged import Acknowledged
 from .cluster import EVERYWHERE, Cluster
 from .compile import Compiled
 from .holders import Holders, Said
@@ -99,6 +100,7 @@ class Stream:
         issuer: its identity, the only one to hear of `holders`.
         own: what the injector itself holds.
         questions: the operator's, to sidecars.
+        acknowledged: remembers what each sidecar says of its snapshot.
         collect: answers POST /v1/ledger once its caller is known; None: no evidence is taken here.
     """
 
@@ -114,6 +116,7 @@ class Stream:
         own: Callable[[], Holder],
         wall: WallClock,
         questions: Questions,
+        acknowledged: Acknowledged,
         collect: Handler | None = None,
     ) -> None:
         self._cluster = cluster
@@ -125,6 +128,7 @@ class Stream:
         self._own = own
         self._wall = wall
         self._questions = questions
+        self._acknowledged = acknowledged
         self._collect = collect
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
@@ -149,6 +153,7 @@ class Stream:
     def forget_gone(self, cluster: Cluster) -> None:
         """What pods said that are no more."""
         self._holders.forget_gone(cluster)
+        self._acknowledged.forget_gone(cluster)
         self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
         self._standing = {uid: question for uid, question in self._standing.items() if uid in cluster.pods_by_uid}
         self._wanted = {uid: wanted for uid, wanted in self._wanted.items() if uid in cluster.pods_by_uid}
@@ -174,6 +179,7 @@ class Stream:
             return Answer.error(400, str(exc))
         pod = peer.pod_uid
         self._holders.note(pod, said)
+        self._acknowledged.note(pod, seen, needs.refused, self._wall(), peer.not_after)
         now = trio.current_time()
         due = self._next_at[pod] = max(self._next_at.get(pod, -math.inf), now - AT_ONCE * PACE_S) + PACE_S
         if due > now:
@@ -215,6 +221,10 @@ class Stream:
         if not self._questions.answer(peer.pod_uid, query.get("id", ""), explanation):
             return Answer.error(404, "nobody waits for this answer")
         return Answer(200, b"{}")
+
+    def problems_of(self, pod: str) -> tuple[str, ...]:
+        """What was wrong with the documents of the pod with this uid when its snapshot was last made."""
+        return self._told.get(pod, ())
 
     def text_of(self, pod: str, besides: Collection[str] = ()) -> bytes | None:
         """The snapshot that the pod with this uid should have now; None: no such pod.

@@ -6,25 +6,26 @@ nobody writes to the terminal with them. Attacked by tests/injector/cli/test_ask
 
 import argparse
 import json
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
-import trio
 
-from injector.operator import SOCKET, Asking
-from sidecar.model.errors import ConfigError, ConnectFailed
+from injector.operator import Asking, ConfigView, Naming
+from sidecar.model.errors import ConfigError
 from sidecar.model.explanation import Explanation, Question, check_question
-from sidecar.model.value import convert, from_json
-from sidecar.net.service import call_unix
+from sidecar.model.value import convert
 from sidecar.protocol.authority import parse_authority
 
-from . import state
-
-WITHIN_S = 30.0
+from . import doors
+from .doors import Door, newest
+from .doors import ask as put
+from .kubectl import add_scope
+from .terminal import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    state.add_arguments(parser)
+    doors.add_arguments(parser)
+    add_scope(parser, everywhere=False, selector=False)
     parser.add_argument("--json", action="store_true", help="print the steps as JSON")
 
 
@@ -45,29 +46,17 @@ def question(host: str, port: int, kind: str, method: str, path: str, *, sends: 
     return asked
 
 
-def ask(directory: Path, pod: str, asked: Question) -> Explanation:
-    """Raises MeshError."""
-    path, body = str(directory / SOCKET), msgspec.json.encode(Asking(pod, asked))
-
-    async def call() -> Explanation:
-        with trio.move_on_after(WITHIN_S):
-            answer = await call_unix(path, "POST", "/v1/ask", body)
-            if answer.status != 200:
-                raise ConfigError("", _error(answer.body))
-            return from_json(answer.body, Explanation)
-        raise ConnectFailed(f"{path}: the injector did not answer within {WITHIN_S:g} s")
-
-    try:
-        return trio.run(call)
-    except ConnectFailed as exc:
-        raise ConfigError("--state", f"{exc}; is it the stateDirectory of a running injector, and may you open it?") from exc
+def pod_name(args: argparse.Namespace) -> str:
+    """`NAMESPACE/POD`, where the namespace may stand in --namespace."""
+    return args.pod if "/" in args.pod or not args.namespace else f"{args.namespace}/{args.pod}"
 
 
-def _error(body: bytes) -> str:
-    try:
-        return printable(str(json.loads(body)["error"]))
-    except (ValueError, KeyError, TypeError):
-        return "the injector's answer is none"
+def ask(ways: Sequence[Door], pod: str, asked: Question) -> Explanation:
+    """Of several replicas the one is asked that heard of the pod's sidecar last: its standing question is there. Raises MeshError."""
+    door = ways[0]
+    if ways[1:]:
+        door, _ = newest(ways, "/v1/config", Naming(pod), ConfigView, lambda found: found.status.heard_at)
+    return put(door, "/v1/ask", msgspec.json.encode(Asking(pod, asked)), Explanation)
 
 
 def show(explanation: Explanation, reached: str = "reached", *, as_json: bool) -> int:
@@ -84,7 +73,3 @@ def show(explanation: Explanation, reached: str = "reached", *, as_json: bool) -
     print(reached if explanation.is_reached else f"not reached; for more: bartizan explain {code}" if code else "not reached")
     return 0 if explanation.is_reached else 1
 
-
-def printable(text: str) -> str:
-    """What would move the cursor, turn the writing round or hide is shown as its number."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -23,14 +23,14 @@ from sidecar.protocol.asked import request_of
 
 from . import asking
 from .as_if import read_manifests
-from .state import state_of
+from .doors import doors_of
 
 WHAT = "each step to a host, what stands in its way"
 TRUST_DOMAIN = "cluster.local"      # of identities that nobody has to prove here
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pod", metavar="POD", help="NAMESPACE/POD, or NAMESPACE/WORKLOAD for its first pod")
+    parser.add_argument("pod", metavar="POD", help="NAMESPACE/POD, or NAMESPACE/WORKLOAD for its first pod; with -n the plain name")
     parser.add_argument("host", metavar="HOST", help="a name, an address or a Service, with :PORT; default 80, or 443 for --kind tls")
     parser.add_argument("--kind", choices=("plain", "tls", "tcp"), help="what the application speaks; default: what is approved there")
     parser.add_argument("--method", default="GET", help="of plain HTTP; default GET")
@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     host, port = asking.authority(args.host)
     question = asking.question(host, port or (443 if args.kind == "tls" else 80), args.kind or "auto", args.method, args.path)
     if args.files:
-        found = explain_manifests(read_manifests(args.files), args.pod, question, wall_clock())
+        found = explain_manifests(read_manifests(args.files), asking.pod_name(args), question, wall_clock())
         return asking.show(found, "nothing in these manifests stands in its way", as_json=args.json)
-    return asking.show(asking.ask(state_of(args), args.pod, question), as_json=args.json)
+    return asking.show(asking.ask(doors_of(args), asking.pod_name(args), question), as_json=args.json)
 
 
 def explain_manifests(cluster: Cluster, name: str, question: Question, now: float) -> Explanation:

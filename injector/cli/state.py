@@ -11,7 +11,7 @@ LEDGER = "ledger"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state", metavar="DIR", help=f"the injector's stateDirectory; default {STATE}")
+    parser.add_argument("--state", metavar="DIR", help=f"the stateDirectory of an injector on this machine; {STATE} where there is one")
     add_demo(parser)
 
 

@@ -180,7 +180,7 @@ def _slices_of(service: Object, pod: Pod) -> Iterator[dict[str, Any]]:
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
-                "name": f"{service.name}-{pod.name}", "namespace": service.namespace,
+                "name": f"{service.name}-{pod.name}-{'v6' if ':' in address else 'v4'}", "namespace": service.namespace,
                 "labels": {"kubernetes.io/service-name": service.name},
             },
             "addressType": "IPv6" if ":" in address else "IPv4",

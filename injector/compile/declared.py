@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from injector.cluster import Cluster
-from injector.cluster.objects import Pod
+from injector.cluster.objects import Json, Pod
 from injector.documents import (
     EGRESS,
     ENDPOINTS,
@@ -47,9 +47,15 @@ class Declared:
     unreadable: frozenset[str] = frozenset()
 
 
+def annotations_of(pod: Pod, cluster: Cluster) -> Json:
+    """Those of the workload that owns the pod count before its own."""
+    workload = cluster.workload_of(pod)
+    return {**pod.annotations, **workload.annotations} if workload is not None else pod.annotations
+
+
 def declared(pod: Pod, cluster: Cluster, last_good: LastGood) -> Declared:
     workload = cluster.workload_of(pod)
-    annotations = {**pod.annotations, **workload.annotations} if workload is not None else pod.annotations
+    annotations = annotations_of(pod, cluster)
     owner = f"{pod.namespace}/{workload.kind}/{workload.name}" if workload is not None else f"{pod.namespace}/Pod/{pod.name}"
     problems: list[str] = []
     unreadable: frozenset[str] = frozenset()

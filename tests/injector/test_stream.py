@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from injector.acknowledged import Acknowledged, Word
 from injector.cluster import Cluster
 from injector.compile import Compiled, compile_workload
 from injector.compile.last_good import LastGood
@@ -51,9 +52,11 @@ class Fixture:
         self.collected: list[bytes] = []
         self.compiled: list[str] = []
         self.questions = Questions()
+        self.acknowledged = Acknowledged()
         self.stream = Stream(
             self.cluster, self.anchors, self.uncaptured, self._compile,
-            issuer=ISSUER, own=lambda: OWN, wall=lambda: 1.8e9, questions=self.questions, collect=self._collect if collects else None,
+            issuer=ISSUER, own=lambda: OWN, wall=lambda: 1.8e9, questions=self.questions, acknowledged=self.acknowledged,
+            collect=self._collect if collects else None,
         )
 
     def _compile(self, cluster: Cluster, uid: str, wanted: Collection[str]) -> Compiled | None:
@@ -495,3 +498,21 @@ async def test_news_come_before_questions(nursery: trio.Nursery, autojump_clock:
 async def test_what_is_no_answer(body: bytes, status: int, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     fixture = Fixture()
     assert (await fixture.ask(ANSWERS, "pod=u-1&id=" + "0" * 32, method="POST", peer=peer(), body=body)).status == status
+
+
+# -- what a sidecar says of its snapshot
+
+
+async def test_what_it_has_and_will_not_take_is_remembered_with_its_certificate() -> None:
+    fixture = Fixture()
+    body = msgspec.json.encode(Needs(refused="outbound.hosts[0]: no"))
+    await fixture.ask(SNAPSHOT, f"pod=u-1&seen={'a' * 32}", peer=peer(), body=body)
+    assert fixture.acknowledged.of("u-1") == Word("a" * 32, "outbound.hosts[0]: no", 1.8e9, 2e9)
+    fixture.stream.forget_gone(Cluster.of([]))
+    assert fixture.acknowledged.of("u-1") is None
+
+
+async def test_nobody_says_what_another_pod_has() -> None:
+    fixture = Fixture()
+    await fixture.ask(SNAPSHOT, f"pod=u-1&seen={'a' * 32}", peer=peer(uid="u-2"))
+    assert fixture.acknowledged.of("u-1") is None

@@ -1,11 +1,17 @@
 """Questions put to a socket, and answers shown: nobody outside writes to the operator's terminal."""
 
+import argparse
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from injector.cli.asking import ask, authority, printable, question, show
+from injector.cli.asking import ask, authority, pod_name, question, show
+from injector.cli.doors import Local
+from injector.operator import Asking, ConfigView
+from injector.status import PodStatus
+from sidecar.model.call import Answer
 from sidecar.model.errors import ConfigError
 from sidecar.model.explanation import Explanation, Question, step
 
@@ -36,10 +42,6 @@ def test_nothing_moves_the_cursor(hostile: str, capsys: pytest.CaptureFixture[st
         assert as_json or len(shown.splitlines()) == 3
 
 
-def test_other_writing_is_shown_as_it_is() -> None:
-    assert printable("Müller 東京 €") == "Müller 東京 €"
-
-
 @pytest.mark.parametrize(("text", "found"), [
     ("api.partner.example", ("api.partner.example", None)), ("API.example.:8080", ("api.example", 8080)),
     ("[2001:db8::1]:443", ("[2001:db8::1]", 443)),
@@ -65,7 +67,7 @@ def test_a_question_that_is_none() -> None:
 
 def test_where_no_injector_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="stateDirectory of a running injector"):
-        ask(tmp_path, "shop/web", Question("a", 80))
+        ask([Local(tmp_path)], "shop/web", Question("a", 80))
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -75,3 +77,40 @@ def test_what_is_no_host_is_named_as_it_was_written(text: str, words: str) -> No
     with pytest.raises(ConfigError, match=words) as failed:
         authority(text)
     assert str(failed.value).startswith(f"HOST: {text!r}: ")
+
+
+# -- which replica
+
+
+class Replica:
+    """One of several, that has heard of the pod at some time."""
+
+    def __init__(self, heard_at: float) -> None:
+        self._status = PodStatus("shop", "web-1", "u-1", heard_at=heard_at)
+        self.asked: list[str] = []
+
+    def call(self, path: str, body: bytes) -> Answer:
+        self.asked.append(path)
+        if path == "/v1/config":
+            return Answer(200, msgspec.json.encode(ConfigView(self._status)))
+        assert msgspec.json.decode(body, type=Asking).pod == "shop/web"
+        return Answer(200, msgspec.json.encode(REACHED))
+
+
+def test_the_replica_is_asked_at_which_the_sidecars_question_stands() -> None:
+    replicas = [Replica(0.0), Replica(9.0), Replica(5.0)]
+    assert ask(replicas, "shop/web", Question("a", 80)) == REACHED
+    assert [one.asked for one in replicas] == [["/v1/config"], ["/v1/config", "/v1/ask"], ["/v1/config"]]
+
+
+def test_where_there_is_one_it_is_asked_at_once() -> None:
+    replica = Replica(0.0)
+    assert ask([replica], "shop/web", Question("a", 80)) == REACHED
+    assert replica.asked == ["/v1/ask"]
+
+
+@pytest.mark.parametrize(("pod", "namespace", "name"), [
+    ("web", "", "web"), ("web", "shop", "shop/web"), ("bank/web", "shop", "bank/web"),
+])
+def test_the_namespace_may_stand_apart(pod: str, namespace: str, name: str) -> None:
+    assert pod_name(argparse.Namespace(pod=pod, namespace=namespace)) == name

@@ -144,6 +144,14 @@ def test_slices_are_derived_where_nobody_writes_them() -> None:
     assert found == [(["10.0.0.1"], True, [8080, 81]), (["10.0.0.2"], False, [9090, 81])]
 
 
+def test_both_families_have_a_slice_of_their_own_name() -> None:
+    pod = _pod("a", "10.0.0.1")
+    pod["status"]["podIPs"] = [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]
+    slices = derived_slices([_service(selector={"app": "web"}, ports=[{"port": 80}]), pod])
+    assert sorted(one["addressType"] for one in slices) == ["IPv4", "IPv6"]
+    assert len({one["metadata"]["name"] for one in slices}) == 2
+
+
 @pytest.mark.parametrize("spec", [{"ports": [{"port": 80}]}, {"selector": {}, "ports": [{"port": 80}]}, {"selector": {"app": "other"}}])
 def test_a_service_that_selects_nothing_has_none(spec: dict[str, Any]) -> None:
     assert derived_slices([_service(**spec), _pod("a", "10.0.0.1")]) == []
