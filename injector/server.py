@@ -127,7 +127,8 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     trust = TrustWatch(config.issuer_url, state, config.roots_file, dialer)
     own = OwnCertificate(trust)
     settings = Settings(
-        image=config.image, issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
+        image=config.image, image_pull_policy=config.image_pull_policy, resources=config.resources, net_raw=config.net_raw,
+        issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
     )
     book = ServiceBook(config.trust_domain, last_good)
 
