@@ -43,3 +43,8 @@ class Settings(Value, frozen=True):
     net_raw: bool = False
     image_pull_policy: PullPolicy = "IfNotPresent"
     resources: Resources = msgspec.field(default_factory=sidecar_resources)
+
+
+def injector_of(revision: str) -> str:
+    """The name of everything that is one injector's: account, StatefulSet, Service, webhook configurations, Lease."""
+    return f"{INJECTOR}-{revision}" if revision else INJECTOR

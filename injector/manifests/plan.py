@@ -11,7 +11,7 @@ import msgspec
 
 from certs.profile import MAX_SVID_S, MIN_S
 from injector.hints import explain
-from injector.settings import INJECTOR, PullPolicy
+from injector.settings import PullPolicy, injector_of
 from injector.yaml_text import YamlError, read_yaml
 from sidecar.model.errors import ConfigError
 from sidecar.model.value import Value
@@ -116,10 +116,6 @@ class Plan(Value, frozen=True):
     def injector(self) -> str:
         """The name of the injector's objects."""
         return injector_of(self.revision)
-
-
-def injector_of(revision: str) -> str:
-    return f"{INJECTOR}-{revision}" if revision else INJECTOR
 
 
 def read_plan(files: Iterable[str] = (), sets: Iterable[str] = (), **more: object) -> Plan:
