@@ -19,6 +19,7 @@ from sidecar.net.service import call_unix
 from sidecar.protocol.authority import parse_authority
 
 from . import state
+from .terminal import printable
 
 WITHIN_S = 30.0
 
@@ -84,7 +85,3 @@ def show(explanation: Explanation, reached: str = "reached", *, as_json: bool) -
     print(reached if explanation.is_reached else f"not reached; for more: bartizan explain {code}" if code else "not reached")
     return 0 if explanation.is_reached else 1
 
-
-def printable(text: str) -> str:
-    """What would move the cursor, turn the writing round or hide is shown as its number."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

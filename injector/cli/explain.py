@@ -7,6 +7,8 @@ import sys
 from injector.findings import Finding
 from sidecar.model.reason import Reason
 
+from .exits import USAGE
+
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bartizan explain", description="What a reason code means, and what to do.")
@@ -23,6 +25,6 @@ def main(argv: list[str]) -> int:
         near = difflib.get_close_matches(code.lower(), found, n=1, cutoff=0.5)
         cure = f"did you mean {found[near[0]].code} {found[near[0]].token}?" if near else "`bartizan explain` lists them"
         print(f"bartizan: there is no code {code!r}; {cure}", file=sys.stderr)
-        return 2
+        return USAGE
     print(f"{match.code} {match.token}\n\ncause  {match.cause}\ncure   {match.cure}")
     return 0

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from .exits import DATA, UNKNOWN, USAGE
+
 VERBS = {
     "sidecar": ("sidecar.start", "run the sidecar proxy"),
     "gateway": ("sidecar.start:gateway", "run an egress gateway outside of a meshed pod"),
@@ -29,23 +31,25 @@ def main() -> int:
         print("usage: bartizan VERB ...\n")
         for name, (_, what) in VERBS.items():
             print(f"  {name:<10} {what}")
-        return 0 if verb else 2
+        return 0 if verb else USAGE
     if verb not in VERBS:
         import difflib
 
         near = difflib.get_close_matches(verb, VERBS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "; `bartizan help` lists the verbs"
         print(f"bartizan: unknown verb {verb!r}{hint}", file=sys.stderr)
-        return 2
+        return USAGE
     name, _, function = VERBS[verb][0].partition(":")
     run = getattr(importlib.import_module(name), function or "main")
-    from sidecar.model.errors import MeshError
+    from sidecar.model.errors import ConfigError, MeshError
 
     try:
         return int(run(args[1:]))
+    except SystemExit as exc:       # argparse has said what is wrong
+        return USAGE if exc.code == 2 else int(exc.code or 0)
     except MeshError as exc:
         print(f"bartizan: {exc}", file=sys.stderr)
-        return 1
+        return DATA if isinstance(exc, ConfigError) else UNKNOWN
     except ExceptionGroup as group:     # a nursery wraps what ends it
         known, unknown = group.split(MeshError)
         if known is None or unknown is not None:
@@ -54,7 +58,7 @@ def main() -> int:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         print(f"bartizan: {first}", file=sys.stderr)
-        return 1
+        return DATA if isinstance(first, ConfigError) else UNKNOWN
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

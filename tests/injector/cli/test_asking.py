@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from injector.cli.asking import ask, authority, printable, question, show
+from injector.cli.asking import ask, authority, question, show
 from sidecar.model.errors import ConfigError
 from sidecar.model.explanation import Explanation, Question, step
 
@@ -34,10 +34,6 @@ def test_nothing_moves_the_cursor(hostile: str, capsys: pytest.CaptureFixture[st
         shown = capsys.readouterr().out
         assert all(letter.isprintable() or letter == "\n" for letter in shown)
         assert as_json or len(shown.splitlines()) == 3
-
-
-def test_other_writing_is_shown_as_it_is() -> None:
-    assert printable("Müller 東京 €") == "Müller 東京 €"
 
 
 @pytest.mark.parametrize(("text", "found"), [

@@ -1,5 +1,6 @@
 import pytest
 
+from injector.cli.exits import USAGE
 from injector.cli.explain import main
 
 
@@ -12,9 +13,9 @@ def test_a_code_is_explained_with_cause_and_cure(code: str, capsys: pytest.Captu
 
 
 def test_an_unknown_code_leads_to_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["identity-not-alowed"]) == 2
+    assert main(["identity-not-alowed"]) == USAGE
     assert "did you mean BZ0102" in capsys.readouterr().err
-    assert main(["x"]) == 2
+    assert main(["x"]) == USAGE
     assert "lists them" in capsys.readouterr().err
 
 
