@@ -1,9 +1,14 @@
 """Who holds what, asked of the injector, and the task that lets a root rotation go on by what it hears.
 
+Of an injector with several replicas each is asked, at each address of its name: a sidecar asks for its snapshot at one of them, and
+the others never heard of it, or long ago. So of a sidecar the best word counts, which can only be later; of the injectors
+themselves the worst, since each has a certificate and a trust of its own.
+
 The issuer proves itself with an SVID of its own making, held in memory and written to the log like every other.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.model.errors import BadResponse, ConfigError, MeshError
 from sidecar.model.identity import SpiffeId, parts
-from sidecar.model.trust import Holder, Holding
+from sidecar.model.trust import INJECTOR, Holder, Holding
 from sidecar.net.clock import WallClock
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https, control_addresses
@@ -46,16 +51,20 @@ class Injector:
 
     async def holders(self) -> list[Holder]:
         """Raises: MeshError with the cause, if there is no answer that can be used."""
-        standing = self._standing.current
         try:
             with trio.fail_after(ANSWER_S):
-                answer = await call_https(
-                    self._dialer, await control_addresses(self._url), self._url, "GET",
-                    roots=standing.authorities.roots, credentials=self._own(), deny=standing.deny)
+                heard = [await self._ask(address) for address in await control_addresses(self._url)]
         except trio.TooSlowError as exc:
             raise BadResponse(f"{self._url} gave no answer in {ANSWER_S:.0f} s") from exc
         except OSError as exc:
             raise BadResponse(f"{self._url}: {exc.strerror}") from exc
+        return together(heard, self._standing.current.trust.signer)
+
+    async def _ask(self, address: str) -> list[Holder]:
+        standing = self._standing.current
+        answer = await call_https(
+            self._dialer, [address], self._url, "GET",
+            roots=standing.authorities.roots, credentials=self._own(), deny=standing.deny)
         if answer.status != 200:
             raise BadResponse(f"{self._url} answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
         try:
@@ -73,6 +82,22 @@ class Injector:
             domain, chain = parts(self._identity)[0], (leaf, *authority.chain)
             held = self._credentials = Credentials(self._identity, domain, chain, key, leaf.not_valid_after_utc.timestamp())
         return held
+
+
+def together(heard: Sequence[Sequence[Holder]], signer: str) -> list[Holder]:
+    """What several replicas say, as one.
+
+    Args:
+        signer: the root that is signed with, which a holder comes to and does not leave again.
+    """
+    said: dict[str, list[Holder]] = {}
+    for holder in (holder for one in heard for holder in one):
+        said.setdefault(holder.name, []).append(holder)
+
+    def rank(holder: Holder) -> tuple[int, bool]:
+        return holder.trust, holder.signer == signer
+
+    return [(min if name == INJECTOR else max)(found, key=rank) for name, found in sorted(said.items())]
 
 
 async def conduct(directory: Path, injector: Injector, standing: Watched[Standing], clock: WallClock) -> None:

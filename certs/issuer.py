@@ -10,7 +10,7 @@ tests/certs/test_issuer.py.
 import math
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -103,7 +103,7 @@ class Issuer:
     """
     Args:
         standing: what is signed with and published; it may change at any time.
-        servers: the DNS names of the mesh's own HTTPS servers, by (namespace, service account).
+        names_of: the DNS names of one of the mesh's own HTTPS servers, by namespace and service account; None: it is none.
         lifetime_s: of the certificates, within what `profile` allows.
         clock: Unix seconds.
     """
@@ -113,14 +113,14 @@ class Issuer:
         standing: Watched[Standing],
         attestor: Attestor,
         log: Log,
-        servers: Mapping[tuple[str, str], tuple[str, ...]],
+        names_of: Callable[[str, str], tuple[str, ...] | None],
         lifetime_s: float,
         clock: WallClock,
     ) -> None:
         self._standing = standing
         self._attestor = attestor
         self._log = log
-        self._servers = servers
+        self._names_of = names_of
         self._lifetime_s = lifetime_s
         self._clock = clock
         self._limit = RateLimit(PER_S, BURST, SOURCES)
@@ -191,7 +191,7 @@ class Issuer:
 
     def _https(self, call: Call, pod: Attestation) -> Answer:
         asked, authority = _decode(call, AskedHttps), self._standing.current.authorities.https
-        names = self._servers.get((pod.namespace, pod.service_account))
+        names = self._names_of(pod.namespace, pod.service_account)
         if names is None:
             raise Forbidden(f"{pod.namespace}/{pod.service_account} is none of the mesh's own servers; "
                             "they stand under `servers` in the issuer's configuration")

@@ -25,6 +25,7 @@ from sidecar.model.identity import NAMESPACE, SERVICE_ACCOUNT
 from sidecar.model.value import Name
 
 from . import files
+from .ca import HTTPS_DOMAINS
 from .kubernetes import CONFLICT, NOT_FOUND, Api, ApiError, ApiServer
 
 MEMORY = "/dev/shm"     # a file system in memory, in every Linux process and container
@@ -42,11 +43,16 @@ class SecretAuthority(ApiServer, frozen=True, kw_only=True, tag_field="source", 
 
     Args:
         copy: the directory that holds it; give this one to the verbs.
+        roots: a ConfigMap beside the Secret, where the trust bundle is published (`roots_map`); with it an authority that never was
+            is made (`first_start`). Empty: neither.
+        https_domains: of an authority that is made, where the mesh's own servers may have names.
     """
 
     namespace: Name
     name: Name
     copy: Name = f"{MEMORY}/bartizan-authority"
+    roots: str = ""
+    https_domains: tuple[Name, ...] = HTTPS_DOMAINS
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):

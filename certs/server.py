@@ -26,29 +26,20 @@ from sidecar.net.watched import Watched
 from . import files
 from .ca import DAY_S, Authority
 from .csr_signer import CsrSigner
+from .first_start import make_authority
 from .holders import Injector, conduct
 from .issuer import MAX_BODY_BYTES, Issuer
 from .kubernetes import Api
 from .log import Log, LogError
-from .profile import MAX_SVID_S, MIN_S, check_names, issue_https
+from .profile import MAX_SVID_S, MIN_S, issue_https
+from .roots_map import RootsMap
 from .secret_store import SecretAuthority, SecretStore
+from .servers import Server, Servers
 from .sources import KubernetesTokens, Tokens, attestor_of, with_source
 from .trust import Follower, Standing
 
 OWN_LIFETIME_S = DAY_S
 RETRY_S = 60
-
-
-class Server(Value, frozen=True):
-    """One of the mesh's own HTTPS servers, which gets its certificate by POST /v1/https.
-
-    Args:
-        names: the DNS names that it gets, all of them.
-    """
-
-    namespace: Name
-    service_account: Name
-    names: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
 
 
 class IssuerConfig(Value, frozen=True):
@@ -87,8 +78,7 @@ def parse_config(data: bytes) -> IssuerConfig:
         except ValueError as exc:
             raise ConfigError("injectorUrl", str(exc)) from exc
     own_identity(config)
-    if len({(server.namespace, server.service_account) for server in config.servers}) < len(config.servers):
-        raise ConfigError("servers", "two of them are the same service account; write its names together")
+    Servers(config.servers)
     return config
 
 
@@ -137,8 +127,11 @@ class OwnCertificate:
 async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
     """Issue until cancelled; reports the port once it listens. ConfigError or LogError if it cannot begin."""
     directory = logs = Path(config.directory)
-    store = SecretStore(config.authority) if config.authority is not None else None
-    if store is not None:
+    store = None
+    if config.authority is not None:
+        if config.authority.roots:
+            await make_authority(config.authority, config.trust_domain, wall_clock)
+        store = SecretStore(config.authority)
         await store.begin()
         directory = store.directory
         files.make_directory(logs)
@@ -146,20 +139,21 @@ async def serve(config: IssuerConfig, *, task_status: trio.TaskStatus[int] = tri
     if authorities.trust_domain != config.trust_domain:
         actual = authorities.trust_domain
         raise ConfigError("trustDomain", f"the authority in {directory} is for {actual!r}, not {config.trust_domain!r}")
-    servers = {(server.namespace, server.service_account): server.names for server in config.servers}
-    for i, server in enumerate(config.servers):
-        check_names(authorities.https, server.names, f"servers[{i}].names")
+    servers = Servers(config.servers)
+    servers.check(authorities.https)
     attestor = attestor_of(config.tokens)
     log = Log(logs / files.LOG)
     try:
         follower = Follower(directory, wall_clock)
         standing = follower.standing
         own = OwnCertificate(standing, config.names, log, wall_clock)
-        issuer = Issuer(standing, attestor, log, servers, config.lifetime_s, wall_clock)
+        issuer = Issuer(standing, attestor, log, servers.names_of, config.lifetime_s, wall_clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follower.run)
             if store is not None:
                 nursery.start_soon(store.run)
+            if config.authority is not None and config.authority.roots:
+                nursery.start_soon(RootsMap(config.authority).run, standing)
             if isinstance(config.tokens, KubernetesTokens) and config.tokens.csr_signer:
                 nursery.start_soon(CsrSigner(Api(config.tokens), issuer.issue_svid_to, wall_clock).run)
             if config.injector_url:

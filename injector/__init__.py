@@ -6,6 +6,8 @@
     compile/  enforced                                              that value -> the snapshot of one pod
     config  server  stream  capture  jwks  key_set                  the process: webhook, snapshots, which pods are captured, token keys
     trust  holders  own_certificate                                 whom the mesh trusts, who holds it already, and what we prove ourselves
+    ca_bundle                                                       by whom the API server verifies the webhook
+    manifests/                                                      what `bartizan install` prints, and the chart is made of
     cli/  findings                                                  the operator's verbs, and the codes of what `analyze` finds
     demo/                                                           pods of the real webhook's making, run on one machine
 

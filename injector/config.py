@@ -10,7 +10,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.identity import SpiffeId
 from sidecar.model.value import Name, Value, from_json
 
-from .settings import Bypass, Mark
+from .settings import Bypass, Mark, PullPolicy, Resources, sidecar_resources
 
 ListenPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]   # 0 takes a free one
 
@@ -27,7 +27,9 @@ class InjectorConfig(Value, frozen=True):
         issuer_identity: who may ask how far a rotation has come; empty: `spiffe://TRUST-DOMAIN/ns/bartizan-system/sa/bartizan-issuer`.
         learning_days: how far back the profile of a workload's egress looks; see `injector/egress/profile.py`.
         kubernetes: the API server that is told of egress anomalies, as Events; `{}`: the one of the pod's own cluster.
-        bypass: how the packet rules know the sidecar; see `injector/settings.py`.
+        revision: of this control plane; empty: the one of namespaces that name none.
+        image, image_pull_policy, net_raw, resources: of the parts that admission adds; see `injector/settings.py`.
+        bypass: how the packet rules know the sidecar; see there.
     """
 
     directory: Name
@@ -45,7 +47,11 @@ class InjectorConfig(Value, frozen=True):
     stream_port: ListenPort = 9444
     learning_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 7
     kubernetes: ApiServer | None = None
+    revision: str = ""
     image: Name = "bartizan"
+    image_pull_policy: PullPolicy = "IfNotPresent"
+    net_raw: bool = False
+    resources: Resources = msgspec.field(default_factory=sidecar_resources)
     bypass: Bypass = "uid"
     mark: Mark = 1337
 

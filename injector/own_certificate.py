@@ -3,8 +3,7 @@
 From the issuer: key in memory, asked for with the pod's token, renewed at half life, and as soon as the mesh signs with another
 root. While the issuer is away the old one serves until it ends. Each new connection gets the newest.
 
-The API server verifies the webhook by the `caBundle` of its configuration, which whoever installs the webhook writes there: it must
-hold the roots that `GET /v1/roots` of the issuer has, and follow a rotation of the root before the old one is dropped.
+The API server verifies the webhook by the `caBundle` of its configuration: `ca_bundle` keeps it what the mesh trusts.
 """
 
 import random  # noqa: TID251 -- the generator's type

@@ -36,6 +36,7 @@ from sidecar.telemetry.metrics import Metrics
 
 from .acknowledged import Acknowledged
 from .audit.coverage import coverage
+from .ca_bundle import CaBundle
 from .capture import CaptureWatch
 from .cluster import Cluster
 from .cluster.directory import Directory
@@ -53,7 +54,7 @@ from .operator import SOCKET, Operator
 from .own_certificate import OwnCertificate, Renewal
 from .questions import Questions
 from .review import MAX_BODY_BYTES, review
-from .settings import Settings
+from .settings import Settings, injector_of
 from .stream import Stream
 from .trust import TrustWatch
 
@@ -127,8 +128,10 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     dialer = Dialer()
     trust = TrustWatch(config.issuer_url, state, config.roots_file, dialer)
     own = OwnCertificate(trust)
+    ca_bundle = CaBundle(Api(config.kubernetes), injector_of(config.revision), trust, lambda: True) if config.kubernetes else None
     settings = Settings(
-        image=config.image, issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
+        image=config.image, image_pull_policy=config.image_pull_policy, resources=config.resources, net_raw=config.net_raw,
+        issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
     )
     book = ServiceBook(config.trust_domain, last_good)
 
@@ -154,8 +157,9 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     questions, acknowledged = Questions(), Acknowledged()
     stream = Stream(
         cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
-        issuer=issuer_of(config), own=lambda: Holder(INJECTOR, trust.current.version, own.signer), wall=wall_clock,
-        questions=questions, acknowledged=acknowledged, collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
+        issuer=issuer_of(config), own=lambda: Holder(INJECTOR, (ca_bundle.holds if ca_bundle else trust.current.version), own.signer),
+        wall=wall_clock, questions=questions, acknowledged=acknowledged,
+        collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
     )
 
     operator = Operator(
@@ -183,6 +187,8 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         nursery.start_soon(alerts.run)
         if events is not None:
             nursery.start_soon(events.run)
+        if ca_bundle is not None:
+            nursery.start_soon(ca_bundle.run)
         nursery.start_soon(serve_listener, door, operator.serve, tally)
         await _supply(own, trust, config, dialer, nursery)
         webhook_port = await nursery.start(partial(

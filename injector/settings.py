@@ -12,11 +12,13 @@ AUTHORITY, ROOTS = "bartizan-authority", "bartizan-roots"       # the Secret tha
 ROOTS_KEY = "roots.pem"         # in the latter
 INJECTION_LABEL, REVISION_LABEL = "bartizan.dev/injection", "bartizan.dev/rev"      # of a namespace
 
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+Resources = dict[str, dict[str, str]]
 Bypass = Literal["uid", "mark"]
 Mark = Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)]
 
 
-def _resources() -> dict[str, dict[str, str]]:
+def sidecar_resources() -> Resources:
     return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 
@@ -39,5 +41,10 @@ class Settings(Value, frozen=True):
     bypass: Bypass = "uid"
     mark: Mark = 1337
     net_raw: bool = False
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    resources: dict[str, dict[str, str]] = msgspec.field(default_factory=_resources)
+    image_pull_policy: PullPolicy = "IfNotPresent"
+    resources: Resources = msgspec.field(default_factory=sidecar_resources)
+
+
+def injector_of(revision: str) -> str:
+    """The name of everything that is one injector's: account, StatefulSet, Service, webhook configurations, Lease."""
+    return f"{INJECTOR}-{revision}" if revision else INJECTOR

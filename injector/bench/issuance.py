@@ -47,7 +47,7 @@ class Issuance:
         self._now = now
         self._log = Log(folder / files.LOG)
         attestor = JwksAttestor(json.dumps(signer.jwks()).encode(), TOKEN_ISSUER, AUDIENCE)
-        self._issuer = Issuer(Watched(self._standing), attestor, self._log, {}, 86400.0, lambda: now)
+        self._issuer = Issuer(Watched(self._standing), attestor, self._log, lambda namespace, account: None, 86400.0, lambda: now)
         self._signed = ec.generate_private_key(ec.SECP256R1())
         self._signature = self._signed.sign(self._token.encode(), ec.ECDSA(hashes.SHA256()))
 

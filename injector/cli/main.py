@@ -11,6 +11,7 @@ VERBS = {
     "intercept": ("sidecar.intercept", "load the packet rules of this pod"),
     "certs": ("certs.cli", "the certificate authority: init, serve, issue, inspect, list, rotate, revoke, bundle, verify"),
     "injector": ("injector.server", "run the admission webhook and the snapshot stream"),
+    "install": ("injector.cli.install", "print the manifests of a control plane, for kubectl apply"),
     "inject": ("injector.cli.inject", "print manifests as the webhook would patch them"),
     "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),

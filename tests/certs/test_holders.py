@@ -8,7 +8,7 @@ import trio
 
 from certs import files, rotation
 from certs.ca import fingerprint
-from certs.holders import ASK_EVERY_S, Injector, conduct
+from certs.holders import ASK_EVERY_S, Injector, conduct, together
 from certs.log import Log, read
 from certs.profile import MAX_SVID_S, issue_https
 from certs.rotation import Phase
@@ -234,3 +234,15 @@ async def test_nobody_there(directory, log):
     injector = Injector("https://localhost:1", OWN, follower.standing, log, wall_clock, Dialer())
     with trio.fail_after(20), pytest.raises(MeshError, match="refused"):
         await injector.holders()
+
+
+def test_of_several_replicas_a_sidecars_best_word_counts_and_of_themselves_the_worst():
+    def said(name, *words):
+        return [Holder(name, trust, signer) for trust, signer in words]
+
+    one = [*said("injector", (7, "new")), *said("shop/web-0", (7, "old"))]
+    two = [*said("injector", (7, "old")), *said("shop/web-0", (7, "new"))]
+    assert together([one, two], "new") == [Holder("injector", 7, "old"), Holder("shop/web-0", 7, "new")]
+    later = [*said("injector", (8, "new")), *said("shop/web-0", (0, ""))]
+    assert together([one, later], "new") == [Holder("injector", 7, "new"), Holder("shop/web-0", 7, "old")]
+    assert together([one], "new") == one

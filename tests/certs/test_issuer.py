@@ -51,7 +51,7 @@ class World:
         self.issuer = self.issuer_with(JwksAttestor(JWKS, ISSUER, "bartizan"))
 
     def issuer_with(self, attestor):
-        return Issuer(self.follower.standing, attestor, self.log, SERVERS, 3600, lambda: self.now)
+        return Issuer(self.follower.standing, attestor, self.log, lambda *who: SERVERS.get(who), 3600, lambda: self.now)
 
     def revoke(self, kind, value):
         with files.locked(self.path.parent):

@@ -1,0 +1,111 @@
+"""Who of the control plane may do what: issuer and injector apart, verb by verb, by name wherever a name can be said.
+
+What RBAC cannot say narrower: `create` knows no names, so the issuer may create any Secret and ConfigMap in bartizan-system, and the
+injector any Lease there; and `patch` knows no fields, so the leader that may write `caBundle` may write the rest of its own webhook
+configurations. A Secret can be read in the namespaces that the plan names, and nowhere else.
+"""
+
+from collections.abc import Sequence
+
+from injector.settings import AUTHORITY, INJECTOR, ISSUER, ROOTS, SYSTEM
+
+from .parts import Manifest, metadata
+from .plan import Plan
+
+_GROUP = "rbac.authorization.k8s.io"
+SECRETS_ROLE = f"{INJECTOR}-secrets"    # of all revisions
+READ = ("get", "list", "watch")
+# What snapshots are compiled from, and how a pod's owner is found.
+_READ: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("", ("namespaces", "pods", "services", "serviceaccounts", "replicationcontrollers")),
+    ("apps", ("daemonsets", "deployments", "replicasets", "statefulsets")),
+    ("batch", ("cronjobs", "jobs")),
+    ("bartizan.dev", ("egresspolicies", "meshpolicies")),
+    ("discovery.k8s.io", ("endpointslices",)),
+    ("networking.k8s.io", ("ingresses", "networkpolicies")),
+)
+
+
+def rbac(plan: Plan) -> list[Manifest]:
+    return [*issuer_roles(plan), *injector_roles(plan)]
+
+
+def issuer_roles(plan: Plan) -> list[Manifest]:
+    cluster = [
+        _rule("authentication.k8s.io", ["tokenreviews"], ["create"]),
+        _rule("", ["pods"], ["get"]),
+    ]
+    if plan.csr_signer:
+        cluster += [
+            _rule("certificates.k8s.io", ["certificatesigningrequests"], ["list"]),
+            _rule("certificates.k8s.io", ["certificatesigningrequests/approval", "certificatesigningrequests/status"], ["patch"]),
+            _rule("certificates.k8s.io", ["signers"], ["approve", "sign"], ["bartizan.dev/workload"]),
+        ]
+    own = [
+        _rule("", ["secrets"], ["get", "patch"], [AUTHORITY]),
+        _rule("", ["configmaps"], ["get", "patch"], [ROOTS]),
+        _rule("", ["configmaps", "secrets"], ["create"]),
+    ]
+    return [
+        _account(ISSUER, "issuer", None),
+        *_bound("Cluster", ISSUER, "issuer", None, cluster),
+        *_bound("", ISSUER, "issuer", None, own),
+    ]
+
+
+def injector_roles(plan: Plan) -> list[Manifest]:
+    name, revision = plan.injector, plan.revision
+    configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]
+    cluster = [
+        *(_rule(group, resources, READ) for group, resources in _READ),
+        _rule("", ["events"], ["create", "patch"]),
+        _rule("admissionregistration.k8s.io", configurations, ["get", "patch"], [name]),
+    ]
+    own = [
+        _rule("coordination.k8s.io", ["leases"], ["get", "patch", "update"], [name]),
+        _rule("coordination.k8s.io", ["leases"], ["create"]),
+    ]
+    secrets = {
+        "apiVersion": f"{_GROUP}/v1", "kind": "ClusterRole", "metadata": metadata(SECRETS_ROLE, "injector", namespace=""),
+        "rules": [_rule("", ["secrets"], READ)],
+    }
+    return [
+        _account(name, "injector", revision),
+        *_bound("Cluster", name, "injector", revision, cluster),
+        *_bound("", name, "injector", revision, own),
+        secrets,
+        *(_binding("", namespace, f"{name}-secrets", "injector", revision, ("ClusterRole", SECRETS_ROLE), name)
+          for namespace in plan.secret_namespaces),
+    ]
+
+
+def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] = ()) -> Manifest:
+    return {
+        "apiGroups": [group], "resources": list(resources), "verbs": list(verbs), **({"resourceNames": list(names)} if names else {}),
+    }
+
+
+def _account(name: str, component: str, revision: str | None) -> Manifest:
+    return {
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(name, component, revision=revision),
+        "automountServiceAccountToken": False,
+    }
+
+
+def _bound(scope: str, name: str, component: str, revision: str | None, rules: list[Manifest]) -> list[Manifest]:
+    """A role and its binding. Args: scope: "Cluster" or ""."""
+    namespace = "" if scope else SYSTEM
+    role = {
+        "apiVersion": f"{_GROUP}/v1", "kind": f"{scope}Role",
+        "metadata": metadata(name, component, namespace=namespace, revision=revision), "rules": rules,
+    }
+    return [role, _binding(scope, namespace, name, component, revision, (f"{scope}Role", name), name)]
+
+
+def _binding(scope: str, namespace: str, name: str, component: str, revision: str | None, role: tuple[str, str], account: str) -> Manifest:
+    return {
+        "apiVersion": f"{_GROUP}/v1", "kind": f"{scope}RoleBinding",
+        "metadata": metadata(name, component, namespace=namespace, revision=revision),
+        "roleRef": {"apiGroup": _GROUP, "kind": role[0], "name": role[1]},
+        "subjects": [{"kind": "ServiceAccount", "namespace": SYSTEM, "name": account}],
+    }
