@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import secrets
 import sys
 import tempfile
@@ -31,11 +32,30 @@ class Node:
     """
     Args:
         kubectl: as somebody who may do everything.
-        outside: the network beyond the node; whatever is started there has OUTSIDE's addresses.
+        outside: the network beyond the node; whatever is started there has OUTSIDE's addresses. None: there is no such place.
     """
 
     kubectl: Kubectl
-    outside: Place
+    outside: Place | None
+
+
+def images() -> Images:
+    """As the node has them: built here, or wherever the cluster that KUBECONFIG names gets them from."""
+    if "KUBECONFIG" in os.environ:
+        return Images(os.environ.get("BARTIZAN_IMAGE", Images.bartizan), os.environ.get("APP_IMAGE", Images.app))
+    return built()
+
+
+@contextmanager
+def found_or_made(logs: Path, images: Images) -> Iterator[Node]:
+    """The cluster that KUBECONFIG names, which has no outside of ours unless it was made here, or a new one."""
+    if "KUBECONFIG" not in os.environ:
+        with running(logs, images) as made:
+            yield made
+    else:
+        given = Path(os.environ["KUBECONFIG"])
+        beside = given.parent / "outside.json"
+        yield Node(Kubectl(given), Place(tuple(json.loads(beside.read_text()))) if beside.exists() else None)
 
 
 @contextmanager
@@ -69,6 +89,7 @@ def running(logs: Path, images: Images) -> Iterator[Node]:
         kubectl.apply(*files.name_server(images.coredns))
         kubectl.wait("node", files.NAME, "Ready")
         kubectl.rolled_out("kube-system", "deployment/coredns")
+        (folder / "outside.json").write_text(json.dumps(outside.enter))
         yield Node(kubectl, outside)
 
 

@@ -106,6 +106,7 @@ def api_server(folder: Path) -> list[str]:
         f"--service-account-signing-key-file={folder}/sa.key", f"--token-auth-file={folder}/tokens.csv",
         f"--kubelet-client-certificate={folder}/to-kubelet.pem", f"--kubelet-client-key={folder}/to-kubelet.key",
         "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged", "--anonymous-auth=false",
+        "--kubelet-preferred-address-types=InternalIP",
         f"--service-cluster-ip-range={both(SERVICES)}",
     ]
 
