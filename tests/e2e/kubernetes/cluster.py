@@ -1,7 +1,5 @@
 """A real API server with its etcd, on loopback: RBAC, a service account issuer, no node. Pods are objects that the tests place."""
 
-import os
-import re
 import secrets
 import socket
 import subprocess
@@ -17,10 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from certs.kubernetes import Api, ApiError, ApiServer
 from tests.helpers import pki
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bartizan"
-_VERSION = re.search(r"^\tk8s\.io/kubernetes v(\S+)", (Path(__file__).parent / "go.mod").read_text(), re.MULTILINE)
-assert _VERSION is not None
-API_SERVER = CACHE / f"kubernetes-{_VERSION[1]}" / "kube-apiserver"     # `.ci/setup e2e` builds it
+from .programs import program
+
 READY_S = 60.0
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 SYSTEM = "bartizan-system"
@@ -117,7 +113,6 @@ KINDS: Mapping[str, tuple[str, str]] = {
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
     """Both programs as long as the context lasts; the folder holds what they say."""
-    assert API_SERVER.exists(), f"{API_SERVER} is missing: .ci/setup e2e"
     with ExitStack() as stack:
         etcd, peer, port = free_ports(3)
         start(stack, folder / "etcd.log", "etcd", "--data-dir", str(folder / "etcd"), "--listen-client-urls", local(etcd),
@@ -132,7 +127,7 @@ def running(folder: Path) -> Iterator[Cluster]:
         for name, text in texts.items():
             (folder / name).write_text(text)
         start(
-            stack, folder / "kube-apiserver.log", str(API_SERVER), "--etcd-servers", local(etcd), "--bind-address=127.0.0.1",
+            stack, folder / "kube-apiserver.log", str(program("kube-apiserver")), "--etcd-servers", local(etcd), "--bind-address=127.0.0.1",
             f"--secure-port={port}", f"--tls-cert-file={folder}/serving.pem", f"--tls-private-key-file={folder}/serving.key",
             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={folder}/sa.key",
             f"--service-account-signing-key-file={folder}/sa.key", f"--token-auth-file={folder}/tokens.csv",

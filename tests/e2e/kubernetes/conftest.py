@@ -1,4 +1,6 @@
-"""One API server for all of these tests, with the issuer's own account as its manifest has it; each test uses names of its own."""
+"""One API server for the tests that need no pods, with the issuer's own account as its manifest has it; one node, and one mesh on it,
+for those that do. Each test uses names of its own.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +11,10 @@ import trio
 
 from certs.kubernetes import Api, ApiServer
 
+from . import node as real
 from .cluster import ISSUER, SYSTEM, Cluster, running
+from .images import Images
+from .node import Node
 
 RULES = json.loads((Path(__file__).parent / "issuer-role.json").read_text())
 
@@ -45,3 +50,15 @@ async def issuer_server(cluster: Cluster) -> ApiServer:
 @pytest.fixture
 def issuer_api(issuer_server: ApiServer) -> Api:
     return Api(issuer_server)
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    return real.images()
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory, images: Images) -> Iterator[Node]:
+    """The one that KUBECONFIG names, or a node that is made here."""
+    with real.found_or_made(tmp_path_factory.mktemp("node"), images) as made:
+        yield made
