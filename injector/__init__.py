@@ -1,7 +1,8 @@
 """The control plane: admission, compiler, snapshot stream, and the operator's commands.
 
     documents/  semantics/  validate  hints  yaml_text  json_text   users' words: annotations and policies, refused with line and cure
-    settings  decide  containers  patch  json_patch  review         admission, pure: an AdmissionReview in, an answer out
+    settings  decide  containers  form  patch  json_patch  rendered  review     admission, pure: an AdmissionReview in, an answer out
+    bare                                                            why a pod that runs has no sidecar
     cluster/                                                        what the cluster holds, as one immutable value; its sources
     compile/  enforced                                              that value -> the snapshot of one pod
     config  server  stream  capture  jwks  key_set                  the process: webhook, snapshots, which pods are captured, token keys

@@ -32,17 +32,13 @@ PROBE_WITHIN_S = 6.0            # the kubelet asks each second
 _POD_UID = "$(BARTIZAN_POD_UID)"
 
 
-def find_sidecar(pod: Pod) -> dict[str, Any] | None:
-    return next((container for container in pod.init_containers if container.get("name") == SIDECAR), None)
-
-
 def proxy_uid(pod: Pod, namespace: str) -> int:
     """The sidecar's UID: the one that it was given before, or one drawn from the pod's name.
 
     Args:
         namespace: the request's; a pod's metadata may leave it out.
     """
-    found = at(find_sidecar(pod) or {}, "securityContext").get("runAsUser")
+    found = at(pod.sidecar or {}, "securityContext").get("runAsUser")
     if isinstance(found, int) and found in UIDS:
         return found
     name = f"{namespace}/{pod.name or pod.metadata.get('generateName', '')}"
@@ -77,17 +73,20 @@ def interception(settings: Settings, uid: int, passage: Passage) -> dict[str, An
     }
 
 
-def sidecar(settings: Settings, uid: int, probes: Mapping[str, Probe], *, workload_api: bool = False) -> dict[str, Any]:
-    """The native sidecar (KEP-753): it starts before every other container but the interception and ends after them.
+def sidecar(
+    settings: Settings, uid: int, probes: Mapping[str, Probe], *, workload_api: bool = False, older: bool = False,
+) -> dict[str, Any]:
+    """The native sidecar (KEP-753), which starts before every other container but the interception and ends after them.
 
     Args:
         workload_api: whether it gives the application an SVID of its own.
+        older: the form for clusters that know no native ones; see `injector/form.py`.
     """
     return {
         "name": SIDECAR,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "restartPolicy": "Always",
+        **({} if older else {"restartPolicy": "Always"}),
         "args": ["sidecar", "--config", "env:BARTIZAN_CONFIG"],
         "env": [
             {"name": "BARTIZAN_POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},

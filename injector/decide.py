@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from .cluster.objects import Json, Pod
 from .compile.mesh import MeshSettings
-from .containers import CONTAINERS, proxy_uid
+from .containers import proxy_uid
 from .documents import INJECTION
-from .hardening import Level, container_reasons, pod_reasons
+from .form import is_ours, places
+from .hardening import Level, belonging_reasons, container_reasons, pod_reasons
 from .settings import Settings
+
+MIRROR = "kubernetes.io/config.mirror"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ def decide(pod: Pod, namespace: str, namespace_labels: Json, *, mesh: MeshSettin
         mesh: what the MeshPolicies say of this pod.
     """
     wish = pod.labels.get(INJECTION)
-    if "kubernetes.io/config.mirror" in pod.annotations:
-        return Skip("a mirror pod is the kubelet's own; nobody can change it")
+    if MIRROR in pod.annotations:
+        return Skip("it is a static pod of its node, which runs whatever the API server says; move it out of the node's manifests")
     if namespace_labels.get(INJECTION) != "enabled":
         if wish == "enabled":
             return Refuse((
@@ -51,6 +54,8 @@ def decide(pod: Pod, namespace: str, namespace_labels: Json, *, mesh: MeshSettin
             ))
         return Skip(f"namespace {namespace} is not labelled {INJECTION}=enabled")
     if wish == "disabled":
+        if reasons := tuple(belonging_reasons(pod)):
+            return Refuse(reasons)
         if mesh.opt_out:
             return Skip(f"the pod is labelled {INJECTION}=disabled and its MeshPolicy allows that")
         return Refuse((f"the pod is labelled {INJECTION}=disabled, but no MeshPolicy with `optOut: true` selects it; "
@@ -65,7 +70,10 @@ def exempt_uid(pod: Pod, namespace: str, settings: Settings) -> int | None:
 
 
 def _container_reasons(pod: Pod, level: Level, uid: int | None) -> Iterator[str]:
-    for container in (*pod.init_containers, *pod.containers, *pod.ephemeral_containers):
-        if container in pod.init_containers and container.get("name") in CONTAINERS:
-            continue        # patch.py compares it with a fresh rendering
-        yield from container_reasons(container, pod, level, uid)
+    where = places(pod.annotations)
+    for field, found in (
+        ("initContainers", pod.init_containers), ("containers", pod.containers), ("ephemeralContainers", pod.ephemeral_containers),
+    ):
+        for container in found:
+            if not is_ours(field, container, where):        # or patch.py compares it with a fresh rendering
+                yield from container_reasons(container, pod, level, uid)

@@ -48,21 +48,34 @@ def pod_reasons(pod: Pod) -> Iterator[str]:
     ):
         if pod.spec.get(field) is True:
             yield f"the pod sets {field}: {why}; remove it, or keep the pod out of meshed namespaces"
-    if at(pod.spec, "os").get("name") == "windows":
+    if "windows" in (at(pod.spec, "os").get("name"), at(pod.spec, "nodeSelector").get("kubernetes.io/os")):
         yield "the pod is for Windows, which has no packet rules of ours; keep it out of meshed namespaces"
     for sysctl in objects(at(pod.spec, "securityContext").get("sysctls"), "securityContext.sysctls"):
         one = text(sysctl.get("name"), "sysctls.name").replace("/", ".")
         if one.startswith("net.") and one not in SAFE_SYSCTLS:
             yield f"the pod sets {one}, which changes the network under the packet rules; remove it from securityContext.sysctls"
     for volume in pod.volumes:
-        name = volume.get("name")
         path = text(at(volume, "hostPath").get("path"), "hostPath.path")
         if path and _is_forbidden(path):
-            yield f"volume {name} mounts {path} of the node, where other pods' secrets are; mount something narrower"
-        for source in objects(at(volume, "projected").get("sources"), "projected.sources"):
-            if at(source, "serviceAccountToken").get("audience") == AUDIENCE and name != TOKEN_VOLUME:
-                yield (f"volume {name} holds a token for the audience {AUDIENCE}, which is good for the sidecar's certificate; "
-                       "use another audience")
+            yield f"volume {volume.get('name')} mounts {path} of the node, where other pods' secrets are; mount something narrower"
+        if volume.get("name") != TOKEN_VOLUME:
+            yield from _token_reasons(volume)
+
+
+def _token_reasons(volume: Mapping[str, Any]) -> Iterator[str]:
+    for source in objects(at(volume, "projected").get("sources"), "projected.sources"):
+        if at(source, "serviceAccountToken").get("audience") == AUDIENCE:
+            yield (f"volume {volume.get('name')} holds a token for the audience {AUDIENCE}, which is good for the sidecar's certificate; "
+                   "use another audience")
+
+
+def belonging_reasons(pod: Pod) -> Iterator[str]:
+    """What a pod outside of the mesh has of ours: by a name it would pass for a meshed one, with a token it could speak as one."""
+    for container in (*pod.init_containers, *pod.containers, *pod.ephemeral_containers):
+        if container.get("name") in CONTAINERS:
+            yield f"container {container.get('name')} is of the mesh, which the pod is to stay out of; remove it"
+    for volume in pod.volumes:
+        yield from _token_reasons(volume)
 
 
 def _is_forbidden(path: str) -> bool:

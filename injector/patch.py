@@ -13,20 +13,20 @@ from sidecar.model import ports
 from sidecar.model.config import Probe
 
 from . import containers, documents
-from .cluster.objects import Pod, at, objects, text
+from .cluster.objects import SIDECAR, Pod, at, objects, text
 from .compile.mesh import MeshSettings
 from .exclude import passage
+from .form import OLDER, Places, costs, is_ours, places
 from .hardening import Level, additions
 from .json_patch import Patch
+from .rendered import is_rendered
 from .settings import Settings
-from .validate import USER_ANNOTATIONS, Invalid, Problem, normalised, wants_workload_api
+from .validate import USER_ANNOTATIONS, WORDS, Invalid, Problem, normalised, read_word
 
 STATUS_VERSION = 1
 NO_POLICY = MeshSettings()
 _PROBES = {"readinessProbe": "readyz", "livenessProbe": "livez", "startupProbe": "startupz"}
 SPIFFE_SOCKET = "SPIFFE_ENDPOINT_SOCKET"    # SPIFFE_Workload_Endpoint s4
-# The API server's own admission mounts this into every container when it is called again after us.
-_API_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings, mesh: MeshSettings = NO_POLICY) -> Patch:
@@ -40,20 +40,28 @@ def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings, mesh: 
     """
     patch = Patch(pod)
     view = Pod(patch.value)
-    former = containers.find_sidecar(view)
+    where = places(view.annotations)
     uid = containers.proxy_uid(view, namespace)
-    workload_api = wants_workload_api(view.annotations)
+    workload_api = {name: read_word(name, view.annotations) for name in WORDS}[documents.WORKLOAD_API] is not None
     passing = passage(view.annotations, mesh)
-    probes = _move_probes(patch, containers.probes_of(former) if former else {})
+    former = view.sidecar
+    known = containers.probes_of(former) if former else {}
+    probes = _move_probes(patch, known)
     for field, i, _ in _others(patch):
         _harden(patch, field, i, mesh.hardening)
     if workload_api:
         _offer_workload_api(patch)
-    sidecar = containers.sidecar(settings, uid, probes, workload_api=workload_api)
-    _place_containers(patch, [containers.interception(settings, uid, passing), sidecar])
+    before, now = (
+        containers.sidecar(settings, uid, asked, workload_api=workload_api, older=where is OLDER)
+        for asked in (known if former else probes, probes)
+    )
+    _place_containers(patch, [containers.interception(settings, uid, passing), before], where)
+    # A debugging copy has lost the probes of before, and another webhook may have added a container with its own.
+    names = [one.get("name") for one in _named(patch, where[SIDECAR])]
+    patch.set(("spec", where[SIDECAR], names.index(SIDECAR), "env"), now["env"])
     ours = containers.volumes(workload_api=workload_api)
     _place_volumes(patch, ours)
-    _annotate(patch, settings, uid, ours)
+    _annotate(patch, settings, uid, ours, where)
     return patch
 
 
@@ -123,24 +131,29 @@ def _offer_workload_api(patch: Patch) -> None:
             patch.insert(("spec", field, i, "env"), len(variables), variable)
 
 
-def _place_containers(patch: Patch, ours: list[dict[str, Any]]) -> None:
-    """First of the init containers, in this order, so that nothing runs before the interception stands."""
-    found = Pod(patch.value).init_containers
-    names = [container.get("name") for container in found]
-    present = [name for name in names if name in containers.CONTAINERS]
+def _place_containers(patch: Patch, ours: list[dict[str, Any]], where: Places) -> None:
+    """First in their lists, in this order, so that nothing runs before the interception stands."""
+    present = [one["name"] for field in ("initContainers", "containers") for one in _named(patch, field) if is_ours(field, one, where)]
     if present and sorted(present) != sorted(containers.CONTAINERS):     # one of the two, or one of them twice
         raise _look_alike("container", present[-1])
-    for index, part in enumerate(ours):
-        if part["name"] in names:
-            at_index = [container.get("name") for container in found].index(part["name"])
-            if _comparable(found[at_index]) != part:
+    first = dict.fromkeys(where.values(), 0)
+    for part in ours:
+        field = where[part["name"]]
+        index, found = first[field], _named(patch, field)
+        first[field] += 1
+        if present:
+            at_index = [one.get("name") for one in found].index(part["name"])
+            if not is_rendered(found[at_index], part):
                 raise _look_alike("container", part["name"])
             if at_index == index:
                 continue
             part = dict(found[at_index])
-            patch.remove(("spec", "initContainers"), at_index)
-        patch.insert(("spec", "initContainers"), index, part)
-        found = Pod(patch.value).init_containers
+            patch.remove(("spec", field), at_index)
+        patch.insert(("spec", field), index, part)
+
+
+def _named(patch: Patch, field: str) -> list[dict[str, Any]]:
+    return objects(at(patch.value, "spec").get(field), f"spec.{field}")
 
 
 def _place_volumes(patch: Patch, ours: list[dict[str, Any]]) -> None:
@@ -154,7 +167,7 @@ def _place_volumes(patch: Patch, ours: list[dict[str, Any]]) -> None:
             raise _look_alike("volume", volume["name"])
 
 
-def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str, Any]]) -> None:
+def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str, Any]], where: Places) -> None:
     problems: list[Problem] = []
     for name in USER_ANNOTATIONS:
         annotation = Pod(patch.value).annotations.get(name)
@@ -166,11 +179,14 @@ def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str
             problems += exc.problems
     if problems:
         raise Invalid(problems)
-    status = {
+    status: dict[str, Any] = {
         "version": STATUS_VERSION, "image": settings.image, "containers": containers.CONTAINERS,
         "volumes": [volume["name"] for volume in volumes],
         "exempt": f"uid {uid}" if settings.bypass == "uid" else f"mark {settings.mark}",
+        "form": "older" if where is OLDER else "native",
     }
+    if given_up := list(costs(Pod(patch.value))):
+        status["costs"] = given_up
     patch.set(("metadata", "annotations", documents.ROOTS), settings.roots)
     patch.set(("metadata", "annotations", documents.STATUS), msgspec.json.encode(status).decode())
 
@@ -180,19 +196,12 @@ def _others(patch: Patch) -> list[tuple[str, int, dict[str, Any]]]:
     return [
         (field, i, container)
         for field in ("initContainers", "containers")
-        for i, container in enumerate(objects(at(patch.value, "spec").get(field), f"spec.{field}"))
-        if not (field == "initContainers" and container.get("name") in containers.CONTAINERS)
+        for i, container in enumerate(_named(patch, field))
+        if not is_ours(field, container, places(Pod(patch.value).annotations))
     ]
 
 
-def _comparable(container: Mapping[str, Any]) -> dict[str, Any]:
-    """The container without what the API server adds."""
-    mounts = objects(container.get("volumeMounts"), "volumeMounts")
-    kept = [mount for mount in mounts if mount.get("mountPath") != _API_TOKEN_MOUNT]
-    rest = {key: value for key, value in container.items() if key != "volumeMounts"}
-    return {**rest, "volumeMounts": kept} if kept else rest
-
-
 def _look_alike(what: str, name: object) -> Invalid:
-    cause = "the name is ours and the rest is not; rename it, or remove it and get the genuine one"
+    cause = ("the name is ours and the rest is not; rename it, or remove it and get the genuine one. A copy of a meshed pod keeps its "
+             "annotations, or none of our init containers (kubectl debug --keep-annotations, or --keep-init-containers=false)")
     return Invalid([Problem(f"{what} {name}", cause)])

@@ -23,19 +23,20 @@ from .cluster.objects import TEMPLATES, Object, Pod, at, text, texts
 from .compile.egress import Asker, unapproved
 from .compile.mesh import mesh_settings
 from .containers import AUDIENCE, CONTAINERS, VOLUMES
-from .decide import Refuse, Skip, decide, exempt_uid
+from .decide import MIRROR, Refuse, Skip, decide, exempt_uid
 from .exclude import exclusion_problems
+from .form import costs
 from .hardening import container_reasons, left_open, left_open_by
 from .json_patch import pointer
 from .json_text import read_json
 from .patch import patch_ephemeral, patch_pod
-from .settings import Settings
+from .settings import UNMESHED, Settings
 from .validate import Invalid, Problem, annotation_problems, name_problems, read_egress, read_policy
 
 API_VERSION = "admission.k8s.io/v1"
 MAX_BODY_BYTES = 6 * 1024 * 1024    # two objects of the API server's largest size
 MOST_WORDS_BYTES = 16 * 1024        # of a refusal
-SETTLED = (documents.WORKLOAD_API, documents.EXCLUDE)       # annotations that count when a pod is created
+SETTLED = (documents.WORKLOAD_API, documents.EXCLUDE, documents.NATIVE_SIDECAR)       # annotations that count when a pod is created
 
 
 NODES = "system:nodes"      # the kubelets' group: the API server gives it to nobody else
@@ -133,14 +134,13 @@ def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[Oper
     elif request.kind == "Pod" and not request.subresource:
         return _judge_pod(request, settings, cluster)
     elif request.kind in TEMPLATES and not request.subresource:
-        _refuse_if(workload_problems(Object({**request.object, "kind": request.kind}), request.namespace, cluster))
+        return _judge_workload(Object({**request.object, "kind": request.kind}), request.namespace, settings, cluster)
     elif request.kind in ("EgressPolicy", "MeshPolicy"):
         read_policy({**request.object, "kind": request.object.get("kind", request.kind)})
     elif request.kind == "TokenRequest":
         _refuse_if(_token_problems(request))
     elif request.kind == "Namespace":
-        found = Object(request.object)
-        _refuse_if(name_problems(found.annotations, found.labels))
+        _refuse_if(namespace_problems(Object(request.object)))
     return [], ()
 
 
@@ -160,16 +160,20 @@ def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[
     mesh = mesh_settings(cluster.mesh_policies, request.namespace, pod.labels)
     decision = decide(pod, request.namespace, labels, mesh=mesh, settings=settings)
     problems = user_problems(pod)
+    if MIRROR in pod.annotations and NODES not in request.groups:
+        problems.append(Problem(MIRROR, "only a node's kubelet shows its static pods in this way; remove it"))
     if isinstance(decision, Refuse):
         problems += [Problem("pod", reason) for reason in decision.reasons]
     if isinstance(decision, Skip):
         _refuse_if(problems)
-        return [], (f"no sidecar: {decision.reason}",) if documents.INJECTION in pod.labels else ()
+        is_meant = documents.INJECTION in pod.labels or labels.get(documents.INJECTION) == "enabled"
+        return [], (f"no sidecar: {decision.reason}",) if is_meant else ()
     problems += coverage_problems(pod, Asker.of(pod, request.namespace, cluster), cluster)
     problems += exclusion_problems(pod.annotations, mesh)
     _refuse_if(problems)
     patch = patch_pod(request.object, request.namespace, settings, mesh)
-    return patch.operations, tuple(left_open(Pod(patch.value)))
+    patched = Pod(patch.value)
+    return patch.operations, (*costs(patched), *left_open(patched))
 
 
 def _judge_ephemeral(request: Request, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
@@ -186,9 +190,37 @@ def _judge_ephemeral(request: Request, settings: Settings, cluster: Cluster) -> 
     return patch.operations, tuple(chain.from_iterable(warnings))
 
 
+def _judge_workload(workload: Object, namespace: str, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
+    """Its pods are judged when they are made, by what they are then: what stands against them already is a warning here."""
+    _refuse_if(workload_problems(workload, namespace, cluster))
+    template, labels = workload.template, cluster.namespace_labels(namespace)
+    if template is None or labels.get(documents.INJECTION) != "enabled":
+        return [], ()
+    mesh = mesh_settings(cluster.mesh_policies, namespace, template.labels)
+    decision = decide(template, namespace, labels, mesh=mesh, settings=settings)
+    if isinstance(decision, Refuse):
+        return [], tuple(f"its pods will be refused: {reason}" for reason in decision.reasons)
+    if isinstance(decision, Skip):
+        return [], (f"its pods get no sidecar: {decision.reason}",)
+    return [], tuple(costs(template))
+
+
+def namespace_problems(namespace: Object) -> list[Problem]:
+    """What is wrong with the names and labels of ours on a namespace."""
+    problems = name_problems(namespace.annotations, namespace.labels)
+    if namespace.name in UNMESHED and documents.INJECTION in namespace.labels:
+        cause = f"{namespace.name} is never in the mesh: what a cluster needs to get well must not depend on it"
+        problems.append(Problem(documents.INJECTION, f"{cause}; kubectl label namespace {namespace.name} {documents.INJECTION}-"))
+    return problems
+
+
 def user_problems(found: Object) -> list[Problem]:
-    """What is wrong with our names and the users' annotations on any object."""
-    return [*name_problems(found.annotations, found.labels), *annotation_problems(found.annotations)]
+    """What is wrong with our names and the users' annotations on any object but a namespace."""
+    problems = [*name_problems(found.annotations, found.labels), *annotation_problems(found.annotations)]
+    if documents.REVISION in found.labels:
+        problems.append(Problem(documents.REVISION, "it is read from namespaces; kubectl label namespace NAMESPACE "
+                                                    f"{documents.REVISION}={found.labels[documents.REVISION]}"))
+    return problems
 
 
 def workload_problems(workload: Object, namespace: str, cluster: Cluster) -> list[Problem]:

@@ -14,6 +14,8 @@ INJECTION_LABEL, REVISION_LABEL = "bartizan.dev/injection", "bartizan.dev/rev"  
 
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 Resources = dict[str, dict[str, str]]
+UNMESHED = (SYSTEM, "kube-system", "kube-node-lease")       # what a cluster needs to get well never depends on the webhook
+
 Bypass = Literal["uid", "mark"]
 Mark = Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)]
 

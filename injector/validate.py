@@ -154,6 +154,8 @@ _READERS: Mapping[str, Callable[[str], Reading[Any]]] = {
     documents.EXCLUDE: read_exclude,
 }
 USER_ANNOTATIONS = tuple(_READERS)
+# Annotations that are a word.
+WORDS: Mapping[str, tuple[str, ...]] = {documents.WORKLOAD_API: ("enabled",), documents.NATIVE_SIDECAR: ("true", "false")}
 
 
 def _read_list(
@@ -277,12 +279,12 @@ def name_problems(annotations: Mapping[str, object], labels: Mapping[str, object
     return problems[:MOST_PROBLEMS]
 
 
-def wants_workload_api(annotations: Mapping[str, object]) -> bool:
-    """Whether a pod asks for an SVID of its application's own. Raises Invalid."""
-    value = annotations.get(documents.WORKLOAD_API)
-    if value not in (None, "enabled"):
-        raise Invalid([Problem(documents.WORKLOAD_API, f'"{str(value)[:100]}" is not valid{nearest(str(value), ("enabled",))}')])
-    return value is not None
+def read_word(name: str, annotations: Mapping[str, object]) -> str | None:
+    """What one of WORDS says; None: nothing. Raises Invalid."""
+    value = annotations.get(name)
+    if value is not None and value not in WORDS[name]:
+        raise Invalid([Problem(name, f'"{str(value)[:100]}" is not valid{nearest(str(value), WORDS[name])}')])
+    return value
 
 
 def annotation_problems(annotations: Mapping[str, object]) -> list[Problem]:
@@ -294,10 +296,11 @@ def annotation_problems(annotations: Mapping[str, object]) -> list[Problem]:
             problems += _READERS[name](text).problems
         elif text is not None:
             problems.append(Problem(name, "an annotation's value is text; put it under `|`"))
-    try:
-        wants_workload_api(annotations)
-    except Invalid as exc:
-        problems += exc.problems
+    for name in WORDS:
+        try:
+            read_word(name, annotations)
+        except Invalid as exc:
+            problems += exc.problems
     routes, ports = annotations.get(documents.ROUTES), annotations.get(documents.PORTS)
     if isinstance(routes, str):
         protocols: dict[int, Protocol] = dict.fromkeys(OPAQUE_PORTS, "opaque")

@@ -146,7 +146,12 @@ class Pod(Object):
 
     @property
     def has_sidecar(self) -> bool:
-        return any(container.get("name") == SIDECAR for container in self.init_containers)
+        return self.sidecar is not None
+
+    @property
+    def sidecar(self) -> dict[str, Any] | None:
+        """In either form: among the init containers, or the older one, among the others."""
+        return next((one for one in (*self.init_containers, *self.containers) if one.get("name") == SIDECAR), None)
 
     @property
     def addresses(self) -> tuple[str, ...]:

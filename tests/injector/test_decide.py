@@ -68,3 +68,34 @@ def test_the_level_is_the_mesh_policys() -> None:
 
 def test_a_uid_is_no_matter_where_a_mark_exempts() -> None:
     assert _decide(pod(securityContext={"runAsUser": UID}), bypass="mark") == Inject()
+
+
+@pytest.mark.parametrize("spec", [
+    {"initContainers": [container(name="bartizan-sidecar")]}, {"containers": [container(name="bartizan-interception")]},
+    {"volumes": [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"audience": "bartizan"}}]}}]},
+])
+def test_who_stays_out_has_nothing_of_the_mesh(spec: dict[str, Any]) -> None:
+    data = _labelled("disabled")
+    data["spec"] |= spec
+    decision = _decide(data, opt_out=True)
+    assert isinstance(decision, Refuse)
+    assert "remove it" in decision.reasons[0] or "another audience" in decision.reasons[0]
+
+
+@pytest.mark.parametrize("spec", [{"os": {"name": "windows"}}, {"nodeSelector": {"kubernetes.io/os": "windows"}}])
+def test_windows_is_refused_and_may_opt_out(spec: dict[str, Any]) -> None:
+    decision = _decide(pod(**spec))
+    assert isinstance(decision, Refuse)
+    assert "Windows" in decision.reasons[0]
+    data = _labelled("disabled")
+    data["spec"] |= spec
+    assert isinstance(_decide(data, opt_out=True), Skip)
+
+
+@pytest.mark.parametrize(("where", "older", "is_let_be"), [
+    ("initContainers", False, True), ("containers", False, False), ("initContainers", True, False), ("containers", True, True),
+])
+def test_our_names_are_left_to_the_comparison_only_where_they_belong(where: str, older: bool, is_let_be: bool) -> None:
+    data = pod(**{where: [container(name="bartizan-sidecar")]})
+    data["metadata"]["annotations"]["bartizan.dev/native-sidecar"] = "false" if older else "true"
+    assert isinstance(_decide(data), Inject) is is_let_be

@@ -251,3 +251,49 @@ def test_every_wrong_annotation_is_named() -> None:
     with pytest.raises(Invalid) as caught:
         patch_pod(data, "shop", SETTINGS)
     assert {problem.source for problem in caught.value.problems} == {"bartizan.dev/routes", "bartizan.dev/egress"}
+
+
+# -- what comes back from the API server, from another webhook, from kubectl
+
+
+def test_a_container_with_a_probe_that_comes_late_is_asked_for_too() -> None:
+    once = _patched(pod())
+    once["spec"]["containers"].append(container(name="late", livenessProbe={"httpGet": {"port": 81}}))
+    again = _patched(once)
+    assert set(_probes(again)) == {"/app-health/app/readyz", "/app-health/late/livez"}
+    assert patch_pod(again, "shop", SETTINGS).operations == []
+
+
+def _copied(data: dict[str, Any], *, kept: bool = False) -> dict[str, Any]:
+    """As `kubectl debug --copy-to` makes it: without labels, annotations and probes, with our containers and a new one."""
+    spec = copy.deepcopy(data["spec"])
+    for one in spec["containers"]:
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+            one.pop(probe, None)
+    spec["containers"].append(container(name="debugger-x7"))
+    return {"metadata": {"name": "copy", "annotations": dict(data["metadata"]["annotations"]) if kept else {}}, "spec": spec}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_debugging_copy_is_a_pod_of_the_mesh(kept: bool) -> None:
+    found = _patched(_copied(_patched(pod()), kept=kept))
+    assert _probes(found) == {}
+    assert found["metadata"]["annotations"]["bartizan.dev/roots"] == SETTINGS.roots
+    assert json.loads(found["metadata"]["annotations"]["bartizan.dev/status"])["form"] == "native"
+    assert found["spec"]["containers"][1]["securityContext"]["capabilities"]["drop"] == ["NET_ADMIN", "NET_RAW"]
+
+
+def test_a_debugging_copy_that_has_lost_what_ours_rest_on_says_how_to_make_it() -> None:
+    with pytest.raises(Invalid, match="--keep-annotations, or --keep-init-containers=false"):
+        _patched(_copied(_patched(_asking())))
+    without = _copied(_patched(pod()))
+    without["spec"]["initContainers"] = []
+    assert [one["name"] for one in _patched(without)["spec"]["initContainers"]] == ["bartizan-interception", "bartizan-sidecar"]
+
+
+def test_a_forged_list_of_probes_is_a_look_alike() -> None:
+    once = _patched(pod())
+    config = once["spec"]["initContainers"][1]["env"][2]
+    config["value"] = config["value"].replace('"probes":', '"probes":{},"probes":')
+    with pytest.raises(Invalid, match="bartizan-sidecar: the name is ours"):
+        patch_pod(once, "shop", SETTINGS)

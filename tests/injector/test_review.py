@@ -397,3 +397,57 @@ def test_a_pod_with_the_roots_of_before_is_reviewed_again() -> None:
         assert response["allowed"] is True
     patch = json.loads(base64.b64decode(response["patch"]))
     assert [(one["path"], one["value"]) for one in patch] == [("/metadata/annotations/bartizan.dev~1roots", now.roots)]
+
+
+# -- nothing is skipped in silence
+
+
+def _labelled(data: dict[str, Any], **labels: str) -> dict[str, Any]:
+    return {**data, "metadata": {**data["metadata"], "labels": labels}}
+
+
+def _from(groups: list[str], body: bytes) -> bytes:
+    request = json.loads(body)
+    request["request"]["userInfo"] = {"username": "x", "groups": groups}
+    return json.dumps(request).encode()
+
+
+def test_a_static_pod_is_shown_by_its_kubelet_and_by_nobody_else() -> None:
+    mirror = _annotated("kubernetes.io/config.mirror", "x")
+    response = _response(_from(["system:nodes"], _request(mirror)))
+    assert response["allowed"] is True
+    assert "no sidecar: it is a static pod" in response["warnings"][0]
+    assert "kubernetes.io/config.mirror: only a node's kubelet" in _refusal(_from(["system:masters"], _request(mirror)))
+
+
+def test_the_older_form_says_what_it_costs() -> None:
+    data = _annotated("bartizan.dev/native-sidecar", "false", pod(restartPolicy="Never", securityContext={"runAsUser": 1000}))
+    warnings = _response(_request(data))["warnings"]
+    assert [words in warning for words, warning in zip(("may start before", "never completes"), warnings, strict=False)] == [True, True]
+    assert "never completes" in _response(_request(_deployment({}, data, kind="Job")))["warnings"][1]
+
+
+def test_a_workload_whose_pods_will_be_refused_says_so_at_once() -> None:
+    [warning] = _response(_request(_deployment({}, pod(hostNetwork=True))))["warnings"]
+    assert warning.startswith("bartizan: its pods will be refused: the pod sets hostNetwork")
+    assert "warnings" not in _response(_request(_deployment({}, pod(hostNetwork=True)), where="legacy"))
+    out = _deployment({}, _labelled(pod(), **{"bartizan.dev/injection": "disabled"}))
+    assert "no sidecar" in _response(_request(out), Cluster.of([namespace(), mesh_policy(optOut=True)]))["warnings"][0]
+
+
+def test_what_the_mesh_never_holds_cannot_be_labelled() -> None:
+    for name in ("kube-system", "bartizan-system", "kube-node-lease"):
+        assert f"kubectl label namespace {name} bartizan.dev/injection-" in _refusal(_request(namespace(name)))
+        assert _response(_request(namespace(name, x="y")))["allowed"] is True
+
+
+def test_the_revision_is_a_namespaces() -> None:
+    assert _response(_request(namespace(**{"bartizan.dev/rev": "b"})))["allowed"] is True
+    data = _labelled(pod(), **{"bartizan.dev/rev": "b"})
+    assert "kubectl label namespace NAMESPACE bartizan.dev/rev=b" in _refusal(_request(data))
+
+
+def test_a_dry_run_is_answered_as_any_other() -> None:
+    request = json.loads(_request(pod()))
+    request["request"]["dryRun"] = True
+    assert _response(json.dumps(request).encode()) == _response(_request(pod()))
