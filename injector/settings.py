@@ -6,6 +6,12 @@ import msgspec
 
 from sidecar.model.value import Name, Value
 
+SYSTEM = "bartizan-system"      # the control plane's namespace
+INJECTOR, ISSUER = "bartizan-injector", "bartizan-issuer"       # accounts, StatefulSets and Services; the first with its revision
+AUTHORITY, ROOTS = "bartizan-authority", "bartizan-roots"       # the Secret that holds the keys; the ConfigMap that everybody may read
+ROOTS_KEY = "roots.pem"         # in the latter
+INJECTION_LABEL, REVISION_LABEL = "bartizan.dev/injection", "bartizan.dev/rev"      # of a namespace
+
 Bypass = Literal["uid", "mark"]
 Mark = Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)]
 
