@@ -15,7 +15,6 @@ from .cluster import Cluster
 from .cluster.objects import Object, Pod
 from .compile.in_force import rules_of
 from .compile.last_good import LastGood
-from .containers import find_sidecar
 from .documents import INJECTION
 from .settings import REVISION_LABEL
 
@@ -100,7 +99,7 @@ def pod_status(pod: Pod, cluster: Cluster, acknowledged: Acknowledged, last_good
     word = acknowledged.of(pod.uid) or NEVER
     text = snapshot_of(pod.uid) if pod.has_sidecar else None
     counted = Counter(rule.standing for rule in rules_of(pod, cluster, last_good))
-    own = find_sidecar(pod) or {}
+    own = pod.sidecar or {}
     return PodStatus(
         namespace=pod.namespace, name=pod.name, uid=pod.uid,
         sidecar=str(own.get("image") or "?") if pod.has_sidecar else "",

@@ -6,7 +6,8 @@ bodies are bounded, every wait has a deadline.
 
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import trio
 from cryptography import x509
@@ -200,6 +201,23 @@ async def call_with(
     deny: DenyList = NOBODY,
 ) -> Answer:
     """As `call_https`, trusting whom `context` trusts. Redirections are answers like others; nobody follows them."""
+    async with exchange_with(context, dialer, addresses, url, method, headers=headers, body=body, deny=deny) as (response, connection):
+        return await _whole(response, connection)
+
+
+@asynccontextmanager
+async def exchange_with(
+    context: Context,
+    dialer: Dialer,
+    addresses: Sequence[str],
+    url: str,
+    method: str,
+    *,
+    headers: Headers | None = None,
+    body: bytes = b"",
+    deny: DenyList = NOBODY,
+) -> AsyncIterator[tuple[ResponseHead, Http1Client]]:
+    """As `call_with`, for an answer that is read as it comes: its head, and the connection whose `read_body` has the rest."""
     host, port, target = split_url(url)
     error: ConnectFailed | None = None
     for address in addresses:
@@ -215,7 +233,7 @@ async def call_with(
         await stream.handshake(NotVerified)
         verify_host(stream.connection.get_peer_certificate(as_cryptography=True), host)
         refuse_revoked_server(stream.connection, deny)
-        return await _ask(stream, method, host, target, headers or [], body)
+        yield await _ask(stream, method, host, target, headers or [], body)
     finally:
         stream.close()
 
@@ -243,27 +261,38 @@ async def call_unix(path: str, method: str, target: str, body: bytes = b"") -> A
         raise ConnectFailed(f"{path}: {exc.strerror}") from exc
     stream = SocketStream(sock)
     try:
-        return await _ask(stream, method, "localhost", target, [], body)
+        return await _whole(*await _ask(stream, method, "localhost", target, [], body))
     finally:
         stream.close()
 
 
 async def _ask(
     stream: trio.abc.HalfCloseableStream, method: str, host: str, target: str, headers: Headers, body: bytes
-) -> Answer:
+) -> tuple[ResponseHead, Http1Client]:
     connection = Http1Client(stream)
     framing = Body(BodyKind.LENGTH, len(body)) if body else NO_BODY
     authority = (f"[{host}]" if ":" in host else host).encode()
     head = RequestHead(method.encode(), target.encode(), authority, None, headers, framing, True)
     await connection.send_request(head, authority, [(b"connection", b"close")], body, is_end=True)
-    response = await connection.read_head()
+    return await connection.read_head(), connection
+
+
+async def _whole(response: ResponseHead, connection: Http1Client) -> Answer:
+    text = await read_whole(connection, MAX_ANSWER_BYTES)
+    if text is None:
+        raise BadResponse("the answer is too large")
+    kind = next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"), "")
+    return Answer(response.status, text, kind)
+
+
+async def read_whole(connection: Http1Client, most: int) -> bytes | None:
+    """What is left of the body; None: it is more than `most` bytes."""
     text = bytearray()
     while piece := await connection.read_body():
         text += piece
-        if len(text) > MAX_ANSWER_BYTES:
-            raise BadResponse("the answer is too large")
-    kind = next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"), "")
-    return Answer(response.status, bytes(text), kind)
+        if len(text) > most:
+            return None
+    return bytes(text)
 
 
 def split_url(url: str) -> tuple[str, int, str]:

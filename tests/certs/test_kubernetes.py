@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from certs.kubernetes import CONFLICT, NO_ANSWER, NOT_FOUND, Api, ApiError, ApiServer, Metadata
+from certs.kubernetes import CONFLICT, NO_ANSWER, NOT_FOUND, Api, ApiError, ApiServer, LineSplitter, Metadata
 from sidecar.model.call import Answer
-from sidecar.model.errors import ConfigError
+from sidecar.model.errors import BadResponse, ConfigError
 from sidecar.model.value import from_json
 from tests.helpers import pki
+from tests.helpers.api_double import api_double
 
 from .api_server import COLLECTIONS, ApiServerDouble, api_server
 
@@ -127,3 +128,76 @@ def test_a_config_with_nothing_in_it_is_a_pods():
     for server in ("http://x", "https://", "https://a b"):
         with pytest.raises(ConfigError, match="server"):
             Api(from_json(json.dumps({"server": server}).encode(), ApiServer))
+
+
+class TestLines:
+    @pytest.mark.parametrize("size", [1, 3, 1000])
+    def test_they_are_the_same_however_they_are_cut(self, size):
+        text = b"one\n\ntwo\nthree"
+        splitter, found = LineSplitter(), []
+        for at in range(0, len(text), size):
+            found += splitter.feed(text[at:at + size])
+        assert found == [b"one", b"", b"two"]
+        assert not splitter.is_between
+        assert splitter.feed(b"\n") == [b"three"]
+        assert splitter.is_between
+
+    @pytest.mark.parametrize("size", [1, 7])
+    def test_none_is_longer_than_the_bound(self, size):
+        splitter = LineSplitter(most=10)
+        assert splitter.feed(b"x" * 10 + b"\n") == [b"x" * 10]
+        with pytest.raises(BadResponse, match="more than 10 bytes"):
+            for at in range(0, 11, size):
+                splitter.feed(b"x" * min(size, 11 - at))
+
+
+class TestWriting:
+    """Against the small server that keeps what it is told; how a real one merges is for tests/e2e/kubernetes."""
+
+    async def test_the_kinds_of_patches(self, tmp_path):
+        async with api_double(tmp_path) as (double, config):
+            api = Api(config)
+            double.put("/api/v1/namespaces/shop/configmaps", {"metadata": {"namespace": "shop", "name": "a"}})
+            path = "/api/v1/namespaces/shop/configmaps/a"
+            await api.apply(path, {"data": {"x": "1"}}, dict, manager="bartizan test")
+            sent = double.asked[-1]
+            assert (sent.method, sent.headers["content-type"]) == ("PATCH", "application/apply-patch+yaml")
+            assert sent.query == {"fieldManager": "bartizan test", "force": "true"}
+            double.before = answer_empty
+            await api.patch_json(path, [{"op": "test", "path": "/data/x", "value": "1"}], dict)
+            sent = double.asked[-1]
+            assert sent.headers["content-type"] == "application/json-patch+json"
+            assert sent.body == [{"op": "test", "path": "/data/x", "value": "1"}]
+
+    async def test_deleting_what_is_gone_is_no_error(self, tmp_path):
+        async with api_double(tmp_path) as (double, config):
+            made = double.put("/api/v1/namespaces/shop/configmaps", {"metadata": {"namespace": "shop", "name": "a"}})
+            path, version = "/api/v1/namespaces/shop/configmaps/a", made["metadata"]["resourceVersion"]
+            await Api(config).delete(path, version=version)
+            assert double.asked[-1].body["preconditions"] == {"resourceVersion": version}
+            await Api(config).delete(path)
+            double.before = refuse_all
+            with pytest.raises(ApiError, match="403"):
+                await Api(config).delete(path)
+
+    async def test_how_long_it_asks_to_be_left_alone(self, tmp_path):
+        async with api_double(tmp_path) as (double, config):
+            for said, means in (("7", 7.0), ("x", 0.0), ("-1", 0.0), ("9" * 40, 0.0)):
+                async def busy(asked, said=said):
+                    await asked.refuse(429, "", f"retry-after: {said}")
+                    return True
+
+                double.before = busy
+                with pytest.raises(ApiError) as caught:
+                    await Api(config).get(PATH, dict)
+                assert (caught.value.status, caught.value.retry_after_s) == (429, means)
+
+
+async def answer_empty(asked):
+    await asked.answer(200, b"{}")
+    return True
+
+
+async def refuse_all(asked):
+    await asked.refuse(403)
+    return True
