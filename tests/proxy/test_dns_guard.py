@@ -19,6 +19,7 @@ from trio.testing import MockClock
 from sidecar.model.address import Address
 from sidecar.model.egress import DnsLimits, EgressHost, EgressMode, Outbound
 from sidecar.model.errors import ConnectFailed
+from sidecar.model.service import Service
 from sidecar.net.resolve import ASK_S, ATTEMPT_S
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.egress import OBSERVED
@@ -94,6 +95,27 @@ async def test_what_is_not_approved_does_not_exist(
     assert (line["code"], line["direction"], line["host"]) == ("BZ0211", "outbound", name.rstrip(".") or ".")
     (entry,) = web.bench.ledger.entries
     assert (entry.kind, entry.decision, entry.host, entry.local) == ("refusal", "refused", name.rstrip(".") or ".", WEB)
+
+
+@pytest.mark.parametrize(("name", "wanted", "rcode"), [
+    ("db-0.db.money", ("db.money",), dns.rcode.NOERROR), ("db-0.other.money", ("other.money",), dns.rcode.NXDOMAIN),
+    ("a.b.db.money", (), dns.rcode.NXDOMAIN),
+])
+async def test_a_pod_of_a_service_that_was_not_told_of(
+    name: str, wanted: tuple[str, ...], rcode: int, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    known = KNOWN.snapshot.outbound
+    web = pod(nursery, rules(outbound=replace(known, mesh_ranges=("10.96.7.0/24",))))
+
+    async def tell() -> None:
+        asked = await web.bench.runtime.discovery.wanted.wait_change(())
+        found = (Service("db.money", 5432),) if "db.money" in asked else ()
+        web.bench.runtime.rules.set(rules(outbound=replace(known, services=found, mesh_ranges=("10.96.7.0/24",), wanted=asked)))
+
+    nursery.start_soon(tell)
+    replying(web, f"{name}.svc.cluster.local", "A", "10.0.1.2")
+    assert (await ask(web, f"{name}.svc.cluster.local")).rcode() == rcode
+    assert web.bench.runtime.discovery.wanted.current == wanted
 
 
 async def test_who_speaks_no_edns_gets_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -1,6 +1,7 @@
 """What leaves a pod for the mesh, for an address range, or for nowhere: two recipes face to face, under the virtual clock."""
 
 import socket
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -68,6 +69,49 @@ async def test_from_application_to_application(nursery: trio.Nursery, autojump_c
     assert (ours["security"], ours["peer"], ours["rule"]) == ("mtls", ORDERS, "service/orders.shop")
     assert (theirs["security"], theirs["peer"]) == ("mtls", WEB)
     assert ours["request_id"] == theirs["request_id"] == "id-1"
+
+
+def telling(web: Pod, told: Rules) -> Callable[[], Awaitable[None]]:
+    """An injector that answers the first wish."""
+    async def answer() -> None:
+        wanted = await web.bench.runtime.discovery.wanted.wait_change(())
+        outbound = replace(told.snapshot.outbound, mesh_ranges=RANGES, wanted=wanted)
+        web.bench.runtime.rules.set(rules(outbound=outbound))
+    return answer
+
+
+RANGES = ("10.96.7.0/24",)
+UNTOLD = rules(outbound=Outbound(mesh_ranges=RANGES, ranges=(EgressRange("10.96.0.0/16", "all"),)))
+
+
+async def test_a_service_that_was_not_told_of_is_asked_for(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """By mTLS, and never as the plaintext that an approved range would let out: that range may hold the mesh."""
+    web, seen = pod(nursery, UNTOLD), []
+    nursery.start_soon(telling(web, mesh(ONE)))
+    _, web.bench.dialer.servers[ENDPOINT] = sidecar(nursery, http_app(seen, OK))
+    assert await ask(web.dial(VIP)) == OK
+    assert web.bench.runtime.discovery.wanted.current == (VIP.host,)
+    assert web.bench.dialer.dialled == [ENDPOINT]
+    assert trio.current_time() == 0
+
+
+async def test_what_is_no_service_is_what_it_was(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, UNTOLD)
+    nursery.start_soon(telling(web, UNTOLD))
+    web.bench.dialer.servers[DB] = echo
+    app = web.dial(DB)
+    await app.send_all(b"bytes")
+    assert await app.receive_some() == b"bytes"
+    assert web.bench.runtime.discovery.wanted.current == (DB.host,)
+
+
+async def test_outside_of_the_mesh_nobody_is_asked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, rules(outbound=Outbound(mesh_ranges=RANGES, ranges=(RANGE,))))
+    web.bench.dialer.servers[FAR] = echo
+    app = web.dial(FAR)
+    await app.send_all(b"bytes")
+    assert await app.receive_some() == b"bytes"
+    assert (web.bench.runtime.discovery.wanted.current, trio.current_time()) == ((), 0)
 
 
 async def test_the_caller_hears_why_the_other_side_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
