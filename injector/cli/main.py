@@ -12,6 +12,8 @@ VERBS = {
     "certs": ("certs.cli", "the certificate authority: init, serve, issue, inspect, list, rotate, revoke, bundle, verify"),
     "injector": ("injector.server", "run the admission webhook and the snapshot stream"),
     "install": ("injector.cli.install", "print the manifests of a control plane, for kubectl apply"),
+    "upgrade": ("injector.cli.upgrade", "the same, after a look at what is installed"),
+    "uninstall": ("injector.cli.uninstall", "remove a control plane, once nobody is in its mesh"),
     "inject": ("injector.cli.inject", "print manifests as the webhook would patch them"),
     "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),

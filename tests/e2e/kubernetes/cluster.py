@@ -1,5 +1,6 @@
 """A real API server with its etcd, on loopback: RBAC, a service account issuer, no node. Pods are objects that the tests place."""
 
+import json
 import secrets
 import socket
 import subprocess
@@ -41,6 +42,19 @@ class Cluster:
         file = self.folder / f"token-{secrets.token_hex(4)}"
         file.write_text(token)
         return ApiServer(self.server, str(self.ca_file), str(file))
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Of the admin, for kubectl."""
+        path = self.folder / "kubeconfig"
+        token = (self.folder / "tokens.csv").read_text().partition(",")[0]
+        path.write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config",
+            "current-context": "it", "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "clusters": [{"name": "it", "cluster": {"server": self.server, "certificate-authority": str(self.ca_file)}}],
+            "users": [{"name": "it", "user": {"token": token}}],
+        }))
+        return path
 
     def api(self, token: str) -> Api:
         return Api(self.server_for(token))

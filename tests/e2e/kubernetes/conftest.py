@@ -2,7 +2,6 @@
 for those that do. Each test uses names of its own.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import pytest
 import trio
 
 from certs.kubernetes import Api, ApiServer
+from injector.manifests.plan import Plan
+from injector.manifests.rbac import issuer_roles
 
 from . import node as real
 from .cluster import ISSUER, SYSTEM, Cluster, running
 from .images import Images
 from .node import Node
-
-RULES = json.loads((Path(__file__).parent / "issuer-role.json").read_text())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,8 +36,7 @@ async def prepare(cluster: Cluster) -> None:
     await cluster.apply(*({"kind": "Namespace", "metadata": {"name": name}} for name in (SYSTEM, "shop")))
     for account in ("web", "orders"):
         await cluster.account("shop", account)
-    await cluster.account(SYSTEM, "bartizan-issuer")
-    await cluster.apply(*RULES)
+    await cluster.apply(*issuer_roles(Plan(csr_signer=True)))
 
 
 @pytest.fixture

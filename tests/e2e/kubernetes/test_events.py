@@ -1,6 +1,5 @@
-"""Anomalies of egress as a real API server keeps them, told by an account that may create Events and nothing else."""
+"""Anomalies of egress as a real API server keeps them, told by the injector's own account."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,13 @@ from certs.kubernetes import Api
 from injector.egress.alerts import METRIC, PROFILE, Alerts
 from injector.egress.events import Events
 from injector.egress.profile import DAY_S, HOUR_S, learn
+from injector.manifests.plan import Plan
+from injector.manifests.rbac import injector_roles
 from sidecar.telemetry.metrics import Metrics
 from tests.injector.egress.test_profile import NOW, entry, refusal
 
 from .cluster import ISSUER, SYSTEM, Cluster
 
-ROLE = json.loads((Path(__file__).parent / "injector-role.json").read_text())
 ACCOUNT = "bartizan-injector"
 WITHIN_S = 30
 
@@ -23,8 +23,7 @@ WITHIN_S = 30
 @pytest.fixture(scope="session")
 def granted(cluster: Cluster) -> Cluster:
     async def grant() -> None:
-        await cluster.account(SYSTEM, ACCOUNT)
-        await cluster.apply(*ROLE)
+        await cluster.apply(*injector_roles(Plan()))
 
     trio.run(grant)
     return cluster

@@ -1,0 +1,71 @@
+"""What of Bartizan a cluster holds: control planes by their revision, the trust domain, and who is in the mesh."""
+
+import json
+from typing import Any
+
+from injector.cluster.objects import Pod
+from injector.settings import INJECTION_LABEL, ISSUER, REVISION_LABEL, SYSTEM, injector_of
+from sidecar.model.errors import MeshError
+
+from .kubectl import Kubectl, NotFound
+
+Json = dict[str, Any]
+PART = "app.kubernetes.io/part-of=bartizan"
+
+
+class Stays(MeshError):
+    """What is installed is not what was asked for; nothing was changed."""
+
+
+def trust_domain(kubectl: Kubectl) -> str:
+    """The issuer's; empty: there is no issuer. Raises KubectlError, or Stays if its configuration is none."""
+    try:
+        found = kubectl.get("configmap", ISSUER, SYSTEM)
+    except NotFound:
+        return ""
+    try:
+        return str(json.loads(found["data"]["config.json"])["trustDomain"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise Stays(f"the ConfigMap {SYSTEM}/{ISSUER} holds no configuration of an issuer; apply that of the version that is installed "
+                    "first, or give its trust domain back to it") from exc
+
+
+def stateful_sets(kubectl: Kubectl) -> dict[str, Json]:
+    """By their names."""
+    return {made["metadata"]["name"]: made for made in kubectl.list("statefulsets", SYSTEM, PART)}
+
+
+def revisions(kubectl: Kubectl) -> list[str]:
+    """Of the control planes that are there; empty text: the one without a name."""
+    labels = (made["metadata"].get("labels") or {} for made in stateful_sets(kubectl).values())
+    return sorted(found[REVISION_LABEL] for found in labels if REVISION_LABEL in found)
+
+
+def meshed_namespaces(kubectl: Kubectl, revision: str | None = None) -> list[str]:
+    """Those whose new pods come into the mesh.
+
+    Args:
+        revision: only those of this one; None: all.
+    """
+    selector = f"{INJECTION_LABEL}=enabled"
+    if revision is not None:
+        selector += f",{REVISION_LABEL}={revision}" if revision else f",!{REVISION_LABEL}"
+    return sorted(made["metadata"]["name"] for made in kubectl.list("namespaces", selector=selector))
+
+
+def meshed_pods(kubectl: Kubectl, revision: str | None = None) -> list[str]:
+    """`shop/web-0` of every pod with a sidecar that has not ended.
+
+    Args:
+        revision: only those whose sidecar asks the injector of this one; None: all.
+    """
+    asked = f"//{injector_of(revision)}.{SYSTEM}." if revision is not None else ""
+    pods = (Pod(made) for made in kubectl.list("pods"))
+    return sorted(f"{pod.namespace}/{pod.name}" for pod in pods if pod.has_sidecar and not pod.has_ended and asked in _asks(pod))
+
+
+def _asks(pod: Pod) -> str:
+    """The configuration of its sidecar, in which the injector's address stands."""
+    containers = (*pod.init_containers, *pod.containers)
+    return " ".join(str(variable.get("value", "")) for container in containers for variable in container.get("env") or ()
+                    if variable.get("name") == "BARTIZAN_CONFIG")
