@@ -28,8 +28,8 @@ from .policies import (
 from .routes import Caller, RouteRule
 
 __all__ = [
-    "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "EXCLUDE", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES", "STATUS",
-    "WORKLOAD_API", "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress", "EgressPolicy", "EgressPolicySpec",
+    "ANALYZE_SUPPRESS", "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "EXCLUDE", "INJECTION", "LABELS", "PORTS", "ROOTS", "ROUTES",
+    "STATUS", "WORKLOAD_API", "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress", "EgressPolicy", "EgressPolicySpec",
     "EgressProtocol", "EgressRequest", "EndpointsRule", "Exclusions", "GatewayService", "HostPorts", "HostRequest", "LabelSelector",
     "MeshPolicy", "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls", "RangeRequest", "RouteRule", "SecretRef", "Subject", "TlsRequest",
     "TlsVersion", "TokenIssuer", "WorkloadSelector",
@@ -45,7 +45,8 @@ EXCLUDE = "bartizan.dev/exclude"
 STATUS = "bartizan.dev/status"      # written by us
 ROOTS = "bartizan.dev/roots"        # written by us: the trust bundle, public
 WORKLOAD_API = "bartizan.dev/workload-api"
+ANALYZE_SUPPRESS = "bartizan.dev/analyze-suppress"      # on any object: codes of which `analyze` is to say nothing
 INJECTION = "bartizan.dev/injection"
 
-ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, EXCLUDE, WORKLOAD_API, STATUS, ROOTS)
+ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, EXCLUDE, WORKLOAD_API, STATUS, ROOTS, ANALYZE_SUPPRESS)
 LABELS = (INJECTION,)
