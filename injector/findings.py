@@ -70,3 +70,34 @@ class Finding(Enum):
         "approves is refused.",
         "Take it out, which says the same; or, if it is still needed, set a new date.",
     )
+    NOT_INJECTED = (
+        "BZ0711", "namespace-not-injected",
+        "Pods or workloads ask for something of the mesh, and their namespace is not in it: nobody carries it out.",
+        "Label the namespace with the command that the finding names, and make the pods anew.",
+    )
+    NO_SIDECAR = (
+        "BZ0712", "pod-without-sidecar",
+        "The namespace is labelled and the pod has no sidecar: it was created before, or may not have one. It reaches whatever the network "
+        "lets it, and no Service of the mesh leads to it.",
+        "Make it anew with the command that the finding names; or change what stands against a sidecar.",
+    )
+    NO_SUCH_PORT = (
+        "BZ0713", "port-unknown",
+        "A Service leads to a port by a name that no container of its pods has: nothing is sent there.",
+        "Write the name, or the number, of a port that the finding lists into targetPort.",
+    )
+    SELECTS_NOBODY = (
+        "BZ0714", "selects-nobody",
+        "A policy, or a Service, selects no pod and no workload of the cluster: what it says is in force for nobody.",
+        "Correct the namespace, the labels or the service account that it names; or remove it.",
+    )
+    NOBODY_MAY = (
+        "BZ0715", "nobody-may",
+        "A route lets in nobody who is there: no workload of the mesh has a service account that `allow` names.",
+        "Correct service account and namespace in `allow`; a serviceAccount without namespace is one of the pod's own.",
+    )
+    MISPLACED = (
+        "BZ0716", "misplaced",
+        "An annotation or label of ours stands on an object where nobody reads it.",
+        "Write it where the finding says; `routes`, `egress`, `ports` and `endpoints` belong to pods and to the workloads that own them.",
+    )

@@ -35,6 +35,11 @@ class Manifest:
         return self.document.line(f"{self.base}.{path}" if self.base and path else self.base or path)
 
 
+def live(data: dict[str, Any]) -> Manifest:
+    """An object of a cluster, which stands in no file."""
+    return Manifest("", data, Document(data, {}))
+
+
 def files_in(places: Iterable[str]) -> Iterator[str]:
     """Files as they are named, and of folders all the manifests in them, in order."""
     for place in places:

@@ -28,11 +28,11 @@ from .policies import (
 from .routes import Caller, RouteRule
 
 __all__ = [
-    "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "EXCLUDE", "INJECTION", "LABELS", "NATIVE_SIDECAR", "PORTS", "REVISION", "ROOTS",
-    "ROUTES", "STATUS", "WORKLOAD_API", "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress", "EgressPolicy",
-    "EgressPolicySpec", "EgressProtocol", "EgressRequest", "EndpointsRule", "Exclusions", "GatewayService", "HostPorts", "HostRequest",
-    "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls", "RangeRequest", "RouteRule", "SecretRef",
-    "Subject", "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
+    "ANALYZE_SUPPRESS", "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "EXCLUDE", "INJECTION", "LABELS", "NATIVE_SIDECAR", "PORTS",
+    "REVISION", "ROOTS", "ROUTES", "STATUS", "WORKLOAD_API", "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress",
+    "EgressPolicy", "EgressPolicySpec", "EgressProtocol", "EgressRequest", "EndpointsRule", "Exclusions", "GatewayService", "HostPorts",
+    "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls", "RangeRequest", "RouteRule",
+    "SecretRef", "Subject", "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
 ]
 
 API_VERSION = "bartizan.dev/v1alpha1"
@@ -46,8 +46,9 @@ STATUS = "bartizan.dev/status"      # written by us
 ROOTS = "bartizan.dev/roots"        # written by us: the trust bundle, public
 WORKLOAD_API = "bartizan.dev/workload-api"
 NATIVE_SIDECAR = "bartizan.dev/native-sidecar"
+ANALYZE_SUPPRESS = "bartizan.dev/analyze-suppress"      # on any object: codes of which `analyze` is to say nothing
 INJECTION = "bartizan.dev/injection"
 REVISION = "bartizan.dev/rev"       # of a namespace: whose control plane it has
 
-ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, EXCLUDE, WORKLOAD_API, NATIVE_SIDECAR, STATUS, ROOTS)
+ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, EXCLUDE, WORKLOAD_API, NATIVE_SIDECAR, STATUS, ROOTS, ANALYZE_SUPPRESS)
 LABELS = (INJECTION, REVISION)

@@ -1,8 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from injector.cli.analyze import EXIT_FINDINGS, analyze, main
+
+from .conftest import Program
 
 LOOSE = """\
 kind: Namespace
@@ -236,3 +239,52 @@ def test_an_entry_that_nobody_approves_is_named_with_its_line(tmp_path: Path) ->
                     "spec: {subjects: [{namespaceSelector: {}}], hosts: [{host: a.example}]}\n")
     (line,) = analyze([str(path)])
     assert "a.yaml:7) bartizan.dev/egress: line 2: no EgressPolicy approves host \"b.example\"" in line
+
+
+# -- in a cluster
+
+CLUSTER = """
+case "$*" in
+*"get namespace shop"*) echo '{"kind": "Namespace", "metadata": {"name": "shop", "labels": {"bartizan.dev/injection": "enabled"}}}' ;;
+*egresspolicies*) echo '{"items": [{"apiVersion": "bartizan.dev/v1alpha1", "kind": "EgressPolicy", "metadata": {"name": "partners"},
+    "spec": {"subjects": [{"namespace": "shop"}], "hosts": [{"host": "*.partner.example"}]}}]}' ;;
+*meshpolicies*) echo '{"items": []}' ;;
+*pods*) echo '{"items": [%s]}' ;;
+*) echo "what? $*" >&2; exit 1 ;;
+esac"""
+LIVE = ('{"kind": "Pod", "metadata": {"name": "web-1", "namespace": "shop"%s}, "spec": {"containers": [{"name": "app"}]}, '
+        '"status": {"phase": "Running"}}')
+
+
+def test_a_cluster_is_judged_by_the_same_functions(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    asking = ', "annotations": {"bartizan.dev/egress": "[{host: api.other.example}]"}'
+    program(CLUSTER % LIVE.replace("%s", asking))
+    assert main(["-n", "shop"]) == EXIT_FINDINGS
+    found = capsys.readouterr().out.splitlines()
+    assert [line.split(" (")[0] for line in found] == ["Error [BZ0703]", "Warning [BZ0708]", "Error [BZ0712]"]
+    assert "(Pod web-1.shop)" in found[0]
+
+
+def test_a_cluster_in_which_nothing_is_wrong_says_so(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    program(CLUSTER % "")
+    assert main(["-n", "shop"]) == 0
+    assert capsys.readouterr().out == "√ nothing found in the namespace shop: 2 objects\n"
+    assert main(["-n", "shop", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_files_are_judged_as_they_would_be_in_the_cluster(program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program(CLUSTER % LIVE.replace("%s", ""))
+    path = tmp_path / "x.yaml"
+    path.write_text(CLEAN.split("---\n")[2].replace("api.partner.example", "api.other.example"))     # the deployment alone
+    assert analyze([str(path)]) == []
+    assert main([str(path), "-n", "shop"]) == EXIT_FINDINGS
+    line, = capsys.readouterr().out.splitlines()
+    assert f"[BZ0703] (Deployment orders.shop {path}:" in line
+
+
+def test_warnings_may_count(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(LOOSE)
+    assert main([str(path), "-o", "sarif"]) == 0
+    assert main([str(path), "--fail-on", "warning"]) == EXIT_FINDINGS
