@@ -5,11 +5,12 @@ tests/injector/test_patch.py.
 """
 
 from collections.abc import Mapping
+from functools import partial
+from secrets import token_hex
 from typing import Any
 
 import msgspec
 
-from sidecar.model import ports
 from sidecar.model.config import Probe
 
 from . import containers, documents
@@ -19,13 +20,13 @@ from .exclude import passage
 from .form import OLDER, Places, costs, is_ours, places
 from .hardening import Level, additions
 from .json_patch import Patch
+from .probes import moves, require_room
 from .rendered import is_rendered
 from .settings import Settings
 from .validate import USER_ANNOTATIONS, WORDS, Invalid, Problem, normalised, read_word
 
 STATUS_VERSION = 1
 NO_POLICY = MeshSettings()
-_PROBES = {"readinessProbe": "readyz", "livenessProbe": "livez", "startupProbe": "startupz"}
 SPIFFE_SOCKET = "SPIFFE_ENDPOINT_SOCKET"    # SPIFFE_Workload_Endpoint s4
 
 
@@ -66,44 +67,13 @@ def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings, mesh: 
 
 
 def _move_probes(patch: Patch, known: Mapping[str, Probe]) -> dict[str, Probe]:
-    """The kubelet has no identity: let it ask the sidecar, who asks the application. gRPC and exec probes stay."""
     moved: dict[str, Probe] = {}
     for field, i, container in _others(patch):
-        for kind, short in _PROBES.items():
-            path = f"/app-health/{container.get('name')}/{short}"
-            probe = at(container, kind)
-            asked = at(probe, "httpGet")
-            if asked.get("port") == ports.HEALTH:
-                if asked.get("path") != path or path not in known:
-                    raise _probe_problem(container, f"{kind} asks port {ports.HEALTH}, the sidecar's; ask the application's")
-                moved[path] = known[path]
-            elif target := _target(container, probe):
-                moved[path] = target
-                ours = {"path": path, "port": ports.HEALTH, "scheme": "HTTP"}
-                rest = {key: value for key, value in probe.items() if key not in ("httpGet", "tcpSocket")}
-                patch.set(("spec", field, i, kind), {"httpGet": ours, **rest})
+        for move in moves(container, known, partial(token_hex, 16)):
+            moved[move.path] = move.probe
+            patch.set(("spec", field, i, *move.place), move.value)
+    require_room(moved)
     return moved
-
-
-def _target(container: Mapping[str, Any], probe: Mapping[str, Any]) -> Probe | None:
-    """What the probe asks of this pod's network; None for one that is not ours to move."""
-    for how in ("httpGet", "tcpSocket"):
-        asked = at(probe, how)
-        if not asked or asked.get("host"):      # a probe of another host does not enter the pod
-            continue
-        port = Pod({"spec": {"containers": [container]}}).port(asked.get("port"))
-        if port is None:
-            raise _probe_problem(container, f"a probe asks port {asked.get('port')!r}, which the container does not have")
-        if port in ports.OWN:
-            raise _probe_problem(container, f"a probe asks port {port}, which is the sidecar's; ask the application's")
-        # A probe by HTTPS learns, as the kubelet's own does, nothing of the certificate; connecting is what is left of it.
-        is_http = how == "httpGet" and asked.get("scheme", "HTTP") == "HTTP"
-        return Probe(port, (text(asked.get("path"), "httpGet.path") or "/") if is_http else None)
-    return None
-
-
-def _probe_problem(container: Mapping[str, Any], cause: str) -> Invalid:
-    return Invalid([Problem(f"container {container.get('name')}", cause)])
 
 
 def patch_ephemeral(pod: Mapping[str, Any], old: Pod, level: Level) -> Patch:

@@ -98,7 +98,7 @@ class Sidecar:
         self.resolver = Resolver(mark)
         self.originator = Originator(self.runtime.rules, self.resolver)
         self.guard = DnsGuard(self.runtime, self.resolver)
-        self.health = Health(config, self.obstacles, self.own_address, self.runtime.dialer)
+        self.health = Health(config, self.obstacles, self.wait_own_address, self.runtime.dialer)
         self.agent = (
             Agent(config.identity, self.keyring, self.runtime.dialer, wall_clock, self.runtime.rng)
             if isinstance(config.identity, IssuedIdentity) else None
@@ -157,10 +157,12 @@ class Sidecar:
         uncaptured = rules.snapshot.workload.uncaptured if rules else ()
         return [*self.verdict.current.lost, *(f"what enters at {address} passes the sidecar by" for address in uncaptured)]
 
-    def own_address(self) -> str | None:
+    async def wait_own_address(self) -> str:
+        """By which the kubelet knows this pod. Not that to which the caller came: any packet that is sent our way ends here."""
         rules = self.runtime.rules.current
-        addresses = rules.snapshot.workload.addresses if rules else ()
-        return addresses[0] if addresses else None
+        while rules is None or not rules.snapshot.workload.addresses:
+            rules = await self.runtime.rules.wait_change(rules)
+        return rules.snapshot.workload.addresses[0]
 
     def taken(self) -> tuple[Snapshot, str] | None:
         """The snapshot in force and its digest."""

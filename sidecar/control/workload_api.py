@@ -26,12 +26,12 @@ from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead,
 from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
+from sidecar.protocol.protobuf import read_message
 from sidecar.protocol.workload_api import (
     FETCH_X509_BUNDLES,
     FETCH_X509_SVID,
     MAX_REQUEST_BYTES,
     X509Svid,
-    read_request,
     render_x509_bundles,
     render_x509_svids,
 )
@@ -176,7 +176,7 @@ async def _read_request(end: "Http2ServingEnd") -> None:
                 body += piece
                 if len(body) > MAX_REQUEST_BYTES:
                     raise ValueError(f"a request of more than {MAX_REQUEST_BYTES} bytes")
-        read_request(body)
+        read_message(body)
     except (ValueError, trio.TooSlowError) as exc:
         raise Status(Code.INTERNAL, str(exc) or f"no whole request within {REQUEST_S:g} s") from exc
 

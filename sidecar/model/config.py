@@ -11,6 +11,9 @@ from . import ports
 from .errors import ConfigError
 from .value import Port, Value, from_json
 
+LONGEST_PROBE_S = 3600.0    # of one probe or hook
+HOOK_HEADER = "bartizan-hook"     # in it whoever asks for a hook says its word
+
 
 class IssuedIdentity(Value, frozen=True, tag="issuer", tag_field="source"):
     """Key in memory, certificate from the issuer.
@@ -62,15 +65,34 @@ class LedgerFiles(Value, frozen=True):
     most_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 8 << 20
 
 
+class ProbeHeader(Value, frozen=True):
+    """A field that the pod's own specification adds to a probe."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,256}(?!\n)$")]
+    value: Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*(?!\n)$", max_length=8192)]
+
+
 class Probe(Value, frozen=True):
-    """A probe of the application that admission moved to the health port, so that the kubelet needs no identity.
+    """A probe or a hook of the application that admission moved to the health port: the kubelet has no identity. It holds all that
+    is needed to ask it, and to put it back.
 
     Args:
-        path: HTTP path to GET; None: connecting is enough.
+        by: how it is asked; by `tcp` connecting is enough.
+        path, headers: of `http` and `https`, as the pod has them.
+        service: of `grpc`.
+        timeout_s: for all of it.
+        port_name: by which the pod names the port, if it does.
+        word: of a hook, which changes the application: what whoever asks must say. None: a probe, whose result anybody may hear.
     """
 
     port: Port
-    path: str | None = None
+    by: Literal["http", "https", "tcp", "grpc"] = "tcp"
+    path: Annotated[str, msgspec.Meta(max_length=8192)] = "/"
+    headers: Annotated[tuple[ProbeHeader, ...], msgspec.Meta(max_length=64)] = ()
+    service: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_PROBE_S)] = 1.0
+    port_name: Annotated[str, msgspec.Meta(max_length=63)] = ""
+    word: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")] | None = None
 
 
 class Interception(Value, frozen=True):

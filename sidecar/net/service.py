@@ -55,10 +55,12 @@ async def serve_calls(
     peer: Peer | None = None,
     max_body_bytes: int = 0,
     is_single: bool = False,
+    answer_s: float = ANSWER_S,
 ) -> None:
     """Answer requests until the client closes, or breaks a rule (which is answered, and ends the connection).
 
     Args:
+        answer_s: how long the handler may take.
         is_single: one request a connection.
         max_body_bytes: of a request. Bodies are held whole before anybody has looked at the caller, so none is the default.
     """
@@ -76,7 +78,7 @@ async def serve_calls(
         if call is None:
             await _send_answer(connection, Answer(413, b"body too large\n", "text/plain"), close=True)
             break
-        deadline.downstream("answer", ANSWER_S)
+        deadline.downstream("answer", answer_s)
         answer = await handler(call)
         is_last = request.is_last or is_single
         await _send_answer(connection, answer, close=is_last, has_body=request.method != b"HEAD")

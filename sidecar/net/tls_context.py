@@ -3,8 +3,10 @@
     mesh          TLS 1.3 both ways, both certificates SVIDs, no resumption, ALPN names what flows inside
     https         the mesh's own endpoints (issuer, webhook, stream): server named by DNS, client by SVID where asked
     origination   external hosts: chain and name verified, always; no setting turns it off, a policy may waive a check for a while
+    unverified    the pod's own application, asked by its probes, and nobody else
 
-Trust: every client context here verifies the server, every mesh server context the client.
+Trust: every client context here verifies the server, but for `unverified_client`, by which nothing leaves the pod; every mesh
+server context the client.
 """
 
 from collections.abc import Callable, Sequence
@@ -203,6 +205,18 @@ def origination(
     context.set_verify(SSL.VERIFY_PEER, accept)
     if is_http2 is not None:
         context.set_alpn_protos([b"h2", b"http/1.1"] if is_http2 else [b"http/1.1"])
+    return context
+
+
+def unverified_client(*, is_http2: bool) -> Context:
+    """For probes of the pod's own application (`net/app_probe.py`), in whose certificate the kubelet is not interested, either.
+
+    Args:
+        is_http2: offer HTTP/2 before HTTP/1.1.
+    """
+    context = _context(SSL.TLS_CLIENT_METHOD, SSL.TLS1_2_VERSION)
+    context.set_cipher_list(b"DEFAULT")     # an application that is old is not for that reason ill
+    context.set_alpn_protos([b"h2", b"http/1.1"] if is_http2 else [b"http/1.1"])
     return context
 
 

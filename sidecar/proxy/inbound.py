@@ -17,6 +17,7 @@ import trio
 from sidecar.model import ports
 from sidecar.model.address import Address, canonical
 from sidecar.model.call import Handler, Peer
+from sidecar.model.config import LONGEST_PROBE_S
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
 from sidecar.model.message import Headers, RequestHead
@@ -27,7 +28,7 @@ from sidecar.net.ends import Connection
 from sidecar.net.listener import ConnectionHandler
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
-from sidecar.net.service import serve_calls
+from sidecar.net.service import ANSWER_S, serve_calls
 from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_context import ALPN_EGRESS, ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
 from sidecar.net.tls_mesh import MeshTls
@@ -70,7 +71,8 @@ async def serve_inbound(
     record = Record(runtime.wall(), "inbound", dst=str(to or ""), source=source)
     if to is not None and to.port in own_endpoints:
         with Deadline() as deadline:
-            await serve_calls(SocketStream(sock), own_endpoints[to.port], deadline, remote=source)
+            # A probe ends by its own time.
+            await serve_calls(SocketStream(sock), own_endpoints[to.port], deadline, remote=source, answer_s=LONGEST_PROBE_S + ANSWER_S)
         return
     rules = runtime.rules.current
     if to is not None and to.port == ports.GATEWAY and rules is not None and rules.callers and gateway is not None:

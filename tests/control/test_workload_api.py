@@ -14,7 +14,7 @@ from sidecar.control.workload_api import FIRST_ANSWER_S, REQUEST_S, WorkloadApi
 from sidecar.model.errors import ConnectFailed
 from sidecar.model.trust import Revoked
 from sidecar.net.socket_stream import SocketStream
-from sidecar.protocol.workload_api import read_fields, read_request
+from sidecar.protocol.protobuf import read_fields, read_message
 from tests.helpers import pki
 from tests.helpers.h2_peer import Peer
 from tests.helpers.mesh import root
@@ -65,7 +65,7 @@ class Client(Peer):
         await self.until(lambda: len(messages()) >= count)
         (*_, last) = messages()
         assert len(messages()) == count
-        read_request(last)
+        read_message(last)
         return last[5:]
 
     async def status(self, stream: int = 1) -> tuple[int, str]:

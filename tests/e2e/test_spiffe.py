@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sidecar.protocol.workload_api import read_fields
+from sidecar.protocol.protobuf import read_fields
 from tests.certs.support import ISSUER, JWKS, token
 from tests.helpers import pki
 from tests.helpers.issuer import of_pod

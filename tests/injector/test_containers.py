@@ -26,7 +26,7 @@ def _config(container: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("path", ["/a", "/$(BARTIZAN_POD_UID)", "/$(HOME)", "/$$(HOME)", "/$", "/$$$(X)", '/"podUid":"@"'])
 def test_the_kubelet_fills_in_the_uid_and_nothing_else(path: str) -> None:
-    container = sidecar(Settings(), 50001, {"/app-health/app/readyz": Probe(8080, path)})
+    container = sidecar(Settings(), 50001, {"/app-health/app/readyz": Probe(8080, "http", path)})
     config = parse_config(_expand(_config(container), {"BARTIZAN_POD_UID": "uid-1", "HOME": "/root", "X": "x"}).encode())
     assert config.pod_uid == "uid-1"
     assert config.probes["/app-health/app/readyz"].path == path

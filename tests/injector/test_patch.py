@@ -9,6 +9,7 @@ import pytest
 from injector.compile.mesh import MeshSettings
 from injector.containers import PRIVATE_VOLUME, TOKEN_VOLUME, WORKLOAD_VOLUME, application_mount, probes_of
 from injector.patch import patch_pod
+from injector.probes import restored
 from injector.settings import Settings
 from injector.validate import Invalid
 from sidecar.model.config import Probe
@@ -179,35 +180,26 @@ def test_a_look_alike_is_refused(data: dict[str, Any]) -> None:
         patch_pod(data, "shop", SETTINGS)
 
 
-@pytest.mark.parametrize(
-    ("kind", "probe", "path", "target"),
-    [
-        ("readinessProbe", {"httpGet": {"port": "web", "path": "/ready?x"}}, "/app-health/app/readyz", Probe(8080, "/ready?x")),
-        ("livenessProbe", {"httpGet": {"port": 8081}}, "/app-health/app/livez", Probe(8081, "/")),
-        ("startupProbe", {"tcpSocket": {"port": 5432}}, "/app-health/app/startupz", Probe(5432)),
-        ("livenessProbe", {"httpGet": {"port": 8443, "scheme": "HTTPS", "path": "/x"}}, "/app-health/app/livez", Probe(8443)),
-    ],
-)
-def test_the_kubelets_probes_go_to_the_sidecar(kind: str, probe: dict[str, Any], path: str, target: Probe) -> None:
-    found = _patched(pod(containers=[container(ports=[{"name": "web", "containerPort": 8080}], **{kind: {**probe, "periodSeconds": 7}})]))
-    moved = {"httpGet": {"path": path, "port": 15021, "scheme": "HTTP"}, "periodSeconds": 7}
-    assert found["spec"]["containers"][0][kind] == moved
-    assert _probes(found) == {path: target}
+def test_the_kubelets_probes_and_hooks_go_to_the_sidecar_of_every_container() -> None:
+    asked = {"livenessProbe": {"grpc": {"port": 9090}}, "lifecycle": {"preStop": {"httpGet": {"port": 80, "path": "/quit"}}}}
+    own_sidecar = container(name="side", restartPolicy="Always", startupProbe={"tcpSocket": {"port": 5432}})
+    found = _patched(pod(containers=[container(**asked), container(name="b", **copy.deepcopy(asked))], initContainers=[own_sidecar]))
+    probes = _probes(found)
+    assert {path: (probe.by, probe.port) for path, probe in probes.items()} == {
+        "/app-health/side/startupz": ("tcp", 5432), "/app-health/app/livez": ("grpc", 9090), "/app-health/b/livez": ("grpc", 9090),
+        "/app-health/app/prestop": ("http", 80), "/app-health/b/prestop": ("http", 80)}
+    words = {probe.word for probe in probes.values()}
+    assert len(words) == 3      # none, and one of its own for each hook
+    assert patch_pod(found, "shop", SETTINGS).operations == []
+    originals = [restored(one, probes) for one in (found["spec"]["initContainers"][2], *found["spec"]["containers"])]
+    assert originals[0]["startupProbe"] == own_sidecar["startupProbe"]
+    assert [one["livenessProbe"] for one in originals[1:]] == [{"grpc": {"port": 9090, "service": ""}}] * 2
 
 
-@pytest.mark.parametrize("probe", [{"exec": {"command": ["x"]}}, {"grpc": {"port": 1}}, {"httpGet": {"host": "other", "port": 1}}])
-def test_probes_that_are_not_ours_to_answer_stay(probe: dict[str, Any]) -> None:
-    found = _patched(pod(containers=[container(livenessProbe=probe)]))
-    assert found["spec"]["containers"][0]["livenessProbe"] == probe
-    assert _probes(found) == {}
-
-
-@pytest.mark.parametrize(
-    "probe", [{"httpGet": {"port": 15021, "path": "/healthz/live"}}, {"tcpSocket": {"port": 15006}}, {"httpGet": {"port": "nowhere"}}],
-)
-def test_a_probe_that_cannot_be_asked_is_refused(probe: dict[str, Any]) -> None:
-    with pytest.raises(Invalid, match="container app"):
-        patch_pod(pod(containers=[container(livenessProbe=probe)]), "shop", SETTINGS)
+def test_more_probes_than_the_sidecar_can_be_told_are_refused() -> None:
+    probe = {"httpGet": {"port": 80, "path": "/" + "x" * 8000}}
+    with pytest.raises(Invalid, match="probes and hooks take"):
+        patch_pod(pod(containers=[container(name=f"c{number}", livenessProbe=probe) for number in range(9)]), "shop", SETTINGS)
 
 
 @pytest.mark.parametrize(

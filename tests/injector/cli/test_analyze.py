@@ -71,7 +71,7 @@ def test_nothing_is_found_in_what_admission_accepts(tmp_path: Path, capsys: pyte
          "container app is privileged and could undo the interception; remove securityContext.privileged"),
         (CLOSED, "{name: app, livenessProbe: {httpGet: {port: 15021}}}",
          "Error [BZ0704] (Deployment orders.shop FILE:27) "
-         "container app: livenessProbe asks port 15021, the sidecar's; ask the application's"),
+         "container app: livenessProbe: httpGet.port: 15021 is the sidecar's; ask the application's"),
         ("hosts: [", "hots: [", 'Error [BZ0701] (EgressPolicy partners FILE:10) unknown field "hots" in spec; did you mean "hosts"?'),
         ('"*.partner.example"', '"*"',
          "Error [BZ0701] (EgressPolicy partners FILE:10) spec.hosts[0].host: '*' is no host name; "
