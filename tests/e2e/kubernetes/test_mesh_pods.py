@@ -1,7 +1,5 @@
 """The life of a pod in the mesh: jobs end, probes mean what they meant."""
 
-from typing import Any
-
 import pytest
 
 from tests.helpers.pods import wait_until
@@ -43,11 +41,15 @@ def test_probes_of_each_kind_see_the_application(space: Space) -> None:
         space.apply_app(kind, container={"readinessProbe": {**probe, **EACH}})
     space.ready(*PROBES)
     for kind in PROBES:
-        how: Any = "/tmp/deaf" if kind == "tcp" else "/tmp/dead"
-        for command, wanted in ((("touch", how), False), (("rm", how), True)):
-            assert space.exec_in(kind, *command).returncode == 0
-            wait_until(lambda kind=kind, wanted=wanted: is_ready(space, kind) is wanted, lambda kind=kind: space.kubectl.trouble(space.name) + kind,
-                       ENDED_S)
+        how = "/tmp/deaf" if kind == "tcp" else "/tmp/dead"
+        for command, wanted in (("touch", False), ("rm", True)):
+            assert space.exec_in(kind, command, how).returncode == 0
+            becomes_ready(space, kind, wanted)
+
+
+def becomes_ready(space: Space, app: str, wanted: bool) -> None:
+    wait_until(lambda: is_ready(space, app) is wanted, lambda: space.kubectl.trouble(space.name), ENDED_S)
+
 
 
 def test_a_liveness_probe_restarts_a_dead_application(space: Space) -> None:
