@@ -2,7 +2,11 @@
 for those that do. Each test uses names of its own.
 """
 
+import re
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,11 +15,16 @@ import trio
 from certs.kubernetes import Api, ApiServer
 from injector.manifests.plan import Plan
 from injector.manifests.rbac import issuer_roles
+from tests.helpers import pki
+from tests.helpers.pods import wait_until
 
 from . import node as real
 from .cluster import ISSUER, SYSTEM, Cluster, running
 from .images import Images
+from .mesh import Mesh
 from .node import Node
+from .outside import PARTNER, Outside
+from .space import Space
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,4 +68,70 @@ def images() -> Images:
 def node(tmp_path_factory: pytest.TempPathFactory, images: Images) -> Iterator[Node]:
     """The one that KUBECONFIG names, or a node that is made here."""
     with real.found_or_made(tmp_path_factory.mktemp("node"), images) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def outside(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside | None]:
+    """None if the cluster was not made here: nobody knows what would be outside of it."""
+    if node.outside is None:
+        yield None
+        return
+    ca, folder = pki.authority("partner"), tmp_path_factory.mktemp("outside")
+    server = pki.issue(ca, pki.host(PARTNER))
+    (folder / "chain.pem").write_text(server.chain_pem)
+    (folder / "key.pem").write_text(server.key_pem)
+    with ExitStack() as stack:
+        log = folder / "log"
+        node.outside.start(stack, log, sys.executable, Path(__file__).parent / "outside.py", folder)
+        wait_until(lambda: log.read_text() == "ready\n", log.read_text)
+        yield Outside(folder, ca.chain_pem)
+
+
+@pytest.fixture(scope="session")
+def mesh(node: Node, images: Images, outside: Outside | None) -> Mesh:
+    """Installed, and at work. Nobody takes it away again: the last tests do that."""
+    made = Mesh(node.kubectl, images, outside)
+    made.install()
+    made.kubectl.apply(made.policy())
+    with made.space("first") as space:
+        made.wait_until_it_admits(space)
+    return made
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """Two pods that are there from the first test on.
+
+    Args:
+        first: the fingerprint of web's first certificate.
+    """
+
+    space: Space
+    first: str
+
+    def certificate(self) -> str:
+        """The fingerprint of the one that web shows to orders now."""
+        return _shown(self.space)
+
+
+@pytest.fixture(scope="session")
+def lasting(mesh: Mesh) -> Iterator[Lasting]:
+    with mesh.space("lasting") as made:
+        made.apply_app("orders")
+        made.apply_app("web")
+        made.ready("orders", "web")
+        yield Lasting(made, _shown(made))
+
+
+def _shown(space: Space) -> str:
+    found = re.search("Hash=([0-9a-f]+)", space.curl("web", space.url("orders")).arrived["x-forwarded-client-cert"])
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def space(mesh: Mesh, lasting: Lasting, request: pytest.FixtureRequest) -> Iterator[Space]:
+    """A namespace of the mesh, named after the test."""
+    with mesh.space(re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:50].strip("-")) as made:
         yield made

@@ -1,6 +1,7 @@
 """kubectl, as an operator has it, for tests."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,11 @@ class Kubectl:
         if done.returncode != 0:
             raise Failed(f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}")
         return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        """For programs that run kubectl themselves."""
+        path = f"{self.program.parent}:{os.environ['PATH']}"
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
     def is_done(self, *arguments: str) -> bool:
         try:

@@ -9,6 +9,8 @@
 from pathlib import Path
 from typing import Any
 
+from .outside import PARTNER, STRANGER
+
 NODE = {4: "10.90.0.1", 6: "fd00:90::1"}
 PODS = {4: "10.244.0.0/24", 6: "fd00:244::/64"}
 SERVICES = {4: "10.96.0.0/16", 6: "fd00:96::/112"}
@@ -124,7 +126,6 @@ COREFILE = f"""
     errors
     ready
     hosts /etc/coredns/hosts {{
-        reload 200ms
         fallthrough
     }}
     kubernetes {DOMAIN} in-addr.arpa ip6.arpa {{
@@ -135,7 +136,7 @@ COREFILE = f"""
 
 
 def name_server(image: str) -> list[dict[str, Any]]:
-    """CoreDNS under the name that every cluster has it by; of the world outside it knows the ConfigMap's hosts."""
+    """CoreDNS under the name that every cluster has it by; of the world outside it knows two hosts."""
     meta = {"namespace": "kube-system", "name": "coredns"}
     labels = {"k8s-app": "kube-dns"}
     role = {"name": "system:coredns"}
@@ -147,7 +148,8 @@ def name_server(image: str) -> list[dict[str, Any]]:
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": role,
          "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", **role},
          "subjects": [{"kind": "ServiceAccount", **meta}]},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"Corefile": COREFILE, "hosts": ""}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {
+            "Corefile": COREFILE, "hosts": "".join(f"{address} {PARTNER} {STRANGER}\n" for address in OUTSIDE.values())}},
         {"apiVersion": "v1", "kind": "Service", "metadata": {**meta, "name": "kube-dns", "labels": labels}, "spec": {
             "clusterIP": DNS, "selector": labels,
             "ports": [{"name": f"dns-{protocol.lower()}", "port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]}},

@@ -27,6 +27,11 @@ class Answer:
         return json.loads(self.body)
 
     @property
+    def arrived(self) -> dict[str, str]:
+        """The headers with which the application was asked, which it answers with."""
+        return {name.lower(): value for name, value in self.json["headers"]}
+
+    @property
     def reason(self) -> str:
         """Why a sidecar refused; empty: none did."""
         return self.headers.get("x-bartizan-reason", [""])[0]
@@ -40,6 +45,11 @@ class Space:
 
     def apply(self, *objects: Object) -> str:
         return self.kubectl.apply(*({**made, "metadata": {"namespace": self.name, **made["metadata"]}} for made in objects))
+
+    def dry_run(self, made: Object) -> Object:
+        """What the API server would make of an object, after all of its admission."""
+        said: Object = json.loads(self.run("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made)))
+        return said
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         """kubectl, in this namespace."""

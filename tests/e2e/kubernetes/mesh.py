@@ -1,0 +1,89 @@
+"""bartizan in the cluster, as a platform team puts it there: `bartizan install | kubectl apply`."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from injector.cluster.objects import SIDECAR
+from injector.settings import SYSTEM
+from tests.helpers.pods import ROOT, wait_until
+
+from .images import Images
+from .kubectl import Failed, Kubectl, Object
+from .node_files import DOMAIN, PODS, SERVICES
+from .outside import Outside
+from .space import Space
+from .workloads import container, pod, template
+
+READY_S = 90.0
+LIFETIME_S = 300        # the shortest: certificates are renewed while these tests run
+
+
+@dataclass(frozen=True)
+class Mesh:
+    kubectl: Kubectl
+    images: Images
+    outside: Outside | None
+
+    def bartizan(self, *arguments: str) -> str:
+        """A verb of the operator's; raises Failed with what it complained of."""
+        done = self.try_bartizan(*arguments)
+        if done.returncode != 0:
+            raise Failed(f"bartizan {' '.join(arguments)}: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    def try_bartizan(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Whatever comes of it."""
+        command = [sys.executable, "-m", "injector.cli.main", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=self.kubectl.environment(), timeout=120)
+
+    def install(self, *more: str) -> None:
+        """Print and apply; returns when all of it is ready."""
+        self.apply(self.bartizan("install", *self.values(), *more))
+        self.ready()
+
+    def values(self) -> list[str]:
+        """What this cluster's installation says."""
+        policy = "Never" if self.images.archives else "IfNotPresent"
+        said = {"image": self.images.bartizan, "imagePullPolicy": policy, "lifetimeS": LIFETIME_S}
+        return [word for key, value in said.items() for word in ("--set", f"{key}={value}")]
+
+    def apply(self, manifests: str) -> None:
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=manifests)
+
+    def ready(self) -> None:
+        """All of the control plane."""
+        found = self.kubectl.items(SYSTEM, "statefulsets")
+        self.kubectl.rolled_out(SYSTEM, *(f"statefulset/{one['metadata']['name']}" for one in found))
+
+    def policy(self) -> Object:
+        """What a security team says of this cluster."""
+        dns = self.kubectl.get("kube-system", "service/kube-dns")["spec"]["clusterIP"]
+        return {"apiVersion": "bartizan.dev/v1alpha1", "kind": "MeshPolicy", "metadata": {"name": "default"}, "spec": {
+            "resolvers": [dns], "clusterDomain": DOMAIN, "clusterRanges": [*PODS.values(), *SERVICES.values()]}}
+
+    @contextmanager
+    def space(self, name: str, **labels: str) -> Iterator[Space]:
+        """A namespace of the mesh."""
+        meshed = {"bartizan.dev/injection": "enabled", **labels}
+        self.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": meshed}})
+        found = Space(name, self.kubectl, self.images)
+        found.run("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+        try:
+            yield found
+        finally:
+            self.kubectl("delete", "namespace", name, "--wait=false")
+
+    def admits(self, space: Space) -> bool:
+        """Whether the webhook answers, and its answer is used."""
+        made = pod("probe", template(container(self.images.app), "default"))
+        try:
+            said = space.dry_run(made)
+        except Failed:
+            return False
+        return SIDECAR in [one["name"] for one in said["spec"].get("initContainers", ())]
+
+    def wait_until_it_admits(self, space: Space) -> None:
+        wait_until(lambda: self.admits(space), lambda: self.kubectl.trouble(SYSTEM), READY_S)
