@@ -97,12 +97,14 @@ class Operator:
         services: those of a namespace, compiled.
         last_good: what the annotations in force are read with.
         acknowledged: what sidecars said of their snapshots.
+        certificate_ends: the first of the injector's own HTTPS chain, Unix seconds.
     """
 
     def __init__(
         self, cluster: Watched[Cluster], questions: Questions, snapshot_of: Callable[[str, Collection[str]], bytes | None],
         last_good: LastGood, wall: WallClock, *, problems_of: Callable[[str], tuple[str, ...]],
         services: Callable[[Cluster, str], Services], acknowledged: Acknowledged,
+        certificate_ends: Callable[[], float],
     ) -> None:
         self._cluster = cluster
         self._questions = questions
@@ -112,6 +114,7 @@ class Operator:
         self._problems_of = problems_of
         self._services = services
         self._acknowledged = acknowledged
+        self._certificate_ends = certificate_ends
 
     async def serve(self, sock: socket.socket) -> None:
         with Deadline() as deadline:
@@ -137,7 +140,7 @@ class Operator:
         for pod in concerned(cluster, wanted.namespace):
             pods.append(self._status(pod, cluster))
             await trio.lowlevel.checkpoint()        # there may be thousands, and sidecars wait for their answers meanwhile
-        return Status(own_version(), self._wall(), tuple(pods))
+        return Status(own_version(), self._wall(), tuple(pods), self._certificate_ends())
 
     def _status(self, pod: Pod, cluster: Cluster) -> PodStatus:
         found = pod_status(pod, cluster, self._acknowledged, self._last_good, lambda uid: self._snapshot_of(uid, ()))

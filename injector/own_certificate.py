@@ -52,6 +52,12 @@ class OwnCertificate:
         return self._demanding[2]
 
     @property
+    def ends(self) -> float:
+        """When the first certificate of the chain ends, Unix seconds; 0: there is none yet."""
+        held = self.held.current
+        return min(one.not_valid_after_utc.timestamp() for one in held.chain) if held is not None else 0.0
+
+    @property
     def signer(self) -> str:
         """Fingerprint of the root that the chain leads to; empty: none that the mesh trusts."""
         held = self.held.current

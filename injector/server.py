@@ -164,7 +164,7 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
 
     operator = Operator(
         cluster, questions, stream.text_of, last_good, wall_clock,
-        problems_of=stream.problems_of, services=book.of, acknowledged=acknowledged,
+        problems_of=stream.problems_of, services=book.of, acknowledged=acknowledged, certificate_ends=lambda: own.ends,
     )
     door = listen_unix(str(state / SOCKET), where="stateDirectory")
     covered = CoverageFile(state / LEDGER / COVERAGE)

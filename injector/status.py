@@ -75,11 +75,13 @@ class Status(Value, frozen=True):
     Args:
         version: of the injector.
         now: its clock, Unix seconds.
+        certificate_ends: the first of its own HTTPS chain to end, Unix seconds.
     """
 
     version: str
     now: float
     pods: tuple[PodStatus, ...]
+    certificate_ends: float = 0.0
 
 
 def concerned(cluster: Cluster, namespace: str) -> Iterator[Pod]:
@@ -128,7 +130,8 @@ def merged(answers: Iterable[Status]) -> Status:
             if known is None or known.heard_at < pod.heard_at:
                 found[pod.uid] = pod
     first = max(all_answers, key=lambda one: one.now)
-    return Status(first.version, first.now, tuple(sorted(found.values(), key=lambda pod: (pod.namespace, pod.name))))
+    pods = tuple(sorted(found.values(), key=lambda pod: (pod.namespace, pod.name)))
+    return Status(first.version, first.now, pods, min(answer.certificate_ends for answer in all_answers))
 
 
 def owner_name(pod: Pod, cluster: Cluster) -> str:

@@ -17,8 +17,7 @@ from sidecar.model.value import convert
 from sidecar.protocol.authority import parse_authority
 
 from . import doors
-from .doors import Door, newest
-from .doors import ask as put
+from .doors import Door, newest, put
 from .kubectl import add_scope
 from .terminal import printable
 
@@ -56,7 +55,7 @@ def ask(ways: Sequence[Door], pod: str, asked: Question) -> Explanation:
     door = ways[0]
     if ways[1:]:
         door, _ = newest(ways, "/v1/config", Naming(pod), ConfigView, lambda found: found.status.heard_at)
-    return put(door, "/v1/ask", msgspec.json.encode(Asking(pod, asked)), Explanation)
+    return put(door, "/v1/ask", Asking(pod, asked), Explanation)
 
 
 def show(explanation: Explanation, reached: str = "reached", *, as_json: bool) -> int:

@@ -96,7 +96,11 @@ def doors_of(args: argparse.Namespace) -> Sequence[Door]:
     is_here = (Path(state.STATE) / SOCKET).exists() and not (args.context or args.kubeconfig)
     if args.state or args.demo or is_here:
         return [Local(state.state_of(args))]
-    kubectl = Kubectl.of(args)
+    return replicas(Kubectl.of(args))
+
+
+def replicas(kubectl: Kubectl) -> list[Replica]:
+    """Of all revisions. Raises KubectlError if none runs."""
     running = [
         str(pod["metadata"]["name"]) for pod in kubectl.list("pods", SYSTEM, PART)
         if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
@@ -106,14 +110,21 @@ def doors_of(args: argparse.Namespace) -> Sequence[Door]:
     return [Replica(kubectl, name) for name in sorted(running)]
 
 
+def put(door: Door, path: str, asked: Value, kind: type[T]) -> T:
+    """Raises MeshError."""
+    answer = door.call(path, msgspec.json.encode(asked))
+    if answer.status != 200:
+        raise ConfigError("", _error(answer.body))
+    return from_json(answer.body, kind)
+
+
 def ask_all(doors: Sequence[Door], path: str, asked: Value, kind: type[T]) -> list[tuple[Door, T]]:
     """The answers of all that answer; who does not is told of on standard error. Raises MeshError if nobody does."""
-    body = msgspec.json.encode(asked)
     found: list[tuple[Door, T]] = []
     failures: list[MeshError] = []
     for door in doors:
         try:
-            found.append((door, ask(door, path, body, kind)))
+            found.append((door, put(door, path, asked, kind)))
         except MeshError as exc:
             failures.append(exc)
     if not found:
@@ -126,14 +137,6 @@ def ask_all(doors: Sequence[Door], path: str, asked: Value, kind: type[T]) -> li
 def newest(doors: Sequence[Door], path: str, asked: Value, kind: type[T], heard_at: Callable[[T], float]) -> tuple[Door, T]:
     """The answer of the replica that heard of it last, and the way to it."""
     return max(ask_all(doors, path, asked, kind), key=lambda found: heard_at(found[1]))
-
-
-def ask(door: Door, path: str, body: bytes, kind: type[T]) -> T:
-    """Raises MeshError."""
-    answer = door.call(path, body)
-    if answer.status != 200:
-        raise ConfigError("", _error(answer.body))
-    return from_json(answer.body, kind)
 
 
 def _error(body: bytes) -> str:

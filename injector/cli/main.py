@@ -17,6 +17,7 @@ VERBS = {
     "inject": ("injector.cli.inject", "print manifests as the webhook would patch them"),
     "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),
+    "check": ("injector.cli.check", "whether all is as it must be: before an installation, of it, of the pods in the mesh"),
     "status": ("injector.cli.status", "each pod's sidecar: snapshot, certificate, mTLS, rules"),
     "describe": ("injector.cli.describe", "what stands for a pod or a Service, as it is enforced"),
     "config": ("injector.cli.config", "the snapshot of a pod's sidecar, without keys"),

@@ -66,6 +66,7 @@ class Fixture:
         self.operator = Operator(
             Watched(CLUSTER), self.questions, snapshot_of, last_good, lambda: NOW, problems_of=lambda uid: PROBLEMS.get(uid, ()),
             services=lambda cluster, namespace: compile_services(cluster, namespace, DOMAIN, last_good), acknowledged=self.acknowledged,
+            certificate_ends=lambda: NOW + 99,
         )
 
     async def ask(self, body: bytes, method: str = "POST", path: str = "/v1/ask") -> Answer:
@@ -141,6 +142,7 @@ async def test_how_it_stands_with_each_pod() -> None:
     fixture = Fixture()
     fixture.acknowledged.note("u-1", NEWEST, "", NOW - 5, NOW + 60)
     found = msgspec.json.decode((await fixture.ask(wanting(), path="/v1/status")).body, type=Status)
+    assert found.certificate_ends == NOW + 99
     one, = found.pods       # the other one has no sidecar, and its namespace is not labelled
     assert (one.name, one.state(found.now), one.not_after, one.problems) == ("web-1", "SYNCED", NOW + 60, PROBLEMS["u-1"])
     assert one.rules == Rules(1, 0, 1)
