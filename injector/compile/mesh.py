@@ -35,17 +35,21 @@ class MeshSettings:
     token_issuers: tuple[TokenIssuer, ...] = ()
 
 
-def mesh_settings(policies: Mapping[str, MeshPolicySpec], namespace: str, labels: Json) -> MeshSettings:
+def by_specificity(policies: Mapping[str, MeshPolicySpec]) -> list[MeshPolicySpec]:
     """Labels are more specific than namespaces, more labels than fewer; equals stand in the order of their names."""
     def specificity(name: str) -> tuple[int, bool, str]:
         selector = policies[name].selector
         return -len(selector.match_labels), not selector.namespaces, name
 
+    return [policies[name] for name in sorted(policies, key=specificity)]
+
+
+def mesh_settings(policies: Mapping[str, MeshPolicySpec], namespace: str, labels: Json) -> MeshSettings:
     def selected(policy: MeshPolicySpec) -> bool:
         namespaces = policy.selector.namespaces
         return (not namespaces or namespace in namespaces) and selects(policy.selector.match_labels, labels)
 
-    found = [policies[name] for name in sorted(policies, key=specificity) if selected(policies[name])]
+    found = [policy for policy in by_specificity(policies) if selected(policy)]
     default = MeshSettings()
 
     def first(values: list[T | None], otherwise: T) -> T:

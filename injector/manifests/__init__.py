@@ -14,6 +14,7 @@ repository, and applied again at any time.
 
 from collections.abc import Callable, Mapping
 
+from .backstop import backstop
 from .crds import crds
 from .injector import injector
 from .issuer import issuer
@@ -27,6 +28,7 @@ from .webhooks import webhooks
 # Admission comes last: what refuses is there when who decides is on its way.
 RENDERERS: Mapping[str, Callable[[Plan], list[Manifest]]] = {
     "namespace": namespace, "crds": crds, "rbac": rbac, "network": network, "issuer": issuer, "injector": injector, "webhooks": webhooks,
+    "backstop": backstop,
 }
 
 

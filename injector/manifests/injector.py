@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from injector.settings import INJECTOR, ISSUER, ROOTS, ROOTS_KEY, SYSTEM
+from injector.settings import INJECTOR, ISSUER, ROOTS, ROOTS_KEY, SYSTEM, Settings
 
 from . import parts
 from .issuer import PORT as ISSUER_PORT
@@ -44,6 +44,12 @@ def injector(plan: Plan) -> list[Manifest]:
         parts.stateful_set(plan, name, "injector", plan.revision, digest=digest, service=replicas, container=container, volumes=volumes,
                            state=_STATE),
     ]
+
+
+def rendered_by(plan: Plan) -> Settings:
+    """How its webhook renders our parts of a pod, but for the roots, which it is told later."""
+    names = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    return msgspec.convert({name: value for name, value in _config(plan).items() if name in names}, Settings)
 
 
 def _config(plan: Plan) -> dict[str, object]:

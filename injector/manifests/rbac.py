@@ -7,6 +7,7 @@ configurations. A Secret can be read in the namespaces that the plan names, and 
 
 from collections.abc import Sequence
 
+from injector.opt_outs import opt_outs_of
 from injector.settings import AUTHORITY, INJECTOR, ISSUER, ROOTS, SYSTEM
 
 from .parts import Manifest, metadata
@@ -64,6 +65,7 @@ def injector_roles(plan: Plan) -> list[Manifest]:
     own = [
         _rule("coordination.k8s.io", ["leases"], ["get", "patch", "update"], [name]),
         _rule("coordination.k8s.io", ["leases"], ["create"]),
+        _rule("", ["configmaps"], ["create", "patch"], [opt_outs_of(revision)]),      # applied: also creation is by name
     ]
     secrets = {
         "apiVersion": f"{_GROUP}/v1", "kind": "ClusterRole", "metadata": metadata(SECRETS_ROLE, "injector", namespace=""),

@@ -146,7 +146,7 @@ def running(folder: Path) -> Iterator[Cluster]:
             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={folder}/sa.key",
             f"--service-account-signing-key-file={folder}/sa.key", f"--token-auth-file={folder}/tokens.csv",
             "--authorization-mode=RBAC", "--anonymous-auth=false", "--service-cluster-ip-range=10.96.0.0/16",
-            "--endpoint-reconciler-type=none", "--enable-priority-and-fairness=false",
+            "--endpoint-reconciler-type=none", "--allow-privileged=true", "--enable-priority-and-fairness=false",
         )
         cluster = Cluster(folder, port, admin, ca)
         trio.run(cluster.wait_until_ready)
