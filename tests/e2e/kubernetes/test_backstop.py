@@ -31,7 +31,8 @@ PLURALS = {
 READY_S = 30.0
 WHERE = "guarded"
 BY_POLICY = "ValidatingAdmissionPolicy"
-ROOTS = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n"
+FIRST, SECOND = (f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n" for text in ("MIIB", "MIIC"))
+ROOTS = FIRST + SECOND
 PLAN = Plan(image="bartizan:e2e")
 SETTINGS = replace(rendered_by(PLAN), roots=ROOTS)
 POLICIES = [
@@ -106,8 +107,9 @@ def _annotated(name: str, value: str, data: Json | None = None) -> Json:
 
 PROBES = [
     {"httpGet": {"port": "web", "path": '/a"b\\c?d={}[]$(HOME)$$'}}, {"tcpSocket": {"port": 8080}},
-    {"httpGet": {"port": 8080, "path": "/ü", "httpHeaders": [{"name": "x-y", "value": "}]"}]}},
+    {"httpGet": {"port": 8080, "path": "/ü", "httpHeaders": [{"name": "x-y", "value": "}]"}]}}, {"grpc": {"port": 81, "service": "x"}},
 ]
+HOOKS = {"postStart": {"httpGet": {"port": 8080}}, "preStop": {"httpGet": {"port": 8080, "scheme": "HTTPS"}}}
 GENUINE: dict[str, Json] = {
     "plain": _patched(),
     "with init containers": _patched(pod(initContainers=[container(name="migrate")])),
@@ -116,11 +118,12 @@ GENUINE: dict[str, Json] = {
         container(name="a", ports=[{"name": "web", "containerPort": 80}], livenessProbe=probe, readinessProbe=probe, startupProbe=probe),
         container(name="b", readinessProbe={"tcpSocket": {"port": 81}}),
     ])) for i, probe in enumerate(PROBES)},
+    "with hooks": _patched(pod(containers=[container(lifecycle=HOOKS)])),
     "with the Workload API": _patched(_annotated("workload-api", "enabled")),
     "in the older form": _patched(_annotated("native-sidecar", "false", pod(initContainers=[container(name="migrate")]))),
     "with what passes": _patched(_annotated("exclude", "{inboundPorts: [9100], outboundCidrs: [203.0.113.8/29]}",
                                             _labelled(pod(), app="clock"))),
-    "with one of the roots": _patched(settings=replace(SETTINGS, roots=ROOTS.partition("-----BEGIN")[0] + ROOTS[:65])),
+    "with one of the roots": _patched(settings=replace(SETTINGS, roots=SECOND)),
     "strict": patch_pod(pod(securityContext={"runAsUser": 1000}), WHERE, SETTINGS,
                         mesh_settings(Objects.of([mesh_policy(hardening="strict")]).mesh_policies, WHERE, {})).value,
 }

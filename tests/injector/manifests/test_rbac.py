@@ -6,6 +6,7 @@ import pytest
 
 from injector.manifests.plan import Plan, read_plan
 from injector.manifests.rbac import injector_roles, issuer_roles, rbac
+from injector.opt_outs import opt_outs_of
 
 from .support import PLANS, one
 
@@ -39,6 +40,7 @@ def test_the_injector_changes_nothing_but_its_own(plan: Plan) -> None:
     assert writes == {
         ("create", "events", ()), ("patch", "events", ()), ("create", "leases", ()),
         ("patch", "leases", (name,)), ("update", "leases", (name,)),
+        ("create", "configmaps", (opt_outs_of(plan.revision),)), ("patch", "configmaps", (opt_outs_of(plan.revision),)),
         ("patch", "mutatingwebhookconfigurations", (name,)), ("patch", "validatingwebhookconfigurations", (name,)),
     }
 
