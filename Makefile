@@ -1,5 +1,5 @@
 # Each target does its own set-up; see .ci/setup.
-.PHONY: demo test e2e check bench fuzz setup lock
+.PHONY: demo test e2e check bench fuzz chart setup lock
 
 demo: setup
 	.venv/bin/bartizan demo
@@ -29,6 +29,10 @@ SECONDS = 60
 fuzz: setup
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
 	.venv/bin/python -m tests.fuzz.run $(TARGET) --seconds $(SECONDS)
+
+# The Helm chart, of what `bartizan install` is made of.
+chart: setup
+	.venv/bin/python -m injector.manifests.chart chart/bartizan
 
 setup:
 	@.ci/setup

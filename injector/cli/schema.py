@@ -43,11 +43,11 @@ def schema(document: str) -> dict[str, Any]:
     """The schema of one of DOCUMENTS."""
     if document == "egress":        # one of two structs without a tag, which msgspec does not express
         variants, components = msgspec.json.schema_components((HostRequest, RangeRequest), ref_template="#/$defs/{name}")
-        return _explained({"$schema": DRAFT, "type": "array", "items": {"oneOf": list(variants)}, "$defs": components})
+        return explained({"$schema": DRAFT, "type": "array", "items": {"oneOf": list(variants)}, "$defs": components})
     if document == "ports":         # keys are text that spells a number
         protocol = msgspec.json.schema(Protocol)
         return {"$schema": DRAFT, "type": "object", "propertyNames": {"pattern": "^[1-9][0-9]{0,4}$"}, "additionalProperties": protocol}
-    return _explained({"$schema": DRAFT, **msgspec.json.schema(DOCUMENTS[document])})
+    return explained({"$schema": DRAFT, **msgspec.json.schema(DOCUMENTS[document])})
 
 
 def definitions() -> dict[str, Any]:
@@ -55,7 +55,7 @@ def definitions() -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "List", "items": [definition(kind, schema(kind.lower())) for kind in COLUMNS]}
 
 
-def _explained(found: dict[str, Any]) -> dict[str, Any]:
+def explained(found: dict[str, Any]) -> dict[str, Any]:
     """What a docstring says of an argument stands at the field, in the place where an editor or `kubectl explain` looks for it."""
     for struct in found["$defs"].values():
         about, _, arguments = struct.pop("description", "").partition("Args:\n")

@@ -7,6 +7,7 @@
     network             who may speak to them
     webhooks            the admission of one revision
     backstop            what holds even where no webhook answers
+    chart               the Helm chart, made of the same renderers: `make chart`
 
 No secret is in it, nor anything that a running control plane writes (`caBundle`, the authority, the roots): it can be kept in a
 repository, and applied again at any time.

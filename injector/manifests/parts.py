@@ -14,6 +14,7 @@ Manifest = dict[str, Any]
 USER = 50000        # the image's own; below what sidecars get would be no safer, they share no pod
 TOKEN = "/run/bartizan/token"
 CONFIG = "/etc/bartizan/config"
+KEPT = {"helm.sh/resource-policy": "keep"}
 _API_FILES = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -104,7 +105,7 @@ def stateful_set(
                     "automountServiceAccountToken": False,      # `api_token` mounts what is needed, for our container alone
                     "enableServiceLinks": False,
                     "priorityClassName": plan.priority_class_name,
-                    "imagePullSecrets": [{"name": secret} for secret in plan.image_pull_secrets],
+                    "imagePullSecrets": msgspec.to_builtins(plan.image_pull_secrets),
                     "securityContext": {
                         "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
                         "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},

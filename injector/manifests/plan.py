@@ -21,7 +21,7 @@ _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _QUANTITY = "[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?"
 RESERVED = "replicas"       # bartizan-injector-replicas is a Service of all revisions
 
-Revision = Annotated[str, msgspec.Meta(pattern=f"^({_LABEL})?$", max_length=32)]
+Revision = Annotated[str, msgspec.Meta(pattern=f"^({_LABEL})?$", max_length=32, extra_json_schema={"not": {"const": RESERVED}})]
 Namespace = Annotated[str, msgspec.Meta(pattern=f"^{_LABEL}$", max_length=63)]
 Image = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=512)]
 Domain = Annotated[str, msgspec.Meta(pattern=f"^{_LABEL}(\\.{_LABEL})*$", max_length=253)]
@@ -54,6 +54,15 @@ class AllResources(Value, frozen=True):
     sidecar: Resources = Resources(Amounts("50m", "64Mi"), Amounts(memory="256Mi"))
 
 
+class PullSecret(Value, frozen=True):
+    """
+    Args:
+        name: of a Secret in bartizan-system.
+    """
+
+    name: Namespace
+
+
 class Persistence(Value, frozen=True):
     """Where evidence and the issuance log are kept.
 
@@ -71,7 +80,7 @@ class Plan(Value, frozen=True):
     Args:
         image: one for every part.
         image_pull_policy: of control plane and sidecars.
-        image_pull_secrets: names of Secrets in bartizan-system, for the control plane's pods.
+        image_pull_secrets: for the control plane's pods: [{name: SECRET}].
         revision: of this control plane; empty: the one of the namespaces that name none.
         replicas: of injector and issuer, each.
         trust_domain: first part of every SPIFFE ID; fixed from the first start on.
@@ -93,7 +102,7 @@ class Plan(Value, frozen=True):
 
     image: Image = "bartizan:0.1.0"
     image_pull_policy: PullPolicy = "IfNotPresent"
-    image_pull_secrets: tuple[Namespace, ...] = ()
+    image_pull_secrets: tuple[PullSecret, ...] = ()
     revision: Revision = ""
     replicas: Replicas = 2
     trust_domain: Domain = "cluster.local"
@@ -105,7 +114,7 @@ class Plan(Value, frozen=True):
     create_namespace: bool = True
     secret_namespaces: tuple[Namespace, ...] = ()
     network_policies: bool = True
-    api_server_ports: tuple[Annotated[int, msgspec.Meta(ge=1, le=65535)], ...] = (443, 6443)
+    api_server_ports: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=65535)], ...], msgspec.Meta(min_length=1)] = (443, 6443)
     net_raw: bool = False
     lifetime_s: Annotated[int, msgspec.Meta(ge=MIN_S, le=MAX_SVID_S)] = MAX_SVID_S
     address_unchecked_because: str = ""
@@ -138,13 +147,19 @@ def read_plan(files: Iterable[str] = (), sets: Iterable[str] = (), **more: objec
     return plan_of(_over(values, more))
 
 
-def values_of(value: msgspec.Struct) -> dict[str, Any]:
-    """Its fields as they are written, defaults too; what is not said at all is left out."""
-    found = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
-    return {
-        name: values_of(one) if isinstance(one, msgspec.Struct) else list(one) if isinstance(one, tuple) else one
-        for name, one in found.items() if one is not None
-    }
+def values_of(plan: Plan) -> dict[str, Any]:
+    """What it says as it is written, defaults too; what is not said at all is left out."""
+    values: dict[str, Any] = _written(plan)
+    return values
+
+
+def _written(value: object) -> Any:
+    if isinstance(value, tuple):
+        return [_written(one) for one in value]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    found = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+    return {name: _written(one) for name, one in found if one is not None}
 
 
 def plan_of(values: Mapping[str, object]) -> Plan:

@@ -1,8 +1,9 @@
 """The examples are what admission accepts, what the programs take and the compiler understands, and all that there is.
 
-Their READMEs leave out no field: examples/routes/, examples/egress/ and examples/identity/.
+Their READMEs leave out no field: examples/routes/, examples/egress/, examples/identity/ and examples/kubernetes/.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ from injector.documents import (
     TokenIssuer,
 )
 from injector.jwks import fetched_issuers
+from injector.manifests.plan import Plan, read_plan, values_of
 from injector.validate import PROTOCOLS, read_egress
 from injector.yaml_text import read_yaml
 from sidecar.model import ports
@@ -348,3 +350,44 @@ def test_the_manifests_make_a_gateway() -> None:
     (caller,) = compiled.snapshot.gateway
     assert [host.host for host in caller.hosts] == ["api.partner.example"]
     assert [item.cidr for item in caller.ranges] == ["198.51.100.0/24"]
+
+
+# -- examples/kubernetes/
+
+KUBERNETES = FOLDER.parent / "kubernetes"
+KUBERNETES_README = (KUBERNETES / "README.md").read_text()
+
+
+def _leaves(values: dict[str, Any], base: str = "") -> Iterator[tuple[str, object]]:
+    """The values as the table has them: one row for each, and for the resources of each part."""
+    for name, value in values.items():
+        if isinstance(value, dict) and base != "resources.":
+            yield from _leaves(value, f"{base}{name}.")
+        else:
+            yield f"{base}{name}", value
+
+
+def test_the_table_of_values_is_the_plans() -> None:
+    table = KUBERNETES_README.partition("| value | what it says | default |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    rows = [re.fullmatch(r"\| `([\w.]+)` \| .+ \| `(.+)` \|", line) for line in table.splitlines()]
+    assert {row[1]: json.loads(row[2]) for row in rows if row is not None} == dict(_leaves(values_of(Plan())))
+    assert None not in rows
+
+
+def test_what_the_readme_says_on_the_command_line_is_understood() -> None:
+    text = KUBERNETES_README.replace("=...", "=x").replace("REGISTRY", "registry")
+    said = [quoted or plain for quoted, plain in re.findall(r"--set (?:'([^']+)'|([a-zA-Z.]+=[^\s`)]+))", text) if plain != "KEY=VALUE"]
+    assert len(said) > 5
+    for one in said:
+        read_plan(sets=[one])
+
+
+def test_the_values_and_the_namespace_of_the_example_fit_together() -> None:
+    plan = read_plan([str(KUBERNETES / "values.yaml")])
+    assert (plan.replicas, plan.persistence.size) == (3, "20Gi")
+    assert analyze([str(KUBERNETES / "shop.yaml"), str(KUBERNETES / "mesh.yaml")], wall=lambda: WRITTEN) == []
+
+
+@pytest.mark.parametrize("file", sorted(KUBERNETES.glob("*.*")), ids=lambda file: file.name)
+def test_the_readme_of_kubernetes_names_every_file(file: Path) -> None:
+    assert file.name == "README.md" or f"`{file.name}`" in KUBERNETES_README

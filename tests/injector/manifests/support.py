@@ -7,7 +7,8 @@ from injector.manifests.plan import Plan, read_plan
 PLANS: dict[str, Plan] = {
     "default": Plan(),
     "full": read_plan(sets=[
-        "image=registry.example/bartizan:1", "imagePullPolicy=Always", "imagePullSecrets=[pull]", "replicas=3", "trustDomain=mesh.example",
+        "image=registry.example/bartizan:1", "imagePullPolicy=Always", "imagePullSecrets=[{name: pull}]", "replicas=3",
+        "trustDomain=mesh.example",
         "clusterDomain=cluster.example", "resources.sidecar.limits.cpu='1'", "persistence.size=10Gi", "persistence.storageClass=fast",
         "priorityClassName=mine", "podSecurity=baseline", "secretNamespaces=[shop, billing]", "apiServerPorts=[8443]", "netRaw=true",
         "lifetimeS=3600", "addressUncheckedBecause=the network hides them", "csrSigner=true", "learningDays=14",
