@@ -10,7 +10,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.identity import SpiffeId
 from sidecar.model.value import Name, Value, from_json
 
-from .settings import Bypass, Mark, PullPolicy, Resources, sidecar_resources
+from .settings import Bypass, Mark, PullPolicy, Resources, Settings, sidecar_resources
 
 ListenPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]   # 0 takes a free one
 
@@ -68,6 +68,14 @@ def parse_config(data: bytes) -> InjectorConfig:
     except ValueError as exc:
         raise ConfigError("issuerIdentity" if config.issuer_identity else "trustDomain", str(exc)) from exc
     return config
+
+
+def settings_of(config: InjectorConfig) -> Settings:
+    """What new pods get; the roots are known to who follows them."""
+    return Settings(
+        image=config.image, image_pull_policy=config.image_pull_policy, resources=config.resources, net_raw=config.net_raw,
+        issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
+    )
 
 
 def issuer_of(config: InjectorConfig) -> SpiffeId:

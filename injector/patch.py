@@ -14,6 +14,7 @@ import msgspec
 from sidecar.model.config import Probe
 
 from . import containers, documents
+from .added import Added, added_of, words_of
 from .cluster.objects import SIDECAR, Pod, at, objects, text
 from .compile.mesh import MeshSettings
 from .exclude import passage
@@ -48,8 +49,7 @@ def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings, mesh: 
     former = view.sidecar
     known = containers.probes_of(former) if former else {}
     probes = _move_probes(patch, known)
-    for field, i, _ in _others(patch):
-        _harden(patch, field, i, mesh.hardening)
+    hardened = _harden_all(patch, mesh.hardening, added_of(view.annotations) if former else {})
     if workload_api:
         _offer_workload_api(patch)
     before, now = (
@@ -62,7 +62,7 @@ def patch_pod(pod: Mapping[str, Any], namespace: str, settings: Settings, mesh: 
     patch.set(("spec", where[SIDECAR], names.index(SIDECAR), "env"), now["env"])
     ours = containers.volumes(workload_api=workload_api)
     _place_volumes(patch, ours)
-    _annotate(patch, settings, uid, ours, where)
+    _annotate(patch, settings, uid, ours, where, hardened)
     return patch
 
 
@@ -85,9 +85,24 @@ def patch_ephemeral(pod: Mapping[str, Any], old: Pod, level: Level) -> Patch:
     return patch
 
 
-def _harden(patch: Patch, field: str, i: int, level: Level) -> None:
-    for path, value in additions(patch.value["spec"][field][i], Pod(patch.value), level):
+def _harden_all(patch: Patch, level: Level, before: Added) -> Added:
+    """What was added now, and when the pod was patched before."""
+    added = {}
+    for field, i, container in _others(patch):
+        name = str(container.get("name"))
+        words = dict.fromkeys((*before.get(name, ()), *_harden(patch, field, i, level)))
+        if words:
+            added[name] = tuple(words)
+    return added
+
+
+def _harden(patch: Patch, field: str, i: int, level: Level) -> list[str]:
+    """In words, what was added."""
+    words: list[str] = []
+    for path, value in list(additions(patch.value["spec"][field][i], Pod(patch.value), level)):
+        words += words_of(patch.value["spec"][field][i], path, value)
         patch.set(("spec", field, i, "securityContext", *path), value)
+    return words
 
 
 def _offer_workload_api(patch: Patch) -> None:
@@ -137,7 +152,7 @@ def _place_volumes(patch: Patch, ours: list[dict[str, Any]]) -> None:
             raise _look_alike("volume", volume["name"])
 
 
-def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str, Any]], where: Places) -> None:
+def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str, Any]], where: Places, hardened: Added) -> None:
     problems: list[Problem] = []
     for name in USER_ANNOTATIONS:
         annotation = Pod(patch.value).annotations.get(name)
@@ -155,6 +170,8 @@ def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str
         "exempt": f"uid {uid}" if settings.bypass == "uid" else f"mark {settings.mark}",
         "form": "older" if where is OLDER else "native",
     }
+    if hardened:
+        status["hardened"] = hardened
     if given_up := list(costs(Pod(patch.value))):
         status["costs"] = given_up
     patch.set(("metadata", "annotations", documents.ROOTS), settings.roots)

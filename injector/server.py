@@ -46,7 +46,7 @@ from .compile import Compiled, compile_workload
 from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
 from .compile.service_book import ServiceBook
-from .config import InjectorConfig, issuer_of, parse_config
+from .config import InjectorConfig, issuer_of, parse_config, settings_of
 from .egress.alerts import Alerts
 from .egress.events import Events
 from .jwks import JwksWatch, fetch_keys
@@ -129,10 +129,7 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
     trust = TrustWatch(config.issuer_url, state, config.roots_file, dialer)
     own = OwnCertificate(trust)
     ca_bundle = CaBundle(Api(config.kubernetes), injector_of(config.revision), trust, lambda: True) if config.kubernetes else None
-    settings = Settings(
-        image=config.image, image_pull_policy=config.image_pull_policy, resources=config.resources, net_raw=config.net_raw,
-        issuer_url=config.issuer_url, stream_url=config.stream_url, bypass=config.bypass, mark=config.mark,
-    )
+    settings = settings_of(config)
     book = ServiceBook(config.trust_domain, last_good)
 
     def compile_pod(now: Cluster, uid: str, wanted: Collection[str]) -> Compiled | None:

@@ -15,6 +15,7 @@ VERBS = {
     "upgrade": ("injector.cli.upgrade", "the same, after a look at what is installed"),
     "uninstall": ("injector.cli.uninstall", "remove a control plane, once nobody is in its mesh"),
     "inject": ("injector.cli.inject", "print manifests as the webhook would patch them"),
+    "uninject": ("injector.cli.uninject", "print them without our parts"),
     "analyze": ("injector.cli.analyze", "find mistakes in manifests, without a cluster"),
     "schema": ("injector.cli.schema", "print the JSON Schema of a document"),
     "check": ("injector.cli.check", "whether all is as it must be: before an installation, of it, of the pods in the mesh"),
