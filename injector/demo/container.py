@@ -25,7 +25,7 @@ RUNTIME_CAPABILITIES = (   # what container runtimes grant where a container say
     "chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap",
     "net_bind_service", "net_raw", "sys_chroot", "mknod", "audit_write", "setfcap",
 )
-NOT_SUPPORTED = ("envFrom", "lifecycle", "volumeDevices", "stdin", "tty")
+NOT_SUPPORTED = ("envFrom", "volumeDevices", "stdin", "tty")
 STAGE = "/run/world/stage"
 STARTED = b"started\n"   # what the set-up writes when the container's own command comes next
 

@@ -2,7 +2,7 @@
 
 One pod, in order: network and volumes; init containers one after the other, those with restartPolicy `Always` staying, the next
 one waiting for their startup probe; then all the others. What ends is started again with back-off. A pod is Ready when every
-container that stays is.
+container that stays is. `postStart` comes before the probes, `preStop` before the end.
 
 Spec: Kubernetes, Pod Lifecycle; Sidecar Containers. Left out: ordered termination, and Jobs (restartPolicy other than Always).
 """
@@ -66,6 +66,7 @@ class Pod:
     restarts: dict[str, int] = field(default_factory=dict)
     is_initialized: bool = False
     trouble: str = ""
+    is_ending: bool = False
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: trio.Event = field(default_factory=trio.Event)
 
@@ -83,6 +84,10 @@ class Pod:
         spec = self.object["spec"]
         return [*(item["name"] for item in spec["containers"]),
                 *(item["name"] for item in spec.get("initContainers") or () if item.get("restartPolicy") == "Always")]
+
+    @property
+    def grace_s(self) -> float:
+        return float(self.object["spec"].get("terminationGracePeriodSeconds", 30))
 
     @property
     def is_ready(self) -> bool:
@@ -136,6 +141,13 @@ class Kubelet:
     async def remove(self, name: str) -> None:
         """End a pod; returns when all of it is gone."""
         pod = self.pod(name)
+        pod.is_ending = True
+        spec = pod.object["spec"]
+        with trio.move_on_after(pod.grace_s):
+            async with trio.open_nursery() as nursery:
+                for container in (*spec["containers"], *(spec.get("initContainers") or ())):
+                    if container["name"] in pod.running:
+                        nursery.start_soon(self._run_hook, pod, container, "preStop", pod.running[container["name"]])
         pod.scope.cancel()
         await pod.gone.wait()
 
@@ -237,6 +249,8 @@ class Kubelet:
         while True:
             began = trio.current_time()
             status = await self._run_once(pod, container, paths, started)
+            if pod.is_ending:
+                return
             failures = 0 if trio.current_time() - began > runtime.FORGIVEN_AFTER_S else failures
             if failures or not has_started:
                 pod.trouble = self._failure(pod, name, status)
@@ -266,25 +280,24 @@ class Kubelet:
         finally:
             del pod.running[name]
             pod.ready[name] = False
-            await running.stop(pod.object["spec"].get("terminationGracePeriodSeconds", 30))
+            await running.stop(pod.grace_s)
 
     async def _probe(self, pod: Pod, container: Object, running: Running, started: Callable[[], None]) -> None:
         """Ask a container's probes, the startup probe first. One that failed for good ends the container."""
-        name, grace_s = container["name"], pod.object["spec"].get("terminationGracePeriodSeconds", 30)
-
-        async def execute(argv: list[str]) -> int:
-            return (await running.execute(argv)).status
+        name = container["name"]
 
         def set_ready(verdict: bool) -> None:
             pod.ready[name] = verdict
             self._note(pod)
 
         def ask(kind: str) -> tuple[Timing, Ask]:
-            return Timing.of(container[kind]), asker(container[kind], container, pod.addresses.ipv4, execute)
+            return Timing.of(container[kind]), asker(container[kind], container, pod.addresses.ipv4, running.run)
 
         try:
+            if not await self._run_hook(pod, container, "postStart", running):
+                return await self._end(pod, container, running)
             if "startupProbe" in container and not await wait_started(*ask("startupProbe")):
-                return await running.stop(grace_s)
+                return await self._end(pod, container, running)
             started()
             dead = trio.Event()
             async with trio.open_nursery() as nursery:
@@ -295,9 +308,18 @@ class Kubelet:
                 else:
                     set_ready(True)
                 await dead.wait()
-                await running.stop(grace_s)
+                await self._end(pod, container, running)
         except* DemoError as group:
             await self._give_up(pod, str(group.exceptions[0]))
+
+    async def _run_hook(self, pod: Pod, container: Object, kind: str, running: Running) -> bool:
+        hook = (container.get("lifecycle") or {}).get(kind)
+        return not hook or await asker(hook, container, pod.addresses.ipv4, running.run, is_hook=True)()
+
+    async def _end(self, pod: Pod, container: Object, running: Running) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + pod.grace_s) as grace:
+            await self._run_hook(pod, container, "preStop", running)
+        await running.stop(max(grace.deadline - trio.current_time(), 0))
 
     # -- what is told
 

@@ -1,18 +1,23 @@
-"""A container's probes: their numbers, the tally that turns answers into a verdict, and the ways to ask.
+"""A container's probes and hooks: their numbers, the tally that turns answers into a verdict, and the ways to ask.
 
-Spec: Kubernetes, Probe v1 core. An HTTP answer from 200 to 399 is a success; so are an accepted connection and exit status 0.
+Spec: Kubernetes, Probe v1 core, LifecycleHandler v1 core. An HTTP answer from 200 to 399 is a success, to a hook any; so are an
+accepted connection, SERVING and exit status 0.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import trio
+
+from sidecar.model.config import Probe, ProbeHeader
+from sidecar.model.errors import MeshError
+from sidecar.net.app_probe import AppProber
+from sidecar.net.dial import Dialer
 
 from .errors import DemoError
 
 Ask = Callable[[], Awaitable[bool]]
-LONGEST_STATUS_LINE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,31 +92,55 @@ async def keep_asking(timing: Timing, ask: Ask, verdict: bool, changed: Callable
             changed(verdict)
 
 
-def asker(probe: dict[str, Any], container: dict[str, Any], address: str, execute: Callable[[list[str]], Awaitable[int]]) -> Ask:
-    """How to ask `probe`, from the node's own network.
+def asker(
+    asked: dict[str, Any], container: dict[str, Any], address: str, execute: Callable[[list[str]], Awaitable[int]], *, is_hook: bool = False
+) -> Ask:
+    """How to ask a probe, or to carry out a hook, from the node's own network.
 
     Args:
         address: of the pod.
         execute: runs a command in the container; returns its exit status.
     """
-    if "httpGet" in probe:
-        get = probe["httpGet"]
-        if get.get("scheme", "HTTP") != "HTTP":
-            raise DemoError(f"container {container['name']}: the demo asks probes over plain HTTP only")
-        host, port = get.get("host") or address, port_number(container, get["port"])
-        head = [f"GET {get.get('path') or '/'} HTTP/1.1", f"Host: {host}:{port}", "User-Agent: kube-probe/1.30",
-                "Accept: */*", "Connection: close",
-                *(f"{item['name']}: {item['value']}" for item in get.get("httpHeaders") or ())]
-        return lambda: ask_http(host, port, "\r\n".join([*head, "", ""]).encode())
-    if "tcpSocket" in probe:
-        host, port = probe["tcpSocket"].get("host") or address, port_number(container, probe["tcpSocket"]["port"])
-        return lambda: ask_tcp(host, port)
-    if "exec" in probe:
+    ways = ("httpGet", "exec", "sleep") if is_hook else ("httpGet", "tcpSocket", "grpc", "exec")
+    how = next((way for way in ways if way in asked), None)
+    if how is None and is_hook:
+        return _fail
+    if how is None:
+        raise DemoError(f"container {container['name']}: the kubelet knows {', '.join(ways)} probes, not {sorted(asked)}")
+    said = asked[how]
+    if how == "exec":
         async def ask_exec() -> bool:
-            return await execute(probe["exec"]["command"]) == 0
+            return await execute(said["command"]) == 0
 
         return ask_exec
-    raise DemoError(f"container {container['name']}: the demo knows httpGet, tcpSocket and exec probes, not {sorted(probe)}")
+    if how == "sleep":
+        async def sleep() -> bool:
+            await trio.sleep(said["seconds"])
+            return True
+
+        return sleep
+    port, to = port_number(container, said["port"]), said.get("host") or address
+    if how == "tcpSocket":
+        return lambda: ask_tcp(to, port)
+    probe = Probe(port, "grpc", service=said.get("service") or "")
+    if how == "httpGet":
+        fields = tuple(ProbeHeader(item["name"], item["value"]) for item in said.get("httpHeaders") or ())
+        by: Literal["http", "https"] = "https" if said.get("scheme") == "HTTPS" else "http"
+        probe = Probe(port, by, said.get("path") or "/", fields, word="" if is_hook else None)
+
+    async def ask() -> bool:
+        try:
+            status = await AppProber(Dialer(), forbidden=()).ask(probe, to)
+        except MeshError:
+            return False
+        return is_hook or 200 <= status < 400
+
+    return ask
+
+
+async def _fail() -> bool:
+    """A hook by `tcpSocket` can be written, and is none that the kubelet knows."""
+    return False
 
 
 def port_number(container: dict[str, Any], port: int | str) -> int:
@@ -130,20 +159,3 @@ async def ask_tcp(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-async def ask_http(host: str, port: int, request: bytes) -> bool:
-    """Send a whole request and look at the status line of the answer."""
-    try:
-        async with await trio.open_tcp_stream(host, port) as stream:
-            await stream.send_all(request)
-            line = b""
-            while b"\r\n" not in line and len(line) < LONGEST_STATUS_LINE:
-                data = await stream.receive_some(LONGEST_STATUS_LINE)
-                if not data:
-                    return False
-                line += data
-    except (OSError, trio.BrokenResourceError):
-        return False
-    version, _, status = line.partition(b" ")
-    return version.startswith(b"HTTP/1.") and status[:3].isdigit() and 200 <= int(status[:3]) < 400

@@ -79,6 +79,10 @@ class Running:
                                       deliver_cancel=_end_entered)
         return Done(done.returncode, done.stdout, done.stderr)
 
+    async def run(self, argv: list[str]) -> int:
+        """The exit status alone."""
+        return (await self.execute(argv)).status
+
 
 async def start(launch: Launch, netns: str, log: Path, has_uids: bool, system_mounts: tuple[Mount, ...]) -> Running:
     """Start a container. Returns once its mounts stand and its own command is next; DemoError if it does not come to that."""

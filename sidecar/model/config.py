@@ -94,6 +94,10 @@ class Probe(Value, frozen=True):
     port_name: Annotated[str, msgspec.Meta(max_length=63)] = ""
     word: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")] | None = None
 
+    @property
+    def is_hook(self) -> bool:
+        return self.word is not None
+
 
 class Interception(Value, frozen=True):
     """What the sidecar must know of the packet rules.

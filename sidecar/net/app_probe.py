@@ -7,6 +7,7 @@ Trust: the application's answers are judged like any upstream's, and bounded. Wh
 that is asked, at a port that is not ours. Attacked by tests/net/test_app_probe.py.
 """
 
+from collections.abc import Container
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,14 @@ MOST_INTERIM = 5
 
 
 class AppProber:
-    def __init__(self, dialer: Dialer) -> None:
+    """
+    Args:
+        forbidden: ports that no application has.
+    """
+
+    def __init__(self, dialer: Dialer, forbidden: Container[int] = ports.OWN) -> None:
         self._dialer = dialer
+        self._forbidden = forbidden
 
     async def ask(self, probe: Probe, address: str) -> int:
         """The HTTP status that a probe's result is; WELL for one that is not by HTTP. The caller sets the deadline.
@@ -53,7 +60,7 @@ class AppProber:
             return await self._check(probe, address)
         asked = first(probe, address)
         for _ in range(MOST_REQUESTS):
-            head = await self._get(asked, address, is_hook=probe.word is not None)
+            head = await self._get(asked, address, is_hook=probe.is_hook)
             try:
                 following = follow(asked, head.status, head.headers, address)
             except ValueError as exc:
@@ -64,7 +71,7 @@ class AppProber:
         raise BadResponse(f"more than {MOST_REQUESTS - 1} redirections")
 
     async def _connect(self, address: str, port: int) -> SocketStream:
-        if port in ports.OWN:
+        if port in self._forbidden:
             raise ConnectFailed(f"port {port} is the sidecar's, and no application's")
         return SocketStream(await self._dialer.connect(Address(address, port)))
 

@@ -49,7 +49,7 @@ def first(probe: Probe, address: str) -> Asked:
         return next((value for key, value in said if key == name), None)
 
     agent = value(b"user-agent")
-    fields = [(b"user-agent", (HOOK_AGENT if probe.word else PROBE_AGENT) if agent is None else agent)] if agent != b"" else []
+    fields = [(b"user-agent", (HOOK_AGENT if probe.is_hook else PROBE_AGENT) if agent is None else agent)] if agent != b"" else []
     if value(b"accept") is None:
         fields.append((b"accept", b"*/*"))
     # What each connection says for itself is not the pod's to say; an empty `accept` means none.

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 
 from injector.demo.modes import search_path
-from sidecar.model.config import Config, FileIdentity, SnapshotFile
+from sidecar.model.config import Config, FileIdentity, Probe, SnapshotFile
 from sidecar.model.ports import HEALTH
 from sidecar.model.snapshot import Snapshot, render_snapshot
 from tests.helpers import pki
@@ -151,14 +152,14 @@ class MeshedPod(Pod):
     """A pod whose packet rules are loaded and whose sidecar is ready."""
 
     def __init__(self, stack: ExitStack, node: Namespace, folder: Path, name: str, root: pki.Holder, snapshot: Snapshot,
-                 drain_s: float = 5.0) -> None:
+                 drain_s: float = 5.0, probes: Mapping[str, Probe] = MappingProxyType({})) -> None:
         (address,) = snapshot.workload.addresses
         super().__init__(stack, node, folder, name, address)
         self.identity = snapshot.workload.identity
         own = self.folder / "sidecar"
         holder = pki.issue(root, pki.uri(self.identity))
         config = Config(
-            admin_socket=str(own / "admin.sock"), snapshot=SnapshotFile(str(own / "snapshot.json")), drain_s=drain_s,
+            admin_socket=str(own / "admin.sock"), snapshot=SnapshotFile(str(own / "snapshot.json")), drain_s=drain_s, probes=dict(probes),
             identity=FileIdentity(str(own / "chain.pem"), str(own / "key.pem"), str(own / "roots.pem")))
         for file, text in (("chain.pem", holder.chain_pem), ("key.pem", holder.key_pem), ("roots.pem", pki.pem(root.chain)),
                            ("snapshot.json", render_snapshot(snapshot).decode()), ("config.json", msgspec.json.encode(config).decode())):

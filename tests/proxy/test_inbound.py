@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import ports
 from sidecar.model.address import Address
 from sidecar.model.call import Answer, Call
+from sidecar.model.config import LONGEST_PROBE_S
 from sidecar.model.errors import NotVerified
 from sidecar.model.reason import Reason
 from sidecar.model.route import (
@@ -243,6 +244,17 @@ async def test_health_is_answered_here(nursery: trio.Nursery, autojump_clock: Mo
     await stream.send_all(b"GET /healthz/ready HTTP/1.1\r\nhost: a\r\n\r\n")
     assert (await read_until(stream, b"/healthz/ready " + CLIENT.encode())).startswith(b"HTTP/1.1 200 ")
     assert known.lines == []
+
+
+async def test_a_hook_may_take_as_long_as_it_takes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async def health(request: Call) -> Answer:
+        await trio.sleep(LONGEST_PROBE_S)
+        return Answer(200, b"done")
+
+    stream = SocketStream(arrive(nursery, meshed(nursery), Address(POD, ports.HEALTH), {ports.HEALTH: health}))
+    await stream.send_all(b"GET /app-health/app/prestop HTTP/1.1\r\nhost: a\r\n\r\n")
+    await read_until(stream, b"done")
+    assert trio.current_time() == LONGEST_PROBE_S
 
 
 async def test_an_application_that_is_not_there(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.model.config import Probe
 from sidecar.model.egress import EgressHost, Origination, Outbound, StartTls
 from sidecar.model.route import Caller, Match, PathMatch, Route
 from sidecar.model.service import Endpoint, Protocol, Service
@@ -50,6 +51,25 @@ OUTSIDE = "203.0.113.10"
 NAMES = {**{f"{name}.shop.svc.cluster.local": vip for name, vip in VIPS.items()},
          **dict.fromkeys((APPROVED, UNAPPROVED, MISNAMED), OUTSIDE),
          **{f"{name}.{domain}": OUTSIDE for name in DATABASES for domain in (PARTNER, STRANGER)}}
+HOOK, HOOK_OF_NONE = "/app-health/hook/prestop", "/app-health/hook/poststart"
+WORD = "0123456789abcdef" * 2
+# What the kubelet asks of every pod: a path on the health port each.
+PROBES: dict[str, Probe] = {
+    HOOK: Probe(PORTS["go"][0], "http", "/status?code=503", word=WORD), HOOK_OF_NONE: Probe(9, "http", word=WORD),
+} | {
+    f"/app-health/{name}/livez": probe for name, probe in {
+        **{name: Probe(PORTS[name][0], "http", "/hello") for name in ("go", "node", "aiohttp", "nginx", "uvicorn", "go-h1")},
+        "http10": Probe(HTTP10_PORT, "http", "/hello"), "app-tls": Probe(PORTS["app-tls"][0], "https", "/hello"),
+        "tls-of-none": Probe(PORTS["go"][0], "https", "/hello"),
+        "absent": Probe(PORTS["go"][0], "http", "/status?code=404"), "broken": Probe(PORTS["go"][0], "http", "/status?code=500"),
+        "redis": Probe(PORTS["redis"][0]), "dead": Probe(9), "dead-http": Probe(9, "http"),
+        "grpc": Probe(PORTS["grpc"][0], "grpc"), "grpc-serving": Probe(PORTS["grpc"][0], "grpc", service="foreign.Test"),
+        "grpc-ill": Probe(PORTS["grpc"][0], "grpc", service="foreign.Ill"),
+        "grpc-unknown": Probe(PORTS["grpc"][0], "grpc", service="foreign.Unknown"),
+        "grpc-hangs": Probe(PORTS["grpc"][0], "grpc", service="foreign.Hanging"),
+        "grpc-of-none": Probe(PORTS["node-h2"][0], "grpc"), "grpc-of-http1": Probe(PORTS["go-h1"][0], "grpc"),
+    }.items()
+}
 
 
 def host(service: str) -> str:
@@ -108,7 +128,7 @@ class Mesh:
         address = ADDRESSES[name]
         snapshot = Snapshot(Workload(identity, "shop", pod=name, addresses=(address,)), accept_http10=accept_http10, inbound=inbound,
                             outbound=self.outbound())
-        return MeshedPod(stack or self._stack, self.node, self.folder, name, self.root, snapshot)
+        return MeshedPod(stack or self._stack, self.node, self.folder, name, self.root, snapshot, probes=PROBES)
 
     def outbound(self) -> Outbound:
         def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str) -> Service:

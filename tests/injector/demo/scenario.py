@@ -49,6 +49,7 @@ async def main(task: dict[str, Any]) -> dict[str, Any]:
         seen["logs"] = logs()
         seen["status"] = reported[-1]
         await kubelet.remove(task["pod"]["metadata"]["name"])
+        seen["lastLogs"] = logs()
         (bridge,) = json.loads(await command(["ip", "-j", "link", "show", BRIDGE]))
         seen["bridge"] = bridge["address"]
         seen["left"] = (await command(["ip", "netns", "list"])).split()

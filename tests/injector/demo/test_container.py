@@ -99,7 +99,7 @@ def test_command_replaces_the_entrypoint() -> None:
 
 @pytest.mark.parametrize(("container", "message"), [
     ({"name": "app", "image": "nginx"}, "no image of the demo's"),
-    ({"name": "app", "command": ["x"], "lifecycle": {"preStop": {}}}, "cannot honour `lifecycle`"),
+    ({"name": "app", "command": ["x"], "envFrom": [{}]}, "cannot honour `envFrom`"),
     ({"name": "app", "command": ["x"], "securityContext": {"privileged": True}}, "nothing privileged"),
     ({"name": "app", "command": ["x"], "securityContext": {"runAsNonRoot": True}}, "runAsNonRoot forbids UID 0"),
     ({"name": "app", "command": ["x"], "volumeMounts": [{"name": "v", "mountPath": "/run/v"}]}, "no volume is called 'v'"),

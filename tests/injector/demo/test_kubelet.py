@@ -105,6 +105,22 @@ def test_a_container_that_ends_is_started_again(mode: Mode) -> None:
     assert {item["name"]: item["restartCount"] for item in seen["status"]["containerStatuses"]} == {"app": 1, "side": 0}
 
 
+def test_hooks_are_carried_out(mode: Mode) -> None:
+    lifecycle = {"postStart": {"exec": {"command": ["touch", "/run/private/started"]}},
+                 "preStop": {"httpGet": {"path": "/quit", "port": 9000}}}
+    with_hooks = changed(SIDECAR, lifecycle=lifecycle, startupProbe={"exec": {"command": ["test", "-e", "/run/private/started"]}})
+    seen = run(mode, [SLEEP], [WRITE, with_hooks])
+    assert seen["trouble"] == ""
+    assert "/quit" not in seen["logs"]["side"]
+    assert '"GET /quit HTTP/1.1" 404' in seen["lastLogs"]["side"]
+
+
+def test_a_container_whose_first_hook_fails_is_ended(mode: Mode) -> None:
+    seen = run(mode, [SLEEP], [WRITE, changed(SIDECAR, lifecycle={"postStart": {"tcpSocket": {"port": 9000}}})])
+    assert "container side ended with status" in seen["trouble"]
+    assert "app" not in seen["logs"]
+
+
 def test_what_cannot_be_honoured_is_said(mode: Mode) -> None:
     seen = run(mode, [changed(SLEEP, image="nginx", command=[])], [WRITE, SIDECAR])
     assert "'nginx' is no image of the demo's" in seen["trouble"]

@@ -4,6 +4,7 @@
     Refuse     FAILED_PRECONDITION         Upload    how many messages and bytes arrived
     Wait       until it is cancelled       Chat      each message back as it comes
     Cancelled  how many waits were         Metadata  what was received, as JSON; and metadata before and behind the answer
+    and grpc.health.v1.Health/Check
 """
 
 import json
@@ -59,6 +60,16 @@ def metadata(request: bytes, context: grpc.ServicerContext) -> bytes:
     return json.dumps([[key, value] for key, value in context.invocation_metadata() if isinstance(value, str)]).encode()
 
 
+def health(request: bytes, context: grpc.ServicerContext) -> bytes:
+    """grpc.health.v1: the name of a service, as protobuf has it, and a state."""
+    service = request[2:].decode()
+    if service == "foreign.Unknown":
+        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    if service == "foreign.Hanging":
+        wait(request, context)
+    return b"\x08\x02" if service == "foreign.Ill" else b"\x08\x01"
+
+
 HANDLERS = {
     "Unary": grpc.unary_unary_rpc_method_handler(unary), "Refuse": grpc.unary_unary_rpc_method_handler(refuse),
     "Wait": grpc.unary_unary_rpc_method_handler(wait), "Cancelled": grpc.unary_unary_rpc_method_handler(was_cancelled),
@@ -70,6 +81,8 @@ HANDLERS = {
 if __name__ == "__main__":
     server = grpc.server(futures.ThreadPoolExecutor(80))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("foreign.Test", HANDLERS),))
+    checks = {"Check": grpc.unary_unary_rpc_method_handler(health)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", checks),))
     server.add_insecure_port(f"0.0.0.0:{sys.argv[1]}")
     server.start()
     server.wait_for_termination()
