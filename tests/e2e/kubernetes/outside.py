@@ -1,6 +1,7 @@
 """A host that is no part of the cluster, in a network of its own beside the node: what arrives there is written down.
 
-    python outside.py FOLDER    until its input ends: HTTP on 80, HTTPS on 443, with FOLDER's certificate; a line of JSON for each request, and connection
+    python outside.py FOLDER    HTTP on 80, HTTPS on 443 with FOLDER's certificate, until its input ends; a line of JSON for each
+                                connection and request
 """
 
 import json
