@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -198,6 +199,7 @@ def _until(directory: Path, serial: str, now: float, *, is_forced: bool) -> floa
 def _serve(arguments: argparse.Namespace) -> None:
     import trio  # here, since no other verb needs it or TLS
 
+    from sidecar.net.ending import serve_until_told
     from sidecar.net.memory import keep_memory_private
 
     from .server import parse_config, serve
@@ -207,7 +209,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     except ConfigError as exc:
         raise ConfigError("", f"{arguments.config}: {exc}") from exc
     keep_memory_private()
-    trio.run(serve, config)
+    trio.run(serve_until_told, partial(serve, config))
 
 
 def _issue(arguments: argparse.Namespace) -> None:

@@ -28,6 +28,7 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.trust import INJECTOR, Holder
 from sidecar.net.clock import wall_clock
 from sidecar.net.dial import Dialer
+from sidecar.net.ending import serve_until_told
 from sidecar.net.files import follow_files, read_file
 from sidecar.net.listener import Tally, listen_unix, serve_listener
 from sidecar.net.service import serve_https
@@ -230,5 +231,5 @@ def main(argv: list[str]) -> int:
         config = parse_config(text)
     except ConfigError as exc:
         raise ConfigError("", f"{args.config}: {exc}") from exc
-    trio.run(serve, config)
+    trio.run(serve_until_told, partial(serve, config))
     return 0

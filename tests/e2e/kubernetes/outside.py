@@ -1,6 +1,7 @@
 """A host that is no part of the cluster, in a network of its own beside the node: what arrives there is written down.
 
-    python outside.py FOLDER    HTTP on 80, HTTPS on 443, with FOLDER's certificate; a line of JSON for each request, and connection
+    python outside.py FOLDER    HTTP on 80, HTTPS on 443 with FOLDER's certificate, until its input ends; a line of JSON for each
+                                connection and request
 """
 
 import json
@@ -75,8 +76,9 @@ def main(folder: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(folder / "chain.pem", folder / "key.pem")
     for port, context in ((80, None), (443, tls)):
-        threading.Thread(target=_Server(port, folder, context).serve_forever).start()
+        threading.Thread(target=_Server(port, folder, context).serve_forever, daemon=True).start()
     print("ready", flush=True)
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -56,8 +56,10 @@ class Place:
         return subprocess.run(self.command(*command), capture_output=True).returncode == 0
 
     def start(self, stack: ExitStack, log: Path, *command: str | Path) -> "subprocess.Popen[bytes]":
+        """It ends with the room, or when its input does if it looks."""
         out = stack.enter_context(log.open("wb"))
-        process = stack.enter_context(subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+        process = subprocess.Popen(self.command(*command), stdin=subprocess.PIPE, stdout=out, stderr=out)
+        stack.enter_context(process)
         stack.callback(process.kill)
         return process
 

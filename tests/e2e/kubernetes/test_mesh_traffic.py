@@ -10,6 +10,7 @@ from tests.helpers.pods import wait_until
 
 from .node_files import DOMAIN
 from .space import Space
+from .workloads import LEAVES_IN_ORDER
 
 pytestmark = pytest.mark.timeout(600)
 CHANGED_S = 5.0
@@ -36,7 +37,7 @@ def test_both_ends_prove_who_they_are_and_routes_decide(space: Space) -> None:
         assert seen["x-bartizan-tls"].startswith("TLSv1.3")
     for who, path, method, reason in (
         ("web", "/admin", "GET", Reason.NO_ROUTE), ("web", "/orders/1", "POST", Reason.NO_ROUTE),
-        ("thief", "/orders/1", "GET", Reason.IDENTITY_NOT_ALLOWED),
+        ("thief", "/orders/1", "GET", Reason.NOT_ALLOWED),
     ):
         refused = space.curl(who, "-X", method, space.url("orders", path))
         assert (refused.status, refused.reason) == (403, f"{reason.code} {reason.token}")
@@ -68,7 +69,7 @@ def test_an_annotation_of_the_deployment_counts_without_a_rollout(space: Space) 
 
 def test_a_rolling_restart_under_load_fails_no_request(space: Space) -> None:
     rolling = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-    space.apply_app("orders", replicas=2)
+    space.apply_app("orders", replicas=2, container=LEAVES_IN_ORDER)
     space.apply_app("web")
     space.ready("orders", "web")
     space.run("patch", "deployment/orders", "--patch", json.dumps({"spec": {"strategy": rolling}}))

@@ -8,6 +8,7 @@ from tests.helpers.pods import wait_until
 from .kubectl import Failed
 from .mesh import Mesh
 from .space import Space
+from .workloads import LEAVES_IN_ORDER
 
 pytestmark = pytest.mark.timeout(900)
 NEXT = "next"
@@ -20,7 +21,7 @@ def injector_of(space: Space, app: str) -> str:
 
 
 def test_upgrade_by_revision(space: Space, mesh: Mesh) -> None:
-    space.apply_app("orders")
+    space.apply_app("orders", container=LEAVES_IN_ORDER)
     space.apply_app("web")
     space.ready("orders", "web")
     mesh.apply(mesh.bartizan("upgrade", *mesh.values(), "--revision", NEXT))
