@@ -130,7 +130,7 @@ def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[Oper
     elif request.kind == "Pod" and request.subresource == "ephemeralcontainers":
         return _judge_ephemeral(request, settings, cluster)
     elif request.kind == "Pod" and request.subresource in ("status", "resize"):     # they take annotations and resources along
-        _refuse_if(_changed_problems(Pod(request.object), Pod(request.old)))
+        _refuse_if(_update_problems(Pod(request.object), Pod(request.old)))
     elif request.kind == "Pod" and not request.subresource:
         return _judge_pod(request, settings, cluster)
     elif request.kind in TEMPLATES and not request.subresource:
@@ -152,7 +152,7 @@ def _refuse_if(problems: Iterable[Problem]) -> None:
 def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
     pod = Pod(request.object)
     if request.operation == "UPDATE":
-        _refuse_if([*user_problems(pod), *_changed_problems(pod, Pod(request.old))])
+        _refuse_if(_update_problems(pod, Pod(request.old)))
         return [], ()
     if request.namespace not in cluster.namespaces:
         raise ConfigError(f"namespace {request.namespace}", "it is not known here yet; try again in a moment")
@@ -246,6 +246,12 @@ def coverage_problems(found: Object, asker: Asker, cluster: Cluster) -> list[Pro
         return []
     reading = read_egress(asked)
     return unapproved(reading.entries.values(), asker, cluster.egress_policies, reading.lines)
+
+
+def _update_problems(pod: Pod, old: Pod) -> list[Problem]:
+    """Who finishes a pod off must not stumble over words that stand there already, from before its namespace was in the mesh."""
+    has_other_words = (pod.annotations, pod.labels) != (old.annotations, old.labels)
+    return [*(user_problems(pod) if has_other_words else ()), *_changed_problems(pod, old)]
 
 
 def _changed_problems(pod: Pod, old: Pod) -> list[Problem]:

@@ -451,3 +451,11 @@ def test_a_dry_run_is_answered_as_any_other() -> None:
     request = json.loads(_request(pod()))
     request["request"]["dryRun"] = True
     assert _response(json.dumps(request).encode()) == _response(_request(pod()))
+
+
+def test_a_pod_with_wrong_words_from_before_goes_on_and_gets_no_new_ones() -> None:
+    old = _annotated("bartizan.dev/routes", "- {}")
+    finished = {**old, "metadata": {**old["metadata"], "finalizers": []}}
+    for sub in ("", "status"):
+        assert _response(_request(finished, "UPDATE", old, sub=sub))["allowed"] is True
+        assert "line 1" in _refusal(_request(old, "UPDATE", pod(), sub=sub))

@@ -1,7 +1,9 @@
 """The ValidatingAdmissionPolicies alone, on a real API server that has no webhook of ours: nothing but what is genuine enters."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from injector.settings import Settings
 from tests.injector.pods import container, mesh_policy, namespace, pod
 
 from .cluster import SYSTEM, Cluster
+from .kubectl import Failed, Kubectl
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 PLURALS = {
@@ -381,6 +384,12 @@ async def test_a_mirror_pod_is_the_kubelets_alone(guarded: Cluster) -> None:
     data = pod(nodeName="one", serviceAccountName=None)
     data["metadata"] = {"name": "etcd-one", "annotations": {"kubernetes.io/config.mirror": "x"}}
     assert "no sidecar where it belongs" in await _refusal(guarded, data)
+    data["metadata"]["namespace"] = WHERE
+    created = partial(Kubectl(guarded.kubeconfig), "create", "--dry-run=server", "-f", "-", "--as=one", "--as-group=system:masters",
+                      stdin=json.dumps(data))
+    with pytest.raises(Failed, match="no sidecar where it belongs"):
+        created()
+    assert "pod/etcd-one created" in created("--as-group=system:nodes")
 
 
 async def test_other_namespaces_go_on(guarded: Cluster) -> None:
