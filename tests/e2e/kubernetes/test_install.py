@@ -199,6 +199,8 @@ def test_upgrade_and_uninstall(installed: Cluster, kubectl: Kubectl, capsys: pyt
     assert upgrade.main(["--set", "image=bartizan:2", "--set", "secretNamespaces=[shop]"]) == 0
     with pytest.raises(Stays, match="trust domain"):
         upgrade.main(["--set", "trustDomain=other.example"])
+    for kind in KINDS:      # no injector answers here, so no label of the mesh could be set
+        kubectl("delete", kind, "--all")
     kubectl("label", "namespace", "bank", "bartizan.dev/injection=enabled", "bartizan.dev/rev=v2")
     for argv in ([], ["--revision", "v2"]):
         with pytest.raises(Stays, match=": bank"):

@@ -38,6 +38,7 @@ def test_the_injector_changes_nothing_but_its_own(plan: Plan) -> None:
     made, name = injector_roles(plan), plan.injector
     writes = {rule for kind in ("ClusterRole", "Role") for rule in rules(made, kind, name) if rule[0] not in ("get", "list", "watch")}
     assert writes == {
+        ("create", "configmaps", (opt_outs_of(plan.revision),)), ("patch", "configmaps", (opt_outs_of(plan.revision),)),
         ("create", "events", ()), ("patch", "events", ()), ("create", "leases", ()),
         ("patch", "leases", (name,)), ("update", "leases", (name,)),
         ("create", "configmaps", (opt_outs_of(plan.revision),)), ("patch", "configmaps", (opt_outs_of(plan.revision),)),
