@@ -116,7 +116,8 @@ MAY: list[tuple[str, tuple[str, ...]]] = [
 MAY_NOT: list[tuple[str, tuple[str, ...]]] = [
     ("bartizan-issuer", ("get", "", "secrets", SYSTEM, "another")), ("bartizan-issuer", ("list", "", "secrets", SYSTEM)),
     ("bartizan-issuer", ("delete", "", "secrets", SYSTEM, "bartizan-authority")), ("bartizan-issuer", ("list", "", "pods", "shop")),
-    ("bartizan-issuer", ("create", "", "secrets", "shop")), ("bartizan-issuer", ("sign", "certificates.k8s.io", "signers")),
+    ("bartizan-issuer", ("create", "", "secrets", SYSTEM)), ("bartizan-issuer", ("create", "", "configmaps", SYSTEM, "another")),
+    ("bartizan-issuer", ("sign", "certificates.k8s.io", "signers")),
     (NAME, ("get", "", "secrets", SYSTEM, "bartizan-authority")), (NAME, ("get", "", "secrets", "billing")),
     (NAME, ("list", "", "secrets")),
     (NAME, ("patch", "", "pods", "shop")), (NAME, ("create", "", "pods", "shop")), (NAME, ("create", "", "pods/exec", "shop")),

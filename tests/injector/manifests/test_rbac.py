@@ -21,9 +21,8 @@ def test_the_issuer_reads_pods_asks_about_tokens_and_keeps_two_objects() -> None
     made = issuer_roles(Plan())
     assert rules(made, "ClusterRole", "bartizan-issuer") == {("create", "tokenreviews", ()), ("get", "pods", ())}
     assert rules(made, "Role", "bartizan-issuer") == {
-        ("get", "secrets", ("bartizan-authority",)), ("patch", "secrets", ("bartizan-authority",)),
-        ("get", "configmaps", ("bartizan-roots",)), ("patch", "configmaps", ("bartizan-roots",)),
-        ("create", "secrets", ()), ("create", "configmaps", ()),
+        (verb, resource, names) for verb in ("create", "get", "patch")
+        for resource, names in (("secrets", ("bartizan-authority",)), ("configmaps", ("bartizan-roots",)))
     }
 
 
