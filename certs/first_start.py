@@ -1,6 +1,6 @@
 """An issuer's first start in a cluster: it makes the authority, as a Secret, if there never was one.
 
-Several may start at once; the API server takes the first Secret, and the others take that. A Secret that was lost is another
+Several may start at once; the API server takes the first one's keys, and the others take those. A Secret that was lost is another
 matter: the mesh trusts roots that were published, and a new root would cut off every pod that runs. So those roots are the witness
 that there was an authority; with them, and without it, nothing is made.
 
@@ -8,6 +8,7 @@ Trust: what is in the Secret can be anybody in the mesh; see `secret_store`. The
 Attacked by tests/certs/test_first_start.py.
 """
 
+import secrets
 import sys
 import tempfile
 from pathlib import Path
@@ -39,7 +40,10 @@ async def make_authority(config: SecretAuthority, trust_domain: str, clock: Wall
         with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
             files.init(Path(folder), trust_domain, config.https_domains, clock())
             made = manifest(namespace, name, read_files(Path(folder)))
-        await api.create(f"{collection}/secrets", msgspec.json.decode(made), dict)
+        # Applied rather than posted, since by that our role can say of which name. Each under a manager of its own and without force:
+        # who comes second is in conflict with the keys of the first.
+        manager = f"bartizan-issuer-{secrets.token_hex(8)}"
+        await api.apply(f"{collection}/secrets/{name}", msgspec.json.decode(made), dict, manager=manager, force=False)
     except ApiError as exc:
         if exc.status == CONFLICT:
             return      # another replica was first

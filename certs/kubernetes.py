@@ -175,13 +175,18 @@ class Api:
         """A JSON patch (RFC 6902), all of it or nothing: a `test` in it is a condition."""
         return await self._call("PATCH", path, operations, kind, content=JSON_PATCH)
 
-    async def apply(self, path: str, body: object, kind: type[T], *, manager: str) -> T:
+    async def apply(self, path: str, body: object, kind: type[T], *, manager: str, force: bool = True) -> T:
         """Server-side apply: the object is made, or has these fields from now on; others stay whoever's they are.
 
         Args:
-            manager: whose these fields are from now on, also where they were another's.
+            manager: whose these fields are from now on.
+            force: also where they were another's.
+
+        Raises:
+            ApiError: without `force`, of status CONFLICT if another's field has another value.
         """
-        return await self._call("PATCH", f"{path}?fieldManager={quote(manager)}&force=true", body, kind, content=APPLY_PATCH)
+        query = f"fieldManager={quote(manager)}&force={str(force).lower()}"
+        return await self._call("PATCH", f"{path}?{query}", body, kind, content=APPLY_PATCH)
 
     async def delete(self, path: str, *, version: str = "") -> None:
         """An object that is gone already is no error.

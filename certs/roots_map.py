@@ -39,7 +39,7 @@ class RootsMap:
     def __init__(self, config: SecretAuthority, *, retry_s: float = RETRY_S) -> None:
         self._api = Api(config)
         self._retry_s = retry_s
-        self._collection = f"/api/v1/namespaces/{config.namespace}/configmaps"
+        self._path = f"/api/v1/namespaces/{config.namespace}/configmaps/{config.roots}"
         self._where = config.namespace, config.roots
 
     async def run(self, standing: Watched[Standing]) -> None:
@@ -62,7 +62,7 @@ class RootsMap:
     async def publish(self, roots: str, version: int) -> None:
         """Write them unless they are there already, or those of a newer trust. Raises: ApiError."""
         namespace, name = self._where
-        path, data = f"{self._collection}/{name}", {ROOTS: roots, VERSION: str(version)}
+        path, data = self._path, {ROOTS: roots, VERSION: str(version)}
         try:
             found = await self._api.get(path, _Map)
         except ApiError as exc:
@@ -70,7 +70,7 @@ class RootsMap:
                 raise
             labels = {"app.kubernetes.io/part-of": "bartizan"}
             made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name, "labels": labels}}
-            await self._api.create(self._collection, {**made, "data": data}, _Map)
+            await self._api.apply(path, {**made, "data": data}, _Map, manager="bartizan-issuer")
             return
         if found.version > version or {key: found.data.get(key) for key in data} == data:
             return

@@ -20,6 +20,10 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def write_yaml(objects: Iterable[Any]) -> str:
-    """A document for each."""
-    return "---\n".join(yaml.dump(one, Dumper=_Dumper, sort_keys=False, width=WIDTH, allow_unicode=True) for one in objects)
+def write_yaml(objects: Iterable[Any], *, width: float = WIDTH) -> str:
+    """A document for each.
+
+    Args:
+        width: of lines; infinite: every text without line breaks of its own stands in one.
+    """
+    return "---\n".join(yaml.dump(one, Dumper=_Dumper, sort_keys=False, width=width, allow_unicode=True) for one in objects)

@@ -17,6 +17,7 @@ Trust: requests come from whoever may make them, also while no webhook answers; 
 of a MeshPolicy is the webhook's alone. Attacked by tests/e2e/kubernetes/test_backstop.py, on a real API server.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,10 +42,11 @@ _OURS = cel(list(CONTAINERS))
 
 
 def backstop(plan: Plan) -> list[Manifest]:
-    running = ["pods", "pods/status", "pods/resize", "pods/ephemeralcontainers"]
+    settings, running = rendered_by(plan), ["pods", "pods/status", "pods/resize", "pods/ephemeralcontainers"]
     parameters = {"name": opt_outs_of(plan.revision), "namespace": SYSTEM, "parameterNotFoundAction": "Deny"}
     return [
-        *_policy(plan, "pods", [rule(["CREATE"], ["pods"])], _POD_VARIABLES, _pod_demands(rendered_by(plan)), [NO_MIRROR], parameters),
+        *_policy(plan, "pods", [rule(["CREATE"], ["pods"])], {**_POD_VARIABLES, "amounts": _amounts(settings)},
+                 _pod_demands(settings), [NO_MIRROR], parameters),
         *_policy(plan, "running", [rule(["UPDATE"], running)], _RUNNING_VARIABLES, _running_demands(), [HAS_SIDECAR]),
         *_policy(plan, "entering", [rule(["CONNECT"], ["pods/exec", "pods/attach", "pods/portforward"])], {}, [
             Validation(f"!({OURS_ENTERED})", cel("nobody enters a container of the mesh, which holds the pod's key; use another")),
@@ -99,6 +101,11 @@ _POD_VARIABLES: Mapping[str, str] = {
     "roots": f"variables.annotations[?{cel(documents.ROOTS)}].orValue('').split('-----END CERTIFICATE-----')"
              ".map(part, part.trim()).filter(part, part != '')",
 }
+
+
+def _amounts(settings: Settings) -> str:
+    """JSON, which is CEL; spelt as Helm spells it."""
+    return json.dumps(settings.resources, sort_keys=True, separators=(",", ":"))
 
 
 def _pod_demands(settings: Settings) -> list[Validation]:

@@ -7,6 +7,7 @@ value decides what is there at all, the same is rendered with it and without it,
 
 import difflib
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,6 +76,7 @@ SWITCHES = (
     Switch("createNamespace", msgspec.structs.replace(ALL, create_namespace=False)),
     Switch("networkPolicies", msgspec.structs.replace(ALL, network_policies=False)),
     Switch("podSecurity", msgspec.structs.replace(ALL, pod_security="")),
+    Switch("netRaw", msgspec.structs.replace(ALL, net_raw=False), ("false", "false")),
     Switch("csrSigner", msgspec.structs.replace(ALL, csr_signer=False), ("false", "false")),
     Switch("revision", msgspec.structs.replace(ALL, revision=""), ("''", '""')),
     Switch("persistence.size", _persistence(size="")),
@@ -140,8 +142,7 @@ def _values() -> str:
 
 
 def _template(renderer: str, render: Callable[[Plan], list[Manifest]], made: Manifest) -> str:
-    made_text = write_yaml([made])
-    template = Template(["---", *made_text.splitlines()])
+    template = Template(_lines(made))
     for name, value in _EACH.items():
         _repeat(template, render, made, name, value)
     # The narrower first: what it wraps may lie within what another one does.
@@ -159,7 +160,7 @@ def _edits(
     if kept is None:
         yield 0, len(lines), switch.value, []
         return
-    others = ["---", *write_yaml([kept]).splitlines()]
+    others = _lines(kept)
     matcher = difflib.SequenceMatcher(None, [_plain(switch.without(line)) for line in lines], list(map(_plain, others)), autojunk=False)
     for what, start, end, other_start, other_end in matcher.get_opcodes():
         if what != "equal":
@@ -175,11 +176,16 @@ def _repeat(template: Template, render: Callable[[Plan], list[Manifest]], made: 
             template.wrap(0, len(template.lines), f"{{{{- range $.Values.{value} }}}}")
         return
     other = {_key(one): one for one in twice}[_key(made)]
-    more = len(write_yaml([other]).splitlines()) + 1 - len(template.lines)
+    more = len(_lines(other)) - len(template.lines)
     if more and second in json.dumps(other):
         starts = [i for i, line in enumerate(template.lines) if _mark("each") in line]
         for start in starts:
             template.wrap(start, start + more // len(starts), f"{{{{- range $.Values.{value} }}}}")
+
+
+def _lines(made: Manifest) -> list[str]:
+    """One for each value, so that those that differ are told apart."""
+    return ["---", *write_yaml([made], width=math.inf).splitlines()]
 
 
 def _key(made: Manifest, switch: Switch | None = None) -> tuple[str, str, str]:

@@ -1,6 +1,7 @@
 """The injector of one revision: webhook and snapshot stream on every replica; one of them leads."""
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -48,11 +49,11 @@ def injector(plan: Plan) -> list[Manifest]:
 
 def rendered_by(plan: Plan) -> Settings:
     """How its webhook renders our parts of a pod, but for the roots, which it is told later."""
-    names = {field.encode_name for field in msgspec.structs.fields(Settings)}
-    return msgspec.convert({name: value for name, value in _config(plan).items() if name in names}, Settings)
+    config = _config(plan)
+    return Settings(**{field.name: config[field.encode_name] for field in msgspec.structs.fields(Settings) if field.encode_name in config})
 
 
-def _config(plan: Plan) -> dict[str, object]:
+def _config(plan: Plan) -> dict[str, Any]:
     return {
         "kubernetes": {},
         "revision": plan.revision,

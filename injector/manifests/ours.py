@@ -70,7 +70,7 @@ def _container_demands(name: str, at: str, rendered: Mapping[str, Any], special:
         if field == "imagePullPolicy":      # AlwaysPullImages
             demand = f"{at}.?{field}.orValue('') in {cel([value, 'Always'])}"
         elif field == "resources":
-            demand = _resources(at, value)
+            demand = _resources(at)
         yield Validation(demand, cel(_words(name, field)))
     if "volumeMounts" not in rendered:
         yield Validation(f"({_mounts(at)}).size() == 0", cel(_words(name, "volumeMounts")))
@@ -90,12 +90,13 @@ def _mounts_of(settings: Settings, *, api: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _resources(at: str, rendered: Mapping[str, Mapping[str, str]]) -> str:
-    """Amounts that we give; LimitRanger may add others."""
+def _resources(at: str) -> str:
+    """Amounts that we give, `variables.amounts`; LimitRanger may add others."""
+    there = f"{at}.?resources[?kind][?name].orValue('0')"
     return both([
         f"{at}.?resources.orValue({{}}).all(kind, kind in ['requests', 'limits'])",
-        *(f"quantity({at}.?resources.?{kind}[{cel(name)}].orValue('0')).compareTo(quantity({cel(amount)})) == 0"
-          for kind, amounts in rendered.items() for name, amount in amounts.items()),
+        "variables.amounts.all(kind, variables.amounts[kind].all(name, "
+        f"quantity({there}).compareTo(quantity(variables.amounts[kind][name])) == 0))",
     ])
 
 
@@ -116,7 +117,12 @@ def _pattern(settings: Settings, *, api: bool) -> str:
         containers.sidecar(settings, _UID, probes, workload_api=api)["env"][2]["value"] for probes in ({}, _PROBES)
     )
     before, after = probed.split(msgspec.json.encode(_PROBES).decode())
-    return rf"^(?:{re.escape(bare)}|{re.escape(before)}\{{{_balanced(_DEPTH - 1)}\}}{re.escape(after)})$"
+    return rf"^(?:{_literal(bare)}|{_literal(before)}\{{{_balanced(_DEPTH - 1)}\}}{_literal(after)})$"
+
+
+def _literal(text: str) -> str:
+    """As a pattern. A dash means itself, and a revision's name is to stand there as it is."""
+    return re.escape(text).replace(r"\-", "-")
 
 
 def _volume_demands() -> Iterator[Validation]:

@@ -1,8 +1,8 @@
 """Who of the control plane may do what: issuer and injector apart, verb by verb, by name wherever a name can be said.
 
-What RBAC cannot say narrower: `create` knows no names, so the issuer may create any Secret and ConfigMap in bartizan-system, and the
-injector any Lease there; and `patch` knows no fields, so the leader that may write `caBundle` may write the rest of its own webhook
-configurations. A Secret can be read in the namespaces that the plan names, and nowhere else.
+What RBAC cannot say narrower: a POST has no name yet, so the injector may create any Lease in bartizan-system; and `patch` knows no
+fields, so the leader that may write `caBundle` may write the rest of its own webhook configurations. A Secret can be read in the
+namespaces that the plan names, and nowhere else.
 """
 
 from collections.abc import Sequence
@@ -43,9 +43,9 @@ def issuer_roles(plan: Plan) -> list[Manifest]:
             _rule("certificates.k8s.io", ["signers"], ["approve", "sign"], ["bartizan.dev/workload"]),
         ]
     own = [
-        _rule("", ["secrets"], ["get", "patch"], [AUTHORITY]),
-        _rule("", ["configmaps"], ["get", "patch"], [ROOTS]),
-        _rule("", ["configmaps", "secrets"], ["create"]),
+        # Both are made by server-side apply, of which the API server knows the name.
+        _rule("", ["secrets"], ["create", "get", "patch"], [AUTHORITY]),
+        _rule("", ["configmaps"], ["create", "get", "patch"], [ROOTS]),
     ]
     return [
         _account(ISSUER, "issuer", None),

@@ -70,6 +70,9 @@ class ApiServerDouble:
             return self._list(call)
         path = call.path.removesuffix("/status").removesuffix("/approval")
         found = self.objects.get(path)
+        if found is None and call.headers.get("content-type") == "application/apply-patch+yaml":
+            self.put(path, json.loads(call.body))
+            return Answer(201, json.dumps(self.objects[path]).encode())
         if found is None:
             return failure(404, path)
         if call.method == "PATCH":

@@ -1,13 +1,10 @@
 """An authority is made once: not beside another, not after one that was lost, and not where nobody asked for it."""
 
-import json
-
 import pytest
 
 from certs import files
 from certs.first_start import make_authority
 from certs.secret_store import SecretAuthority, SecretStore
-from sidecar.model.call import Answer
 from sidecar.model.errors import ConfigError
 from sidecar.net.clock import wall_clock
 
@@ -25,24 +22,8 @@ def config(place, copy="/dev/shm/x"):
         namespace="bartizan-system", name="authority", copy=str(copy), roots="roots", https_domains=("svc.here",), **where)
 
 
-def takes_secrets(double):
-    """As the API server: the first is taken, a second is a conflict."""
-    def before(call):
-        if (call.method, call.path) != ("POST", SECRETS):
-            return None
-        made = json.loads(call.body)
-        path = f"{SECRETS}/{made['metadata']['name']}"
-        if path in double.objects:
-            return failure(409, path)
-        double.put(path, made)
-        return Answer(201, json.dumps(made).encode())
-
-    double.before = before
-
-
 async def test_the_first_start_makes_one_that_the_issuer_can_begin_with(tmp_path, memory, capsys):  # noqa: F811
     async with api_server(tmp_path) as (double, place):
-        takes_secrets(double)
         await make_authority(config(place), DOMAIN, wall_clock)
         store = SecretStore(config(place, memory / "copy"))
         await store.begin()
@@ -50,30 +31,39 @@ async def test_the_first_start_makes_one_that_the_issuer_can_begin_with(tmp_path
         assert (made.trust_domain, (memory / "copy" / files.ROOT).exists()) == (DOMAIN, True)
         assert "made an authority" in capsys.readouterr().err
         await make_authority(config(place), DOMAIN, wall_clock)     # the second start
-    assert len([call for call in double.calls if call.method == "POST"]) == 1
+    assert len([call for call in double.calls if call.method == "PATCH"]) == 1
 
 
 async def test_who_is_second_takes_what_the_first_made(tmp_path, capsys):
     async with api_server(tmp_path) as (double, place):
-        double.before = lambda call: failure(409, call.path) if call.method == "POST" else None
+        double.before = lambda call: failure(409, call.path) if call.method == "PATCH" else None
         await make_authority(config(place), DOMAIN, wall_clock)
-    assert [call.method for call in double.calls] == ["GET", "GET", "POST"]
+    assert [call.method for call in double.calls] == ["GET", "GET", "PATCH"]
     assert "made an authority" not in capsys.readouterr().err
+
+
+async def test_nobody_forces_an_authority_upon_another(tmp_path):
+    """Each applies under a manager of its own, so that what the first wrote is a conflict for the second."""
+    async with api_server(tmp_path) as (double, place):
+        for _ in range(2):
+            double.objects.clear()
+            await make_authority(config(place), DOMAIN, wall_clock)
+    queries = [call.query for call in double.calls if call.method == "PATCH"]
+    assert len(set(queries)) == 2
+    assert all(query.endswith("&force=false") for query in queries)
 
 
 async def test_a_lost_authority_is_not_replaced(tmp_path):
     async with api_server(tmp_path) as (double, place):
-        takes_secrets(double)
         double.put(ROOTS, {"data": {"roots.pem": "x"}})
         with pytest.raises(ConfigError, match="restore the Secret from a copy"):
             await make_authority(config(place), DOMAIN, wall_clock)
-    assert "POST" not in [call.method for call in double.calls]
+    assert "PATCH" not in [call.method for call in double.calls]
 
 
 async def test_roots_are_looked_for_before_the_authority(tmp_path):
     """Or a replica that starts between the other's two writes would think that the authority was lost."""
     async with api_server(tmp_path) as (double, place):
-        takes_secrets(double)
         await make_authority(config(place), DOMAIN, wall_clock)
     assert [call.path for call in double.calls if call.method == "GET"] == [ROOTS, f"{SECRETS}/authority"]
 

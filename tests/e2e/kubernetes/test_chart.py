@@ -50,7 +50,8 @@ def comparable(objects: Objects) -> Objects:
 
 
 @pytest.mark.parametrize("plan", [
-    *PLANS.values(), read_plan(sets=["persistence.size=1Gi"]), read_plan(sets=["secretNamespaces=[shop]", "revision=v3", "csrSigner=true"]),
+    *PLANS.values(), read_plan(sets=["persistence.size=1Gi", "revision=v-3"]),
+    read_plan(sets=["secretNamespaces=[shop]", "revision=v3", "csrSigner=true", "netRaw=true", "resources.sidecar.requests={}"]),
     read_plan(sets=["addressUncheckedBecause='<a> & \"b\": {c} # d'", "apiServerPorts=[443]", "priorityClassName=''"]),
 ])
 def test_it_renders_what_install_prints(plan: Plan) -> None:

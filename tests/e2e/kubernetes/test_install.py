@@ -116,7 +116,8 @@ MAY: list[tuple[str, tuple[str, ...]]] = [
 MAY_NOT: list[tuple[str, tuple[str, ...]]] = [
     ("bartizan-issuer", ("get", "", "secrets", SYSTEM, "another")), ("bartizan-issuer", ("list", "", "secrets", SYSTEM)),
     ("bartizan-issuer", ("delete", "", "secrets", SYSTEM, "bartizan-authority")), ("bartizan-issuer", ("list", "", "pods", "shop")),
-    ("bartizan-issuer", ("create", "", "secrets", "shop")), ("bartizan-issuer", ("sign", "certificates.k8s.io", "signers")),
+    ("bartizan-issuer", ("create", "", "secrets", SYSTEM)), ("bartizan-issuer", ("create", "", "configmaps", SYSTEM, "another")),
+    ("bartizan-issuer", ("sign", "certificates.k8s.io", "signers")),
     (NAME, ("get", "", "secrets", SYSTEM, "bartizan-authority")), (NAME, ("get", "", "secrets", "billing")),
     (NAME, ("list", "", "secrets")),
     (NAME, ("patch", "", "pods", "shop")), (NAME, ("create", "", "pods", "shop")), (NAME, ("create", "", "pods/exec", "shop")),
@@ -199,6 +200,8 @@ def test_upgrade_and_uninstall(installed: Cluster, kubectl: Kubectl, capsys: pyt
     assert upgrade.main(["--set", "image=bartizan:2", "--set", "secretNamespaces=[shop]"]) == 0
     with pytest.raises(Stays, match="trust domain"):
         upgrade.main(["--set", "trustDomain=other.example"])
+    for kind in KINDS:      # no injector answers here, so no label of the mesh could be set
+        kubectl("delete", kind, "--all")
     kubectl("label", "namespace", "bank", "bartizan.dev/injection=enabled", "bartizan.dev/rev=v2")
     for argv in ([], ["--revision", "v2"]):
         with pytest.raises(Stays, match=": bank"):

@@ -21,9 +21,8 @@ def test_the_issuer_reads_pods_asks_about_tokens_and_keeps_two_objects() -> None
     made = issuer_roles(Plan())
     assert rules(made, "ClusterRole", "bartizan-issuer") == {("create", "tokenreviews", ()), ("get", "pods", ())}
     assert rules(made, "Role", "bartizan-issuer") == {
-        ("get", "secrets", ("bartizan-authority",)), ("patch", "secrets", ("bartizan-authority",)),
-        ("get", "configmaps", ("bartizan-roots",)), ("patch", "configmaps", ("bartizan-roots",)),
-        ("create", "secrets", ()), ("create", "configmaps", ()),
+        (verb, resource, names) for verb in ("create", "get", "patch")
+        for resource, names in (("secrets", ("bartizan-authority",)), ("configmaps", ("bartizan-roots",)))
     }
 
 
@@ -38,6 +37,7 @@ def test_the_injector_changes_nothing_but_its_own(plan: Plan) -> None:
     made, name = injector_roles(plan), plan.injector
     writes = {rule for kind in ("ClusterRole", "Role") for rule in rules(made, kind, name) if rule[0] not in ("get", "list", "watch")}
     assert writes == {
+        ("create", "configmaps", (opt_outs_of(plan.revision),)), ("patch", "configmaps", (opt_outs_of(plan.revision),)),
         ("create", "events", ()), ("patch", "events", ()), ("create", "leases", ()),
         ("patch", "leases", (name,)), ("update", "leases", (name,)),
         ("create", "configmaps", (opt_outs_of(plan.revision),)), ("patch", "configmaps", (opt_outs_of(plan.revision),)),
