@@ -20,9 +20,10 @@ from sidecar.net.clock import wall_clock
 from . import doors
 from .checks import Category, Check, as_json, as_text, has_failed
 from .checks.before import kubernetes_api, other_meshes, pod_security, pre_install
-from .checks.control_plane import PART, admission, config_of, existence, identity, leading
+from .checks.control_plane import admission, config_of, existence, identity, leading
 from .checks.data_plane import data_plane
 from .exits import FINDINGS
+from .installed import PART
 from .kubectl import Kubectl, add_arguments, add_scope
 from .terminal import add_colour, paint_of
 

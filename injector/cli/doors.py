@@ -25,13 +25,14 @@ from sidecar.model.value import Value, from_json
 from sidecar.net.service import call_unix
 
 from . import state
+from .installed import PART
 from .kubectl import Kubectl, KubectlError
 from .kubectl import add_arguments as add_cluster
 from .terminal import printable
 
 WITHIN_S = 30.0
 CONTAINER = "injector"
-PART = f"app.kubernetes.io/part-of=bartizan,app.kubernetes.io/name={INJECTOR}"
+INJECTORS = f"{PART},app.kubernetes.io/name={INJECTOR}"
 T = TypeVar("T")
 
 
@@ -102,7 +103,7 @@ def doors_of(args: argparse.Namespace) -> Sequence[Door]:
 def replicas(kubectl: Kubectl) -> list[Replica]:
     """Of all revisions. Raises KubectlError if none runs."""
     running = [
-        str(pod["metadata"]["name"]) for pod in kubectl.list("pods", SYSTEM, PART)
+        str(pod["metadata"]["name"]) for pod in kubectl.list("pods", SYSTEM, INJECTORS)
         if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
     ]
     if not running:

@@ -6,19 +6,14 @@ admission would refuse is refused here, too; MeshPolicies are those of the clust
 
 import argparse
 import copy
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml  # noqa: TID251 -- the one writer of YAML
-from msgspec.structs import replace as replaced
-
 from injector.cluster import Cluster, ref_of
 from injector.cluster.objects import TEMPLATES, Object, Pod, at
 from injector.compile.mesh import mesh_settings
-from injector.config import InjectorConfig, parse_config, settings_of
 from injector.decide import Refuse, Skip, decide
 from injector.documents import INJECTION, MeshPolicySpec
 from injector.exclude import exclusion_problems
@@ -26,6 +21,7 @@ from injector.patch import patch_pod
 from injector.review import user_problems
 from injector.settings import ROOTS, ROOTS_KEY, SYSTEM, Settings
 from injector.validate import Invalid, Problem
+from injector.yaml_out import write_yaml
 from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
 from sidecar.model.value import convert, from_json
@@ -72,7 +68,7 @@ def read_all_of(files: list[str]) -> list[Manifest]:
 
 
 def write(objects: list[dict[str, Any]]) -> None:
-    yaml.safe_dump_all(objects, sys.stdout, sort_keys=False, allow_unicode=True, explicit_start=True)
+    print(write_yaml(objects), end="")
 
 
 def read_settings(path: str) -> Settings:
@@ -82,8 +78,14 @@ def read_settings(path: str) -> Settings:
 
 def settings_of_file(path: str) -> Settings:
     """Those of the injector that is started with this configuration. Raises ConfigError."""
-    config = _read(path, parse_config)
-    return replaced(settings_of(config), roots=_read(config.roots_file, bytes.decode))
+    config = _read(path, lambda data: from_json(data, dict[str, Any]))
+    roots = config.get("rootsFile")
+    return _settings(config, _read(roots, bytes.decode) if isinstance(roots, str) else "")
+
+
+def _settings(config: Mapping[str, Any], roots: str) -> Settings:
+    """What an injector of any version says of them: its other fields are its own business. Raises ConfigError."""
+    return convert({**{name: config[name] for name in Settings.__struct_encode_fields__ if name in config}, "roots": roots}, Settings)
 
 
 def _read(path: str, read: Callable[[bytes], T]) -> T:
@@ -98,12 +100,12 @@ def _read(path: str, read: Callable[[bytes], T]) -> T:
 def of_cluster(kubectl: Kubectl, revision: str) -> tuple[Settings, Cluster]:
     """What its injector gives to new pods, and its MeshPolicies. Raises MeshError."""
     try:
-        config = convert(config_of(kubectl, revision), InjectorConfig)
+        config = config_of(kubectl, revision)
         roots = at(kubectl.get("configmap", ROOTS, SYSTEM), "data").get(ROOTS_KEY)
         policies = Cluster.of(kubectl.list("meshpolicies.bartizan.dev"))
     except KubectlError as exc:
         raise KubectlError(f"{exc}; or give --config or --settings, and no cluster is asked") from exc
-    return replaced(settings_of(config), roots=str(roots or "")), policies
+    return _settings(config, str(roots or "")), policies
 
 
 def inject(manifest: Manifest, settings: Settings, policies: Mapping[str, MeshPolicySpec]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from injector.cli.installed import PART
 from injector.cli.kubectl import Forbidden, Json, Kubectl, KubectlError, KubectlMissing, NotFound
 from injector.cluster.objects import Object
 from injector.settings import INJECTION_LABEL, SYSTEM
@@ -63,7 +64,7 @@ def pre_install(kubectl: Kubectl, now: float) -> Iterator[Check]:
 def _fresh(kubectl: Kubectl) -> Check:
     description, anchor = "no control plane is there already", "pre-fresh"
     try:
-        there = kubectl.list("statefulsets.apps", SYSTEM, "app.kubernetes.io/part-of=bartizan")
+        there = kubectl.list("statefulsets.apps", SYSTEM, PART)
     except NotFound:
         return Check(description, anchor)
     except KubectlError as exc:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from injector.cli.installed import PART
 from injector.cli.kubectl import Json, Kubectl, KubectlError, NotFound
 from injector.cli.terminal import ago
 from injector.cluster.objects import Object, Pod, at
@@ -18,7 +19,6 @@ from sidecar.model.errors import ConfigError, MeshError
 from . import Check, failed, judged
 from .before import seconds
 
-PART = "app.kubernetes.io/part-of=bartizan"
 CRDS = ("egresspolicies.bartizan.dev", "meshpolicies.bartizan.dev")
 SOON_S = 60 * 86400.0       # for a root, whose change wants somebody's time
 CERTIFICATE_SOON_S = 3600.0     # of ours, which are renewed at half of their life by themselves
