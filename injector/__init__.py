@@ -6,6 +6,7 @@
     cluster/                                                        what the cluster holds, as one immutable value; its sources
     compile/  enforced                                              that value -> the snapshot of one pod
     config  server  stream  capture  jwks  key_set                  the process: webhook, snapshots, which pods are captured, token keys
+    leader  events  pod_events                                      which replica does what one does for all; what pods are told
     trust  holders  own_certificate                                 whom the mesh trusts, who holds it already, and what we prove ourselves
     ca_bundle                                                       by whom the API server verifies the webhook
     manifests/                                                      what `bartizan install` prints, and the chart is made of

@@ -18,7 +18,7 @@ ListenPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]   # 0 takes a free one
 class InjectorConfig(Value, frozen=True):
     """
     Args:
-        directory: of manifests; watched.
+        directory: of manifests; watched. Without it the objects come from `kubernetes`.
         roots_file: PEM; the mesh's trust bundle, for the first start: from then on it is followed from the issuer.
         issuer_url, stream_url: what sidecars are told; the injector itself asks at the former.
         state_directory: what is kept over a restart: last good rules, trust, evidence. Made if it is not there.
@@ -26,18 +26,18 @@ class InjectorConfig(Value, frozen=True):
         chain_file, key_file: without `token_file`: its HTTPS certificate; read again when they change.
         issuer_identity: who may ask how far a rotation has come; empty: `spiffe://TRUST-DOMAIN/ns/bartizan-system/sa/bartizan-issuer`.
         learning_days: how far back the profile of a workload's egress looks; see `injector/egress/profile.py`.
-        kubernetes: the API server that is told of egress anomalies, as Events; `{}`: the one of the pod's own cluster.
+        kubernetes: the API server that objects come from, and that is told Events; `{}`: the one of the pod's own cluster.
         revision: of this control plane; empty: the one of namespaces that name none.
         image, image_pull_policy, net_raw, resources: of the parts that admission adds; see `injector/settings.py`.
         bypass: how the packet rules know the sidecar; see there.
     """
 
-    directory: Name
     trust_domain: Name
     roots_file: Name
     issuer_url: Name
     stream_url: Name
     state_directory: Name
+    directory: Name | None = None
     token_file: Name | None = None
     chain_file: Name | None = None
     key_file: Name | None = None
@@ -59,6 +59,8 @@ class InjectorConfig(Value, frozen=True):
 def parse_config(data: bytes) -> InjectorConfig:
     """The configuration that the JSON text holds, or ConfigError."""
     config = from_json(data, InjectorConfig)
+    if config.directory is None and config.kubernetes is None:
+        raise ConfigError("kubernetes", "give it, `{}` for the pod's own cluster, or a directory: there is nothing to read objects from")
     if config.token_file is None and (config.chain_file is None or config.key_file is None):
         raise ConfigError("tokenFile", "give it, or chainFile and keyFile: the injector needs a certificate of its own")
     if config.token_file is not None and (config.chain_file is not None or config.key_file is not None):

@@ -6,7 +6,8 @@
     stream    GET /v1/snapshot, ...      mTLS; for sidecars, each of its own pod, and the issuer (`injector/stream.py`)
 
 Both look at the same immutable state of the cluster, and at the trust that is followed from the issuer; a change of either replaces
-it whole and wakes the streams that wait.
+it whole and wakes the streams that wait. The state comes from the Kubernetes API, or from a directory. Over the API there may be several
+replicas: all serve, and one of them leads (`injector/leader.py`), which does what one does for all.
 """
 
 import argparse
@@ -39,7 +40,8 @@ from .acknowledged import Acknowledged
 from .audit.coverage import coverage
 from .ca_bundle import CaBundle
 from .capture import CaptureWatch
-from .cluster import Cluster
+from .cluster import Cluster, Source
+from .cluster.api import ApiSource
 from .cluster.directory import Directory
 from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
 from .collect import Collector
@@ -49,19 +51,23 @@ from .compile.last_good import LastGood
 from .compile.service_book import ServiceBook
 from .config import InjectorConfig, issuer_of, parse_config, settings_of
 from .egress.alerts import Alerts
-from .egress.events import Events
+from .events import Events
 from .jwks import JwksWatch, fetch_keys
+from .leader import Leader, Task
 from .operator import SOCKET, Operator
+from .opt_out_map import OptOutMap
 from .own_certificate import OwnCertificate, Renewal
+from .pod_events import PodEvents
 from .questions import Questions
 from .review import MAX_BODY_BYTES, review
-from .settings import Settings, injector_of
+from .settings import SYSTEM, Settings, injector_of
 from .stream import Stream
 from .trust import TrustWatch
 
 LAST_GOOD = "last-good.json"    # in the state directory
 LEDGER = "ledger"
 COVERAGE = "coverage.json"      # in LEDGER
+COVERAGE_EVERY_S = 1.0
 
 
 class Webhook:
@@ -98,6 +104,14 @@ class CoverageFile:
         self._path = path
         self._kept = b""
 
+    async def follow(self, cluster: Watched[Cluster]) -> None:
+        """For ever. It looks at every pod, so at a pace of its own."""
+        while True:
+            now = cluster.current
+            self.keep(now)
+            await trio.sleep(COVERAGE_EVERY_S)
+            await cluster.wait_change(now)
+
     def keep(self, cluster: Cluster) -> None:
         """Written if it is news; a disk that does not take it is told, and tried again at the next change."""
         data = msgspec.json.encode(coverage(cluster))
@@ -119,17 +133,22 @@ async def serve(config: InjectorConfig) -> None:
         except Busy as exc:
             # Each would write over what the other knows of the evidence, and of whom to trust.
             raise ConfigError("stateDirectory", f"{state}: another injector uses it; end that one first") from exc
-        await _serve(config, state)
+        async with trio.open_nursery() as nursery:
+            await _serve(config, state, nursery)
 
 
-async def _serve(config: InjectorConfig, state: Path) -> None:
-    directory = Directory(Path(config.directory))
-    cluster = Watched(directory.read())
+async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> None:
+    """Returns once it serves; tasks of `nursery` go on."""
+    rng = random.Random(os.urandom(16))
+    api = Api(config.kubernetes) if config.kubernetes is not None else None
+    source = _source(config, api, rng, nursery)
+    cluster = Watched(await source.begin())
+    leader = _leader(config, api, rng, nursery)
     last_good = LastGood.load(state / LAST_GOOD)
     dialer = Dialer()
     trust = TrustWatch(config.issuer_url, state, config.roots_file, dialer)
     own = OwnCertificate(trust)
-    ca_bundle = CaBundle(Api(config.kubernetes), injector_of(config.revision), trust, lambda: True) if config.kubernetes else None
+    ca_bundle = CaBundle(api, injector_of(config.revision), trust, lambda: leader is None or leader.leads.current) if api else None
     settings = settings_of(config)
     book = ServiceBook(config.trust_domain, last_good)
 
@@ -147,8 +166,9 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         return pod is not None and is_gateway(pod, cluster.current)
 
     metrics = Metrics()
-    events = Events(Api(config.kubernetes)) if config.kubernetes is not None else None
-    alerts = Alerts.open(state, config.learning_days, wall_clock, metrics.count, leads_out, events.tell if events is not None else None)
+    events = Events(api, wall_clock) if api is not None else None
+    told = PodEvents(events, cluster, settings, config.revision) if events is not None else None
+    alerts = Alerts.open(state, config.learning_days, wall_clock, metrics.count, leads_out, told.anomaly if told is not None else None)
     webhook = Webhook(lambda: msgspec.structs.replace(settings, roots=trust.current.roots), cluster, metrics)
     capture = CaptureWatch(cluster)
     jwks = JwksWatch(cluster, fetch_keys)
@@ -157,7 +177,7 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         cluster, trust.anchors, capture.uncaptured, compile_pod, [jwks.keys],
         issuer=issuer_of(config), own=lambda: Holder(INJECTOR, (ca_bundle.holds if ca_bundle else trust.current.version), own.signer),
         wall=wall_clock, questions=questions, acknowledged=acknowledged,
-        collect=Collector.open(state, wall_clock, place_of, alerts.take).answer,
+        collect=Collector.open(state, wall_clock, place_of, alerts.take).answer, tell=told.rules if told is not None else None,
     )
 
     operator = Operator(
@@ -165,37 +185,37 @@ async def _serve(config: InjectorConfig, state: Path) -> None:
         problems_of=stream.problems_of, services=book.of, acknowledged=acknowledged, certificate_ends=lambda: own.ends,
     )
     door = listen_unix(str(state / SOCKET), where="stateDirectory")
-    covered = CoverageFile(state / LEDGER / COVERAGE)
 
     async def follow() -> None:
-        covered.keep(cluster.current)
-        async for now in directory.changes():
+        async for now in source.changes():
             cluster.set(now)
             stream.forget_gone(now)
             last_good.forget_gone(now)
-            covered.keep(now)
 
     tally = Tally()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow)
-        nursery.start_soon(stream.run)
-        nursery.start_soon(capture.run)
-        nursery.start_soon(jwks.run)
-        nursery.start_soon(trust.run)
-        nursery.start_soon(alerts.run)
-        if events is not None:
-            nursery.start_soon(events.run)
-        if ca_bundle is not None:
-            nursery.start_soon(ca_bundle.run)
-        nursery.start_soon(serve_listener, door, operator.serve, tally)
-        await _supply(own, trust, config, dialer, nursery)
-        webhook_port = await nursery.start(partial(
-            serve_https, config.address, config.webhook_port, own.webhook, webhook.answer,
-            max_body_bytes=MAX_BODY_BYTES, tally=tally))
-        stream_port = await nursery.start(partial(
-            serve_https, config.address, config.stream_port, own.stream, stream.answer,
-            trust_domain=config.trust_domain, max_body_bytes=MAX_LEDGER_BYTES, tally=tally))
-        print(f"bartizan: injector ready: webhook {webhook_port}, stream {stream_port}", file=sys.stderr, flush=True)
+    nursery.start_soon(follow)
+    nursery.start_soon(CoverageFile(state / LEDGER / COVERAGE).follow, cluster)
+    nursery.start_soon(stream.run)
+    nursery.start_soon(capture.run)
+    nursery.start_soon(jwks.run)
+    nursery.start_soon(trust.run)
+    nursery.start_soon(alerts.run)
+    if events is not None and told is not None:
+        nursery.start_soon(events.run)
+        nursery.start_soon(_as_leader, leader, told.tell_skipped)
+    if leader is not None and api is not None:
+        nursery.start_soon(leader.while_leading, OptOutMap(api, cluster, trust, config.revision, _report).run)
+    if ca_bundle is not None:
+        nursery.start_soon(ca_bundle.run)
+    nursery.start_soon(serve_listener, door, operator.serve, tally)
+    await _supply(own, trust, config, dialer, rng, nursery)
+    webhook_port = await nursery.start(partial(
+        serve_https, config.address, config.webhook_port, own.webhook, webhook.answer,
+        max_body_bytes=MAX_BODY_BYTES, tally=tally))
+    stream_port = await nursery.start(partial(
+        serve_https, config.address, config.stream_port, own.stream, stream.answer,
+        trust_domain=config.trust_domain, max_body_bytes=MAX_LEDGER_BYTES, tally=tally))
+    print(f"bartizan: injector ready: webhook {webhook_port}, stream {stream_port}", file=sys.stderr, flush=True)
 
 
 def _state_directory(config: InjectorConfig) -> Path:
@@ -208,10 +228,43 @@ def _state_directory(config: InjectorConfig) -> Path:
     return path
 
 
-async def _supply(own: OwnCertificate, trust: TrustWatch, config: InjectorConfig, dialer: Dialer, nursery: trio.Nursery) -> None:
+def _source(config: InjectorConfig, api: Api | None, rng: random.Random, nursery: trio.Nursery) -> Source:
+    if config.directory is not None:
+        return Directory(Path(config.directory))
+    assert api is not None, "or the configuration was refused"
+    source = ApiSource(api, rng, _report)
+    nursery.start_soon(source.run)
+    return source
+
+
+def _leader(config: InjectorConfig, api: Api | None, rng: random.Random, nursery: trio.Nursery) -> Leader | None:
+    """None where there are no replicas: over a directory."""
+    if config.directory is not None or api is None:
+        return None
+    identity = f"{os.uname().nodename}_{rng.getrandbits(64):016x}"
+    leader = Leader(api, SYSTEM, injector_of(config.revision), identity, wall_clock, rng, _report)
+    nursery.start_soon(leader.run)
+    return leader
+
+
+async def _as_leader(leader: Leader | None, *tasks: Task) -> None:
+    """For ever: what one replica does for all of them."""
+    if leader is not None:
+        await leader.while_leading(*tasks)
+    async with trio.open_nursery() as nursery:
+        for task in tasks:
+            nursery.start_soon(task)
+
+
+def _report(text: str) -> None:
+    print(f"bartizan: {text if text.isprintable() else ascii(text)[1:-1]}", file=sys.stderr, flush=True)
+
+
+async def _supply(
+    own: OwnCertificate, trust: TrustWatch, config: InjectorConfig, dialer: Dialer, rng: random.Random, nursery: trio.Nursery,
+) -> None:
     """Returns once there is a certificate; tasks of `nursery` keep it fresh."""
     if config.token_file is not None:
-        rng = random.Random(os.urandom(16))
         nursery.start_soon(Renewal(own, trust, config.issuer_url, config.token_file, dialer, wall_clock, rng).run)
         await own.held.wait_change(None)
     else:

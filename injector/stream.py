@@ -102,6 +102,7 @@ class Stream:
         questions: the operator's, to sidecars.
         acknowledged: remembers what each sidecar says of its snapshot.
         collect: answers POST /v1/ledger once its caller is known; None: no evidence is taken here.
+        tell: takes the uid of a pod, and what of its documents is not in force now, when that changes.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Stream:
         questions: Questions,
         acknowledged: Acknowledged,
         collect: Handler | None = None,
+        tell: Callable[[str, Sequence[str]], None] | None = None,
     ) -> None:
         self._cluster = cluster
         self._anchors = anchors
@@ -130,6 +132,7 @@ class Stream:
         self._questions = questions
         self._acknowledged = acknowledged
         self._collect = collect
+        self._tell = tell
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
         self._standing: dict[str, _Standing] = {}           # by pod uid: its latest question
@@ -244,6 +247,8 @@ class Stream:
         snapshot, problems = compiled.snapshot, compiled.problems
         if self._told.get(pod, ()) != problems:
             self._told[pod] = problems
+            if self._tell is not None:
+                self._tell(pod, problems)
             for problem in problems:
                 problem = problem if problem.isprintable() else ascii(problem)[1:-1]    # it quotes the names that rules were given
                 print(f"bartizan: {snapshot.workload.namespace}/{snapshot.workload.pod}: {problem}", file=sys.stderr, flush=True)

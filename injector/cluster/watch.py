@@ -22,7 +22,7 @@ from .objects import Json
 from .reflector import Changes, Reflector
 
 LEAST_S, MOST_S = 300, 600      # how long the API server is asked to let a watch last
-SILENCE_S = 150.0               # it sends a bookmark about once a minute
+SILENCE_S = 60.0                # where nothing changes it says nothing (1.36, measured): then the watch is begun anew, which costs little
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 30.0
 MOST_ASKED_S = 120.0            # of what Retry-After may ask for

@@ -7,6 +7,7 @@ namespaces that the plan names, and nowhere else.
 
 from collections.abc import Sequence
 
+from injector.cluster.kinds import rules as watched
 from injector.opt_outs import opt_outs_of
 from injector.settings import AUTHORITY, INJECTOR, ISSUER, ROOTS, SYSTEM
 
@@ -15,16 +16,6 @@ from .plan import Plan
 
 _GROUP = "rbac.authorization.k8s.io"
 SECRETS_ROLE = f"{INJECTOR}-secrets"    # of all revisions
-READ = ("get", "list", "watch")
-# What snapshots are compiled from, and how a pod's owner is found.
-_READ: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("", ("namespaces", "pods", "services", "serviceaccounts", "replicationcontrollers")),
-    ("apps", ("daemonsets", "deployments", "replicasets", "statefulsets")),
-    ("batch", ("cronjobs", "jobs")),
-    ("bartizan.dev", ("egresspolicies", "meshpolicies")),
-    ("discovery.k8s.io", ("endpointslices",)),
-    ("networking.k8s.io", ("ingresses", "networkpolicies")),
-)
 
 
 def rbac(plan: Plan) -> list[Manifest]:
@@ -58,18 +49,18 @@ def injector_roles(plan: Plan) -> list[Manifest]:
     name, revision = plan.injector, plan.revision
     configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]
     cluster = [
-        *(_rule(group, resources, READ) for group, resources in _READ),
+        *watched(),
         _rule("", ["events"], ["create", "patch"]),
         _rule("admissionregistration.k8s.io", configurations, ["get", "patch"], [name]),
     ]
     own = [
-        _rule("coordination.k8s.io", ["leases"], ["get", "patch", "update"], [name]),
+        _rule("coordination.k8s.io", ["leases"], ["get", "patch"], [name]),
         _rule("coordination.k8s.io", ["leases"], ["create"]),
         _rule("", ["configmaps"], ["create", "patch"], [opt_outs_of(revision)]),      # applied: also creation is by name
     ]
     secrets = {
         "apiVersion": f"{_GROUP}/v1", "kind": "ClusterRole", "metadata": metadata(SECRETS_ROLE, "injector", namespace=""),
-        "rules": [_rule("", ["secrets"], READ)],
+        "rules": [_rule("", ["secrets"], ["list", "watch"])],
     }
     return [
         _account(name, "injector", revision),

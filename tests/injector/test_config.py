@@ -52,6 +52,13 @@ def test_an_api_server_is_told_only_if_it_is_named() -> None:
     assert parse(**FILES, kubernetes={}).kubernetes == ApiServer()
 
 
+def test_objects_come_from_a_directory_or_from_the_api_server() -> None:
+    without = {name: value for name, value in NEEDED.items() if name != "directory"} | FILES
+    assert parse_config(msgspec.json.encode(without | {"kubernetes": {}})).directory is None
+    with pytest.raises(ConfigError, match="nothing to read objects from"):
+        parse_config(msgspec.json.encode(without))
+
+
 @pytest.mark.parametrize(("given", "where"), [({"issuerIdentity": "issuer"}, "issuerIdentity"), ({"trustDomain": "X"}, "trustDomain")])
 def test_an_issuer_that_nobody_can_be_is_refused(given: dict[str, str], where: str) -> None:
     with pytest.raises(ConfigError, match=where):

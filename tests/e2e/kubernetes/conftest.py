@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from certs.kubernetes import Api, ApiServer
-from injector.manifests.plan import Plan
-from injector.manifests.rbac import issuer_roles
+from certs.kubernetes import Api, ApiError, ApiServer
+from injector.cli.schema import definitions
+from injector.cluster.kinds import KINDS, Collection
+from injector.manifests.plan import Plan, read_plan
+from injector.manifests.rbac import injector_roles, issuer_roles
 from tests.helpers import pki
 from tests.helpers.pods import wait_until
 
@@ -25,6 +27,8 @@ from .mesh import Mesh
 from .node import Node
 from .outside import PARTNER, Outside
 from .space import Space
+
+READY_S = 30.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,6 +61,40 @@ async def issuer_server(cluster: Cluster) -> ApiServer:
 @pytest.fixture
 def issuer_api(issuer_server: ApiServer) -> Api:
     return Api(issuer_server)
+
+
+@pytest.fixture(scope="session")
+def policies(cluster: Cluster) -> Cluster:
+    """The cluster, in which our definitions are in force."""
+    trio.run(_define, cluster)
+    return cluster
+
+
+async def _define(cluster: Cluster) -> None:
+    for definition in definitions()["items"]:
+        await cluster.admin.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition, dict)
+    ours = [Collection(kind).path for kind in KINDS if kind.api_group == "bartizan.dev"]
+    with trio.fail_after(READY_S):
+        while True:
+            try:
+                for path in ours:
+                    await cluster.admin.get(path, dict)
+                return
+            except ApiError:    # not served yet
+                await trio.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def granted(policies: Cluster) -> Cluster:
+    """The cluster, in which the injector has what `install` grants it, with Secrets in namespace shop."""
+    roles = injector_roles(read_plan(sets=["secretNamespaces=[shop]"]))
+    trio.run(policies.apply, *roles)
+    return policies
+
+
+@pytest.fixture
+async def injector_api(granted: Cluster) -> Api:
+    return granted.api(await granted.token(SYSTEM, "bartizan-injector", audience=ISSUER))
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from certs.kubernetes import ApiError
 from injector.cli.manifests import manifests_in, read_documents
-from injector.cli.schema import definitions
 
 from .cluster import Cluster
 
@@ -17,27 +15,6 @@ GROUP = "/apis/bartizan.dev/v1alpha1"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 PLURALS = {"EgressPolicy": "egresspolicies", "MeshPolicy": "meshpolicies"}
 EXAMPLES = Path(__file__).parents[3] / "examples"
-READY_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def policies(cluster: Cluster) -> Cluster:
-    """The cluster, in which the definitions are in force."""
-    trio.run(_define, cluster)
-    return cluster
-
-
-async def _define(cluster: Cluster) -> None:
-    for definition in definitions()["items"]:
-        await cluster.admin.create(CRDS, definition, dict)
-    with trio.fail_after(READY_S):
-        while True:
-            try:
-                for plural in PLURALS.values():
-                    await cluster.admin.get(f"{GROUP}/{plural}", dict)
-                return
-            except ApiError:    # not served yet
-                await trio.sleep(0.1)
 
 
 async def test_they_are_established_and_structural(policies: Cluster) -> None:

@@ -15,8 +15,8 @@ from injector.cluster import Cluster
 from injector.documents import Egress
 from injector.egress.alerts import METRIC, MOST_TOLD, PROFILE, SAVE_EVERY_S, Alerts, PodName
 from injector.egress.anomalies import Anomaly, Kind
-from injector.egress.events import REASONS
 from injector.egress.profile import DAY_S, Profile, learn
+from injector.pod_events import ANOMALIES
 from injector.server import Webhook
 from injector.settings import Settings
 from injector.validate import read_mesh_policy
@@ -224,7 +224,7 @@ def test_the_guide_explains_every_kind_and_how_it_is_told() -> None:
     for kind in get_args(Kind):
         assert f"| `{kind}` |" in GUIDE
         assert f'{METRIC}{{kind="{kind}"}}' in GUIDE
-        assert REASONS[kind] in GUIDE
+        assert ANOMALIES[kind] in GUIDE
     assert "BZ0209" in GUIDE
     assert "bartizan_egress_budget_exhausted_total" in GUIDE
     assert PROFILE in GUIDE
