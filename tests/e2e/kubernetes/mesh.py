@@ -76,14 +76,18 @@ class Mesh:
         finally:
             self.kubectl("delete", "namespace", name, "--wait=false")
 
-    def admits(self, space: Space) -> bool:
-        """Whether the webhook answers, and its answer is used."""
-        made = pod("probe", template(container(self.images.app), "default"))
-        try:
-            said = space.dry_run(made)
-        except Failed:
-            return False
-        return SIDECAR in [one["name"] for one in said["spec"].get("initContainers", ())]
-
     def wait_until_it_admits(self, space: Space) -> None:
-        wait_until(lambda: self.admits(space), lambda: self.kubectl.trouble(SYSTEM), READY_S)
+        """Until the webhook answers, and its answer is used."""
+        said = ""
+
+        def admits() -> bool:
+            nonlocal said
+            try:
+                found = space.dry_run(pod("probe", template(container(self.images.app), "default")))
+            except Failed as exc:
+                said = str(exc)
+                return False
+            said = f"a pod without {SIDECAR} was admitted"
+            return SIDECAR in [one["name"] for one in found["spec"].get("initContainers", ())]
+
+        wait_until(admits, lambda: said, READY_S)
