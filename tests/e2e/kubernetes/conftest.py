@@ -129,7 +129,7 @@ def outside(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ou
 @pytest.fixture(scope="session")
 def mesh(node: Node, images: Images, outside: Outside | None) -> Mesh:
     """Installed, and at work. Nobody takes it away again: the last tests do that."""
-    made = Mesh(node.kubectl, images, outside)
+    made = Mesh(node, images, outside)
     made.install()
     made.kubectl.apply(made.policy())
     with made.space("first") as space:

@@ -12,6 +12,7 @@ from tests.helpers.pods import ROOT, wait_until
 
 from .images import Images
 from .kubectl import Failed, Kubectl, Object
+from .node import Node
 from .node_files import DOMAIN, PODS, SERVICES
 from .outside import Outside
 from .space import Space
@@ -23,9 +24,13 @@ LIFETIME_S = 300        # the shortest: certificates are renewed while these tes
 
 @dataclass(frozen=True)
 class Mesh:
-    kubectl: Kubectl
+    node: Node
     images: Images
     outside: Outside | None
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return self.node.kubectl
 
     def bartizan(self, *arguments: str) -> str:
         """A verb of the operator's; raises Failed with what it complained of."""
@@ -74,7 +79,7 @@ class Mesh:
         try:
             yield found
         finally:
-            self.kubectl("delete", "namespace", name, "--wait=false")
+            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
     def wait_until_it_admits(self, space: Space) -> None:
         """Until the webhook answers, and its answer is used."""

@@ -26,17 +26,29 @@ from .kubectl import Kubectl
 from .programs import program
 from .room import LINK, Place, Room, room
 
+CTR = ("ctr", "--address", "/run/containerd.sock", "--namespace", "k8s.io")
+PLACES = "places.json"      # beside the kubeconfig of a node that was made here
+
 
 @dataclass(frozen=True)
 class Node:
     """
     Args:
         kubectl: as somebody who may do everything.
-        outside: the network beyond the node; whatever is started there has OUTSIDE's addresses. None: there is no such place.
+        inside: among the node's own processes.
+        outside: the network beyond the node; whatever is started there has OUTSIDE's addresses.
+
+    Both are None for a cluster that was not made here.
     """
 
     kubectl: Kubectl
-    outside: Place | None
+    inside: Place | None = None
+    outside: Place | None = None
+
+    def kill(self, container: str) -> None:
+        """One of containerd's, by its ID, as if it had crashed."""
+        assert self.inside is not None
+        self.inside.run(*CTR, "tasks", "kill", "--signal", "SIGKILL", container)
 
 
 def images() -> Images:
@@ -48,14 +60,15 @@ def images() -> Images:
 
 @contextmanager
 def found_or_made(logs: Path, images: Images) -> Iterator[Node]:
-    """The cluster that KUBECONFIG names, which has no outside of ours unless it was made here, or a new one."""
+    """The cluster that KUBECONFIG names, or a new one."""
     if "KUBECONFIG" not in os.environ:
         with running(logs, images) as made:
             yield made
     else:
         given = Path(os.environ["KUBECONFIG"])
-        beside = given.parent / "outside.json"
-        yield Node(Kubectl(given), Place(tuple(json.loads(beside.read_text()))) if beside.exists() else None)
+        places = given.parent / PLACES
+        known = json.loads(places.read_text()) if places.exists() else []
+        yield Node(Kubectl(given), *(Place(tuple(enter)) for enter in known))
 
 
 @contextmanager
@@ -75,10 +88,9 @@ def running(logs: Path, images: Images) -> Iterator[Node]:
         start("etcd", "--data-dir", f"{folder}/etcd", "--unsafe-no-fsync")
         start("kube-apiserver", *files.api_server(folder))
         start("containerd", "--config", f"{folder}/containerd.toml")
-        ctr = ("ctr", "--address", "/run/containerd.sock", "--namespace", "k8s.io")
-        wait_until(lambda: place.is_done(*ctr, "version"), lambda: (logs / "containerd.log").read_text())
+        wait_until(lambda: place.is_done(*CTR, "version"), lambda: (logs / "containerd.log").read_text())
         for archive in images.archives:
-            place.run(*ctr, "images", "import", archive)
+            place.run(*CTR, "images", "import", archive)
         kubectl = Kubectl(folder / "admin.kubeconfig")
         wait_until(lambda: kubectl.is_done("get", "namespace", "kube-system"), lambda: (logs / "kube-apiserver.log").read_text())
         start("kube-controller-manager", *files.controller_manager(folder))
@@ -89,8 +101,8 @@ def running(logs: Path, images: Images) -> Iterator[Node]:
         kubectl.apply(*files.name_server(images.coredns))
         kubectl.wait("node", files.NAME, "Ready")
         kubectl.rolled_out("kube-system", "deployment/coredns")
-        (folder / "outside.json").write_text(json.dumps(outside.enter))
-        yield Node(kubectl, outside)
+        (folder / PLACES).write_text(json.dumps([place.enter, outside.enter]))
+        yield Node(kubectl, place, outside)
 
 
 def _connect(place: Room) -> Place:

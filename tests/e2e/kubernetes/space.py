@@ -83,11 +83,14 @@ class Space:
         said = json.loads(done.stderr[done.stderr.index('{"status"'):])
         return Answer(said["status"], said["headers"], done.stdout)
 
+    def try_run(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        """kubectl, whatever comes of it."""
+        words = [str(self.kubectl.program), f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name, *arguments]
+        return subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=120)
+
     def exec_in(self, app: str, *command: str, stdin: str = "", container: str = "app") -> "subprocess.CompletedProcess[str]":
         """Whatever comes of it."""
-        words = [str(self.kubectl.program), f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name, "exec", "-i",
-                 f"deployment/{app}", "-c", container, "--", *command]
-        return subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60)
+        return self.try_run("exec", "-i", f"deployment/{app}", "-c", container, "--", *command, stdin=stdin)
 
     @contextmanager
     def load(self, app: str, url: str) -> Iterator[dict[str, Any]]:

@@ -44,8 +44,7 @@ def test_uninstall_refuses_while_there_are_meshed_pods_and_then_works(mesh: Mesh
     assert f"{space.name}" in done.stderr
     for name in meshed(mesh):
         mesh.kubectl("delete", "namespace", name, "--ignore-not-found")
-    printed = mesh.bartizan("uninstall")
-    mesh.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=printed)
+    mesh.bartizan("uninstall")
     wait_until(lambda: not left(mesh), lambda: str(left(mesh)), 60)
     with pytest.raises(Failed, match="NotFound"):
         mesh.kubectl("get", "namespace", SYSTEM)
