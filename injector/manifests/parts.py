@@ -54,7 +54,8 @@ def service(name: str, component: str, revision: str | None, ports: Mapping[str,
     return {
         "apiVersion": "v1", "kind": "Service", "metadata": metadata(name, component, revision=revision),
         "spec": {
-            **({"clusterIP": "None"} if headless else {}),
+            # A sidecar's questions go to one replica as long as that is there: what the replicas remember of broken rules may differ.
+            **({"clusterIP": "None"} if headless else {"sessionAffinity": "ClientIP"}),
             "ipFamilyPolicy": "PreferDualStack",
             "selector": selector(component, revision),
             "ports": [{"name": port, "port": number, "targetPort": target, "protocol": "TCP"} for port, (number, target) in ports.items()],
