@@ -111,7 +111,7 @@ MAY: list[tuple[str, tuple[str, ...]]] = [
     ("bartizan-issuer", ("patch", "", "configmaps", SYSTEM, "bartizan-roots")),
     (NAME, ("watch", "", "pods")), (NAME, ("watch", "bartizan.dev", "egresspolicies")), (NAME, ("create", "", "events", "shop")),
     (NAME, ("watch", "", "secrets", "shop")), (NAME, ("patch", ADMISSION, "mutatingwebhookconfigurations", "", NAME)),
-    (NAME, ("update", "coordination.k8s.io", "leases", SYSTEM, NAME)),
+    (NAME, ("patch", "coordination.k8s.io", "leases", SYSTEM, NAME)),
 ]
 MAY_NOT: list[tuple[str, tuple[str, ...]]] = [
     ("bartizan-issuer", ("get", "", "secrets", SYSTEM, "another")), ("bartizan-issuer", ("list", "", "secrets", SYSTEM)),
