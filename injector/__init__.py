@@ -10,7 +10,9 @@
     trust  holders  own_certificate                                 whom the mesh trusts, who holds it already, and what we prove ourselves
     ca_bundle                                                       by whom the API server verifies the webhook
     manifests/                                                      what `bartizan install` prints, and the chart is made of
-    cli/  findings                                                  the operator's verbs, and the codes of what `analyze` finds
+    acknowledged  status  describe  operator  questions             what is known of each sidecar, and who may ask
+    added  unpatch                                                  the way back from a patched pod
+    cli/  findings  version                                         the operator's verbs, and the codes of what `analyze` finds
     demo/                                                           pods of the real webhook's making, run on one machine
 
 It stands on the sidecar's lower floors; the sidecar knows nothing of it. YAML is read here and nowhere else.

@@ -14,13 +14,12 @@ from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Inbound, Snapshot
 from sidecar.model.value import Value
 
+from .bare import why_bare
 from .cluster import Cluster
 from .cluster.objects import Object, Pod, at, selects
 from .compile.explain import find_pod
 from .compile.in_force import Rule
-from .compile.mesh import MeshSettings, mesh_settings
 from .compile.services import Services, ports_leading_to, ports_of
-from .decide import Skip, decide
 from .documents import INJECTION
 from .exclude import passing
 from .hardening import left_open
@@ -169,11 +168,10 @@ def pod_view(pod: Pod, cluster: Cluster, status: PodStatus, snapshot: Snapshot |
         snapshot: the one that it is meant to have; None: it has no sidecar, or does not run.
         rules: all that it declares.
     """
-    mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     broken = tuple(rule for rule in rules if rule.standing != "in force")
     whole = PodView(status, owner_name(pod, cluster), addresses=pod.addresses, rules=broken)
     if snapshot is None:
-        return msgspec.structs.replace(whole, warnings=tuple(_outside(pod, cluster, mesh)))
+        return msgspec.structs.replace(whole, warnings=tuple(_outside(pod, cluster)))
     inbound, outbound = snapshot.inbound, snapshot.outbound
     return msgspec.structs.replace(
         whole,
@@ -188,28 +186,13 @@ def pod_view(pod: Pod, cluster: Cluster, status: PodStatus, snapshot: Snapshot |
     )
 
 
-def _outside(pod: Pod, cluster: Cluster, mesh: MeshSettings) -> Iterator[str]:
+def _outside(pod: Pod, cluster: Cluster) -> Iterator[str]:
     """Why it has no sidecar, and how it would get one."""
     if pod.has_sidecar:
         yield "it does not run: it has no address yet, or has ended"
-        return
-    decision = decide(pod, pod.namespace, cluster.namespace_labels(pod.namespace), mesh=mesh, settings=Settings())
-    if isinstance(decision, Skip):
-        yield f"it has no sidecar: {decision.reason}"
-    elif cluster.namespace_labels(pod.namespace).get(INJECTION) == "enabled":
-        yield f"it has no sidecar: it was created before the namespace was labelled; {restart(pod, cluster)}"
     else:
-        yield f"it has no sidecar: namespace {pod.namespace} is not labelled {INJECTION}=enabled"
-
-
-def restart(pod: Pod, cluster: Cluster) -> str:
-    """The command that makes it anew."""
-    owner = cluster.workload_of(pod)
-    if owner is not None and owner.kind in ("Deployment", "StatefulSet", "DaemonSet"):
-        return f"kubectl -n {pod.namespace} rollout restart {owner.kind.lower()}/{owner.name}"
-    if pod.owner is not None:
-        return f"kubectl -n {pod.namespace} delete pod {pod.name}"
-    return f"kubectl -n {pod.namespace} get pod {pod.name} -o yaml | kubectl replace --force -f -"
+        why = why_bare(pod, cluster, Settings())
+        yield f"it has no sidecar: {why or f'namespace {pod.namespace} is not labelled {INJECTION}=enabled'}"
 
 
 def _ports(pod: Pod, cluster: Cluster, inbound: Inbound) -> Iterator[PortView]:

@@ -170,10 +170,10 @@ def _annotate(patch: Patch, settings: Settings, uid: int, volumes: list[dict[str
         "exempt": f"uid {uid}" if settings.bypass == "uid" else f"mark {settings.mark}",
         "form": "older" if where is OLDER else "native",
     }
-    if hardened:
-        status["hardened"] = hardened
     if given_up := list(costs(Pod(patch.value))):
         status["costs"] = given_up
+    if hardened:
+        status["hardened"] = hardened
     patch.set(("metadata", "annotations", documents.ROOTS), settings.roots)
     patch.set(("metadata", "annotations", documents.STATUS), msgspec.json.encode(status).decode())
 

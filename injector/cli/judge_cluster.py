@@ -4,12 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from injector import documents
+from injector.bare import bare
 from injector.cluster import Cluster
 from injector.cluster.objects import TEMPLATES, Object, Pod, at, objects, selects
 from injector.compile.egress import Asker
-from injector.compile.mesh import mesh_settings
-from injector.decide import Inject, Refuse, Skip, decide
-from injector.describe import restart
 from injector.documents import Caller
 from injector.findings import Finding
 from injector.settings import Settings
@@ -70,19 +68,10 @@ def _namespaces(makers: Iterable[Object], cluster: Cluster) -> Iterator[Found]:
 
 
 def _bare(pod: Pod, cluster: Cluster) -> Iterator[Found]:
-    if pod.has_sidecar or pod.has_ended or not _is_meshed(pod.namespace, cluster):
-        return
-    mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
-    labels = cluster.namespace_labels(pod.namespace)
-    match decide(pod, pod.namespace, labels, mesh=mesh, settings=Settings()):
-        case Inject():
-            text = f"it has no sidecar: it was created before the namespace was labelled; {restart(pod, cluster)}"
-            yield from _about(pod, Finding.NO_SIDECAR, "Error", text)
-        case Refuse(reasons):
-            text = f"it has no sidecar, and would be refused when it is made anew: {'; '.join(reasons)}"
-            yield from _about(pod, Finding.NO_SIDECAR, "Error", text)
-        case Skip(reason):
-            yield from _about(pod, Finding.NO_SIDECAR, "Info", f"it has no sidecar: {reason}")
+    found = bare(pod, cluster, Settings())
+    if found is not None:
+        text = f"it has no sidecar: {found.reason}" + (f"; {found.cure}" if found.cure else "")
+        yield from _about(pod, Finding.NO_SIDECAR, "Info" if found.is_meant else "Error", text)
 
 
 def _service(service: Object, makers: Iterable[Object], cluster: Cluster) -> Iterator[Found]:

@@ -24,7 +24,6 @@ UNTESTED: dict[str, str] = {
     "sidecar/proxy/serve.py": "tests/proxy/test_http.py tries it through the loop",
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
-    "injector/cli/main.py": RUNS,
     "injector/cli/exits.py": VALUES,
     **{f"injector/documents/{name}.py": VALUES for name in ("__init__", "egress", "policies", "ports", "routes")},
     "injector/server.py": RUNS,

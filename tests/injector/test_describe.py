@@ -6,12 +6,12 @@ import pytest
 
 from injector.acknowledged import Acknowledged
 from injector.cluster import Cluster
-from injector.cluster.objects import Object, Pod
+from injector.cluster.objects import Object
 from injector.compile import compile_workload
 from injector.compile.in_force import rules_of
 from injector.compile.last_good import LastGood
 from injector.compile.services import compile_services
-from injector.describe import PodView, caller_words, find, pod_view, restart, service_view
+from injector.describe import PodView, caller_words, find, pod_view, service_view
 from injector.status import pod_status
 from sidecar.model.errors import ConfigError
 from sidecar.model.route import Caller
@@ -101,23 +101,12 @@ def test_plaintext_is_said_with_its_end() -> None:
 
 
 @pytest.mark.parametrize(("labelled", "words"), [
-    (True, "before the namespace was labelled; kubectl -n shop rollout restart deployment/orders"), (False, "is not labelled"),
+    (True, "before its namespace was in the mesh; kubectl -n shop rollout restart deployment/orders"), (False, "is not labelled"),
 ])
 def test_a_pod_without_sidecar_is_told_why_and_what_cures_it(labelled: bool, words: str) -> None:
     found = view(objects(has_sidecar=False, labelled=labelled))
     assert (found.routes, found.ports) == ((), ())
     assert [text for text in found.warnings if words in text]
-
-
-@pytest.mark.parametrize(("owner", "command"), [
-    (("StatefulSet", "db"), "kubectl -n shop rollout restart statefulset/db"), (("Job", "once"), "kubectl -n shop delete pod p"),
-    (None, "kubectl -n shop get pod p -o yaml | kubectl replace --force -f -"),
-])
-def test_the_command_that_makes_it_anew(owner: tuple[str, str] | None, command: str) -> None:
-    references = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else []
-    pod = {"kind": "Pod", "metadata": {"name": "p", "namespace": "shop", "ownerReferences": references}}
-    made = {"kind": owner[0], "metadata": {"name": owner[1], "namespace": "shop"}, "spec": {}} if owner else namespace()
-    assert restart(Pod(pod), Cluster.of([pod, made])) == command
 
 
 def test_a_service_has_its_endpoints_and_those_that_are_none() -> None:

@@ -83,7 +83,8 @@ async def test_pods_without_a_sidecar_each_once(nursery: trio.Nursery) -> None:
     nursery.start_soon(world.events.tell_skipped)
     await wait_all_tasks_blocked()
     assert world.said == [("Pod/before", "InjectionSkipped"), ("StatefulSet/web", "InjectionSkipped")]
-    assert world.heard.said[0][2].startswith("no sidecar: it was there before its namespace was in the mesh; kubectl rollout restart")
+    cure = "kubectl -n shop rollout restart"
+    assert world.heard.said[0][2].startswith(f"no sidecar: it was there before its namespace was in the mesh; {cure}")
     assert world.heard.said[0][3]
     world.heard.said.clear()
     world.put(pod("before", more="x"))

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from injector.bare import bare, restart
 from injector.cli.kubectl import Kubectl, KubectlError
 from injector.cli.live import everything
 from injector.cli.terminal import ago
 from injector.cluster import Cluster
 from injector.cluster.checked import checked
 from injector.cluster.objects import SIDECAR, Pod, at
-from injector.compile.mesh import mesh_settings
-from injector.decide import Skip, decide
-from injector.describe import restart
 from injector.settings import REVISION_LABEL, Settings
 from injector.status import PodStatus, Status, concerned
 from injector.validate import Invalid
@@ -64,14 +62,12 @@ def _readable(objects: Iterable[dict[str, object]]) -> Iterator[dict[str, object
 def _have_sidecars(pods: list[Pod], cluster: Cluster) -> Iterator[Check]:
     wrong, allowed = [], []
     for pod in pods:
-        if pod.has_sidecar:
-            continue
-        mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
-        decision = decide(pod, pod.namespace, cluster.namespace_labels(pod.namespace), mesh=mesh, settings=Settings())
-        if isinstance(decision, Skip):
-            allowed.append(f"{_name(pod)}: {decision.reason}")
-        else:
-            wrong += [f"{_name(pod)} started before the namespace was labelled", f"run: {restart(pod, cluster)}"]
+        found = bare(pod, cluster, Settings())
+        if found is not None and found.is_meant:
+            allowed.append(f"{_name(pod)}: {found.reason}")
+        elif found is not None:
+            wrong.append(f"{_name(pod)}: {found.reason}")
+            wrong += [f"    run: {found.cure}"] if found.cure else []
     count = sum(pod.has_sidecar for pod in pods)
     yield judged(f"pods have a sidecar ({count} of {len(pods)})", "missing-sidecar", _few(wrong, 2 * MOST))
     if allowed:

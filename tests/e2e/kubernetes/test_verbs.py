@@ -200,7 +200,7 @@ def test_the_pods_of_the_mesh(verbs: Verbs, tmp_path: Path, kubectl: Kubectl) ->
     with door(tmp_path, kubectl):
         lines = verbs("check", "--proxy", "-n", "shop").stdout.splitlines()
     assert "× pods have a sidecar (1 of 2)" in lines
-    assert "    shop/bare started before the namespace was labelled" in lines
+    assert "    shop/bare: it was there before its namespace was in the mesh" in lines
     assert "    shop/web-1 is STALE: it does not take the newest: services[0]: too many" in lines
 
 

@@ -65,9 +65,9 @@ def with_name(objects: list[Json], changed: Json) -> list[Json]:
      "Warning [BZ0711] (Namespace other) it is not in the mesh, and Deployment batch asks for something of it; "
      "kubectl label namespace other bartizan.dev/injection=enabled"),
     (pod("old", has_sidecar=False),
-     "Error [BZ0712] (Pod old.shop) it has no sidecar: it was created before the namespace was labelled; "
+     "Error [BZ0712] (Pod old.shop) it has no sidecar: it was there before its namespace was in the mesh; "
      "kubectl -n shop rollout restart deployment/orders"),
-    (pod("wide", has_sidecar=False, hostPID=True), "Error [BZ0712] (Pod wide.shop) it has no sidecar, and would be refused"),
+    (pod("wide", has_sidecar=False, hostPID=True), "namespace was in the mesh, and would be refused today: the pod sets hostPID"),
     (service(ports=[{"port": 80, "targetPort": "web"}]),
      'Error [BZ0713] (Service orders.shop) port 80: no pod that it selects has a port "web" (named there: http 8080)'),
     (service(selector={"app": "x"}), "Warning [BZ0714] (Service orders.shop) it selects no pod, and no workload"),

@@ -41,7 +41,7 @@ def test_nothing_is_wrong() -> None:
 
 def test_pods_that_were_there_before_are_named_with_the_command_that_cures_it() -> None:
     assert look(pod(), pod("old", has_sidecar=False)) == {"missing-sidecar": (
-        "shop/old started before the namespace was labelled", "run: kubectl -n shop rollout restart deployment/web")}
+        "shop/old: it was there before its namespace was in the mesh", "    run: kubectl -n shop rollout restart deployment/web")}
 
 
 def test_who_may_stay_outside_is_told_of() -> None:
