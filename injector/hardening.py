@@ -46,7 +46,7 @@ def pod_reasons(pod: Pod) -> Iterator[str]:
         ("hostIPC", "it shares memory with processes that no sidecar sees"),
         ("shareProcessNamespace", "its containers could enter the sidecar"),
     ):
-        if pod.spec.get(field) is True:
+        if pod.spec.get(field) not in (None, False):
             yield f"the pod sets {field}: {why}; remove it, or keep the pod out of meshed namespaces"
     if "windows" in (at(pod.spec, "os").get("name"), at(pod.spec, "nodeSelector").get("kubernetes.io/os")):
         yield "the pod is for Windows, which has no packet rules of ours; keep it out of meshed namespaces"
@@ -104,9 +104,9 @@ def container_reasons(container: Mapping[str, Any], pod: Pod, level: Level, uid:
         yield f"container {name} has a name that is ours; rename it"
     if (target := container.get("targetContainerName")) in CONTAINERS:
         yield f"container {name} would enter {target}, which holds the pod's key; set another targetContainerName"
-    if security.get("privileged") is True:
+    if security.get("privileged") not in (None, False):
         yield f"container {name} is privileged and could undo the interception; remove securityContext.privileged"
-    if _said("windowsOptions", security, inherited).get("hostProcess") is True:
+    if _said("windowsOptions", security, inherited).get("hostProcess") not in (None, False):
         yield f"container {name} is a process of the node; remove securityContext.windowsOptions.hostProcess"
     forbidden = FORBIDDEN_CAPABILITIES.union(DROPPED[level])
     for capability in sorted(_capabilities(security, "add") & forbidden):

@@ -11,12 +11,15 @@ import msgspec
 from sidecar.model.errors import ConfigError
 
 MAX_DEPTH = 64
+MOST_VALUES = 400_000       # commas and opening brackets, wherever they stand: what reading costs goes by these, not by bytes
 
 
 def read_json(data: bytes, max_bytes: int) -> object:
     """The value that `data` holds. Raises ConfigError."""
     if len(data) > max_bytes:
         raise ConfigError("", f"{len(data)} bytes are more than the {max_bytes} that are read")
+    if (values := sum(map(data.count, (b",", b"{", b"[")))) > MOST_VALUES:
+        raise ConfigError("", f"{values:,} values are more than the {MOST_VALUES:,} that are read")
     try:
         value = msgspec.json.decode(data)
         json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)

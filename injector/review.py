@@ -36,6 +36,8 @@ from .validate import Invalid, Problem, annotation_problems, name_problems, read
 API_VERSION = "admission.k8s.io/v1"
 MAX_BODY_BYTES = 6 * 1024 * 1024    # two objects of the API server's largest size
 MOST_WORDS_BYTES = 16 * 1024        # of a refusal
+MOST_PARTS = 1000       # of a pod: containers of each kind, volumes
+MOST_WARNINGS = 20      # the API server shows 4 KiB of them
 SETTLED = (documents.WORKLOAD_API, documents.EXCLUDE, documents.NATIVE_SIDECAR)       # annotations that count when a pod is created
 
 
@@ -84,7 +86,8 @@ def review(body: bytes, settings: Settings, cluster: Cluster, *, may_patch: bool
         elif operations:
             response |= {"patchType": "JSONPatch", "patch": base64.b64encode(msgspec.json.encode(operations)).decode()}
         if warnings:
-            response["warnings"] = [f"bartizan: {warning}" for warning in warnings]
+            more = [f"... and {len(warnings) - MOST_WARNINGS} more"] if len(warnings) > MOST_WARNINGS else []
+            response["warnings"] = [f"bartizan: {warning}" for warning in (*warnings[:MOST_WARNINGS], *more)]
     except (Invalid, ConfigError) as exc:
         response |= {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": _words(exc)}}
     return Answer(200, msgspec.json.encode({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
@@ -151,6 +154,7 @@ def _refuse_if(problems: Iterable[Problem]) -> None:
 
 def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
     pod = Pod(request.object)
+    _require_few(pod)
     if request.operation == "UPDATE":
         _refuse_if(_update_problems(pod, Pod(request.old)))
         return [], ()
@@ -176,8 +180,19 @@ def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[
     return patch.operations, (*costs(patched), *left_open(patched))
 
 
+def _require_few(pod: Pod) -> None:
+    for field, found in (
+        ("initContainers", pod.init_containers), ("containers", pod.containers), ("ephemeralContainers", pod.ephemeral_containers),
+        ("volumes", pod.volumes),
+    ):
+        if len(found) > MOST_PARTS:
+            raise ConfigError(f"spec.{field}", f"{len(found):,} are more than the {MOST_PARTS:,} that are read")
+
+
 def _judge_ephemeral(request: Request, settings: Settings, cluster: Cluster) -> tuple[Operations, Warnings]:
     pod, old = Pod(request.object), Pod(request.old)
+    _require_few(pod)
+    _require_few(old)
     if not old.has_sidecar and not pod.has_sidecar:
         return [], ()
     level = mesh_settings(cluster.mesh_policies, request.namespace, old.labels).hardening
@@ -196,6 +211,7 @@ def _judge_workload(workload: Object, namespace: str, settings: Settings, cluste
     template, labels = workload.template, cluster.namespace_labels(namespace)
     if template is None or labels.get(documents.INJECTION) != "enabled":
         return [], ()
+    _require_few(template)
     mesh = mesh_settings(cluster.mesh_policies, namespace, template.labels)
     decision = decide(template, namespace, labels, mesh=mesh, settings=settings)
     if isinstance(decision, Refuse):

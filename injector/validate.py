@@ -130,6 +130,8 @@ def read_ports(text: str) -> Reading[Protocol]:
     entries: dict[str, Protocol] = {}
     problems: list[Problem] = []
     for port, protocol in document.data.items():
+        if len(problems) >= MOST_PROBLEMS:
+            return _too_many(documents.PORTS, problems)
         if not (port.isascii() and port.isdigit() and str(int(port[:6])) == port and 1 <= int(port) <= 65535):
             text = f'"{port[:100]}" is no port; write a number from 1 to 65535'
             problems.append(Problem(documents.PORTS, text, document.line(port)))
@@ -177,7 +179,7 @@ def _read_list(
     problems: list[Problem] = []
     for i, data in enumerate(document.data):
         if len(problems) >= MOST_PROBLEMS:
-            return Reading({}, None, (*problems[:MOST_PROBLEMS], Problem(source, "there may be more mistakes; correct these first")))
+            return _too_many(source, problems)
         key = named_by(data) if isinstance(data, dict) else next(iter(kinds))
         name = data.get(key) if isinstance(data, dict) else None
         named = [one for one in kinds if isinstance(data, dict) and one in data]
@@ -213,11 +215,17 @@ def _read_fields(source: str, text: str, kind: type[T], complaints: Complaints[T
     entries: dict[str, T] = {}
     problems: list[Problem] = []
     for key, value in document.data.items():
+        if len(problems) >= MOST_PROBLEMS:
+            return _too_many(source, problems)
         try:
             entries[key] = _convert(source, document, "", {key: value}, kind, complaints)
         except Invalid as exc:
             problems += exc.problems
     return Reading(entries, frozenset(document.data) - entries.keys(), tuple(problems))
+
+
+def _too_many(source: str, problems: list[Problem]) -> Reading[Any]:
+    return Reading({}, None, (*problems[:MOST_PROBLEMS], Problem(source, "there may be more mistakes; correct these first")))
 
 
 def _convert(
