@@ -64,4 +64,4 @@ class CaptureWatch:
 
 def other_addresses(cluster: Cluster) -> list[str]:
     """Of the running pods with a sidecar, those that the kubelet does not ask."""
-    return [address for pod in cluster.pods.values() if pod.has_sidecar for address in pod.addresses[1:]]
+    return [address for pod in cluster.pods.values() if pod.addresses[1:] and pod.has_sidecar for address in pod.addresses[1:]]

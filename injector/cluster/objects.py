@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeGuard
 
 from sidecar.model.address import canonical
@@ -60,10 +61,11 @@ def texts(value: object, where: str) -> list[str]:
 
 def at(data: Json, *path: str) -> dict[str, Any]:
     """The object at `path`; empty if it is not there."""
-    found: Any = data
+    found = mapping(data, "")
     for i, key in enumerate(path):
-        found = mapping(mapping(found, ".".join(path[:i])).get(key), ".".join(path[:i + 1]))
-    return mapping(found, "")
+        inner = found.get(key)      # nearly always an object: the compiler comes here hundreds of times for a snapshot
+        found = inner if type(inner) is dict else mapping(inner, ".".join(path[:i + 1]))
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +124,6 @@ class Object:
 class Pod(Object):
     """A pod, or a pod template."""
 
-    __slots__ = ()
-
     @property
     def containers(self) -> list[dict[str, Any]]:
         return objects(self.spec.get("containers"), "spec.containers")
@@ -153,9 +153,9 @@ class Pod(Object):
         """In either form: among the init containers, or the older one, among the others."""
         return next((one for one in (*self.init_containers, *self.containers) if one.get("name") == SIDECAR), None)
 
-    @property
+    @cached_property
     def addresses(self) -> tuple[str, ...]:
-        """Of the running pod, canonical; none once it has ended."""
+        """Of the running pod, canonical; none once it has ended. Read once: every snapshot of the namespace asks."""
         status = at(self.data, "status")
         if self.has_ended:
             return ()

@@ -19,7 +19,7 @@ from .last_good import LastGood
 from .mesh import mesh_settings
 from .routes import missing_services
 from .service_book import ServiceBook
-from .services import service_ports, zone_of
+from .services import zone_of
 
 MOST_EGRESS_BYTES = 4096 * 1024     # of the sidecar's MAX_ANSWER_BYTES; the rest is for the Services of the mesh
 
@@ -74,6 +74,7 @@ def compile_workload(
         reads |= {ref.service.partition(".")[2] for ref in led}
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
+    of_namespace = book.of(cluster, pod.namespace)
     own = {one.name for one in services for endpoint in one.endpoints if endpoint.address in pod.addresses}
     problems = [
         *said.problems,
@@ -82,8 +83,8 @@ def compile_workload(
         *no_way_there((*hosts, *ranges), services),
         *unlike,
         *refusing,
-        *missing_services(said.routes or {}, pod.namespace, service_ports(cluster, pod.namespace)),
-        *(problem for name in sorted(own) for problem in book.of(cluster, pod.namespace).problems.get(name, ())),
+        *missing_services(said.routes or {}, pod.namespace, of_namespace.ports),
+        *(problem for name in sorted(own) for problem in of_namespace.problems.get(name, ())),
     ]
     snapshot = Snapshot(
         workload=Workload(

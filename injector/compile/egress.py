@@ -182,16 +182,20 @@ def unapproved(
         lines: of the annotation, by host or CIDR.
     """
     problems = []
-    approvals, of_anybody = Approvals(asker, policies), Approvals(None, policies)
+    approvals = Approvals(asker, policies)
+    of_anybody: Approvals | None = None     # of all policies, which costs: made for the first that needs it
     for request in requests:
         if isinstance(request, HostRequest):
-            what, others = f'host "{request.host}"', [name for name, _ in of_anybody.hosts(request)]
             lacks = [(f"{name} approves {one.host}", host_lacks(request, one)) for name, one in approvals.hosts(request)]
         else:
-            what = f"{request.cidr} {f'port {_listed(request.ports)}' if request.ports else 'with every port'}"
-            others = [name for name, _ in of_anybody.ranges(request)]
             lacks = [(f"{name} approves {one.cidr}", range_lacks(request, one, asker.guarded)) for name, one in approvals.ranges(request)]
         if all(missing for _, missing in lacks):
+            of_anybody = of_anybody or Approvals(None, policies)
+            if isinstance(request, HostRequest):
+                what, others = f'host "{request.host}"', [name for name, _ in of_anybody.hosts(request)]
+            else:
+                what = f"{request.cidr} {f'port {_listed(request.ports)}' if request.ports else 'with every port'}"
+                others = [name for name, _ in of_anybody.ranges(request)]
             line = (lines or {}).get(request.host if isinstance(request, HostRequest) else request.cidr, 0)
             problems.append(Problem(EGRESS, _in_words(what, lacks, list(dict.fromkeys(others)), asker), line))
     return problems

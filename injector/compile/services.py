@@ -26,10 +26,12 @@ from .routes import ServicePorts, call_rules
 class Services:
     """
     Args:
+        ports: see `service_ports`.
         problems: by Service, `orders.shop`: what of its pods' declarations does not count for callers.
     """
 
     found: tuple[Service, ...]
+    ports: ServicePorts = frozenset()
     problems: Mapping[str, list[str]] = field(default_factory=dict)
 
 
@@ -50,7 +52,7 @@ def compile_services(cluster: Cluster, namespace: str, trust_domain: str, last_g
                     problem = f"Service {one.name}, port {one.port}: its pods declare different things for callers; those of "
                     problems.setdefault(one.name, []).append(f"{problem}{said[0][0].name} count")
             found.append(one)
-    return Services(tuple(found), problems)
+    return Services(tuple(found), known, problems)
 
 
 def _in_mesh(cluster: Cluster, namespace: str) -> Iterator[Object]:
@@ -122,8 +124,9 @@ def protocols_of(pod: Pod, cluster: Cluster) -> dict[int, Protocol]:
 
 def ports_leading_to(pod: Pod, cluster: Cluster) -> Iterator[tuple[Object, dict[str, Any], int]]:
     """(Service, its port, that of the pod), of each that selects the pod, whether it is ready or not."""
-    for service in _in_mesh(cluster, pod.namespace):
-        if selects(at(service.data, "spec", "selector"), pod.labels):
+    labels = pod.labels
+    for service in cluster.services_in.get(pod.namespace, ()):
+        if selects(at(service.data, "spec", "selector"), labels) and _is_in_mesh(service):
             for port in _tcp_ports(service):
                 number = pod.port(port.get("targetPort", port["port"]))
                 if number is not None:
