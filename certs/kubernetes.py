@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 import trio
 
-from sidecar.model.errors import BadResponse, ConfigError, MeshError, Reset
+from sidecar.model.errors import BadResponse, ConfigError, MeshError
 from sidecar.model.message import Headers, ResponseHead
 from sidecar.model.value import Name, Value
 from sidecar.net.dial import Dialer
@@ -101,11 +101,6 @@ class LineSplitter:
         self._most = most
         self._begun = bytearray()
 
-    @property
-    def is_between(self) -> bool:
-        """No line has begun that has not ended."""
-        return not self._begun
-
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that end in `data`, without their ends. BadResponse if one is too long."""
         first, *rest = data.split(b"\n")
@@ -132,13 +127,13 @@ class Lines:
         self._splitter = LineSplitter()
 
     async def next(self) -> list[bytes]:
-        """Those that came together; none: the server ended the answer. Raises ApiError if it was cut, or is silent for too long."""
+        """Those that came together; none: the server ended the answer, and what is no whole line counts for nothing. Raises ApiError if
+        the answer was cut, or is silent for too long.
+        """
         while True:
             with self._patient():
                 piece = await self._connection.read_body()
                 lines = [line for line in self._splitter.feed(piece) if line]
-                if not piece and not self._splitter.is_between:
-                    raise Reset("cut in the middle of a line")
             if lines or not piece:
                 return lines
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from certs.files import Busy, locked, write
+from certs.files import Busy, locked
 from certs.kubernetes import Api
 from sidecar.model.call import Answer, Call
 from sidecar.model.errors import ConfigError
@@ -37,7 +37,7 @@ from sidecar.net.watched import Watched
 from sidecar.telemetry.metrics import Metrics
 
 from .acknowledged import Acknowledged
-from .audit.coverage import coverage
+from .audit.coverage_file import CoverageFile
 from .ca_bundle import CaBundle
 from .capture import CaptureWatch
 from .cluster import Cluster, Source
@@ -67,7 +67,6 @@ from .trust import TrustWatch
 LAST_GOOD = "last-good.json"    # in the state directory
 LEDGER = "ledger"
 COVERAGE = "coverage.json"      # in LEDGER
-COVERAGE_EVERY_S = 1.0
 
 
 class Webhook:
@@ -95,33 +94,6 @@ class Webhook:
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return Answer.error(415, "content-type must be application/json")
         return review(call.body, self._settings(), self._cluster.current, may_patch=call.path == "/mutate")
-
-
-class CoverageFile:
-    """What evidence cannot cover, beside the evidence, for who audits it without the cluster."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._kept = b""
-
-    async def follow(self, cluster: Watched[Cluster]) -> None:
-        """For ever. It looks at every pod, so at a pace of its own."""
-        while True:
-            now = cluster.current
-            self.keep(now)
-            await trio.sleep(COVERAGE_EVERY_S)
-            await cluster.wait_change(now)
-
-    def keep(self, cluster: Cluster) -> None:
-        """Written if it is news; a disk that does not take it is told, and tried again at the next change."""
-        data = msgspec.json.encode(coverage(cluster))
-        if data == self._kept:
-            return
-        try:
-            write(self._path, data, replace=True)
-            self._kept = data
-        except ConfigError as exc:
-            print(f"bartizan: what evidence cannot cover is not written down: {exc}", file=sys.stderr, flush=True)
 
 
 async def serve(config: InjectorConfig) -> None:

@@ -3,7 +3,9 @@
 The injector keeps it beside the ledgers as `coverage.json`, so that an audit says it without asking the cluster.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from injector.cluster import Cluster
@@ -63,28 +65,46 @@ class Coverage(Value, frozen=True):
 NOTHING = Coverage()
 
 
+@dataclass(frozen=True, slots=True)
+class OfPod:
+    """What there is to tell of one pod."""
+
+    known: KnownPod
+    gaps: tuple[Gap, ...]
+
+    @classmethod
+    def look(cls, pod: Pod, cluster: Cluster) -> "OfPod":
+        known = KnownPod(pod.namespace, pod.name, pod.uid, pod.service_account, pod.addresses, pod.has_sidecar, _is_on_node(pod))
+        return cls(known, tuple(_gaps(pod, cluster)))
+
+
 def coverage(cluster: Cluster) -> Coverage:
     """Of the pods that run; gaps are told once for each workload."""
-    pods = [pod for _, pod in sorted(cluster.pods.items()) if not pod.has_ended]
-    counted: dict[Gap, int] = {}
-    for pod in pods:
-        for gap in _gaps(pod, cluster):
-            counted[gap] = counted.get(gap, 0) + 1
+    return assembled([OfPod.look(pod, cluster) for pod in running(cluster)], cluster)
+
+
+def running(cluster: Cluster) -> list[Pod]:
+    return [pod for _, pod in sorted(cluster.pods.items(), key=lambda item: item[0]) if not pod.has_ended]
+
+
+def assembled(found: Iterable[OfPod], cluster: Cluster) -> Coverage:
+    """
+    Args:
+        found: of each that runs, in their order.
+    """
+    pods, counted = [], Counter[Gap]()
+    for one in found:
+        pods.append(one.known)
+        counted.update(one.gaps)
     unreadable = [
         Gap("unreadable", "", "", problem.source, str(problem), "Mend the object; `bartizan analyze` names the line.", pods=0)
         for problem in cluster.problems
     ]
-    found = [
+    gaps = [
         Gap(gap.kind, gap.namespace, gap.service_account, gap.workload, gap.cause, gap.cure, number, gap.until)
         for gap, number in counted.items()
     ]
-    return Coverage(
-        pods=tuple(
-            KnownPod(pod.namespace, pod.name, pod.uid, pod.service_account, pod.addresses, pod.has_sidecar, _is_on_node(pod))
-            for pod in pods
-        ),
-        gaps=(*sorted(found, key=lambda gap: (gap.kind, gap.namespace, gap.workload, gap.cause)), *unreadable),
-    )
+    return Coverage(tuple(pods), (*sorted(gaps, key=lambda gap: (gap.kind, gap.namespace, gap.workload, gap.cause)), *unreadable))
 
 
 def _gaps(pod: Pod, cluster: Cluster) -> Iterator[Gap]:

@@ -138,9 +138,7 @@ class TestLines:
         for at in range(0, len(text), size):
             found += splitter.feed(text[at:at + size])
         assert found == [b"one", b"", b"two"]
-        assert not splitter.is_between
         assert splitter.feed(b"\n") == [b"three"]
-        assert splitter.is_between
 
     @pytest.mark.parametrize("size", [1, 7])
     def test_none_is_longer_than_the_bound(self, size):

@@ -34,7 +34,7 @@ async def _create(cluster: Cluster, policy: dict[str, Any]) -> dict[str, Any]:
 
 def _examples() -> list[dict[str, Any]]:
     found = [
-        manifest.data for file in sorted(EXAMPLES.rglob("*.yaml")) for document in read_documents(str(file))
+        manifest.data for file in sorted(EXAMPLES.rglob("*.yaml")) for document in read_documents(str(file)) if "kind" in document.data
         for manifest in manifests_in(str(file), document)
     ]
     return [data for data in found if data["kind"] in PLURALS]

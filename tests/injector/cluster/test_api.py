@@ -152,6 +152,13 @@ class TestSecrets:
         async with followed(config) as one:
             first = await one.source.begin()
             assert set(first.secrets) == {("shop", "stripe")}
+
+            async def slowly(asked: Asked) -> bool:
+                if asked.path == SECRETS:
+                    await trio.sleep(4 * api.COALESCE_S)
+                return False
+
+            double.before = slowly
             double.put(SECRETS, secret("partner"))
             put(double, pod("web", "10.1.0.1", "stripe", "partner"))
             then = await one.next()

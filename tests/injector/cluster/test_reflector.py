@@ -192,4 +192,3 @@ def test_a_stream_cut_into_pieces_says_the_same(size: int) -> None:
             seen += list(names(world.reflector.event(line)).items())
     assert seen == [("a", True), ("a", True), ("a", False)]
     assert world.reflector.version == "14"
-    assert splitter.is_between

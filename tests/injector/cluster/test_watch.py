@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -107,6 +108,29 @@ async def test_a_collection_of_several_pages_is_told_at_once(world: World, monke
         await seen.until(lambda: len(seen.state) == 250)
     assert [len(changes) for changes in seen.changes] == [250]
     assert [one.query["limit"] for one in double.asked if not one.is_watch] == ["100"] * 3
+
+
+class OnePage:
+    """In place of an API server: all of it is there at once, and nothing waits."""
+
+    async def pages(self, path: str, query: str, *, accept: bytes) -> AsyncIterator[tuple[list[msgspec.Raw], str]]:
+        items = [service(f"s{number}", resourceVersion="1") for number in range(100)]
+        yield [msgspec.Raw(json.dumps(item).encode()) for item in items], "9"
+
+    @asynccontextmanager
+    async def watch(self, path: str, *, silence_s: float, accept: bytes) -> AsyncIterator[None]:
+        await trio.sleep_forever()
+        yield
+
+
+async def test_others_have_their_turn_while_a_page_is_read(nursery: trio.Nursery) -> None:
+    seen, turns = Seen(), 0
+    made = Watch(OnePage(), SERVICES, seen.take, seen.report, random.Random(1))     # type: ignore[arg-type]
+    nursery.start_soon(made.run)
+    while not made.is_listed.is_set():
+        await trio.lowlevel.checkpoint()
+        turns += 1
+    assert turns >= 100 / watch.AT_ONCE
 
 
 async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(world: World) -> None:
