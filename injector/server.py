@@ -37,7 +37,7 @@ from sidecar.net.watched import Watched
 from sidecar.telemetry.metrics import Metrics
 
 from .acknowledged import Acknowledged
-from .audit.coverage import coverage
+from .audit.coverage import Found, coverage
 from .ca_bundle import CaBundle
 from .capture import CaptureWatch
 from .cluster import Cluster, Source
@@ -103,6 +103,7 @@ class CoverageFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._kept = b""
+        self._found: dict[str, Found] = {}
 
     async def follow(self, cluster: Watched[Cluster]) -> None:
         """For ever. It looks at every pod, so at a pace of its own."""
@@ -114,7 +115,7 @@ class CoverageFile:
 
     def keep(self, cluster: Cluster) -> None:
         """Written if it is news; a disk that does not take it is told, and tried again at the next change."""
-        data = msgspec.json.encode(coverage(cluster))
+        data = msgspec.json.encode(coverage(cluster, self._found))
         if data == self._kept:
             return
         try:

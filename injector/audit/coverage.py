@@ -3,10 +3,12 @@
 The injector keeps it beside the ledgers as `coverage.json`, so that an audit says it without asking the cluster.
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
-from injector.cluster import Cluster
+from injector.cluster import EVERYWHERE, Cluster
 from injector.cluster.objects import Pod, objects
 from injector.compile.mesh import mesh_settings
 from injector.documents import INJECTION
@@ -63,28 +65,59 @@ class Coverage(Value, frozen=True):
 NOTHING = Coverage()
 
 
-def coverage(cluster: Cluster) -> Coverage:
-    """Of the pods that run; gaps are told once for each workload."""
-    pods = [pod for _, pod in sorted(cluster.pods.items()) if not pod.has_ended]
-    counted: dict[Gap, int] = {}
-    for pod in pods:
-        for gap in _gaps(pod, cluster):
-            counted[gap] = counted.get(gap, 0) + 1
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in one namespace.
+
+    Args:
+        versions: of the namespace, and of what belongs to none.
+        gaps: of each pod.
+    """
+
+    versions: tuple[object, object]
+    pods: tuple[KnownPod, ...]
+    gaps: tuple[Gap, ...]
+
+
+def coverage(cluster: Cluster, before: dict[str, Found] | None = None) -> Coverage:
+    """Of the pods that run; gaps are told once for each workload.
+
+    Args:
+        before: what was found the last time, by namespace, where nothing is looked at again unless something has changed there.
+    """
+    found = _by_namespace(cluster, {} if before is None else before)
     unreadable = [
         Gap("unreadable", "", "", problem.source, str(problem), "Mend the object; `bartizan analyze` names the line.", pods=0)
         for problem in cluster.problems
     ]
-    found = [
+    counted = Counter(gap for one in found for gap in one.gaps)
+    gaps = [
         Gap(gap.kind, gap.namespace, gap.service_account, gap.workload, gap.cause, gap.cure, number, gap.until)
         for gap, number in counted.items()
     ]
     return Coverage(
-        pods=tuple(
-            KnownPod(pod.namespace, pod.name, pod.uid, pod.service_account, pod.addresses, pod.has_sidecar, _is_on_node(pod))
-            for pod in pods
-        ),
-        gaps=(*sorted(found, key=lambda gap: (gap.kind, gap.namespace, gap.workload, gap.cause)), *unreadable),
+        pods=tuple(pod for one in found for pod in one.pods),
+        gaps=(*sorted(gaps, key=lambda gap: (gap.kind, gap.namespace, gap.workload, gap.cause)), *unreadable),
     )
+
+
+def _by_namespace(cluster: Cluster, before: dict[str, Found]) -> list[Found]:
+    pods: dict[str, list[Pod]] = {}
+    for (namespace, _), pod in sorted(cluster.pods.items()):
+        pods.setdefault(namespace, []).append(pod)
+    for namespace in before.keys() - pods.keys():
+        del before[namespace]
+    for namespace, there in pods.items():
+        versions = cluster.versions.get(namespace), cluster.versions.get(EVERYWHERE)
+        if namespace not in before or any(one is not other for one, other in zip(before[namespace].versions, versions, strict=True)):
+            running = [pod for pod in there if not pod.has_ended]
+            before[namespace] = Found(
+                versions,
+                tuple(KnownPod(pod.namespace, pod.name, pod.uid, pod.service_account, pod.addresses, pod.has_sidecar, _is_on_node(pod))
+                      for pod in running),
+                tuple(gap for pod in running for gap in _gaps(pod, cluster)),
+            )
+    return [before[namespace] for namespace in pods]
 
 
 def _gaps(pod: Pod, cluster: Cluster) -> Iterator[Gap]:

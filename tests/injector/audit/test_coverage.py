@@ -2,7 +2,7 @@ from typing import Any
 
 import msgspec
 
-from injector.audit.coverage import Coverage, Gap, KnownPod, coverage
+from injector.audit.coverage import Coverage, Found, Gap, KnownPod, coverage
 from injector.cluster import Cluster
 from injector.cluster.objects import INTERCEPTION, SIDECAR
 
@@ -91,3 +91,23 @@ def test_a_policy_that_is_not_in_force_is_told() -> None:
 def test_it_comes_back_from_its_file() -> None:
     found = coverage(Cluster.of([namespace("shop"), pod("a", sidecar=False), pod("b")]))
     assert msgspec.json.decode(msgspec.json.encode(found), type=Coverage) == found
+
+
+def test_what_was_found_before_is_taken_only_where_nothing_has_changed() -> None:
+    now = Cluster.of([namespace("shop"), pod("a", sidecar=False), pod("b", "legacy", sidecar=False)])
+    before: dict[str, Found] = {}
+    assert coverage(now, before) == coverage(now)
+    kept = before["shop"]
+    for changed in (
+        {("Pod", "legacy", "b"): pod("b", "legacy", sidecar=False, phase="Failed")},
+        {("Pod", "legacy", "c"): pod("c", "legacy", sidecar=False)},
+        {("Namespace", "", "legacy"): namespace("legacy")},
+        {("Pod", "legacy", "b"): None, ("Pod", "legacy", "c"): None},
+    ):
+        now = now.having(changed)
+        assert coverage(now, before) == coverage(now)
+        assert before["shop"] is kept       # and it was not looked at again
+    now = now.having({("MeshPolicy", "", "p"): policy(optOut=True)})
+    assert coverage(now, before) == coverage(now)
+    assert before["shop"] is not kept
+    assert before.keys() == {"shop"}
