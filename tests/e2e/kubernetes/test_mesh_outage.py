@@ -63,7 +63,8 @@ def test_without_a_control_plane(space: Space, mesh: Mesh) -> None:
             for app in ("orders", "web"):
                 restart_sidecar(mesh, space, app)
             assert space.curl("web", space.url("orders")).status == 200
-    routes = [{"name": "only", "port": 8080, "matches": [{"path": {"type": "Exact", "value": "/only"}}], "allow": [{"serviceAccount": "web"}]}]
+    only = {"path": {"type": "Exact", "value": "/only"}}
+    routes = [{"name": "only", "port": 8080, "matches": [only], "allow": [{"serviceAccount": "web"}]}]
     mesh.wait_until_it_admits(space)
     space.run("annotate", "deployment/orders", f"bartizan.dev/routes={json.dumps(routes)}")
     wait_until(lambda: space.curl("web", space.url("orders")).status == 403, lambda: "the change did not arrive", WITHIN_S)
