@@ -100,6 +100,8 @@ class Space:
                  f"deployment/{app}", "-c", "app", "--", "python3", "/app.py", "load", url]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "begun\n"
                 yield seen
                 said, _ = process.communicate("enough\n", timeout=60)
             finally:

@@ -2,7 +2,8 @@
 
     serve           HTTP on 8080 (the answer is the request as it arrived), lines over TCP on 9000, gRPC health on 9090.
                     While /tmp/dead exists it is ill; while /tmp/deaf exists none of the ports is served.
-    load URL        requests, one after the other, until its input ends; then how many had which status, as JSON
+    load URL        requests, one after the other, until there is input: a line at the first answer, and at the end how many had which
+                    status, as JSON
 """
 
 import http.client
@@ -122,6 +123,8 @@ def load(url):
             what = str(response.status) if response.status == 200 else f"{response.status} {body.decode(errors='replace')[:200]}"
         except (OSError, http.client.HTTPException) as exc:
             what, connection = f"{type(exc).__name__}: {exc}", None
+        if not seen:
+            print("begun", flush=True)
         first = seen.setdefault(what, {"count": 0, "first": time.time()})
         first["count"] += 1
     print(json.dumps(seen))
