@@ -59,8 +59,8 @@ async def test_the_same_again_is_counted_and_another_process_does_not_repeat_it(
     granted: Cluster, injector_api: Api, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("injector.events.AGAIN_S", 0.0)
-    uid = await granted.pod("shop", "again", "web")
-    pod = About("v1", "Pod", "shop", "again", uid)
+    uid = await granted.pod("shop", "counted", "web")
+    pod = About("v1", "Pod", "shop", "counted", uid)
     with trio.fail_after(WITHIN_S):
         for count in (3, 3):    # the second process knows less than the first
             events = Events(injector_api, wall_clock)
