@@ -74,10 +74,10 @@ class TestRefused:
             await attestor.attest(token, ADDRESS, wall_clock())
 
     async def test_another_pod_of_that_name(self, cluster: Cluster, attestor: TokenReviewAttestor) -> None:
-        uid = await cluster.pod("shop", "again", "web")
-        token = await cluster.token("shop", "web", ("again", uid))
-        await cluster.delete("/api/v1/namespaces/shop/pods/again", 0)
-        await cluster.pod("shop", "again", "web")
+        uid = await cluster.pod("shop", "replaced", "web")
+        token = await cluster.token("shop", "web", ("replaced", uid))
+        await cluster.delete("/api/v1/namespaces/shop/pods/replaced", 0)
+        await cluster.pod("shop", "replaced", "web")
         with pytest.raises(Refused, match=r"another has its name|does not know it"):
             await attestor.attest(token, ADDRESS, wall_clock())
 
