@@ -38,8 +38,6 @@ def route_problems(rule: RouteRule) -> Iterator[Complaint]:
 
 
 def _problems(rule: RouteRule) -> Iterator[Complaint]:
-    if not rule.name.isprintable():
-        yield "name", "a name is shown as it is, in logs and by commands; leave out what cannot be printed"
     if rule.port in ports.OWN:
         yield "port", f"{rule.port} is a port of the sidecar; name the application's"
     for i, match in enumerate(rule.matches):

@@ -148,9 +148,3 @@ def test_nobody_looks_into_what_is_opaque() -> None:
         (443, '"r" has jwt, but port 443 is app-tls: nobody looks into what goes through it; remove it, or write '
               '`"443": http` in bartizan.dev/ports'),
     ]
-
-
-@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "a\u2028b", "a\u202eb"])
-def test_a_name_can_be_shown(name: str) -> None:
-    assert _problems(name=name) == ["name"]
-    assert _problems(name="Bücher lesen") == []
