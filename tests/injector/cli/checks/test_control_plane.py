@@ -124,7 +124,7 @@ def test_roots_that_are_none(text: str) -> None:
 
 @pytest.mark.parametrize(("now", "anchors"), [
     (BEGAN - 9, {"roots"}), (ENDS, {"roots"}), (ENDS - 60, {"roots-soon"}), (ENDS - 61 * 86400, set()),
-])
+], ids=["not yet", "ended", "within a minute", "in 61 days"])
 def test_roots_end(now: float, anchors: set[str]) -> None:
     status = Status("1", now, (), now + 86400)
     assert wrong(identity(Fake(objects=WELL), now, status)).keys() == anchors
