@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("-o", "--output", choices=("json",), default="json")
     doors.add_arguments(parser)
     add_colour(parser)
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)       # the part may stand behind the options
     ways = doors.doors_of(args)
     is_here = isinstance(ways[0], doors.Local)
     name = full_name("", args.name, args.namespace or ("default" if is_here else ""), Kubectl.of(args), args)

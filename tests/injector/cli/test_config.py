@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 
-from injector.cli.config import PARTS, shown
+from injector.cli.config import PARTS, main, shown
 from injector.operator import ConfigView
 from injector.status import PodStatus
-from sidecar.model.errors import ConfigError
+from sidecar.model.errors import ConfigError, ConnectFailed
 
 STATUS = PodStatus("shop", "web-1", "u-1", sidecar="bartizan", should="a", has="b", refused="too large")
 SNAPSHOT = {"inbound": {"routes": []}, "outbound": {"hosts": [1], "services": [2]}}
@@ -25,3 +27,8 @@ def test_the_part_that_is_asked_for(part: str, value: dict[str, object]) -> None
 def test_where_there_is_no_snapshot(status: PodStatus, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         shown(ConfigView(status), "all")
+
+
+def test_the_part_may_stand_behind_the_options(tmp_path: Path) -> None:
+    with pytest.raises(ConnectFailed, match=str(tmp_path)):     # understood, and nobody is there
+        main(["web", "-n", "shop", "inbound", "--state", str(tmp_path)])
