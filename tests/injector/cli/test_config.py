@@ -5,7 +5,7 @@ import pytest
 from injector.cli.config import PARTS, main, shown
 from injector.operator import ConfigView
 from injector.status import PodStatus
-from sidecar.model.errors import ConfigError, ConnectFailed
+from sidecar.model.errors import ConfigError
 
 STATUS = PodStatus("shop", "web-1", "u-1", sidecar="bartizan", should="a", has="b", refused="too large")
 SNAPSHOT = {"inbound": {"routes": []}, "outbound": {"hosts": [1], "services": [2]}}
@@ -30,5 +30,5 @@ def test_where_there_is_no_snapshot(status: PodStatus, words: str) -> None:
 
 
 def test_the_part_may_stand_behind_the_options(tmp_path: Path) -> None:
-    with pytest.raises(ConnectFailed, match=str(tmp_path)):     # understood, and nobody is there
+    with pytest.raises(ConfigError, match=str(tmp_path)):     # understood, and nobody is there
         main(["web", "-n", "shop", "inbound", "--state", str(tmp_path)])
