@@ -109,7 +109,7 @@ def container_reasons(container: Mapping[str, Any], pod: Pod, level: Level, uid:
     if _said("windowsOptions", security, inherited).get("hostProcess") not in (None, False):
         yield f"container {name} is a process of the node; remove securityContext.windowsOptions.hostProcess"
     forbidden = FORBIDDEN_CAPABILITIES.union(DROPPED[level])
-    for capability in sorted(_capabilities(security, "add") & forbidden):
+    for capability in sorted(_added(security) & forbidden):
         yield (f"container {name} asks for {capability}, with which it could undo the interception or pass it by; "
                "remove it from securityContext.capabilities.add")
     if security.get("procMount") == "Unmasked":
@@ -150,7 +150,7 @@ def _strict_reasons(container: Mapping[str, Any], pod: Pod, uid: int | None) -> 
 def additions(container: Mapping[str, Any], pod: Pod, level: Level) -> Iterator[tuple[tuple[str, ...], Any]]:
     """(path in the securityContext, value) of what is set for a container because it says nothing about it."""
     security, inherited = at(container, "securityContext"), at(pod.spec, "securityContext")
-    dropped = _capabilities(security, "drop")
+    dropped = _dropped(security)
     if missing := [one for one in DROPPED[level] if not dropped & {one, "ALL"}]:
         yield ("capabilities", "drop"), [*texts(at(security, "capabilities").get("drop"), "capabilities.drop"), *missing]
     if level == "strict":
@@ -185,7 +185,7 @@ def _ways_to_another_user(container: Mapping[str, Any], pod: Pod) -> Iterator[st
         yield "no runAsUser"
     if security.get("allowPrivilegeEscalation") is not False:
         yield "allowPrivilegeEscalation not false"
-    if user in (None, 0) and ("SETUID" in _capabilities(security, "add") or not _capabilities(security, "drop") & {"SETUID", "ALL"}):
+    if user in (None, 0) and ("SETUID" in _added(security) or not _dropped(security) & {"SETUID", "ALL"}):
         yield "SETUID not dropped"
 
 
@@ -194,5 +194,10 @@ def _said(field: str, security: Mapping[str, Any], inherited: Mapping[str, Any])
     return at(security, field) or at(inherited, field)
 
 
-def _capabilities(security: Mapping[str, Any], field: str) -> set[str]:
-    return {one.upper().removeprefix("CAP_") for one in texts(at(security, "capabilities").get(field), f"capabilities.{field}")}
+def _added(security: Mapping[str, Any]) -> set[str]:
+    return {one.upper().removeprefix("CAP_") for one in texts(at(security, "capabilities").get("add"), "capabilities.add")}
+
+
+def _dropped(security: Mapping[str, Any]) -> set[str]:
+    """containerd puts CAP_ before whatever is written: for CAP_NET_RAW it takes nothing away."""
+    return {one.upper() for one in texts(at(security, "capabilities").get("drop"), "capabilities.drop")}

@@ -98,9 +98,11 @@ def plan(pod: Object, container: Object, images: Images, volumes: Mapping[str, s
 
 
 def capabilities(asked: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """The bounding set, as container runtimes compute it: ALL first, then what is added, then what is dropped."""
+    """The bounding set, as container runtimes compute it: ALL first, then what is added, then what is dropped. containerd drops
+    nothing for a name that begins with CAP_.
+    """
     add = [item.upper().removeprefix("CAP_") for item in asked.get("add") or ()]
-    drop = [item.upper().removeprefix("CAP_") for item in asked.get("drop") or ()]
+    drop = [item.upper() for item in asked.get("drop") or ()]
     if "ALL" in add:
         raise DemoError("the demo does not add ALL capabilities; name those that are needed")
     base = () if "ALL" in drop else RUNTIME_CAPABILITIES

@@ -37,6 +37,8 @@ def _capabilities(names: list[str]) -> str:
 
 
 _FORBIDDEN = sorted(FORBIDDEN_CAPABILITIES.union(DROPPED["standard"]))
+# As runtimes make capitals, which know two more letters that become one of ASCII's.
+_IN_CAPITALS = "name.replace('\u0131', 'I').replace('\u017f', 'S').upperAscii()"
 _SECURITY = "one.?securityContext"
 _OF_POD = "variables.spec.?securityContext"
 
@@ -49,9 +51,9 @@ _REFUSED = {
     "is a process of the node; remove securityContext.windowsOptions.hostProcess":
         f"{_SECURITY}.?windowsOptions.?hostProcess.orValue({_OF_POD}.?windowsOptions.?hostProcess.orValue(false))",
     "asks for a capability with which it could undo the interception or pass it by; remove it from securityContext.capabilities.add":
-        f"{_SECURITY}.?capabilities.?add.orValue([]).exists(name, name.upperAscii() in {_capabilities(_FORBIDDEN)})",
+        f"{_SECURITY}.?capabilities.?add.orValue([]).exists(name, {_IN_CAPITALS} in {_capabilities(_FORBIDDEN)})",
     f"does not drop {' and '.join(DROPPED['standard'])}; write them into securityContext.capabilities.drop": either(
-        f"!{_SECURITY}.?capabilities.?drop.orValue([]).exists(name, name.upperAscii() in {_capabilities([dropped, 'ALL'])})"
+        f"!{_SECURITY}.?capabilities.?drop.orValue([]).exists(name, {_IN_CAPITALS} in {cel(['ALL', dropped])})"
         for dropped in DROPPED["standard"]),
     "wants /proc unmasked; remove securityContext.procMount": f"{_SECURITY}.?procMount.orValue('') == 'Unmasked'",
     "runs as the sidecar's UID, which the packet rules exempt; set another runAsUser":

@@ -39,7 +39,7 @@ OUR_TOKEN = f"{cel(AUDIENCE)} in object.spec.?audiences.orValue([]) && !({cel(NO
 
 def _words_change(of: str) -> str:
     """Whether any annotation or label of ours comes, goes, or gets another value."""
-    now, before = (f"{what}.metadata.?{of}.orValue({{}})" for what in ("object", "oldObject"))
+    now, before = f"object.metadata.?{of}.orValue({{}})", f"(oldObject == null ? {{}} : oldObject.metadata.?{of}.orValue({{}}))"
     comes = f"{now}.exists(word, word.startsWith('bartizan.dev/') && (!(word in {before}) || {before}[word] != {now}[word]))"
     return f"({comes} || {before}.exists(word, word.startsWith('bartizan.dev/') && !(word in {now})))"
 
@@ -51,7 +51,7 @@ def _ours_change(field: str) -> str:
     return f"{now} != {before}"
 
 
-WORDS_CHANGE = either(["oldObject == null", _words_change("annotations"), _words_change("labels")])
+WORDS_CHANGE = either([_words_change("annotations"), _words_change("labels")])      # a new object without any is not asked about
 RUNNING_CHANGES = either([
     _words_change("annotations"), _words_change("labels"), _ours_change("initContainers"), _ours_change("containers"),
 ])
@@ -59,7 +59,7 @@ HAS_SIDECAR = either([
     f"oldObject.spec.?{field}.orValue([]).exists(one, one.name in {cel(list(CONTAINERS))})" for field in ("initContainers", "containers")
 ])
 TEMPLATE_CHANGES = either([
-    WORDS_CHANGE, *(f"object.spec.?{field} != oldObject.spec.?{field}" for field in ("template", "jobTemplate")),
+    "oldObject == null", WORDS_CHANGE, *(f"object.spec.?{field} != oldObject.spec.?{field}" for field in ("template", "jobTemplate")),
 ])
 
 

@@ -287,6 +287,11 @@ class Reason(Enum):
         "This sidecar has no configuration yet; until it has, everything is refused.",
         "See that the injector is reachable and that the pod is known to it.",
     )
+    NOT_TOLD = (
+        "BZ0602", "not-told",
+        "This may be an address of the mesh, and the injector has not said so far: an approved range would lead there in plaintext.",
+        "See that the injector is reachable, and try again; or call it by its name and port.",
+    )
 
 
 BY_CODE = {reason.code: reason for reason in Reason}

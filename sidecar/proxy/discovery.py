@@ -1,7 +1,7 @@
 """Services that the snapshot does not tell of yet: asked for when the application first wants one, and waited for.
 
 What is wanted is repeated with every question for a snapshot (`model/needs.py`). While the injector is away, a destination that was
-never wanted before is unknown: what is not approved otherwise is refused, as ever.
+never wanted before is unknown: what is not approved otherwise is refused, as ever, and so is an approved range's plaintext.
 
 Trust: the application chooses addresses and names. It can take the places of its own earlier wishes, at a bounded rate, and no more.
 """

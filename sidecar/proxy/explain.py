@@ -57,7 +57,9 @@ OBJECTION_S = 0.25
 PLACES: dict[StepName, tuple[Reason, ...]] = {
     "snapshot": (Reason.NO_SNAPSHOT,),
     "interception": (Reason.REDIRECT_LOST,),
-    "destination": (Reason.BAD_HOST, Reason.BAD_TARGET, Reason.METHOD, Reason.BAD_HEAD, Reason.TARGET_TOO_LONG, Reason.OWN_PORT),
+    "destination": (
+        Reason.BAD_HOST, Reason.BAD_TARGET, Reason.METHOD, Reason.BAD_HEAD, Reason.TARGET_TOO_LONG, Reason.OWN_PORT, Reason.NOT_TOLD,
+    ),
     "approval": (
         Reason.HOST_NOT_APPROVED, Reason.ADDRESS_NOT_APPROVED, Reason.REQUEST_NOT_APPROVED, Reason.ENTRY_UNREADABLE, Reason.MISDIRECTED,
         Reason.BUDGET_EXHAUSTED, Reason.NAME_NOT_APPROVED, Reason.NAME_SUSPICIOUS,

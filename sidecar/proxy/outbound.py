@@ -4,7 +4,7 @@
     2  is the way out whole?    a lost packet rule closes everything (`control/redirect_check.py`)
     3  a mesh destination       mTLS to exactly the identity that the snapshot names: `proxy/mesh.py`, `proxy/mesh_tcp.py`
     4  a synthetic address      TCP to the name that it was given out for: `proxy/egress_tcp.py`
-    5  an approved range        TCP as it is
+    5  an approved range        TCP as it is; not where a Service of the mesh may be of which the injector has not told
     6  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused, or observed
 
 Trust: the application may be hostile. The address that it dialled selects mesh, ranges and, where it is synthetic, a name that is then
@@ -110,6 +110,8 @@ async def _serve_range(sock: socket.socket, to: Address, permit: Permit, rules: 
     if approval.gateway is not None:
         await via_gateway.serve_connection(sock, Preface("tcp", *to), approval, permit, rules, record, runtime, is_permitted)
         return
+    if rules.outbound.may_be_mesh(to):      # it was asked, and nobody answered
+        raise Unavailable(Reason.NOT_TOLD)
     record.security = "passthrough"
     await relay(sock, (to,), permit, record, runtime, is_permitted, approval)
 

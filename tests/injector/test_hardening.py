@@ -85,6 +85,7 @@ def test_what_is_harmless_is_no_reason(spec: dict[str, Any], level: Level) -> No
         *(({"securityContext": {"capabilities": {"add": [one]}}}, words) for one, words in (
             ("NET_ADMIN", "NET_ADMIN"), ("CAP_net_raw", "NET_RAW"), ("ALL", "ALL"), ("SYS_ADMIN", "SYS_ADMIN"), ("BPF", "BPF"),
             ("DAC_READ_SEARCH", "DAC_READ_SEARCH"), ("sys_rawio", "SYS_RAWIO"), ("SYS_MODULE", "SYS_MODULE"),
+            ("net_adm\u0131n", "NET_ADMIN"), ("\u017fys_admin", "SYS_ADMIN"),      # which capitals make ASCII of
         )),
         ({"securityContext": {"procMount": "Unmasked"}}, "procMount"),
         ({"securityContext": {"runAsUser": UID}}, "the sidecar's UID"),
@@ -178,7 +179,13 @@ def test_what_is_set_where_a_container_is_silent() -> None:
     assert _added("standard", None) == {"capabilities.drop": ["NET_ADMIN", "NET_RAW"]}
     assert _added("strict", None) == WHOLE
     assert _added("strict", {"capabilities": {"drop": ["CAP_SETUID", "NET_RAW"]}}) == WHOLE | {
-        "capabilities.drop": ["CAP_SETUID", "NET_RAW", "NET_ADMIN", "SETGID"]}
+        "capabilities.drop": ["CAP_SETUID", "NET_RAW", "NET_ADMIN", "SETUID", "SETGID"]}
+
+
+def test_what_a_runtime_does_not_take_away_is_not_dropped() -> None:
+    """It puts CAP_ before a name that has it already, and knows no such capability."""
+    named = ["CAP_NET_ADMIN", "cap_net_raw", "CAP_ALL"]
+    assert _added("standard", {"capabilities": {"drop": named}}) == {"capabilities.drop": [*named, "NET_ADMIN", "NET_RAW"]}
 
 
 def test_nothing_is_set_twice() -> None:

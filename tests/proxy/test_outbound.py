@@ -19,6 +19,7 @@ from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.policy.rules import Rules
+from sidecar.proxy.discovery import WAIT_S
 from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
 from tests.helpers.leave import Pod, pod
@@ -93,6 +94,17 @@ async def test_a_service_that_was_not_told_of_is_asked_for(nursery: trio.Nursery
     assert web.bench.runtime.discovery.wanted.current == (VIP.host,)
     assert web.bench.dialer.dialled == [ENDPOINT]
     assert trio.current_time() == 0
+
+
+async def test_while_nobody_tells_there_is_no_plaintext_to_what_may_be_the_mesh(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, UNTOLD)
+    for _ in range(2):
+        app = web.dial(VIP)
+        assert b"BZ0602" in await ask(app)
+        app.close()
+    await wait_all_tasks_blocked()
+    assert (web.bench.dialer.dialled, web.bench.codes) == ([], ["BZ0602"] * 2)
+    assert WAIT_S <= trio.current_time() < 2 * WAIT_S       # the second did not wait
 
 
 async def test_what_is_no_service_is_what_it_was(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

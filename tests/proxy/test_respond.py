@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Permit
-from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, GatewayRef, Origination, Outbound
+from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, EgressRange, GatewayRef, Origination, Outbound
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
 from sidecar.model.service import Balancing, Limits, Service
@@ -309,6 +309,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.NO_IDENTITY: leaving(mesh(ONE), to=VIP, has_certificate=False),
     Reason.REVOKED: entering(connected=revoke),
     Reason.NO_SNAPSHOT: entering(known=False),
+    Reason.NOT_TOLD: leaving(rules(outbound=Outbound(mesh_ranges=("10.96.7.0/24",), ranges=(EgressRange("10.96.7.0/24", "all"),))), to=VIP),
 }
 WITHOUT_WORDS = {       # nothing is said to a peer that does not speak HTTP, or that is nobody
     Reason.OWN_PORT, Reason.ADDRESS_NOT_APPROVED, Reason.NOT_HTTP, Reason.PEER_NOT_VERIFIED, Reason.START_TLS_REFUSED,

@@ -315,7 +315,8 @@ OTHERS: list[tuple[Json, bool]] = [
     (_other(capabilities={"add": ["CHOWN"]}), True), (_other(capabilities={"drop": ["ALL"]}), True), (_other(runAsUser=1000), True),
     (_other(privileged=False, procMount="Default"), True), (_other(runAsUser=0), True),
     *((_other(capabilities={"add": [name]}), False)
-      for name in ("NET_ADMIN", "net_raw", "CAP_NET_ADMIN", "SYS_ADMIN", "ALL", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF")),
+      for name in ("NET_ADMIN", "net_raw", "CAP_NET_ADMIN", "SYS_ADMIN", "ALL", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF",
+                   "NET_ADM\u0131N", "\u017fYS_ADMIN")),
     (_other(privileged=True), False), (pod(hostUsers=False, containers=[container(securityContext={"procMount": "Unmasked"})]), False),
     (_other(windowsOptions={"hostProcess": True}), False),
     (pod(hostNetwork=True), False), (pod(hostPID=True), False), (pod(hostIPC=True), False), (pod(shareProcessNamespace=True), False),
@@ -350,7 +351,7 @@ async def test_the_backstop_and_the_webhook_say_the_same_of_the_others(guarded: 
 
 async def test_what_the_webhook_sets_for_the_others_is_demanded(guarded: Cluster) -> None:
     for field in ("initContainers", "containers"):
-        for drop in ([], ["NET_ADMIN"], ["NET_RAW"]):
+        for drop in ([], ["NET_ADMIN"], ["NET_RAW"], ["CAP_NET_ADMIN", "CAP_NET_RAW"]):
             data = _patched(pod(initContainers=[container(name="migrate")]))
             data["spec"][field][-1]["securityContext"]["capabilities"]["drop"] = drop
             assert "does not drop NET_ADMIN and NET_RAW" in await _refusal(guarded, data)

@@ -132,6 +132,15 @@ async def _changed(cluster: Cluster, path: str, body: Json) -> str:
     return ""
 
 
+async def _made_namespace(cluster: Cluster, labels: Json) -> str:
+    """Why a new one is refused, which is not kept."""
+    try:
+        await cluster.admin.create("/api/v1/namespaces?dryRun=All", namespace("new", **labels), dict)
+    except ApiError as exc:
+        return str(exc)
+    return ""
+
+
 async def _meshed_pod(cluster: Cluster) -> str:
     """The path of one."""
     made = await cluster.admin.create(f"/api/v1/namespaces/{WHERE}/pods", pod(securityContext={"runAsUser": 1000}), dict)
@@ -236,10 +245,12 @@ async def test_a_control_plane_that_is_away_stops_what_it_must_decide_and_nothin
     assert await _refusal(cluster, pod(), APART) == ""
     assert await _refusal(cluster, _deployment(_routed("- {}")), APART) == ""
     assert await _changed(cluster, f"/api/v1/namespaces/{APART}", {"metadata": {"labels": {"team": "x"}}}) == ""
+    assert await _made_namespace(cluster, {"team": "x"}) == ""
     with pytest.raises(ApiError, match="does not have a host assigned"):
         await cluster.admin.create(f"{path}/exec?container=app&command=sh", None, dict)
     gone = "failed calling webhook"
     assert gone in await _refusal(cluster, pod())
     assert gone in await _changed(cluster, deployment, {"spec": {"template": {"metadata": {"labels": {"x": "y"}}}}})
     assert gone in await _changed(cluster, f"/api/v1/namespaces/{APART}", {"metadata": {"labels": LABELS}})
+    assert gone in await _made_namespace(cluster, LABELS)
     await cluster.delete(path, 0)       # nobody is kept from leaving
