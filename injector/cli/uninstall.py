@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from injector.settings import INJECTION_LABEL, REVISION_LABEL, ROOTS, SYSTEM
 
 from . import kubectl
-from .installed import PART, Json, Stays, meshed_namespaces, meshed_pods, revisions
-from .kubectl import Kubectl, NotFound
+from .installed import PART, Stays, meshed_namespaces, meshed_pods, revisions
+from .kubectl import Json, Kubectl, NotFound
 
 MOST_NAMES = 20
 DELETED_S = 300.0   # kubectl waits until the objects of a step are gone
