@@ -126,10 +126,15 @@ class ServiceView(Value, frozen=True):
 
 
 class Description(Value, frozen=True):
-    """One of the two."""
+    """A pod or a Service.
+
+    Args:
+        now: the injector's clock, Unix seconds.
+    """
 
     pod: PodView | None = None
     service: ServiceView | None = None
+    now: float = 0.0
 
 
 def find(cluster: Cluster, name: str) -> Pod | Object:

@@ -154,7 +154,7 @@ class Operator:
         text = self._snapshot_of(found.uid, ()) if found.has_sidecar else None
         snapshot = parse_snapshot(text) if text is not None else None
         rules = rules_of(found, cluster, self._last_good)
-        return Description(pod=pod_view(found, cluster, self._status(found, cluster), snapshot, rules))
+        return Description(pod=pod_view(found, cluster, self._status(found, cluster), snapshot, rules), now=self._wall())
 
     async def _config(self, body: bytes) -> ConfigView:
         cluster = self._cluster.current

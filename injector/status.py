@@ -12,7 +12,7 @@ from sidecar.model.value import Value
 
 from .acknowledged import Acknowledged, Word
 from .cluster import Cluster
-from .cluster.objects import Object, Pod
+from .cluster.objects import Pod
 from .compile.in_force import rules_of
 from .compile.last_good import LastGood
 from .documents import INJECTION
@@ -136,5 +136,5 @@ def merged(answers: Iterable[Status]) -> Status:
 
 def owner_name(pod: Pod, cluster: Cluster) -> str:
     """`Deployment orders`; empty: nobody made it but who created it."""
-    owner: Object | None = cluster.workload_of(pod)
+    owner = cluster.workload_of(pod)
     return f"{owner.kind} {owner.name}" if owner is not None else ""

@@ -111,9 +111,8 @@ class Sidecar:
             Questions(config.snapshot, config.pod_uid, self.runtime.tls, self.runtime.dialer, self._explain, self.tally)
             if isinstance(config.snapshot, SnapshotStream) else None
         )
-        self.clock = ClockWatch(
-            wall_clock, trio.current_time, self.runtime.ledger.add, self.agent.clock_jumped if self.agent else lambda: None
-        )
+        clock_jumped = self.agent.clock_jumped if self.agent else lambda: None
+        self.clock = ClockWatch(wall_clock, trio.current_time, self.runtime.ledger.add, clock_jumped)
         self.application: ApplicationSvid | None = None
         if config.workload_api is not None and isinstance(config.identity, IssuedIdentity):
             self.application = ApplicationSvid(
@@ -129,9 +128,8 @@ class Sidecar:
             self.take_snapshot_file(config.snapshot)
         loopback = [] if is_gateway else ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
         self.is_gateway = is_gateway
-        self.inbound = listen_tcp(
-            "::" if has_ipv6() else "0.0.0.0", config.listen.gateway if is_gateway else config.listen.inbound, mark
-        )
+        entrance = config.listen.gateway if is_gateway else config.listen.inbound
+        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", entrance, mark)
         self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
         self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
         self.admin_listener = listen_unix(config.admin_socket)
@@ -253,10 +251,8 @@ class Sidecar:
         if isinstance(config.snapshot, SnapshotStream):
             assert self.questions is not None, "where there is a stream"
             nursery.start_soon(self.questions.run)
-            nursery.start_soon(
-                run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot,
-                self.questions.take, self.runtime.discovery.wanted,
-            )
+            nursery.start_soon(run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot,
+                               self.questions.take, self.runtime.discovery.wanted)
         else:
             nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))
 

@@ -24,7 +24,6 @@ from .live import everything
 from .manifests import Manifest, files_in, live, manifests_in, read_documents
 from .terminal import Paint, add_colour, paint_of
 
-EXIT_FINDINGS = FINDINGS
 _COLOURS = {"Error": "red", "Warning": "yellow", "Info": ""}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import trio
 
 from injector.operator import Listing
-from injector.settings import INJECTOR, REVISION_LABEL, SYSTEM
+from injector.settings import REVISION_LABEL, SYSTEM
 from injector.status import Status, merged
 from sidecar.model.errors import ConfigError, MeshError
 from sidecar.net.clock import wall_clock
@@ -20,10 +20,10 @@ from sidecar.net.clock import wall_clock
 from . import doors
 from .checks import Category, Check, as_json, as_text, has_failed
 from .checks.before import kubernetes_api, other_meshes, pod_security, pre_install
-from .checks.control_plane import admission, config_of, existence, identity, leading
+from .checks.control_plane import admission, existence, identity, leading
 from .checks.data_plane import data_plane
 from .exits import FINDINGS
-from .installed import PART
+from .installed import INJECTORS, config_of
 from .kubectl import Kubectl, add_arguments, add_scope
 from .terminal import add_colour, paint_of
 
@@ -113,7 +113,7 @@ def _images(kubectl: Kubectl) -> dict[str, str]:
     """What new pods get, by revision; those that cannot be told are left out."""
     found: dict[str, str] = {}
     try:
-        configs = kubectl.list("configmaps", SYSTEM, f"{PART},app.kubernetes.io/name={INJECTOR}")
+        configs = kubectl.list("configmaps", SYSTEM, INJECTORS)
         for revision in {str((one["metadata"].get("labels") or {}).get(REVISION_LABEL, "")) for one in configs}:
             if isinstance(image := config_of(kubectl, revision).get("image"), str):
                 found[revision] = image

@@ -8,11 +8,12 @@ import msgspec
 
 from injector.describe import Description, EgressView, PodView, RouteView, ServiceView, date
 from injector.operator import Naming
+from injector.status import PodStatus
 
 from . import doors
 from .kubectl import Kubectl, add_scope
 from .status import version_of
-from .terminal import Paint, add_colour, paint_of, printable
+from .terminal import Paint, add_colour, ago, paint_of, printable
 
 RULE = "--------------------"
 KINDS = (
@@ -53,13 +54,13 @@ def full_name(kind: str, name: str, namespace: str, kubectl: Kubectl, args: argp
 
 
 def as_text(found: Description, paint: Paint) -> Iterator[str]:
-    lines = _pod(found.pod) if found.pod is not None else _service(found.service) if found.service is not None else iter(())
+    lines = _pod(found.pod, found.now) if found.pod is not None else _service(found.service) if found.service is not None else iter(())
     for line in lines:
         line = printable(line)
         yield paint(line, "yellow") if line.startswith("WARNING") else line
 
 
-def _pod(pod: PodView) -> Iterator[str]:
+def _pod(pod: PodView, now: float) -> Iterator[str]:
     status = pod.status
     yield f"Pod: {status.name}.{status.namespace}" + (f" ({pod.owner})" if pod.owner else "")
     if not status.sidecar:
@@ -67,7 +68,7 @@ def _pod(pod: PodView) -> Iterator[str]:
         return
     yield f"   Sidecar: {version_of(status)}{', native' if status.native else ''}"
     yield f"   Identity: {pod.identity or '-'}   Addresses: {', '.join(pod.addresses) or '-'}"
-    yield f"   Snapshot: {snapshot_words(pod)}"
+    yield f"   Snapshot: {snapshot_words(status, now)}"
     yield RULE
     yield from _listed("Ports", (_columns(str(one.port), one.protocol, one.mode, f"by {', '.join(one.services)}" if one.services else "")
                                  for one in pod.ports), "none declared, and no Service leads here")
@@ -92,13 +93,18 @@ def _pod(pod: PodView) -> Iterator[str]:
     yield from (f"Suggestion: {text}" for text in pod.suggestions)
 
 
-def snapshot_words(pod: PodView) -> str:
-    status = pod.status
+def snapshot_words(status: PodStatus, now: float) -> str:
+    """Its state as `bartizan status` has it, and why."""
+    state = status.state(now)
     if not status.heard_at:
-        return "NEVER: its sidecar has not been heard of"
-    if status.refused:
-        return f"STALE: its sidecar does not take the newest: {status.refused}"
-    return "SYNCED: it has the newest" if status.has == status.should else "STALE: it has an older one"
+        why = "its sidecar has not been heard of"
+    elif status.refused:
+        why = f"its sidecar does not take the newest: {status.refused}"
+    elif status.has != status.should:
+        why = "it has an older one" if status.has else "it has none yet"
+    else:
+        why = "it has the newest" if state == "SYNCED" else f"it had the newest when it was last heard of, {ago(now - status.heard_at)} ago"
+    return f"{state}: {why}"
 
 
 def _route(one: RouteView) -> Iterator[str]:

@@ -18,21 +18,20 @@ import msgspec
 import trio
 
 from injector.operator import SOCKET
-from injector.settings import INJECTOR, SYSTEM
+from injector.settings import SYSTEM
 from sidecar.model.call import Answer
 from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
 from sidecar.model.value import Value, from_json
 from sidecar.net.service import call_unix
 
 from . import state
-from .installed import PART
+from .installed import INJECTORS
 from .kubectl import Kubectl, KubectlError
 from .kubectl import add_arguments as add_cluster
 from .terminal import printable
 
 WITHIN_S = 30.0
 CONTAINER = "injector"
-INJECTORS = f"{PART},app.kubernetes.io/name={INJECTOR}"
 T = TypeVar("T")
 
 

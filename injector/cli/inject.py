@@ -26,7 +26,7 @@ from injector.yaml_text import YamlError
 from sidecar.model.errors import ConfigError
 from sidecar.model.value import convert, from_json
 
-from .checks.control_plane import config_of
+from .installed import config_of
 from .kubectl import Kubectl, KubectlError, add_arguments
 from .manifests import Manifest, manifests_in, read_documents
 

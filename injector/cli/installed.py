@@ -1,16 +1,15 @@
-"""What of Bartizan a cluster holds: control planes by their revision, the trust domain, and who is in the mesh."""
+"""What of Bartizan a cluster holds: control planes by their revision, what they are started with, and who is in the mesh."""
 
 import json
-from typing import Any
 
-from injector.cluster.objects import Pod
-from injector.settings import INJECTION_LABEL, ISSUER, REVISION_LABEL, SYSTEM, injector_of
-from sidecar.model.errors import MeshError
+from injector.cluster.objects import Pod, at
+from injector.settings import INJECTION_LABEL, INJECTOR, ISSUER, REVISION_LABEL, SYSTEM, injector_of
+from sidecar.model.errors import ConfigError, MeshError
 
-from .kubectl import Kubectl, NotFound
+from .kubectl import Json, Kubectl, NotFound
 
-Json = dict[str, Any]
 PART = "app.kubernetes.io/part-of=bartizan"
+INJECTORS = f"{PART},app.kubernetes.io/name={INJECTOR}"     # of all revisions
 
 
 class Stays(MeshError):
@@ -28,6 +27,19 @@ def trust_domain(kubectl: Kubectl) -> str:
     except (KeyError, TypeError, ValueError) as exc:
         raise Stays(f"the ConfigMap {SYSTEM}/{ISSUER} holds no configuration of an issuer; apply that of the version that is installed "
                     "first, or give its trust domain back to it") from exc
+
+
+def config_of(kubectl: Kubectl, revision: str = "") -> Json:
+    """What an injector is started with. Raises KubectlError or ConfigError."""
+    name = injector_of(revision)
+    text = at(kubectl.get("configmap", name, SYSTEM), "data").get("config.json")
+    try:
+        found = json.loads(str(text or ""))
+    except ValueError as exc:
+        raise ConfigError(f"ConfigMap {SYSTEM}/{name}", "config.json is no JSON") from exc
+    if not isinstance(found, dict):
+        raise ConfigError(f"ConfigMap {SYSTEM}/{name}", "config.json is no object")
+    return found
 
 
 def stateful_sets(kubectl: Kubectl) -> dict[str, Json]:

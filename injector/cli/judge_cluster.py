@@ -16,6 +16,7 @@ from sidecar.policy.pattern import name_holds
 
 from .found import Found, Level
 from .judge import suppressed
+from .terminal import listed
 
 MOST_NAMES = 5      # in one finding
 
@@ -62,7 +63,7 @@ def _namespaces(makers: Iterable[Object], cluster: Cluster) -> Iterator[Found]:
     for name, who in sorted(asking.items()):
         namespace = cluster.namespaces.get(name)
         if namespace is not None and not _is_meshed(name, cluster):
-            text = (f"it is not in the mesh, and {_listed(who)} {'asks' if len(who) == 1 else 'ask'} for something of it; "
+            text = (f"it is not in the mesh, and {listed(who, MOST_NAMES)} {'asks' if len(who) == 1 else 'ask'} for something of it; "
                     f"kubectl label namespace {name} {documents.INJECTION}=enabled")
             yield from _about(namespace, Finding.NOT_INJECTED, "Warning", text)
 
@@ -137,10 +138,3 @@ def _may(caller: Caller, namespace: str, there: Iterable[tuple[str, str]]) -> bo
 
 def _named(caller: Caller, namespace: str) -> str:
     return f"{caller.service_account or '*'}.{caller.namespace or (namespace if caller.service_account else '*')}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else ""
-    return ", ".join(names[:MOST_NAMES]) + more
-
-

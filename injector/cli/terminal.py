@@ -39,6 +39,12 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`"""
+    more = f" and {len(names) - most} more" if names[most:] else ""
+    return ", ".join(names[:most]) + more
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Columns as wide as what stands in them, as kubectl's: three spaces between, none at a line's end."""
     lines = [list(heads), *([printable(cell) or "-" for cell in row] for row in rows)]

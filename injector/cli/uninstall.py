@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from injector.settings import INJECTION_LABEL, REVISION_LABEL, ROOTS, SYSTEM
 
 from . import kubectl
-from .installed import PART, Json, Stays, meshed_namespaces, meshed_pods, revisions
-from .kubectl import Kubectl, NotFound
+from .installed import PART, Stays, meshed_namespaces, meshed_pods, revisions
+from .kubectl import Json, Kubectl, NotFound
+from .terminal import listed
 
 MOST_NAMES = 20
 DELETED_S = 300.0   # kubectl waits until the objects of a step are gone
@@ -89,9 +90,11 @@ def _check(cluster: Kubectl, revision: str | None, *, is_purged: bool, is_forced
     words = []
     if namespaces:
         cure = f"{REVISION_LABEL}=OTHER --overwrite" if revision is not None else f"{INJECTION_LABEL}-"
-        words.append(f"namespaces whose pods it would no longer mesh: {_names(namespaces)} (kubectl label namespace NAME {cure})")
+        named = listed(namespaces, MOST_NAMES)
+        words.append(f"namespaces whose pods it would no longer mesh: {named} (kubectl label namespace NAME {cure})")
     if pods:
-        words.append(f"pods that need it for their certificates: {_names(pods)} (make them anew without the label, or by another revision)")
+        named = listed(pods, MOST_NAMES)
+        words.append(f"pods that need it for their certificates: {named} (make them anew without the label, or by another revision)")
     if words and not is_forced:
         raise Stays(f"nothing was removed: there are {'; and '.join(words)}. --force removes it all the same")
     for word in words:
@@ -115,8 +118,3 @@ def _inventory(cluster: Kubectl, revision: str | None, *, is_purged: bool) -> It
 def _key(made: Json) -> Json:
     where = {name: made["metadata"][name] for name in ("namespace", "name") if name in made["metadata"]}
     return {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": where}
-
-
-def _names(names: list[str]) -> str:
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

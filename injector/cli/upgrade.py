@@ -13,8 +13,8 @@ from injector.settings import REVISION_LABEL
 
 from . import kubectl
 from .install import add_output, add_values, notes, plan_from, show
-from .installed import Json, Stays, meshed_namespaces, revisions, stateful_sets, trust_domain
-from .kubectl import Kubectl
+from .installed import Stays, meshed_namespaces, revisions, stateful_sets, trust_domain
+from .kubectl import Json, Kubectl
 
 
 def main(argv: list[str]) -> int:

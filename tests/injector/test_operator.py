@@ -151,8 +151,10 @@ async def test_how_it_stands_with_each_pod() -> None:
 
 async def test_what_stands_for_a_pod_or_a_service() -> None:
     answer = await Fixture().ask(wanting(name="shop/web-1"), path="/v1/describe")
-    found = msgspec.json.decode(answer.body, type=Description).pod
+    whole = msgspec.json.decode(answer.body, type=Description)
+    found = whole.pod
     assert found is not None
+    assert whole.now == NOW
     assert [one.to for one in found.egress] == ["api.partner.example"]
     assert [(one.name, one.standing) for one in found.rules] == [("nobody.example", "refused")]
     answer = await Fixture().ask(wanting(name="shop/bare"), path="/v1/describe")

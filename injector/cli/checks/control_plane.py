@@ -2,16 +2,17 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator, Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from injector.cli.installed import PART
+from injector.cli.installed import INJECTORS, PART
 from injector.cli.kubectl import Json, Kubectl, KubectlError, NotFound
+from injector.cli.live import POLICIES
 from injector.cli.terminal import ago
 from injector.cluster.objects import Object, Pod, at
+from injector.leader import LEASE_S
 from injector.settings import INJECTOR, ISSUER, REVISION_LABEL, ROOTS, ROOTS_KEY, SYSTEM
 from injector.status import Status
 from sidecar.model.errors import ConfigError, MeshError
@@ -19,10 +20,9 @@ from sidecar.model.errors import ConfigError, MeshError
 from . import Check, failed, judged
 from .before import seconds
 
-CRDS = ("egresspolicies.bartizan.dev", "meshpolicies.bartizan.dev")
 SOON_S = 60 * 86400.0       # for a root, whose change wants somebody's time
 CERTIFICATE_SOON_S = 3600.0     # of ours, which are renewed at half of their life by themselves
-LEASE_S = 30.0              # twice what a leader has
+RENEWED_S = 2.0 * LEASE_S
 _KINDS = "mutatingwebhookconfigurations.admissionregistration.k8s.io,validatingwebhookconfigurations.admissionregistration.k8s.io"
 _BACKSTOP = "validatingadmissionpolicies.admissionregistration.k8s.io,validatingadmissionpolicybindings.admissionregistration.k8s.io"
 
@@ -56,7 +56,7 @@ def existence(kubectl: Kubectl) -> Iterator[Check]:
 def _crds(kubectl: Kubectl) -> Check:
     description, anchor = "the API server knows EgressPolicy and MeshPolicy", "crds"
     wrong = []
-    for name in CRDS:
+    for name in POLICIES:
         try:
             found = kubectl.get("customresourcedefinitions.apiextensions.k8s.io", name)
         except NotFound:
@@ -95,8 +95,7 @@ def _pods(kubectl: Kubectl) -> Check:
 def admission(kubectl: Kubectl) -> Iterator[Check]:
     try:
         hooks = [Object(one) for one in kubectl.list(_KINDS, selector=PART)]
-        revisions = {str(Object(one).labels.get(REVISION_LABEL, ""))
-                     for one in kubectl.list("statefulsets.apps", SYSTEM, f"{PART},app.kubernetes.io/name={INJECTOR}")}
+        revisions = {str(Object(one).labels.get(REVISION_LABEL, "")) for one in kubectl.list("statefulsets.apps", SYSTEM, INJECTORS)}
         guards = [Object(one) for one in kubectl.list(_BACKSTOP, selector=PART)]
         roots = _roots(kubectl)
     except MeshError as exc:
@@ -198,7 +197,7 @@ def leading(kubectl: Kubectl, now: float) -> Check:
     description, anchor = "one injector of each revision leads", "leader"
     try:
         leases = {Object(one).name: Object(one) for one in kubectl.list("leases.coordination.k8s.io", SYSTEM)}
-        injectors = [Object(one).name for one in kubectl.list("statefulsets.apps", SYSTEM, f"{PART},app.kubernetes.io/name={INJECTOR}")]
+        injectors = [Object(one).name for one in kubectl.list("statefulsets.apps", SYSTEM, INJECTORS)]
     except KubectlError as exc:
         return failed(description, anchor, str(exc), result="warning")
     return judged(description, anchor, (
@@ -209,17 +208,4 @@ def leading(kubectl: Kubectl, now: float) -> Check:
 
 def _is_held(lease: Object, now: float) -> bool:
     renewed = seconds(lease.spec.get("renewTime"))
-    return bool(lease.spec.get("holderIdentity")) and renewed is not None and now - renewed < LEASE_S
-
-
-def config_of(kubectl: Kubectl, revision: str = "") -> Json:
-    """What an injector is started with. Raises KubectlError or ConfigError."""
-    name = f"{INJECTOR}-{revision}" if revision else INJECTOR
-    text = at(kubectl.get("configmap", name, SYSTEM), "data").get("config.json")
-    try:
-        found = json.loads(str(text or ""))
-    except ValueError as exc:
-        raise ConfigError(f"ConfigMap {SYSTEM}/{name}", "config.json is no JSON") from exc
-    if not isinstance(found, dict):
-        raise ConfigError(f"ConfigMap {SYSTEM}/{name}", "config.json is no object")
-    return found
+    return bool(lease.spec.get("holderIdentity")) and renewed is not None and now - renewed < RENEWED_S

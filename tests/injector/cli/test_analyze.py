@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from injector.cli.analyze import EXIT_FINDINGS, analyze, main
+from injector.cli.analyze import analyze, main
+from injector.cli.exits import FINDINGS
 
 from .conftest import Program
 
@@ -88,7 +89,7 @@ def test_a_finding_names_code_object_file_and_line(right: str, wrong: str, line:
 
 
 def test_findings_have_their_own_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "nowhere.yaml")]) == EXIT_FINDINGS == 79
+    assert main([str(tmp_path / "nowhere.yaml")]) == FINDINGS == 79
     assert "BZ0705" in capsys.readouterr().out
 
 
@@ -259,7 +260,7 @@ LIVE = ('{"kind": "Pod", "metadata": {"name": "web-1", "namespace": "shop"%s}, "
 def test_a_cluster_is_judged_by_the_same_functions(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     asking = ', "annotations": {"bartizan.dev/egress": "[{host: api.other.example}]"}'
     program(CLUSTER % LIVE.replace("%s", asking))
-    assert main(["-n", "shop"]) == EXIT_FINDINGS
+    assert main(["-n", "shop"]) == FINDINGS
     found = capsys.readouterr().out.splitlines()
     assert [line.split(" (")[0] for line in found] == ["Error [BZ0703]", "Warning [BZ0708]", "Error [BZ0712]"]
     assert "(Pod web-1.shop)" in found[0]
@@ -278,7 +279,7 @@ def test_files_are_judged_as_they_would_be_in_the_cluster(program: Program, tmp_
     path = tmp_path / "x.yaml"
     path.write_text(CLEAN.split("---\n")[2].replace("api.partner.example", "api.other.example"))     # the deployment alone
     assert analyze([str(path)]) == []
-    assert main([str(path), "-n", "shop"]) == EXIT_FINDINGS
+    assert main([str(path), "-n", "shop"]) == FINDINGS
     line, = capsys.readouterr().out.splitlines()
     assert f"[BZ0703] (Deployment orders.shop {path}:" in line
 
@@ -287,4 +288,4 @@ def test_warnings_may_count(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(LOOSE)
     assert main([str(path), "-o", "sarif"]) == 0
-    assert main([str(path), "--fail-on", "warning"]) == EXIT_FINDINGS
+    assert main([str(path), "--fail-on", "warning"]) == FINDINGS

@@ -32,8 +32,8 @@ POD = PodView(
 )
 
 
-def text(pod: PodView) -> str:
-    return "\n".join(as_text(Description(pod=pod), Paint()))
+def text(pod: PodView, now: float = 6.0) -> str:
+    return "\n".join(as_text(Description(pod=pod, now=now), Paint()))
 
 
 def test_a_pod() -> None:
@@ -68,12 +68,17 @@ Suggestion: do this""".lstrip()
     ({"observed_until": 1893456000.0}, "observed until 2030-01-01T00:00:00Z"),
     ({"status": msgspec.structs.replace(STATUS, heard_at=0.0)}, "Snapshot: NEVER"),
     ({"status": msgspec.structs.replace(STATUS, has="b")}, "Snapshot: STALE: it has an older one"),
-    ({"status": msgspec.structs.replace(STATUS, refused="why")}, "does not take the newest: why"),
+    ({"status": msgspec.structs.replace(STATUS, has="")}, "Snapshot: NEVER: it has none yet"),
+    ({"status": msgspec.structs.replace(STATUS, has="b", refused="why")}, "Snapshot: STALE: its sidecar does not take the newest: why"),
     ({"status": msgspec.structs.replace(STATUS, problems=("another",))}, "   another"),
 ])
 def test_what_is_said_where_it_is_otherwise(changed: dict[str, object], words: str) -> None:
     assert words in text(msgspec.structs.replace(POD, **changed))
     assert words not in text(POD)
+
+
+def test_one_that_has_gone_silent_is_no_better_here_than_in_status() -> None:
+    assert "Snapshot: STALE: it had the newest when it was last heard of, 10m ago" in text(POD, now=5.0 + 600)
 
 
 def test_a_pod_without_sidecar() -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from injector.cli.installed import Stays, meshed_namespaces, meshed_pods, revisions, stateful_sets, trust_domain
+from injector.cli.installed import Stays, config_of, meshed_namespaces, meshed_pods, revisions, stateful_sets, trust_domain
 from injector.cli.kubectl import Kubectl
 from injector.manifests import manifests
 from injector.manifests.plan import Plan, read_plan
+from sidecar.model.errors import ConfigError
 
 from .fake_kubectl import FakeKubectl, meshed_pod, namespace
 
@@ -35,6 +36,16 @@ def test_a_configuration_that_is_none_is_not_guessed_at(cluster: FakeKubectl, da
     cluster.put({**made, "data": data})
     with pytest.raises(Stays, match="holds no configuration of an issuer"):
         trust_domain(Kubectl())
+
+
+def test_what_an_injector_is_started_with(cluster: FakeKubectl) -> None:
+    cluster.put(*manifests(read_plan(revision="v2")))
+    assert config_of(Kubectl(), "v2")["revision"] == "v2"
+    made = next(made for made in manifests(Plan()) if made["kind"] == "ConfigMap" and made["metadata"]["name"] == "bartizan-injector")
+    for text in ("", "[]", "{"):
+        cluster.put({**made, "data": {"config.json": text}})
+        with pytest.raises(ConfigError, match=r"config\.json"):
+            config_of(Kubectl())
 
 
 def test_who_is_in_the_mesh_and_in_whose(cluster: FakeKubectl) -> None:

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from injector.cli.terminal import Paint, add_colour, ago, paint_of, printable, table
+from injector.cli.terminal import Paint, add_colour, ago, listed, paint_of, printable, table
 
 
 def test_columns_are_as_wide_as_what_stands_in_them() -> None:
@@ -24,6 +24,11 @@ def test_other_writing_is_shown_as_it_is() -> None:
 ])
 def test_ages_are_kubectls(seconds: float, text: str) -> None:
     assert ago(seconds) == text
+
+
+@pytest.mark.parametrize(("most", "text"), [(1, "a and 2 more"), (2, "a, b and 1 more"), (3, "a, b, c"), (4, "a, b, c")])
+def test_a_list_of_many_ends_with_their_number(most: int, text: str) -> None:
+    assert listed(["a", "b", "c"], most) == text
 
 
 def test_no_colours_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

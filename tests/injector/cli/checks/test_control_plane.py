@@ -1,14 +1,12 @@
 """Each check of an installation fails with its cause, and not without."""
 
 import base64
-import json
 from typing import Any
 
 import pytest
 
-from injector.cli.checks.control_plane import admission, config_of, existence, identity, leading
+from injector.cli.checks.control_plane import admission, existence, identity, leading
 from injector.status import Status
-from sidecar.model.errors import MeshError
 from tests.helpers import pki
 
 from .support import FORBIDDEN, NOW, PART, SYSTEM, Fake, wrong
@@ -147,14 +145,3 @@ def test_each_revision_has_its_admission() -> None:
     assert [line for line in found["webhooks"] if "the revision canary" in line] == list(found["webhooks"])
     assert len(found["webhooks"]) == 2
     assert found["backstop"] == ("there is no ValidatingAdmissionPolicy of the revision canary",)
-
-
-def test_what_an_injector_is_started_with() -> None:
-    def config(text: str) -> Fake:
-        return Fake(objects=({"kind": "ConfigMap", "metadata": {"name": "bartizan-injector-x", "namespace": SYSTEM},
-                              "data": {"config.json": text}},))
-
-    assert config_of(config(json.dumps({"image": "a"})), "x") == {"image": "a"}
-    for text in ("", "[]", "{"):
-        with pytest.raises(MeshError, match=r"config\.json"):
-            config_of(config(text), "x")
