@@ -47,9 +47,16 @@ def program(modules: Path = MODULES, cache: Path = CACHE) -> str:
 
 
 class ApiServer:
-    """A store whose changes are acknowledged by it."""
+    """A store whose changes are acknowledged by it.
 
-    def __init__(self, folder: Path, certificates: Path, token: str) -> None:
+    Args:
+        processes: what it is, and where each says why it ended.
+    """
+
+    def __init__(
+        self, folder: Path, certificates: Path, token: str, processes: "Mapping[Path, subprocess.Popen[bytes]]",
+    ) -> None:
+        self._processes = processes
         self._roots = certificates / "roots.pem"
         self._token = folder / "token"
         self._token.write_text(token)
@@ -106,8 +113,15 @@ class ApiServer:
                     if (await caller.call("GET", target))[0] == 200:
                         return
                 except MeshError:    # it does not listen yet
-                    pass
+                    self._require_running()
                 await trio.sleep(0.1)
+
+
+    def _require_running(self) -> None:
+        for log, process in self._processes.items():
+            if process.poll() is not None:
+                says = (log.read_text(errors="replace").strip().splitlines() or ["nothing"])[-1]
+                raise NotAvailable(f"{log.stem} has ended; it says: {says[:300]}")
 
 
 async def _done(caller: Caller, method: str, target: str, body: Object) -> Object:
@@ -143,24 +157,27 @@ def api_server(folder: Path, certificates: Path) -> Iterator[ApiServer]:
     etcd = f"http://127.0.0.1:{ETCD}"
     peer = f"http://127.0.0.1:{ETCD_PEER}"
     with ExitStack() as stack:
-        _start(stack, folder / "etcd.log", "etcd", "--data-dir", str(folder / "etcd"), "--listen-client-urls", etcd,
-               "--advertise-client-urls", etcd, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-               "--initial-cluster", f"default={peer}", "--unsafe-no-fsync")
-        _start(
-            stack, folder / "kube-apiserver.log", executable, "--etcd-servers", etcd, "--bind-address=127.0.0.1", f"--secure-port={PORT}",
+        of_etcd, of_server = folder / "etcd.log", folder / "kube-apiserver.log"
+        processes = {of_etcd: _start(
+            stack, of_etcd, "etcd", "--data-dir", str(folder / "etcd"), "--listen-client-urls", etcd, "--advertise-client-urls", etcd,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--unsafe-no-fsync",
+        ), of_server: _start(
+            stack, of_server, executable, "--etcd-servers", etcd, "--bind-address=127.0.0.1", f"--secure-port={PORT}",
             f"--tls-cert-file={certificates}/here.pem", f"--tls-private-key-file={certificates}/here.key",
+            "--advertise-address=192.0.2.1",    # to nobody: where there is no way out it would find none by itself
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={folder}/accounts.key",
             f"--service-account-signing-key-file={folder}/accounts.key", f"--token-auth-file={folder}/tokens.csv",
             # No controller makes accounts here, and no scheduler priorities.
             "--authorization-mode=RBAC", "--anonymous-auth=false", "--disable-admission-plugins=ServiceAccount",
             "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none", "--enable-priority-and-fairness=false",
-        )
-        made = ApiServer(folder, certificates, token)
+        )}
+        made = ApiServer(folder, certificates, token, processes)
         trio.run(made.begin)
         yield made
 
 
-def _start(stack: ExitStack, log: Path, *command: str) -> None:
+def _start(stack: ExitStack, log: Path, *command: str) -> "subprocess.Popen[bytes]":
     out = stack.enter_context(log.open("wb"))
     process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
     stack.callback(process.kill)
+    return process
