@@ -18,7 +18,7 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-# On a quiet machine; a quarter of an hour. Options: make bench BENCH="--only http1 --rounds 1"
+# On a quiet machine; half an hour, and ten minutes the first time. Options: make bench BENCH="--only http1 --rounds 1"
 bench:
 	@.ci/setup bench
 	.venv/bin/bartizan bench $(BENCH)

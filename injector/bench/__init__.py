@@ -1,4 +1,4 @@
-"""`bartizan bench`: Bartizan beside Envoy, nginx and HAProxy, the same work for each in interleaved rounds.
+"""`bartizan bench`: Bartizan beside Envoy, nginx and HAProxy, the same work for each in interleaved rounds; and its control plane.
 
     world's own namespace       load generators; the one that speaks TLS for them        10.9.0.1
     namespace `mesh`            Bartizan behind its packet rules, and an origin          10.9.1.2

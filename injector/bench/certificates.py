@@ -1,6 +1,7 @@
 """The certificates of both ends, issued as the mesh issues them: root, SVID intermediate, ECDSA P-256 leaves for a day."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -28,6 +29,35 @@ def write_certificates(folder: Path, now: float, hosts: Sequence[str]) -> None:
         _write(folder, name, issue_svid(intermediate, key.public_key(), parse(identity), "", DAY_S, now), intermediate, key)
     web, key = create_https_intermediate(root, [DOMAIN], now), ec.generate_private_key(ec.SECP256R1())
     _write(folder, "outside", issue_https(web, key.public_key(), hosts, DAY_S, now), web, key)
+
+
+HERE = "localhost"      # by which name injector and API server are asked
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the rows of the control plane have: a folder with `roots.pem`, `here.pem` and `here.key`, and who issues SVIDs.
+
+    Args:
+        roots: PEM.
+    """
+
+    folder: Path
+    roots: str
+    svids: Authority
+
+
+def write_control(folder: Path, now: float) -> Control:
+    """
+    Args:
+        folder: exists.
+    """
+    root = create_root(TRUST_DOMAIN, now)
+    roots = _pem(root.certificate)
+    (folder / "roots.pem").write_bytes(roots)
+    web, key = create_https_intermediate(root, [HERE], now), ec.generate_private_key(ec.SECP256R1())
+    _write(folder, "here", issue_https(web, key.public_key(), [HERE], DAY_S, now), web, key)
+    return Control(folder, roots.decode(), create_svid_intermediate(root, TRUST_DOMAIN, now))
 
 
 def _write(folder: Path, name: str, leaf: x509.Certificate, issuer: Authority, key: ec.EllipticCurvePrivateKey) -> None:

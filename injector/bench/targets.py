@@ -44,7 +44,10 @@ TARGETS = (
     # A tenth is what two runs of the same differ by.
     Target("CPU among 10,000 routes over CPU among 10", "routes", "growth", 1.1, is_ratio=False),
     Target("CPU among 10,000 approved hosts over CPU among 10", "egress-hosts", "growth", 1.1, is_ratio=False),
-    Target("admission p99, ms", "", "", 20.0, is_ratio=False),
+    Target("admission p99 at 100/s, ms", "admission", "p99_ms", 20.0, is_ratio=False),
+    Target("a change in 500 sidecars p99, ms", "propagation", "p99_ms", 1000.0, is_ratio=False),
+    Target("a change for all of 500 sidecars p99, ms", "propagation", "all_p99_ms", 1000.0, is_ratio=False),
+    Target("control plane of twice the cluster", "scale", "most_growth", 2.2, is_ratio=False),
 )
 
 

@@ -8,6 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import trio
+
+from sidecar.model.errors import MeshError
+
+from .control import rows as control
 from .errors import NotAvailable
 from .issuance import Issuance
 from .layout import BULK_PATH, ORIGINATOR_NEW, Job
@@ -60,6 +65,18 @@ MEASURES = {
     "bare_cpu_us": Measure("bare CPU us", 1),
     "over_bare": Measure("over bare", 2, has_ratio=False),
     "resident_mb": Measure("MB", 1, has_ratio=False),
+    "p50_ms": Measure("p50 ms", 1, has_ratio=False),
+    "p99_ms": Measure("p99 ms", 1, has_ratio=False),
+    "all_p50_ms": Measure("to all p50 ms", 0, has_ratio=False),
+    "all_p99_ms": Measure("to all p99 ms", 0, has_ratio=False),
+    "change_ms": Measure("CPU ms a change", 1, has_ratio=False),
+    "idle_percent": Measure("idle CPU %", 1, has_ratio=False),
+    "first_s": Measure("CPU s to all", 2, has_ratio=False),
+    "rss_mb": Measure("MB", 1, has_ratio=False),
+    "rss_unshared_mb": Measure("unshared MB", 1, has_ratio=False),
+    **{f"{name}_growth": Measure(f"growth of {label}", 2, has_ratio=False) for name, label in (
+        ("change_ms", "a change"), ("idle_percent", "idle"), ("first_s", "to all"), ("rss_mb", "MB"))},
+    "most_growth": Measure("most growth", 2, has_ratio=False),
 }
 
 
@@ -213,6 +230,26 @@ def issuance(_: World, proxy: Proxy, seconds: float) -> Numbers:
     return {"issued_cpu_us": found[0], "bare_cpu_us": found[1], "over_bare": found[0] / found[1]}
 
 
+def of_control(row: Callable[[control.Desk, float], Numbers]) -> Callable[[World, Proxy, float], Numbers]:
+    """A row of the control plane."""
+    def run(world: World, proxy: Proxy, seconds: float) -> Numbers:
+        if proxy.name != OURS:
+            raise NotAvailable("a proxy has no control plane")
+        try:
+            return row(world.desk(), seconds)
+        except (MeshError, trio.TooSlowError, ExceptionGroup) as exc:
+            raise NotAvailable(_first(exc)) from exc
+
+    return run
+
+
+def _first(exc: Exception) -> str:
+    """In words; of several that came together the first."""
+    while isinstance(exc, ExceptionGroup):
+        exc = exc.exceptions[0]
+    return str(exc) or type(exc).__name__
+
+
 WORKLOADS = (
     Workload("http1", "HTTP/1.1 plaintext, 1 KiB answers, 32 keep-alive connections, as fast as they are answered", "request", http1),
     Workload("http1-paced", "the same at 1,000 requests a second on 8 connections: latency without a queue", "request", http1_paced),
@@ -227,5 +264,11 @@ WORKLOADS = (
     Workload("origination", "HTTP/1.1 of an application in the pod, TLS originated to a host outside, 32 keep-alive connections", "request",
              origination),
     Workload("egress-hosts", "the same, to the last of 10 and of 10,000 approved hosts", "request", egress_hosts),
+    Workload("admission", "AdmissionReviews of annotated pods at 100 a second, among 50 namespaces, 1,000 Services, 2,000 pods and 100 "
+             "EgressPolicies", "review", of_control(control.admission)),
+    Workload("propagation", "from the API server's word for a change to the sidecar that took it, 500 of them: of one workload; of a "
+             "policy for all", "change", of_control(control.propagation)),
+    Workload("scale", "1,000 Services and 2,000 sidecars: each its first snapshot, nothing new for half a minute, endpoints that change; "
+             "growth from half as many namespaces", "change", of_control(control.scale)),
     Workload("routes", "HTTP/1.1 plaintext, the last of 10 and of 10,000 routes matches", "request", routes),
 )

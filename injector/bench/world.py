@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .certificates import write_certificates
+from .control.rows import Desk
 from .errors import BenchError, NotAvailable
 from .haproxy import originator_config
 from .layout import ADDRESS, BULK_BYTES, BULK_PATH, BYPASS_MARK, GATEWAY, ORIGIN, ORIGINATOR, OUTSIDE, Job, Place, host_name
@@ -74,6 +75,13 @@ class World:
         folder = FOLDER / str(self._folders)
         folder.mkdir()
         return Place(folder, address, self.certificates)
+
+    def desk(self) -> Desk:
+        """A new one for a row of the control plane, which has the proxy's core."""
+        self._folders += 1
+        folder = FOLDER / str(self._folders)
+        folder.mkdir()
+        return Desk(folder, ("taskset", "-c", str(self._proxy_core)))
 
     def start(self, argv: list[str], pod: str | None = None) -> "subprocess.Popen[bytes]":
         # In a session of its own, so that it can be ended with its children. What it logs goes nowhere, as with all of them.

@@ -32,6 +32,8 @@ UNTESTED: dict[str, str] = {
     "injector/demo/outside.py": RUNS,
     "injector/demo/runtime.py": RUNS,
     "injector/bench/errors.py": VALUES,
+    **{f"injector/bench/control/{name}.py": "tests/injector/bench/control/test_rows.py runs it"
+       for name in ("plane", "sidecars", "store", "reviews")},
     "injector/bench/world.py": "it makes the namespaces that a benchmark runs in: no test runs one",
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail"
        for name in ("approvals", "change", "check", "explaining", "identity", "leaving", "mesh", "observing", "proving", "speaking")},
