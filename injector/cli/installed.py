@@ -3,7 +3,8 @@
 import json
 
 from injector.cluster.objects import Pod, at
-from injector.settings import INJECTION_LABEL, INJECTOR, ISSUER, REVISION_LABEL, SYSTEM, injector_of
+from injector.documents import INJECTION
+from injector.settings import INJECTOR, ISSUER, REVISION_LABEL, SYSTEM, injector_of
 from sidecar.model.errors import ConfigError, MeshError
 
 from .kubectl import Json, Kubectl, NotFound
@@ -59,7 +60,7 @@ def meshed_namespaces(kubectl: Kubectl, revision: str | None = None) -> list[str
     Args:
         revision: only those of this one; None: all.
     """
-    selector = f"{INJECTION_LABEL}=enabled"
+    selector = f"{INJECTION}=enabled"
     if revision is not None:
         selector += f",{REVISION_LABEL}={revision}" if revision else f",!{REVISION_LABEL}"
     return sorted(made["metadata"]["name"] for made in kubectl.list("namespaces", selector=selector))

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from injector.settings import INJECTION_LABEL, REVISION_LABEL, ROOTS, SYSTEM
+from injector.documents import INJECTION
+from injector.settings import REVISION_LABEL, ROOTS, SYSTEM
 
 from . import kubectl
 from .installed import PART, Stays, meshed_namespaces, meshed_pods, revisions
@@ -89,7 +90,7 @@ def _check(cluster: Kubectl, revision: str | None, *, is_purged: bool, is_forced
     namespaces, pods = meshed_namespaces(cluster, revision), meshed_pods(cluster, revision)
     words = []
     if namespaces:
-        cure = f"{REVISION_LABEL}=OTHER --overwrite" if revision is not None else f"{INJECTION_LABEL}-"
+        cure = f"{REVISION_LABEL}=OTHER --overwrite" if revision is not None else f"{INJECTION}-"
         named = listed(namespaces, MOST_NAMES)
         words.append(f"namespaces whose pods it would no longer mesh: {named} (kubectl label namespace NAME {cure})")
     if pods:

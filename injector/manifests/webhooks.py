@@ -16,8 +16,9 @@ from typing import Any
 from injector.cluster.objects import TEMPLATES
 from injector.containers import AUDIENCE, CONTAINERS
 from injector.decide import MIRROR
+from injector.documents import INJECTION
 from injector.review import NODES
-from injector.settings import INJECTION_LABEL, REVISION_LABEL, SYSTEM, UNMESHED
+from injector.settings import REVISION_LABEL, SYSTEM, UNMESHED
 from sidecar.model import ports
 
 from .cel import cel, either
@@ -74,8 +75,8 @@ def webhooks(plan: Plan) -> list[Manifest]:
         rule(["CREATE", "UPDATE"], [f"{kind.lower()}s" for kind in TEMPLATES if (kind in ("Job", "CronJob")) == (group == "batch")], group)
         for group in ("apps", "batch")
     ]
-    apart = {"objectSelector": {"matchLabels": {INJECTION_LABEL: "enabled"}}, "namespaceSelector": {"matchExpressions": [
-        {"key": INJECTION_LABEL, "operator": "NotIn", "values": ["enabled"]}, _NEVER,
+    apart = {"objectSelector": {"matchLabels": {INJECTION: "enabled"}}, "namespaceSelector": {"matchExpressions": [
+        {"key": INJECTION, "operator": "NotIn", "values": ["enabled"]}, _NEVER,
     ]}}
     return [
         _configuration(plan, "Mutating", [
@@ -105,7 +106,7 @@ def selector(revision: str) -> Manifest:
     """The namespaces of the mesh that have this control plane."""
     own = {"operator": "In", "values": [revision]} if revision else {"operator": "DoesNotExist"}
     return {"matchExpressions": [
-        {"key": INJECTION_LABEL, "operator": "In", "values": ["enabled"]}, {"key": REVISION_LABEL, **own}, _NEVER,
+        {"key": INJECTION, "operator": "In", "values": ["enabled"]}, {"key": REVISION_LABEL, **own}, _NEVER,
     ]}
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from injector.cli.installed import PART
 from injector.cli.kubectl import Forbidden, Json, Kubectl, KubectlError, KubectlMissing, NotFound
 from injector.cluster.objects import Object
-from injector.settings import INJECTION_LABEL, SYSTEM
+from injector.documents import INJECTION
+from injector.settings import SYSTEM
 
 from . import Check, failed, judged
 
@@ -124,7 +125,7 @@ def pod_security(kubectl: Kubectl) -> Check:
     """A namespace of the mesh cannot enforce `baseline`, because of the interception's NET_ADMIN."""
     description, anchor = "namespaces of the mesh take the interception's NET_ADMIN", "pod-security"
     try:
-        namespaces = [Object(one) for one in kubectl.list("namespaces", selector=f"{INJECTION_LABEL}=enabled")]
+        namespaces = [Object(one) for one in kubectl.list("namespaces", selector=f"{INJECTION}=enabled")]
     except KubectlError as exc:
         return failed(description, anchor, str(exc), result="warning")
     return judged(description, anchor, (
@@ -138,13 +139,13 @@ def other_meshes(kubectl: Kubectl) -> Check:
     description, anchor = "no other mesh injects into the same namespaces", "other-meshes"
     try:
         hooks = [Object(one).name for one in kubectl.list("mutatingwebhookconfigurations.admissionregistration.k8s.io")]
-        namespaces = [Object(one) for one in kubectl.list("namespaces", selector=f"{INJECTION_LABEL}=enabled")]
+        namespaces = [Object(one) for one in kubectl.list("namespaces", selector=f"{INJECTION}=enabled")]
     except Forbidden as exc:
         return failed(description, anchor, str(exc), result="warning")
     except KubectlError as exc:
         return failed(description, anchor, str(exc))
     there = {mesh: word for mesh, word in OTHERS.items() if any(re.search(rf"\b{mesh}\b", hook) for hook in hooks)}
-    both = [f"namespace {one.name} asks for {mesh}, too: remove {word}, or {INJECTION_LABEL}"
+    both = [f"namespace {one.name} asks for {mesh}, too: remove {word}, or {INJECTION}"
             for one in namespaces for mesh, word in there.items()
             if {**one.labels, **one.annotations}.get(word) in ("enabled", "true", "ingress")]
     if both:
