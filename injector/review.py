@@ -227,6 +227,9 @@ def namespace_problems(namespace: Object) -> list[Problem]:
     if namespace.name in UNMESHED and documents.INJECTION in namespace.labels:
         cause = f"{namespace.name} is never in the mesh: what a cluster needs to get well must not depend on it"
         problems.append(Problem(documents.INJECTION, f"{cause}; kubectl label namespace {namespace.name} {documents.INJECTION}-"))
+    if namespace.labels.get(documents.REVISION) == "":
+        cause = "an empty one is no control plane's, not even the default's: pods there would run without a sidecar"
+        problems.append(Problem(documents.REVISION, f"{cause}; kubectl label namespace {namespace.name} {documents.REVISION}-"))
     return problems
 
 

@@ -146,7 +146,8 @@ class Pod(Object):
 
     @property
     def has_sidecar(self) -> bool:
-        return self.sidecar is not None
+        """By name. In the node's network there is none of ours: the pod's addresses are those of whoever else is there."""
+        return self.sidecar is not None and self.spec.get("hostNetwork") is not True
 
     @property
     def sidecar(self) -> dict[str, Any] | None:

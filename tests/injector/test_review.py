@@ -443,6 +443,7 @@ def test_what_the_mesh_never_holds_cannot_be_labelled() -> None:
 
 def test_the_revision_is_a_namespaces() -> None:
     assert _response(_request(namespace(**{"bartizan.dev/rev": "b"})))["allowed"] is True
+    assert "an empty one is no control plane's" in _refusal(_request(namespace(**{"bartizan.dev/rev": ""})))
     data = _labelled(pod(), **{"bartizan.dev/rev": "b"})
     assert "kubectl label namespace NAMESPACE bartizan.dev/rev=b" in _refusal(_request(data))
 

@@ -107,6 +107,16 @@ def test_an_address_that_went_on_to_another_pod() -> None:
     assert cluster.having({("Pod", "shop", "new"): None}).pod_at("10.0.0.1") is None
 
 
+def test_nobody_takes_a_nodes_address_for_the_mesh() -> None:
+    """A namespace outside of the mesh may have such a pod, with a container that bears our name: what others serve on that node
+    would be asked for that pod's identity.
+    """
+    forged = _meshed("forged", "10.0.0.1")
+    forged["spec"]["hostNetwork"] = True
+    cluster = Cluster.of([forged])
+    assert (cluster.pod_at("10.0.0.1"), dict(cluster.mesh_ranges)) == (None, {})
+
+
 def test_what_a_change_touches() -> None:
     before = Cluster.of([namespace("shop"), namespace("other"), _meshed("a", "10.0.0.1")])
 
