@@ -72,7 +72,8 @@ class ProbeHeader(Value, frozen=True):
     value: Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*(?!\n)$", max_length=8192)]
 
 
-class Probe(Value, frozen=True):
+# Written out in full: whether text is a default msgspec tells by identity, and admission compares what it once rendered by its bytes.
+class Probe(Value, frozen=True, omit_defaults=False):
     """A probe or a hook of the application that admission moved to the health port: the kubelet has no identity. It holds all that
     is needed to ask it, and to put it back.
 

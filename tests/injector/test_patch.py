@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonpatch
+import msgspec
 import pytest
 
 from injector.compile.mesh import MeshSettings
@@ -194,6 +195,17 @@ def test_the_kubelets_probes_and_hooks_go_to_the_sidecar_of_every_container() ->
     originals = [restored(one, probes) for one in (found["spec"]["initContainers"][2], *found["spec"]["containers"])]
     assert originals[0]["startupProbe"] == own_sidecar["startupProbe"]
     assert [one["livenessProbe"] for one in originals[1:]] == [{"grpc": {"port": 9090, "service": ""}}] * 2
+
+
+@pytest.mark.parametrize("probe", [
+    {"httpGet": {"port": 80, "path": "/"}}, {"httpGet": {"port": 80}}, {"grpc": {"port": 80, "service": ""}}, {"tcpSocket": {"port": 80}},
+])
+def test_probes_are_written_alike_wherever_their_text_comes_from(probe: dict[str, Any]) -> None:
+    """Rendered from JSON that was just read, from literals, or from the sidecar's own configuration: the same bytes."""
+    data = pod(containers=[container(livenessProbe=probe)])
+    once = _patched(data)
+    assert patch_pod(msgspec.json.decode(msgspec.json.encode(data)), "shop", SETTINGS).value == once
+    assert patch_pod(msgspec.json.decode(msgspec.json.encode(once)), "shop", SETTINGS).operations == []
 
 
 def test_more_probes_than_the_sidecar_can_be_told_are_refused() -> None:
