@@ -11,6 +11,7 @@ replicas: all serve, and one of them leads (`injector/leader.py`), which does wh
 """
 
 import argparse
+import gc
 import os
 import random  # noqa: TID251 -- the one place of the injector that makes the generator
 import sys
@@ -115,6 +116,8 @@ async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> 
     api = Api(config.kubernetes) if config.kubernetes is not None else None
     source = _source(config, api, rng, nursery)
     cluster = Watched(await source.begin())
+    gc.collect()
+    gc.freeze()     # a collection that looks at a whole cluster takes a tenth of a second, in which nothing is admitted
     leader = _leader(config, api, rng, nursery)
     last_good = LastGood.load(state / LAST_GOOD)
     dialer = Dialer()
