@@ -39,6 +39,9 @@ from .webhooks import HAS_SIDECAR, NO_MIRROR, OUR_TOKEN, OURS_ENTERED, rule, sel
 
 _KEPT = (documents.STATUS, documents.ROOTS, *SETTLED)       # words that nobody changes on a running pod
 _OURS = cel(list(CONTAINERS))
+UNCLAIMED = "bartizan-unclaimed"
+BARE = ("the pod has no sidecar where it belongs. The webhook of its namespace's revision puts it there: does it answer, and is the "
+        "namespace's label bartizan.dev/rev, if it has one, right? bartizan check")
 
 
 def backstop(plan: Plan) -> list[Manifest]:
@@ -59,7 +62,24 @@ def backstop(plan: Plan) -> list[Manifest]:
                        cel(f"a binding gives its {of} to the pod; those of the mesh are settled when the pod is created"))
             for of in ("annotations", "labels")
         ]),
+        *unclaimed(),
     ]
+
+
+def unclaimed() -> list[Manifest]:
+    """Of all revisions: a namespace of the mesh whose revision is not there has neither webhook nor policy of its own, and gets no pods."""
+    has_sidecar = either([
+        f"object.spec.?{field}.orValue([]).exists(one, one.name == {cel(SIDECAR)})" for field in ("initContainers", "containers")
+    ])
+    is_out = f"object.metadata.?labels.orValue({{}})[?{cel(documents.INJECTION)}] == optional.of('disabled')"
+    return _in_force(metadata(UNCLAIMED, "injector", namespace=""), {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "matchPolicy": "Equivalent", "namespaceSelector": selector(None), "resourceRules": [rule(["CREATE"], ["pods"])],
+        },
+        "matchConditions": [{"name": "ours-0", "expression": NO_MIRROR}],
+        "validations": [Validation(either([has_sidecar, is_out]), cel(BARE)).manifest],
+    }, {})
 
 
 # -- new pods
@@ -112,7 +132,7 @@ def _pod_demands(settings: Settings) -> list[Validation]:
     in_mesh = [
         Validation(
             f"variables.interception.?name.orValue('') == {cel(INTERCEPTION)} && variables.sidecar.?name.orValue('') == {cel(SIDECAR)}",
-            cel("the pod has no sidecar where it belongs. The webhook puts it there: does it answer? bartizan check")),
+            cel(BARE)),
         Validation(
             f"(variables.inner + variables.outer).filter(one, one.name in {_OURS}).size() == 2",
             cel("a container bears a name of the mesh where that does not belong; rename it")),
@@ -198,11 +218,14 @@ def _policy(
     }
     if conditions:
         spec["matchConditions"] = [{"name": f"ours-{i}", "expression": condition} for i, condition in enumerate(conditions)]
-    binding: dict[str, Any] = {"policyName": about["name"], "validationActions": ["Deny"]}
     if parameters is not None:
         spec["paramKind"] = {"apiVersion": "v1", "kind": "ConfigMap"}
-        binding["paramRef"] = parameters
+    return _in_force(about, spec, {"paramRef": parameters} if parameters is not None else {})
+
+
+def _in_force(about: Manifest, spec: Manifest, bound: Manifest) -> list[Manifest]:
     group = "admissionregistration.k8s.io/v1"
+    binding = {"policyName": about["name"], "validationActions": ["Deny"], **bound}
     return [
         {"apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": about, "spec": spec},
         {"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": about, "spec": binding},

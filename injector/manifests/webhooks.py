@@ -102,12 +102,11 @@ def webhooks(plan: Plan) -> list[Manifest]:
 _NEVER = {"key": _NAME, "operator": "NotIn", "values": list(UNMESHED)}
 
 
-def selector(revision: str) -> Manifest:
-    """The namespaces of the mesh that have this control plane."""
-    own = {"operator": "In", "values": [revision]} if revision else {"operator": "DoesNotExist"}
-    return {"matchExpressions": [
-        {"key": INJECTION, "operator": "In", "values": ["enabled"]}, {"key": REVISION_LABEL, **own}, _NEVER,
-    ]}
+def selector(revision: str | None) -> Manifest:
+    """The namespaces of the mesh that have this control plane; None: all of the mesh."""
+    own: Manifest = {"operator": "In", "values": [revision]} if revision else {"operator": "DoesNotExist"}
+    of = [] if revision is None else [{"key": REVISION_LABEL, **own}]
+    return {"matchExpressions": [{"key": INJECTION, "operator": "In", "values": ["enabled"]}, *of, _NEVER]}
 
 
 def rule(
