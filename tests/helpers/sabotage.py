@@ -51,8 +51,13 @@ def nothing(world: World) -> Stands:
 # -- stored objects
 
 
-async def _snapshot(world: World, pod: str) -> bytes:
-    return await world.admin(pod, "GET", "/snapshot")
+async def _snapshot(world: World, pod: str) -> Object:
+    """What is in force, without what the application has made it want meanwhile: Services of other namespaces."""
+    found: Object = json.loads(await world.admin(pod, "GET", "/snapshot"))
+    outbound, own = found["outbound"], f".{found['workload']['namespace']}"
+    outbound.pop("wanted", None)
+    outbound["services"] = [one for one in outbound.get("services", ()) if one["name"].endswith(own)]
+    return found
 
 
 @asynccontextmanager
