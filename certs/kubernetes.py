@@ -7,10 +7,10 @@ Trust: the API server is verified (its CA, its name) before it is sent our token
 Spec: Kubernetes API conventions (Status, resourceVersion, limit and continue, watch); RFC 6902, RFC 7396.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -37,7 +37,6 @@ NO_ANSWER, FORBIDDEN, NOT_FOUND, CONFLICT, GONE = 0, 403, 404, 409, 410
 
 JSON = b"application/json"
 MERGE_PATCH = b"application/merge-patch+json"
-JSON_PATCH = b"application/json-patch+json"
 APPLY_PATCH = b"application/apply-patch+yaml"       # of which JSON is a part
 
 
@@ -165,10 +164,6 @@ class Api:
             ApiError: of status CONFLICT if somebody else changed the object first.
         """
         return await self._call("PATCH", path, body, kind, content=MERGE_PATCH)
-
-    async def patch_json(self, path: str, operations: Sequence[Mapping[str, Any]], kind: type[T]) -> T:
-        """A JSON patch (RFC 6902), all of it or nothing: a `test` in it is a condition."""
-        return await self._call("PATCH", path, operations, kind, content=JSON_PATCH)
 
     async def apply(self, path: str, body: object, kind: type[T], *, manager: str, force: bool = True) -> T:
         """Server-side apply: the object is made, or has these fields from now on; others stay whoever's they are.

@@ -16,8 +16,8 @@ from typing import Any
 from sidecar.model.passage import Passage
 
 from .compile.mesh import by_specificity
-from .documents import DatagramRange, Exclusions, MeshPolicySpec, WorkloadSelector
-from .settings import INJECTOR, REVISION_LABEL, SYSTEM
+from .documents import REVISION, DatagramRange, Exclusions, MeshPolicySpec, WorkloadSelector
+from .settings import INJECTOR, SYSTEM
 
 OPT_OUTS = "bartizan-opt-outs"
 OPT_OUT, UDP, EXCLUSIONS, ROOTS = "optOut", "udp", "exclusions", "roots"     # keys
@@ -47,7 +47,7 @@ def opt_outs(policies: Mapping[str, MeshPolicySpec], roots: str) -> dict[str, st
 def config_map(policies: Mapping[str, MeshPolicySpec], roots: str, revision: str = "") -> tuple[str, dict[str, Any]]:
     """(path, object) to apply."""
     name = opt_outs_of(revision)
-    labels = {"app.kubernetes.io/part-of": "bartizan", "app.kubernetes.io/name": INJECTOR, REVISION_LABEL: revision}
+    labels = {"app.kubernetes.io/part-of": "bartizan", "app.kubernetes.io/name": INJECTOR, REVISION: revision}
     return f"/api/v1/namespaces/{SYSTEM}/configmaps/{name}", {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": SYSTEM, "name": name, "labels": labels},
         "data": opt_outs(policies, roots),

@@ -12,11 +12,11 @@ from sidecar.net.watched import Watched
 from .bare import why_bare
 from .cluster import EMPTY, Cluster
 from .cluster.objects import Pod
-from .documents import INJECTION
+from .documents import INJECTION, REVISION
 from .egress.alerts import PodName
 from .egress.anomalies import Anomaly
 from .events import About, Events
-from .settings import REVISION_LABEL, Settings
+from .settings import Settings
 
 ANOMALIES = {"new-host": "EgressNewHost", "volume": "EgressVolume", "period": "EgressPeriod"}
 
@@ -64,7 +64,7 @@ class PodEvents:
             await self._cluster.wait_change(now)
 
     def _why_bare(self, pod: Pod, cluster: Cluster) -> str | None:
-        revision = cluster.namespace_labels(pod.namespace).get(REVISION_LABEL, "")
+        revision = cluster.namespace_labels(pod.namespace).get(REVISION, "")
         return why_bare(pod, cluster, self._settings) if revision == self._revision and pod.uid else None
 
     def _tell(self, cluster: Cluster, pod: Pod, reason: str, message: str, *, is_warning: bool) -> None:

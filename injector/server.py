@@ -161,11 +161,17 @@ async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> 
     )
     door = listen_unix(str(state / SOCKET), where="stateDirectory")
 
+    def forget_gone(now: Cluster) -> None:
+        stream.forget_gone(now)
+        last_good.forget_gone(now)
+
     async def follow() -> None:
+        forget_gone(cluster.current)        # who went while we were away
         async for now in source.changes():
+            before = cluster.current
             cluster.set(now)
-            stream.forget_gone(now)
-            last_good.forget_gone(now)
+            if now.has_lost(before):        # it looks at everybody, and most changes take nobody away
+                forget_gone(now)
 
     tally = Tally()
     nursery.start_soon(follow)

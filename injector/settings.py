@@ -6,13 +6,10 @@ import msgspec
 
 from sidecar.model.value import Name, Value
 
-from . import documents
-
 SYSTEM = "bartizan-system"      # the control plane's namespace
 INJECTOR, ISSUER = "bartizan-injector", "bartizan-issuer"       # accounts, StatefulSets and Services; the first with its revision
 AUTHORITY, ROOTS = "bartizan-authority", "bartizan-roots"       # the Secret that holds the keys; the ConfigMap that everybody may read
 ROOTS_KEY = "roots.pem"         # in the latter
-REVISION_LABEL = documents.REVISION
 
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 Resources = dict[str, dict[str, str]]

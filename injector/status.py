@@ -15,8 +15,7 @@ from .cluster import Cluster
 from .cluster.objects import Pod
 from .compile.in_force import rules_of
 from .compile.last_good import LastGood
-from .documents import INJECTION
-from .settings import REVISION_LABEL
+from .documents import INJECTION, REVISION
 
 SILENT_S = 90.0     # three questions: a sidecar that says nothing for so long has lost its control plane
 SnapshotOf = Callable[[str], bytes | None]
@@ -106,7 +105,7 @@ def pod_status(pod: Pod, cluster: Cluster, acknowledged: Acknowledged, last_good
         namespace=pod.namespace, name=pod.name, uid=pod.uid,
         sidecar=str(own.get("image") or "?") if pod.has_sidecar else "",
         native=own.get("restartPolicy") == "Always",
-        revision=str(cluster.namespace_labels(pod.namespace).get(REVISION_LABEL, "")),
+        revision=str(cluster.namespace_labels(pod.namespace).get(REVISION, "")),
         should=digest(text) if text is not None else "",
         has=word.seen, heard_at=word.at, refused=word.refused, not_after=word.not_after,
         permissive_until=_permissive_until(parse_snapshot(text)) if text is not None else 0.0,

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 import trio
 
+from injector.documents import REVISION
 from injector.operator import Listing
-from injector.settings import REVISION_LABEL, SYSTEM
+from injector.settings import SYSTEM
 from injector.status import Status, merged
 from sidecar.model.errors import ConfigError, MeshError
 from sidecar.net.clock import wall_clock
@@ -114,7 +115,7 @@ def _images(kubectl: Kubectl) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         configs = kubectl.list("configmaps", SYSTEM, INJECTORS)
-        for revision in {str((one["metadata"].get("labels") or {}).get(REVISION_LABEL, "")) for one in configs}:
+        for revision in {str((one["metadata"].get("labels") or {}).get(REVISION, "")) for one in configs}:
             if isinstance(image := config_of(kubectl, revision).get("image"), str):
                 found[revision] = image
     except MeshError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from injector.cluster import Cluster, ref_of
-from injector.cluster.objects import TEMPLATES, Object, Pod, at
+from injector.cluster.objects import TEMPLATES, Object, at
 from injector.compile.mesh import mesh_settings
 from injector.decide import Refuse, Skip, decide
 from injector.documents import INJECTION, MeshPolicySpec
@@ -119,7 +119,7 @@ def inject(manifest: Manifest, settings: Settings, policies: Mapping[str, MeshPo
         return manifest.data
     where = f"{manifest.file}:{manifest.line('')}: {manifest.name}"
     namespace = one.namespace or "default"
-    template = one.template or Pod(one.data)
+    template = one.pod
     problems = [*user_problems(one), *(user_problems(template) if one.template is not None else ())]
     mesh = replace(mesh_settings(policies, namespace, template.labels), opt_out=True)
     decision = decide(template, namespace, {INJECTION: "enabled"}, mesh=mesh, settings=settings)

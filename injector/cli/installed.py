@@ -3,8 +3,8 @@
 import json
 
 from injector.cluster.objects import Pod, at
-from injector.documents import INJECTION
-from injector.settings import INJECTOR, ISSUER, REVISION_LABEL, SYSTEM, injector_of
+from injector.documents import INJECTION, REVISION
+from injector.settings import INJECTOR, ISSUER, SYSTEM, injector_of
 from sidecar.model.errors import ConfigError, MeshError
 
 from .kubectl import Json, Kubectl, NotFound
@@ -51,7 +51,7 @@ def stateful_sets(kubectl: Kubectl) -> dict[str, Json]:
 def revisions(kubectl: Kubectl) -> list[str]:
     """Of the control planes that are there; empty text: the one without a name."""
     labels = (made["metadata"].get("labels") or {} for made in stateful_sets(kubectl).values())
-    return sorted(found[REVISION_LABEL] for found in labels if REVISION_LABEL in found)
+    return sorted(found[REVISION] for found in labels if REVISION in found)
 
 
 def meshed_namespaces(kubectl: Kubectl, revision: str | None = None) -> list[str]:
@@ -62,7 +62,7 @@ def meshed_namespaces(kubectl: Kubectl, revision: str | None = None) -> list[str
     """
     selector = f"{INJECTION}=enabled"
     if revision is not None:
-        selector += f",{REVISION_LABEL}={revision}" if revision else f",!{REVISION_LABEL}"
+        selector += f",{REVISION}={revision}" if revision else f",!{REVISION}"
     return sorted(made["metadata"]["name"] for made in kubectl.list("namespaces", selector=selector))
 
 

@@ -82,13 +82,13 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[Foun
             where = "annotations" if problem.source in holder.annotations else "labels"
             yield found_at(Finding.UNKNOWN_NAME, manifest, f"{path}metadata.{where}.{problem.source}", str(problem))
         if one.kind in ("Pod", *TEMPLATES):
-            for finding, problem in _annotations(holder, _pod(one), one.namespace or "default", cluster):
+            for finding, problem in _annotations(holder, one.pod, one.namespace or "default", cluster):
                 line = _annotation_line(manifest, path, holder, problem)
                 yield Found(finding, "Error", str(problem), manifest.name, manifest.file, line)
     for where, text in misplaced(one):
         yield found_at(Finding.MISPLACED, manifest, where, text, "Warning")
     if one.kind in ("Pod", *TEMPLATES):
-        for finding, text in _of_admission(_pod(one), one.namespace or "default", cluster):
+        for finding, text in _of_admission(one.pod, one.namespace or "default", cluster):
             level: Level = "Error" if finding == Finding.POD_REFUSED else "Warning"
             yield found_at(finding, manifest, _template_path(one) + "spec", text, level)
 
@@ -201,10 +201,6 @@ def _of_admission(pod: Pod, namespace: str, cluster: Cluster) -> Iterator[tuple[
     if not any(exclusion_problems(pod.annotations, mesh)):
         for text in passage(pod.annotations, mesh).words:
             yield Finding.EXCLUDED, f"{text} passes the sidecar by, as the MeshPolicy allows: nobody judges it and nobody writes it down"
-
-
-def _pod(one: Object) -> Pod:
-    return one.template or Pod(one.data)
 
 
 def _template_path(one: Object) -> str:

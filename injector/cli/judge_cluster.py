@@ -46,10 +46,6 @@ def _about(one: Object, finding: Finding, level: Level, text: str) -> Iterator[F
         yield Found(finding, level, text, f"{one.kind} {name}")
 
 
-def _template(one: Object) -> Pod:
-    return one.template or Pod(one.data)
-
-
 def _is_meshed(namespace: str, cluster: Cluster) -> bool:
     return cluster.namespace_labels(namespace).get(documents.INJECTION) == "enabled"
 
@@ -57,8 +53,8 @@ def _is_meshed(namespace: str, cluster: Cluster) -> bool:
 def _namespaces(makers: Iterable[Object], cluster: Cluster) -> Iterator[Found]:
     asking: dict[str, list[str]] = defaultdict(list)
     for one in makers:
-        names = {*one.annotations, *_template(one).annotations} & {*USER_ANNOTATIONS, documents.WORKLOAD_API}
-        if names or _template(one).labels.get(documents.INJECTION) == "enabled":
+        names = {*one.annotations, *one.pod.annotations} & {*USER_ANNOTATIONS, documents.WORKLOAD_API}
+        if names or one.pod.labels.get(documents.INJECTION) == "enabled":
             asking[one.namespace].append(f"{one.kind} {one.name}")
     for name, who in sorted(asking.items()):
         namespace = cluster.namespaces.get(name)
@@ -79,7 +75,7 @@ def _service(service: Object, makers: Iterable[Object], cluster: Cluster) -> Ite
     selector = at(service.data, "spec", "selector")
     if not selector or not _is_meshed(service.namespace, cluster):
         return
-    chosen = [_template(one) for one in makers if one.namespace == service.namespace and selects(selector, _template(one).labels)]
+    chosen = [one.pod for one in makers if one.namespace == service.namespace and selects(selector, one.pod.labels)]
     if not chosen:
         yield from _about(service, Finding.SELECTS_NOBODY, "Warning", "it selects no pod, and no workload that would make one")
         return
@@ -99,7 +95,7 @@ def _port_names(pod: Pod) -> Iterator[str]:
 
 
 def _policies(makers: list[Object], cluster: Cluster) -> Iterator[Found]:
-    askers = {(one.namespace, _template(one).service_account): Asker.of(_template(one), one.namespace, cluster) for one in makers}
+    askers = {(one.namespace, one.pod.service_account): Asker.of(one.pod, one.namespace, cluster) for one in makers}
     for name, policy in cluster.egress_policies.items():
         for i, subject in enumerate(policy.subjects):
             if not any(asker.is_meant_by(subject) for asker in askers.values()):
@@ -110,17 +106,17 @@ def _policies(makers: list[Object], cluster: Cluster) -> Iterator[Found]:
     for name, mesh in cluster.mesh_policies.items():
         chosen = (one for one in makers
                   if (not mesh.selector.namespaces or one.namespace in mesh.selector.namespaces)
-                  and selects(mesh.selector.match_labels, _template(one).labels))
+                  and selects(mesh.selector.match_labels, one.pod.labels))
         if next(chosen, None) is None:
             yield Found(Finding.SELECTS_NOBODY, "Warning", "spec.selector means no workload that is there", f"MeshPolicy {name}")
 
 
 def _routes(one: Object, makers: list[Object], cluster: Cluster) -> Iterator[Found]:
     """Accounts of meshed namespaces, whether their pods run or are still to be made."""
-    written = one.annotations.get(documents.ROUTES, _template(one).annotations.get(documents.ROUTES))
+    written = one.annotations.get(documents.ROUTES, one.pod.annotations.get(documents.ROUTES))
     if not isinstance(written, str) or not _is_meshed(one.namespace, cluster):
         return
-    there = {(maker.namespace, _template(maker).service_account) for maker in makers if _is_meshed(maker.namespace, cluster)}
+    there = {(maker.namespace, maker.pod.service_account) for maker in makers if _is_meshed(maker.namespace, cluster)}
     for rule in read_routes(written).entries.values():
         if not any(_may(caller, one.namespace, there) for caller in rule.allow):
             named = ", ".join(_named(caller, one.namespace) for caller in rule.allow)

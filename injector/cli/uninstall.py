@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from injector.documents import INJECTION
-from injector.settings import REVISION_LABEL, ROOTS, SYSTEM
+from injector.documents import INJECTION, REVISION
+from injector.settings import ROOTS, SYSTEM
 
 from . import kubectl
 from .installed import PART, Stays, meshed_namespaces, meshed_pods, revisions
@@ -90,7 +90,7 @@ def _check(cluster: Kubectl, revision: str | None, *, is_purged: bool, is_forced
     namespaces, pods = meshed_namespaces(cluster, revision), meshed_pods(cluster, revision)
     words = []
     if namespaces:
-        cure = f"{REVISION_LABEL}=OTHER --overwrite" if revision is not None else f"{INJECTION}-"
+        cure = f"{REVISION}=OTHER --overwrite" if revision is not None else f"{INJECTION}-"
         named = listed(namespaces, MOST_NAMES)
         words.append(f"namespaces whose pods it would no longer mesh: {named} (kubectl label namespace NAME {cure})")
     if pods:
@@ -104,7 +104,7 @@ def _check(cluster: Kubectl, revision: str | None, *, is_purged: bool, is_forced
 
 def _inventory(cluster: Kubectl, revision: str | None, *, is_purged: bool) -> Iterator[list[Json]]:
     """What is there, step by step: no more of each object than says which it is."""
-    selector = PART if revision is None else f"{PART},{REVISION_LABEL}={revision}"
+    selector = PART if revision is None else f"{PART},{REVISION}={revision}"
     for step in STEPS:
         if step.is_purged and not is_purged:
             continue

@@ -7,9 +7,9 @@ The authority is not among what is printed, so it stays.
 import argparse
 import sys
 
+from injector.documents import REVISION
 from injector.manifests import manifests
 from injector.manifests.plan import Plan
-from injector.settings import REVISION_LABEL
 
 from . import kubectl
 from .install import add_output, add_values, notes, plan_from, show
@@ -68,7 +68,7 @@ def _what_is_next(plan: Plan, cluster: Kubectl) -> list[str]:
     if plan.revision in revisions(cluster):
         return []
     told = ["a new control plane comes beside what is there; choose it for one namespace after the other, and make its pods anew: "
-            f"kubectl label namespace NAME {REVISION_LABEL}={plan.revision} --overwrite && kubectl -n NAME rollout restart deployment"]
+            f"kubectl label namespace NAME {REVISION}={plan.revision} --overwrite && kubectl -n NAME rollout restart deployment"]
     if meshed := meshed_namespaces(cluster):
         told.append(f"namespaces of the mesh: {', '.join(meshed)}")
     return told

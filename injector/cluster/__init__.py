@@ -87,6 +87,13 @@ class Cluster:
         names = self.versions.keys() | earlier.versions.keys()
         return frozenset(name for name in names if earlier.versions.get(name) is not self.versions.get(name))
 
+    def has_lost(self, earlier: "Cluster") -> bool:
+        """Whether a pod or a workload of `earlier` is no more."""
+        return any(
+            not before.keys() <= now.keys()
+            for before, now in ((earlier.pods_by_uid, self.pods_by_uid), (earlier.pods, self.pods), (earlier.workloads, self.workloads))
+        )
+
     def pod_at(self, address: str) -> Pod | None:
         """The pod with a sidecar that has this address."""
         found = self.pods_at.get(address)

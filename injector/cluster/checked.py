@@ -9,7 +9,7 @@ from injector.validate import read_policy
 from sidecar.model.errors import ConfigError
 from sidecar.model.identity import workload_id
 
-from .objects import TEMPLATES, Object, Pod, at, objects, text, texts
+from .objects import TEMPLATES, Object, at, objects, text, texts
 
 CLUSTER_SCOPED = ("Namespace", "EgressPolicy", "MeshPolicy")
 
@@ -34,7 +34,7 @@ def _read_fields(one: Object) -> None:
     if one.kind in ("EgressPolicy", "MeshPolicy"):
         read_policy({**one.data, "metadata": {**one.metadata}})
     elif one.kind in ("Pod", *TEMPLATES):
-        pod = one.template or Pod(one.data)
+        pod = one.pod
         _ = pod.labels, pod.annotations, pod.addresses, pod.is_ready, pod.has_sidecar, pod.ends_at, pod.port("")
         try:
             workload_id("any", one.namespace, pod.service_account)

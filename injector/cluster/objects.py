@@ -120,6 +120,11 @@ class Object:
         path = TEMPLATES.get(self.kind)
         return Pod(at(self.data, *path)) if path else None
 
+    @property
+    def pod(self) -> "Pod":
+        """Of a pod itself, of a workload the template."""
+        return self.template or Pod(self.data)
+
 
 class Pod(Object):
     """A pod, or a pod template."""

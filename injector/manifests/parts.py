@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from injector.settings import REVISION_LABEL, SYSTEM
+from injector.documents import REVISION
+from injector.settings import SYSTEM
 
 from .plan import Plan, Resources
 
@@ -35,7 +36,7 @@ def labels(component: str, revision: str | None = None) -> dict[str, str]:
 def selector(component: str, revision: str | None = None) -> dict[str, str]:
     """Labels that its pods have. The revision without a name is told from the others by an empty label, not by none."""
     named = {"app.kubernetes.io/name": f"bartizan-{component}"}
-    return named if revision is None else {**named, REVISION_LABEL: revision}
+    return named if revision is None else {**named, REVISION: revision}
 
 
 def config_map(plan: Plan, name: str, component: str, revision: str | None, config: Mapping[str, object]) -> Manifest:

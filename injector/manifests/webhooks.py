@@ -16,9 +16,9 @@ from typing import Any
 from injector.cluster.objects import TEMPLATES
 from injector.containers import AUDIENCE, CONTAINERS
 from injector.decide import MIRROR
-from injector.documents import INJECTION
+from injector.documents import INJECTION, REVISION
 from injector.review import NODES
-from injector.settings import REVISION_LABEL, SYSTEM, UNMESHED
+from injector.settings import SYSTEM, UNMESHED
 from sidecar.model import ports
 
 from .cel import cel, either
@@ -105,7 +105,7 @@ _NEVER = {"key": _NAME, "operator": "NotIn", "values": list(UNMESHED)}
 def selector(revision: str | None) -> Manifest:
     """The namespaces of the mesh that have this control plane; None: all of the mesh."""
     own: Manifest = {"operator": "In", "values": [revision]} if revision else {"operator": "DoesNotExist"}
-    of = [] if revision is None else [{"key": REVISION_LABEL, **own}]
+    of = [] if revision is None else [{"key": REVISION, **own}]
     return {"matchExpressions": [{"key": INJECTION, "operator": "In", "values": ["enabled"]}, *of, _NEVER]}
 
 

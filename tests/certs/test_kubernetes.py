@@ -162,10 +162,10 @@ class TestWriting:
             assert (sent.method, sent.headers["content-type"]) == ("PATCH", "application/apply-patch+yaml")
             assert sent.query == {"fieldManager": "bartizan test", "force": "true"}
             double.before = answer_empty
-            await api.patch_json(path, [{"op": "test", "path": "/data/x", "value": "1"}], dict)
+            await api.patch(path, {"data": {"x": "1"}}, dict)
             sent = double.asked[-1]
-            assert sent.headers["content-type"] == "application/json-patch+json"
-            assert sent.body == [{"op": "test", "path": "/data/x", "value": "1"}]
+            assert sent.headers["content-type"] == "application/merge-patch+json"
+            assert sent.body == {"data": {"x": "1"}}
 
     async def test_deleting_what_is_gone_is_no_error(self, tmp_path):
         async with api_double(tmp_path) as (double, config):

@@ -12,8 +12,9 @@ from injector.cli.kubectl import Json, Kubectl, KubectlError, NotFound
 from injector.cli.live import POLICIES
 from injector.cli.terminal import ago
 from injector.cluster.objects import Object, Pod, at
+from injector.documents import REVISION
 from injector.leader import LEASE_S
-from injector.settings import INJECTOR, ISSUER, REVISION_LABEL, ROOTS, ROOTS_KEY, SYSTEM
+from injector.settings import INJECTOR, ISSUER, ROOTS, ROOTS_KEY, SYSTEM
 from injector.status import Status
 from sidecar.model.errors import ConfigError, MeshError
 
@@ -95,13 +96,13 @@ def _pods(kubectl: Kubectl) -> Check:
 def admission(kubectl: Kubectl) -> Iterator[Check]:
     try:
         hooks = [Object(one) for one in kubectl.list(_KINDS, selector=PART)]
-        revisions = {str(Object(one).labels.get(REVISION_LABEL, "")) for one in kubectl.list("statefulsets.apps", SYSTEM, INJECTORS)}
+        revisions = {str(Object(one).labels.get(REVISION, "")) for one in kubectl.list("statefulsets.apps", SYSTEM, INJECTORS)}
         guards = [Object(one) for one in kubectl.list(_BACKSTOP, selector=PART)]
         roots = _roots(kubectl)
     except MeshError as exc:
         yield failed("webhook configurations exist", "webhooks", str(exc))
         return
-    there = {(one.kind, str(one.labels.get(REVISION_LABEL, ""))) for one in hooks}
+    there = {(one.kind, str(one.labels.get(REVISION, ""))) for one in hooks}
     yield judged("webhook configurations exist", "webhooks", (
         f"there is no {kind} of {_called(revision)}: nobody patches, or judges, its pods"
         for revision in sorted(revisions) for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -138,7 +139,7 @@ def _backstop(guards: Sequence[Object], revisions: set[str]) -> Check:
     bound = {str(one.spec.get("policyName")) for one in guards
              if one.kind == "ValidatingAdmissionPolicyBinding" and "Deny" in (one.spec.get("validationActions") or ())}
     for revision in sorted(revisions):
-        own = [one for one in guards if one.kind == "ValidatingAdmissionPolicy" and one.labels.get(REVISION_LABEL, "") == revision]
+        own = [one for one in guards if one.kind == "ValidatingAdmissionPolicy" and one.labels.get(REVISION, "") == revision]
         if not own:
             wrong.append(f"there is no ValidatingAdmissionPolicy of {_called(revision)}")
         wrong += [f"{one.name} is bound by nothing that denies" for one in own if one.name not in bound]

@@ -9,7 +9,8 @@ from injector.cli.terminal import ago
 from injector.cluster import Cluster
 from injector.cluster.checked import checked
 from injector.cluster.objects import SIDECAR, Pod, at
-from injector.settings import REVISION_LABEL, Settings
+from injector.documents import REVISION
+from injector.settings import Settings
 from injector.status import PodStatus, Status, concerned
 from injector.validate import Invalid
 from sidecar.model.errors import ConfigError
@@ -110,7 +111,7 @@ def _image(pod: Pod) -> str:
 
 
 def _revision(pod: Pod, cluster: Cluster) -> str:
-    return str(cluster.namespace_labels(pod.namespace).get(REVISION_LABEL, ""))
+    return str(cluster.namespace_labels(pod.namespace).get(REVISION, ""))
 
 
 def _is_ready(pod: Pod) -> bool:

@@ -9,7 +9,7 @@ from .mesh import APPROVED, APPS, GO, HTTP10_PORT, PORTS, PYTHON, UNAPPROVED, Me
 
 POSTGRES = Path("/usr/lib/postgresql")
 NGINX = """
-daemon off; pid nginx.pid; error_log stderr; worker_processes 1;
+daemon off; master_process off; pid nginx.pid; error_log stderr; worker_processes 1;
 events {{ worker_connections 512; }}
 http {{
     access_log off; client_max_body_size 0; default_type text/plain;

@@ -2,7 +2,8 @@
 
 import pytest
 
-from injector.settings import REVISION_LABEL, SYSTEM
+from injector.documents import REVISION
+from injector.settings import SYSTEM
 from tests.helpers.pods import wait_until
 
 from .mesh import Mesh
@@ -26,7 +27,7 @@ def test_upgrade_by_revision(space: Space, mesh: Mesh) -> None:
     space.ready("orders", "web")
     mesh.apply(mesh.bartizan("upgrade", *mesh.values(), "--revision", NEXT))
     mesh.ready()
-    space.kubectl("label", "namespace", space.name, f"{REVISION_LABEL}={NEXT}")
+    space.kubectl("label", "namespace", space.name, f"{REVISION}={NEXT}")
     mesh.wait_until_it_admits(space)
     with space.load("web", space.url("orders")) as seen:
         space.run("rollout", "restart", "deployment/orders")

@@ -129,3 +129,11 @@ def test_what_a_change_touches() -> None:
     assert touched({("EgressPolicy", "", "p"): egress_policy("p")}) == {""}
     assert before.touched_since(before) == frozenset()
     assert before.pods["shop", "a"].name == "a"     # an earlier state stays as it was
+
+
+def test_who_is_no_more() -> None:
+    before = Cluster.of([_meshed("a", "10.0.0.1"), _owned("Deployment", "d", None)])
+    for same in ({("Pod", "shop", "b"): _meshed("b", "10.0.0.2")}, {("Pod", "shop", "a"): _meshed("a", "10.0.0.1", "Failed")}):
+        assert not before.having(same).has_lost(before)
+    for gone in ({("Pod", "shop", "a"): None}, {("Pod", "shop", "a"): _meshed("a", "10.0.0.2")}, {("Deployment", "shop", "d"): None}):
+        assert before.having(gone).has_lost(before)     # the second is another pod of that name
