@@ -8,6 +8,9 @@ from sidecar.model.value import Name, Value
 
 SYSTEM = "bartizan-system"      # the control plane's namespace
 INJECTOR, ISSUER = "bartizan-injector", "bartizan-issuer"       # accounts, StatefulSets and Services; the first with its revision
+GATEWAY = "bartizan-gateway"    # account, Deployment and Service of the ingress gateway; whoever has that account there is one
+INGRESS_CLASS = "bartizan"      # of Ingresses; also the GatewayClass
+INGRESS_CONTROLLER, GATEWAY_CONTROLLER = "bartizan.dev/ingress", "bartizan.dev/gateway"      # as the classes name us
 AUTHORITY, ROOTS = "bartizan-authority", "bartizan-roots"       # the Secret that holds the keys; the ConfigMap that everybody may read
 ROOTS_KEY = "roots.pem"         # in the latter
 

@@ -40,6 +40,9 @@ One word for one thing:
     waiver       a check of a host's certificate that a policy relaxes until a date
     synthetic address   of nobody's, stands for one name, so that a TCP connection says which name it means
     gateway      a sidecar that leads others out of the mesh, each as its own identity was granted
+    edge         where clients come in that have no identity in the mesh; what an ingress gateway serves
+    client       who comes in there; what its credentials say, verified, are its claims
+    isolation    what NetworkPolicies leave of the traffic in one direction, where any selects the pod
     caller       whom a gateway leads out; of a Service, who calls it
     preface      the line by which a caller's sidecar tells a gateway where to
     way          what all requests of one connection to one external host have in common

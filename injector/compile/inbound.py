@@ -8,7 +8,7 @@ from injector.documents import PortMtls, RouteRule, TokenIssuer
 from injector.documents.ports import OPAQUE_PORTS
 from injector.enforced import route
 from injector.key_set import public_keys
-from sidecar.model import snapshot
+from sidecar.model import route as model
 from sidecar.model.service import Protocol
 from sidecar.model.snapshot import Inbound, PortMode
 
@@ -62,7 +62,7 @@ def unknown_issuers(rules: Iterable[RouteRule], known: Iterable[TokenIssuer]) ->
 
 def _issuers(
     rules: Iterable[RouteRule], known: tuple[TokenIssuer, ...], keys: Keys
-) -> tuple[tuple[snapshot.TokenIssuer, ...], list[str]]:
+) -> tuple[tuple[model.TokenIssuer, ...], list[str]]:
     """Those that the rules ask for, as far as their keys are here."""
     asked = {rule.jwt.issuer for rule in rules if rule.jwt is not None}
     found, problems = [], unknown_issuers(rules, known)
@@ -73,5 +73,5 @@ def _issuers(
         if text is None:
             problems.append(f"the keys of the token issuer {issuer.issuer} are not here yet; rules that ask for it refuse every request")
         else:
-            found.append(snapshot.TokenIssuer(issuer.issuer, text))
+            found.append(model.TokenIssuer(issuer.issuer, text))
     return tuple(found), problems

@@ -119,12 +119,17 @@ class Listen(Value, frozen=True):
 
     Args:
         gateway: of `bartizan gateway`, which has no packet rules.
+        edge: of an ingress gateway: where it listens for each port that clients know.
+        health, metrics: of a gateway without packet rules; elsewhere the inbound listener answers for them.
     """
 
     inbound: Port = ports.INBOUND
     outbound: Port = ports.OUTBOUND
     dns: Port = ports.DNS
     gateway: Port = ports.GATEWAY
+    edge: dict[Port, Port] = {}  # noqa: RUF012 -- msgspec copies it for each value
+    health: Port = ports.HEALTH
+    metrics: Port = ports.METRICS
 
 
 class Config(Value, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from .address import server_address
 from .errors import ConfigError
+from .network import Isolation
 from .path import judge_rule_path
 from .service import Service
 from .value import Name, Port, Value
@@ -155,6 +156,7 @@ class Outbound(Value, frozen=True):
         mesh_ranges: which hold every address of the mesh, each a /24 or /112: what is dialled there may be a Service not told of yet.
         wanted: the addresses and names that were considered, see `sidecar/model/needs.py`; whether there is such a Service, `services`
             says.
+        isolation: by NetworkPolicies; None: there is none.
     """
 
     services: tuple[Service, ...] = ()
@@ -168,6 +170,7 @@ class Outbound(Value, frozen=True):
     dns: DnsLimits = DnsLimits()
     mesh_ranges: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
+    isolation: Isolation | None = None
 
 
 class GatewayCaller(Value, frozen=True):

@@ -90,6 +90,13 @@ class Jwt(Value, frozen=True):
     header: HeaderName = "authorization"
 
 
+class TokenIssuer(Value, frozen=True):
+    """Whose bearer tokens routes may ask for, and the keys that verify them: the text of a JWKS (RFC 7517)."""
+
+    issuer: Name
+    keys: str
+
+
 # -- what is done
 
 

@@ -17,17 +17,19 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d+\Z){_LABEL}")
 
 
-def check_route(where: str, route: Route) -> None:
+def check_route(where: str, route: Route, *, is_edge: bool = False) -> None:
     """Raises: ConfigError.
 
     Args:
         where: path to the route.
+        is_edge: its callers are clients at the edge, who have an address, claims, and no name; `**.` may stand before a host.
     """
-    check_matches(where, route.hosts, route.matches)
-    for i, entry in enumerate(route.allow):
-        _check_caller(f"{where}.allow[{i}]", entry, has_token=route.jwt is not None)
-    for i, entry in enumerate(route.deny):
-        _check_caller(f"{where}.deny[{i}]", entry, has_token=route.jwt is not None)
+    check_matches(where, route.hosts, route.matches, is_edge=is_edge)
+    for part, entries in (("allow", route.allow), ("deny", route.deny)):
+        for i, entry in enumerate(entries):
+            if is_edge and entry != Caller(source=entry.source, claims=entry.claims):
+                raise ConfigError(f"{where}.{part}[{i}]", "a client at the edge has an address (`source`) and `claims`, and no name")
+            _check_caller(f"{where}.{part}[{i}]", entry, has_token=is_edge or route.jwt is not None)
     if route.jwt is not None:
         if not route.jwt.audiences:
             raise ConfigError(f"{where}.jwt.audiences", "name at least one; a token for anybody is a token for nobody")
@@ -57,10 +59,10 @@ def _check_answer(where: str, route: Route) -> None:
         raise ConfigError(f"{where}.directResponse.body", f"a response with status {route.direct_response.status} has none")
 
 
-def check_matches(where: str, hosts: Iterable[str], matches: Iterable[Match]) -> None:
+def check_matches(where: str, hosts: Iterable[str], matches: Iterable[Match], *, is_edge: bool = False) -> None:
     """The part that routes and the callers' rules have in common. Raises: ConfigError."""
     for i, host in enumerate(hosts):
-        _check_host(f"{where}.hosts[{i}]", host, host.removeprefix("*."))
+        _check_host(f"{where}.hosts[{i}]", host, host.removeprefix("**." if is_edge and host.startswith("**.") else "*."))
     for i, match in enumerate(matches):
         if match.path is not None and match.path.type != "RegularExpression":
             _check_path(f"{where}.matches[{i}].path.value", match.path.value)

@@ -11,9 +11,11 @@ import msgspec
 
 from . import identity
 from .address import canonical
+from .edge import Edge, check_edge
 from .egress import GatewayCaller, Outbound, check_destinations, check_outbound
 from .errors import ConfigError
-from .route import Route
+from .network import Isolation, check_isolation
+from .route import Route, TokenIssuer
 from .rule_check import check_matches, check_route
 from .service import Protocol
 from .trust import Trust, check_trust
@@ -34,13 +36,6 @@ class Workload(Value, frozen=True):
 
 
 # -- what enters
-
-
-class TokenIssuer(Value, frozen=True):
-    """Whose bearer tokens routes may ask for, and the keys that verify them: the text of a JWKS (RFC 7517)."""
-
-    issuer: Name
-    keys: str
 
 
 Mode = Literal["strict", "permissive"]
@@ -68,6 +63,8 @@ class Inbound(Value, frozen=True):
             that are no HTTP.
         issuers: of the tokens that routes ask for.
         port_modes: by application port; ask `mode_at`.
+        isolation: by NetworkPolicies; None: there is none.
+        edges: SPIFFE IDs of ingress gateways, whose word about the client that they speak for counts.
     """
 
     mode: Mode = "strict"
@@ -77,6 +74,8 @@ class Inbound(Value, frozen=True):
     ports: dict[int, Protocol] = {}  # noqa: RUF012 -- msgspec copies it for each value
     issuers: tuple[TokenIssuer, ...] = ()
     port_modes: dict[int, PortMode] = {}  # noqa: RUF012 -- msgspec copies it for each value
+    isolation: Isolation | None = None
+    edges: tuple[str, ...] = ()
 
     def mode_at(self, port: int) -> PortMode:
         """The mode of an application's port."""
@@ -89,6 +88,7 @@ class Snapshot(Value, frozen=True):
         trust: whom the mesh trusts, and whom no longer.
         accept_http10: of the application and of callers; else HTTP/1.0 is refused.
         gateway: of an egress gateway, whom it leads out.
+        edge: of an ingress gateway, what it serves.
     """
 
     workload: Workload
@@ -98,6 +98,7 @@ class Snapshot(Value, frozen=True):
     inbound: Inbound = Inbound()
     outbound: Outbound = Outbound()
     gateway: tuple[GatewayCaller, ...] = ()
+    edge: Edge | None = None
 
 
 def _check(snapshot: Snapshot) -> None:
@@ -142,6 +143,13 @@ def _check(snapshot: Snapshot) -> None:
         for j, rule in enumerate(service.rules):
             check_matches(f"outbound.services[{i}].rules[{j}]", rule.hosts, rule.matches)
     check_outbound("outbound", snapshot.outbound)
+    for i, text in enumerate(inbound.edges):
+        spiffe(f"inbound.edges[{i}]", text)
+    for where, isolation in (("inbound", inbound.isolation), ("outbound", snapshot.outbound.isolation)):
+        if isolation is not None:
+            check_isolation(f"{where}.isolation", isolation)
+    if snapshot.edge is not None:
+        check_edge("edge", snapshot.edge)
     for i, caller in enumerate(snapshot.gateway):
         spiffe(f"gateway[{i}].identity", caller.identity)
         check_destinations(f"gateway[{i}]", caller.hosts, caller.ranges)

@@ -23,8 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from sidecar.model.errors import ConfigError
 from sidecar.model.message import RequestHead
-from sidecar.model.route import Jwt
-from sidecar.model.snapshot import TokenIssuer
+from sidecar.model.route import Jwt, TokenIssuer
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Keys = Mapping[str, tuple[PublicKey, str]]      # by `kid`: with the one algorithm that it is for, or ""

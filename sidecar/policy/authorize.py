@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sidecar.model import identity
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.edge import EdgeRoute
 from sidecar.model.identity import SpiffeId
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
@@ -88,6 +89,21 @@ def authorize(found: Found[Route], asker: Asker, trust_domain: str) -> Permit | 
     if is_denied:
         return Denied(Reason.CALLER_DENIED, route.name)
     if not is_allowed:
+        return Denied(Reason.NOT_ALLOWED, route.name)
+    return Permit(route.name, route, found.match)
+
+
+def authorize_client(found: Found[EdgeRoute], source: str, claims: Claims | None) -> Permit | Denied:
+    """Whether the rule at the edge lets a client in, who has no identity in the mesh.
+
+    Args:
+        source: the client's IP address, canonical.
+        claims: what its credentials say, verified; None: it brought none, or none was asked for.
+    """
+    route, asker = found.rule, Asker(None, source, claims)
+    if any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in route.deny):
+        return Denied(Reason.CALLER_DENIED, route.name)
+    if not any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in route.allow):
         return Denied(Reason.NOT_ALLOWED, route.name)
     return Permit(route.name, route, found.match)
 

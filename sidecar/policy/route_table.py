@@ -1,8 +1,8 @@
 """Which rule decides a request: one index for the routes of a pod and for the rules of its callers.
 
-Of the alternatives that match, the most specific decides alone, in this order: port named; host exact, then wildcard, then none; path
-Exact, then RegularExpression, then PathPrefix (longer values first), then none; method named; more headers; more query parameters;
-then the order they stand in. So says the Gateway API where it says anything.
+Of the alternatives that match, the most specific decides alone, in this order: port named; host exact, then wildcard (of one label, then
+of more), then none; path Exact, then RegularExpression, then PathPrefix (longer values first), then none; method named; more headers; more
+query parameters; then the order they stand in. So says the Gateway API where it says anything.
 
 The first three are looked up: by port, by host, by path, and prefixes by the request's own segments, as deep as any rule goes. What is
 left is compared one by one: expressions, and the alternatives of one same path. So the cost does not grow with the number of rules.
@@ -16,6 +16,7 @@ from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from sidecar.model.edge import EdgeRoute
 from sidecar.model.message import RequestHead
 from sidecar.model.path import decode_path, judge_rule_path
 from sidecar.model.route import HeaderMatch, Match, QueryMatch, Route
@@ -23,7 +24,7 @@ from sidecar.model.service import CallRule
 
 from .pattern import Expression
 
-R = TypeVar("R", bound=Route | CallRule)
+R = TypeVar("R", bound=Route | CallRule)     # an EdgeRoute is a Route
 
 EVERYTHING = Match()
 THIS_PORT = 0       # callers have those rules only that are about the port they call; some were declared for no other
@@ -46,11 +47,12 @@ class RouteTable(Generic[R]):
         self._ports: dict[int | None, _Hosts[R]] = {}
         order = count()
         for rule in rules:
-            hosts = self._ports.setdefault(_port_of(rule), _Hosts())
+            tables = [self._ports.setdefault(port, _Hosts()) for port in _ports_of(rule)]
             for i, match in enumerate(rule.matches or (EVERYTHING,)):
                 entry = _Entry(rule, match, next(order), f"{rule.name}.matches[{i}]")
                 for host in rule.hosts or (None,):
-                    hosts.of_rule(host).add(entry)
+                    for hosts in tables:
+                        hosts.of_rule(host).add(entry)
         for hosts in self._ports.values():
             hosts.sort()
 
@@ -75,10 +77,12 @@ class RouteTable(Generic[R]):
         return None
 
 
-def _port_of(rule: Route | CallRule) -> int | None:
+def _ports_of(rule: Route | CallRule) -> tuple[int | None, ...]:
+    if isinstance(rule, EdgeRoute):
+        return rule.ports
     if isinstance(rule, Route):
-        return rule.port
-    return THIS_PORT if rule.names_port else None
+        return (rule.port,)
+    return (THIS_PORT if rule.names_port else None,)
 
 
 class _Asked:
@@ -229,22 +233,33 @@ class _Hosts(Generic[R]):
     def __init__(self) -> None:
         self._exact: dict[bytes, _Paths[R]] = {}
         self._wild: dict[bytes, _Paths[R]] = {}     # by what stands behind the first label
+        self._deep: dict[bytes, _Paths[R]] = {}     # behind one label or more
         self._any: _Paths[R] | None = None
 
     def of_rule(self, host: str | None) -> _Paths[R]:
         if host is None:
             self._any = self._any or _Paths()
             return self._any
-        table = self._wild if host.startswith("*.") else self._exact
-        return table.setdefault(host.removeprefix("*.").encode(), _Paths())
+        table = self._deep if host.startswith("**.") else self._wild if host.startswith("*.") else self._exact
+        return table.setdefault(host.lstrip("*.").encode(), _Paths())
 
     def of_request(self, host: bytes) -> "tuple[_Paths[R] | None, ...]":
         """Most specific first; None where there are no rules."""
-        return self._exact.get(host), self._wild.get(host.partition(b".")[2]) if self._wild else None, self._any
+        wild = self._wild.get(host.partition(b".")[2]) if self._wild else None
+        if not self._deep:
+            return self._exact.get(host), wild, self._any
+        return self._exact.get(host), wild, *(self._deep.get(stem) for stem in _stems(host)), self._any
 
     def sort(self) -> None:
-        for paths in (*self._exact.values(), *self._wild.values(), *((self._any,) if self._any else ())):
+        tables = (self._exact, self._wild, self._deep)
+        for paths in (*(paths for table in tables for paths in table.values()), *((self._any,) if self._any else ())):
             paths.sort()
 
     def whole(self) -> Found[R] | None:
-        return self._any.whole() if self._any is not None and not self._exact and not self._wild else None
+        return self._any.whole() if self._any is not None and not (self._exact or self._wild or self._deep) else None
+
+
+def _stems(host: bytes) -> Iterator[bytes]:
+    """What stands behind the first label, behind the first two, ..."""
+    while host := host.partition(b".")[2]:
+        yield host

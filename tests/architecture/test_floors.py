@@ -96,6 +96,7 @@ OWNERS = {
     },
     "dns": {"sidecar/protocol/dns_message.py", "sidecar/net/resolve.py", "sidecar/proxy/dns_guard.py", "injector/demo/*"},
     "re2": {"sidecar/policy/pattern.py"},
+    "bcrypt": {"sidecar/net/passwords.py", "injector/*"},
     "yaml": {"injector/*"},
     "jsonpatch": {"injector/*"},
     "subprocess": {"sidecar/intercept.py", "injector/cli/*", "injector/demo/*", "injector/bench/*"},
@@ -148,6 +149,7 @@ NEVER_IN_A_POD = (
     "injector", "certs",
     "service_identity",     # with the first originated connection
     "re2",                  # with the first expression
+    "bcrypt",               # with the first password
     "hpack", "h2", "sidecar.protocol.http2", "sidecar.net.http2",   # with the first connection that speaks HTTP/2
     "_ssl", "_hashlib",     # a second OpenSSL: sidecar/start.py
 )

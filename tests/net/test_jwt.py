@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from sidecar.model.errors import ConfigError
 from sidecar.model.message import NO_BODY, RequestHead
-from sidecar.model.route import Jwt
-from sidecar.model.snapshot import TokenIssuer
+from sidecar.model.route import Jwt, TokenIssuer
 from sidecar.net.jwt import (
     MAX_TOKEN_BYTES,
     MOST_REMEMBERED,

@@ -3,12 +3,13 @@
 import pytest
 
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.edge import EdgeRoute
 from sidecar.model.identity import SpiffeId, parse
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.route import Caller, DirectResponse, Jwt, Match, PathMatch, Redirect, Route
 from sidecar.model.snapshot import Inbound, PortMode
-from sidecar.policy.authorize import Asker, Claims, authorize, find_route
+from sidecar.policy.authorize import Asker, Claims, authorize, authorize_client, find_route
 from sidecar.policy.route_table import Found, RouteTable
 
 WEB = parse("spiffe://example.org/ns/shop/sa/web")
@@ -245,3 +246,25 @@ def test_all_that_an_entry_asks_must_hold() -> None:
     assert judge(inbound, get(), claims=good, peer=THIEF) == OUTSIDE
     assert judge(inbound, get(), claims={**good, "tenant": "c"}) == OUTSIDE
     assert judge(inbound, get(), claims={"groups": "admins"}) == OUTSIDE
+
+
+# -- clients at the edge
+
+
+@pytest.mark.parametrize(("source", "claims", "expected"), [
+    ("192.0.2.7", None, Permit("r")),
+    ("198.51.100.7", None, OUTSIDE),
+    ("198.51.100.7", {"roles": ["staff"]}, Permit("r")),        # either entry will do
+    ("198.51.100.7", {"roles": ["guest"]}, OUTSIDE),
+    ("192.0.2.66", None, REFUSED),
+    ("192.0.2.66", {"roles": ["staff"]}, REFUSED),
+    ("198.51.100.7", {"roles": ["staff", "suspended"]}, REFUSED),
+])
+def test_clients(source: str, claims: Claims | None, expected: Permit | Denied) -> None:
+    route = EdgeRoute(
+        "r", (Caller(source="192.0.2.0/24"), Caller(claims={"roles": ("staff",)})), ports=(443,),
+        deny=(Caller(source="192.0.2.66/32"), Caller(claims={"roles": ("suspended",)})),
+    )
+    found = RouteTable((route,)).find(443, get())
+    assert found is not None
+    assert authorize_client(found, source, claims) == expected

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.model.edge import EdgeRoute
 from sidecar.model.errors import ConfigError
 from sidecar.model.message import NO_BODY, Headers, RequestHead
 from sidecar.model.path import judge_rule_path
@@ -109,11 +110,28 @@ def test_a_callers_rule_that_was_declared_for_its_port_alone_comes_first() -> No
     ("*.example.com", "evilexample.com", False),
     ("*.example.com", "a.evilexample.com", False),
     ("*.example.com", "a.example.com.evil", False),
+    ("**.example.com", "a.example.com", True),
+    ("**.example.com", "a.b.example.com", True),
+    ("**.example.com", "example.com", False),
+    ("**.example.com", "evilexample.com", False),
     ("10.0.0.1", "10.0.0.1", True),
     ("[fd00::1]", "[fd00::1]", True),
 ])
 def test_hosts(rule: str, host: str, holds: bool) -> None:
     assert (name((Route("r", (), hosts=(rule,)),), get(host=host)) == "r") is holds
+
+
+def test_the_nearest_host_decides() -> None:
+    spelt = ("**.com", "a.b.example.com", "*.b.example.com", "**.example.com", "**.b.example.com")
+    rules = tuple(Route(host, (), hosts=(host,)) for host in spelt)
+    asked = ["a.b.example.com", "c.b.example.com", "d.c.b.example.com", "c.example.com", "x.com"]
+    assert [name(rules, get(host=host)) for host in asked] == [
+        "a.b.example.com", "*.b.example.com", "**.b.example.com", "**.example.com", "**.com"]
+
+
+def test_a_rule_at_the_edge_is_for_its_ports() -> None:
+    table = RouteTable((EdgeRoute("r", (), ports=(80, 443)),))
+    assert [table.find(port, get()) is not None for port in (80, 443, 8080)] == [True, True, False]
 
 
 @pytest.mark.parametrize(("match", "path", "holds"), [

@@ -27,9 +27,10 @@ from sidecar.model.route import (
     Redirect,
     Rewrite,
     Route,
+    TokenIssuer,
 )
 from sidecar.model.service import Protocol
-from sidecar.model.snapshot import Inbound, PortMode, TokenIssuer
+from sidecar.model.snapshot import Inbound, PortMode
 from sidecar.model.trust import Revoked
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP, MESH_ALPN, https_client
