@@ -2,7 +2,8 @@
 
 trio and hashlib load Python's own OpenSSL, beside the one that `cryptography` brings and that all our TLS goes through: 5 MB in every
 pod for nothing. So `ssl` is loaded when somebody asks it for something, which nobody does, and hashlib computes SHA-2 by itself, as
-it does where Python was built without OpenSSL.
+it does where Python was built without OpenSSL. `cryptography` loads bcrypt, if it is there, for files that we never read; what verifies
+passwords (`net/passwords.py`) loads it with the first one.
 """
 
 import importlib
@@ -38,4 +39,5 @@ def keep_out() -> None:
     """Before anything imports trio or hashlib; what is loaded already stays."""
     modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
     modules.setdefault("_hashlib", None)    # what the import system takes for `not there`
+    modules.setdefault("bcrypt", None)
     modules.setdefault("ssl", Later("ssl"))
