@@ -2,8 +2,8 @@
 
 trio and hashlib load Python's own OpenSSL, beside the one that `cryptography` brings and that all our TLS goes through: 5 MB in every
 pod for nothing. So `ssl` is loaded when somebody asks it for something, which nobody does, and hashlib computes SHA-2 by itself, as
-it does where Python was built without OpenSSL. `cryptography` loads bcrypt, if it is there, for files that we never read; what verifies
-passwords (`net/passwords.py`) loads it with the first one.
+it does where Python was built without OpenSSL. `cryptography` loads bcrypt, if it is there, for files that we never read; what
+verifies passwords at the edge loads it with the first one.
 """
 
 import importlib
