@@ -81,6 +81,11 @@ class Reason(Enum):
         "The rule's `fault` answers a share of the requests with an error, on purpose.",
         "Nothing is broken. Take `fault` out of that rule when the experiment is over.",
     )
+    NO_EDGE_ROUTE = (
+        "BZ0113", "no-edge-route",
+        "No rule of the ingress gateway is for this port, host, path and method, and there is no default backend.",
+        "Add the host and path to an Ingress or an HTTPRoute of the class `bartizan`; their status says what was not taken over, and why.",
+    )
     # -- what leaves a pod
     HOST_NOT_APPROVED = (
         "BZ0201", "host-not-approved",
@@ -119,7 +124,7 @@ class Reason(Enum):
     )
     MISDIRECTED = (
         "BZ0208", "misdirected",
-        "A second request on the connection names another port, or Host and the TLS name disagree.",
+        "A second request on the connection names another port, or Host and the TLS name disagree, or the port speaks TLS and this did not.",
         "Send each host its own connection.",
     )
     BUDGET_EXHAUSTED = (

@@ -40,6 +40,7 @@ TABLE: dict[Reason, Row] = {
     Reason.TOKEN_REFUSED: Row(401, 16, False),
     Reason.CALLER_DENIED: Row(403, 7, False),
     Reason.FAULT_INJECTED: Row(503, 14, False),     # the rule says which status
+    Reason.NO_EDGE_ROUTE: Row(404, 12, False),
     Reason.HOST_NOT_APPROVED: Row(403, 7, False),
     Reason.ADDRESS_NOT_APPROVED: Row(403, 7, True),
     Reason.CLIENT_CERTIFICATE_MISSING: Row(503, 14, False),

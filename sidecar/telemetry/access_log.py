@@ -17,9 +17,10 @@ class Record(msgspec.Struct, omit_defaults=True):
 
     Args:
         time: Unix seconds at the start.
-        direction: `inbound` or `outbound`; `gateway`: from the mesh and out of it.
+        direction: `inbound` or `outbound`; `gateway`: from the mesh and out of it; `edge`: from clients into it.
         security: of the downstream side inbound, of the upstream side outbound: mtls, tls, plaintext, passthrough.
         peer: the verified SPIFFE ID at the other end; of a gateway, of whom it leads out.
+        client: the address of who called the ingress gateway: there, and at the pod that it led the request to.
         connection: the account of the connection to or from the peer, by which the ledger knows it, too.
         dst: where the connection was going, address and port.
         status: what was answered; 0: nothing.
@@ -38,6 +39,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     tls: str = ""
     peer: str = ""
     source: str = ""
+    client: str = ""
     connection: str = ""
     method: str = ""
     host: str = ""
