@@ -53,12 +53,12 @@ def mesh_decider(to: Address, runtime: Runtime) -> Decide:
         if dialled is None:
             return Denied(Reason.ADDRESS_NOT_APPROVED, detail=f"{to} is in the mesh no longer")
         record.rule = dialled.permit.rule
-        return _call(request, headers, dialled, rules, record, runtime)
+        return call(request, headers, dialled, rules, record, runtime)
 
     return decide
 
 
-def _call(
+def call(
     request: RequestHead, headers: Headers, dialled: ToService, rules: Rules, record: Record, runtime: Runtime
 ) -> Decision:
     rule = dialled.rule(request)                                                                # 1
