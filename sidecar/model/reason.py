@@ -286,6 +286,11 @@ class Reason(Enum):
         "The peer's certificate is genuine and has not ended, but its identity, pod, key or serial number was revoked.",
         "If it was revoked by mistake: `bartizan certs revoke --lift`. Otherwise find out what the peer did since.",
     )
+    CERTIFICATE_UNUSABLE = (
+        "BZ0505", "certificate-unusable",
+        "The Secret with the ingress gateway's certificate for this host is missing or unusable. Nothing else is shown in its place.",
+        "Create the Secret (tls.crt, tls.key) that `tls` of the Ingress or of the Gateway's listener names; the detail says what is wrong.",
+    )
     # -- our own state
     NO_SNAPSHOT = (
         "BZ0601", "no-snapshot",
