@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 from OpenSSL._util import lib  # noqa: TID251 -- what pyOpenSSL has no function for
 
-from sidecar.model.errors import ConfigError, TlsRejected
+from sidecar.model.errors import ClientTlsRejected, ConfigError, TlsRejected
 from sidecar.model.identity import SpiffeId
 
 ALPN_HTTP1 = b"bartizan/h1"
@@ -212,7 +212,7 @@ def edge_server(
             if protocol in offered:
                 return protocol
         # > [the server] SHALL send a fatal "no_application_protocol" alert (RFC 7301 s3.2): so no other protocol's client is led here.
-        raise TlsRejected("the client offers neither h2 nor http/1.1")
+        raise ClientTlsRejected("the client offers neither h2 nor http/1.1")
 
     context.set_alpn_select_callback(select)
     return context

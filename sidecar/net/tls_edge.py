@@ -1,9 +1,8 @@
 """TLS with clients at the edge: which certificate for which server name, and who the client is.
 
-    hosts = EdgeHosts(edge, earlier)            # of one snapshot; contexts whose material is as it was are those of `earlier`
-    served = hosts.find(443, "www.example.com") # None: nobody's
+    served = hosts.follow(edge).find(443, "www.example.com")    # None: nobody's
     stream = TlsStream(served.context(), sock, is_server=True)
-    await stream.handshake(TlsRejected);  certificate = served.client_certificate(stream, "www.example.com")
+    await stream.handshake(ClientTlsRejected);  certificate = served.client_certificate(stream, "www.example.com")
 
 The name is read from the hello before OpenSSL sees it (`net/peek.py`), and the connection is made of the right context from the start.
 OpenSSL's own callback would come when the connection has one already: changing that then changes the certificate, and neither whether
@@ -23,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from sidecar.model.client import ClientCertificate
 from sidecar.model.edge import ClientCertificates, Edge, TlsHost
-from sidecar.model.errors import ConfigError, TlsRejected, Unavailable
+from sidecar.model.errors import ClientTlsRejected, ConfigError, Unavailable
 from sidecar.model.reason import Reason
 
 from .tls_context import Context, edge_server
@@ -78,7 +77,7 @@ class Served:
         return other is self or (other is not None and (other.clients, other.min_version) == (self.clients, self.min_version))
 
     def client_certificate(self, stream: TlsStream, server_name: str | None) -> ClientCertificate | None:
-        """What the client has proved, right after the handshake; TlsRejected if it cannot be read.
+        """What the client has proved, right after the handshake; ClientTlsRejected if it cannot be read.
 
         Args:
             server_name: by which this was chosen.
@@ -86,14 +85,14 @@ class Served:
         # A second hello, or a reader that reads otherwise than ours: what was chosen would not be what was asked for.
         asked = stream.connection.get_servername()
         if asked is not None and asked.lower() != (server_name or "").encode():
-            raise TlsRejected("the server name of the handshake is not that of its first hello")
+            raise ClientTlsRejected("the server name of the handshake is not that of its first hello")
         if self.clients is None:
             return None
         try:
             certificate = stream.connection.get_peer_certificate(as_cryptography=True)
             return None if certificate is None else read_client_certificate(certificate)
         except UNREADABLE as exc:
-            raise TlsRejected(f"the client's certificate cannot be read: {exc}") from exc
+            raise ClientTlsRejected(f"the client's certificate cannot be read: {exc}") from exc
 
 
 def read_client_certificate(certificate: x509.Certificate) -> ClientCertificate:
@@ -146,27 +145,28 @@ def _stems(name: str) -> Iterator[str]:
 
 
 class EdgeHosts:
-    """
-    Args:
-        edge: None: nothing is served.
-        earlier: what it replaces.
-    """
+    """All that is served, by the port that clients know. It begins with nothing."""
 
-    def __init__(self, edge: Edge | None = None, earlier: "EdgeHosts | None" = None) -> None:
-        self.edge = edge
-        known = earlier._served if earlier is not None else {}
+    def __init__(self) -> None:
+        self._edge: Edge | None = None
         self._served: dict[Material, Served] = {}
         self._ports: dict[int, _Names] = {}
-        for listener in edge.listeners if edge is not None else ():
-            if listener.tls is not None:
-                self._ports[listener.port] = _Names((host, self._of(host, known)) for host in listener.tls)
+
+    def follow(self, edge: Edge | None) -> "EdgeHosts":
+        """Take what the snapshot has now; what is as it was keeps its context."""
+        if edge is not self._edge:
+            known, self._served, self._edge = self._served, {}, edge
+            self._ports = {
+                listener.port: _Names((host, self._of(host, known)) for host in listener.tls)
+                for listener in (edge.listeners if edge is not None else ()) if listener.tls is not None
+            }
+        return self
 
     def _of(self, host: TlsHost, known: dict[Material, Served]) -> Served:
         material = host.chain, host.key, host.clients, host.min_version
-        served = self._served.get(material) or known.get(material) or Served(host.name, material)
-        # Without material there is only the name to tell one from the other.
         if host.chain is None or host.key is None:
-            return Served(host.name, material)
+            return Served(host.name, material)      # its name is all that tells it from others
+        served = self._served.get(material) or known.get(material) or Served(host.name, material)
         self._served[material] = served
         return served
 

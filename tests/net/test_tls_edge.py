@@ -12,7 +12,7 @@ from OpenSSL import SSL
 
 from sidecar.model.client import ClientCertificate
 from sidecar.model.edge import ClientCertificates, Edge, EdgeListener, TlsHost
-from sidecar.model.errors import NotVerified, ReasonedError, TlsRejected, Unavailable
+from sidecar.model.errors import ClientTlsRejected, NotVerified, ReasonedError, Unavailable
 from sidecar.model.reason import Reason
 from sidecar.net.tls_edge import EdgeHosts, Served
 from sidecar.net.tls_stream import TlsStream
@@ -34,7 +34,7 @@ def tls_host(
 
 
 def of(*hosts: TlsHost, earlier: EdgeHosts | None = None) -> EdgeHosts:
-    return EdgeHosts(Edge((EdgeListener(PORT, hosts), EdgeListener(80))), earlier)
+    return (earlier or EdgeHosts()).follow(Edge((EdgeListener(PORT, hosts), EdgeListener(80))))
 
 
 EXACT, WILD = tls_host("a.example", "a.example", "x.a.example"), tls_host("w.example", "*.a.example")
@@ -80,8 +80,8 @@ async def meet(
 
     async def serve() -> None:
         try:
-            await serving.handshake(TlsRejected)
-        except TlsRejected as exc:
+            await serving.handshake(ClientTlsRejected)
+        except ClientTlsRejected as exc:
             failed.append(exc)
             serving.close()
 
@@ -91,7 +91,7 @@ async def meet(
     if failed:
         asking.close()
         serving.close()
-        raise next((exc for exc in failed if isinstance(exc, TlsRejected)), failed[0])
+        raise next((exc for exc in failed if isinstance(exc, ClientTlsRejected)), failed[0])
     return asking, serving, served.client_certificate(serving, name)
 
 
@@ -172,10 +172,10 @@ async def test_a_second_hello_cannot_ask_for_another_name() -> None:
     serving = TlsStream(served.context(), theirs, is_server=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(asking.handshake, NotVerified)
-        nursery.start_soon(serving.handshake, TlsRejected)
+        nursery.start_soon(serving.handshake, ClientTlsRejected)
     with ours, theirs:
         for name in ("a.example", None):
-            with pytest.raises(TlsRejected, match="not that of its first hello"):
+            with pytest.raises(ClientTlsRejected, match="not that of its first hello"):
                 served.client_certificate(serving, name)
         assert served.client_certificate(serving, "other.example") is None
 
@@ -194,7 +194,8 @@ async def test_the_suites_of_tls_1_2(holder: TlsHost, suite: bytes) -> None:
         assert (asking.connection.get_cipher_name() or "").encode() == kind + suite
 
 
-OLD_SUITES = (b"AES128-GCM-SHA256", b"ECDHE-RSA-AES128-SHA256", b"ECDHE-RSA-AES256-SHA", b"DHE-RSA-AES128-GCM-SHA256", b"AES256-SHA", b"aNULL")
+OLD_SUITES = (b"AES128-GCM-SHA256", b"ECDHE-RSA-AES128-SHA256", b"ECDHE-RSA-AES256-SHA", b"DHE-RSA-AES128-GCM-SHA256",
+              b"AES256-SHA", b"aNULL")
 
 
 @pytest.mark.parametrize(("least", "most", "ciphers"), [
@@ -204,7 +205,7 @@ OLD_SUITES = (b"AES128-GCM-SHA256", b"ECDHE-RSA-AES128-SHA256", b"ECDHE-RSA-AES2
 async def test_what_is_older_is_refused(least: int, most: int, ciphers: bytes) -> None:
     served = of(tls_host("rsa.example", "a.example", holder=RSA)).find(PORT, "a.example")
     assert served is not None
-    with pytest.raises(TlsRejected):
+    with pytest.raises(ClientTlsRejected):
         await meet(served, client(least=least, most=most, ciphers=ciphers))
 
 
@@ -214,7 +215,7 @@ async def test_the_least_version(least: str) -> None:
     assert served is not None
     await shown(served)
     if least == "1.3":
-        with pytest.raises(TlsRejected, match="unsupported protocol"):
+        with pytest.raises(ClientTlsRejected, match="unsupported protocol"):
             await meet(served, client(most=SSL.TLS1_2_VERSION))
 
 
@@ -227,7 +228,7 @@ async def test_the_groups(group: str, is_taken: bool) -> None:
     if is_taken:
         await shown(served, client(groups=group))
     else:
-        with pytest.raises(TlsRejected):
+        with pytest.raises(ClientTlsRejected):
             await meet(served, client(groups=group))
 
 
@@ -271,7 +272,7 @@ async def test_what_flows_inside(offered: tuple[bytes, ...], spoken: bytes) -> N
 async def test_another_protocols_client_is_refused() -> None:
     served = of(EXACT).find(PORT, "a.example")
     assert served is not None
-    with pytest.raises(TlsRejected, match="neither h2 nor"):
+    with pytest.raises(ClientTlsRejected, match="neither h2 nor"):
         await meet(served, client(alpn=(b"ftp",)))
 
 
@@ -347,7 +348,7 @@ async def test_who_proves_nothing(holder: pki.Holder | None, is_required: bool) 
         with asking.sock, serving.sock:
             assert proved is None
     else:
-        with pytest.raises(TlsRejected):
+        with pytest.raises(ClientTlsRejected):
             await meet(served, client(holder=holder))
 
 
