@@ -16,10 +16,6 @@ another one. Attacked by tests/net/test_tls_edge.py. Spec: RFC 6066 s3, RFC 8446
 
 from collections.abc import Iterable, Iterator
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import NameOID
-
 from sidecar.model.client import ClientCertificate
 from sidecar.model.edge import ClientCertificates, Edge, TlsHost
 from sidecar.model.errors import ClientTlsRejected, ConfigError, Unavailable
@@ -27,7 +23,7 @@ from sidecar.model.reason import Reason
 
 from .tls_context import Context, edge_server
 from .tls_stream import TlsStream
-from .verify import UNREADABLE
+from .verify import UNREADABLE, read_client_certificate
 
 # A whole alert record, in the clear: before a hello was answered there is nothing else to say it in (RFC 8446 s6).
 UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
@@ -93,24 +89,6 @@ class Served:
             return None if certificate is None else read_client_certificate(certificate)
         except UNREADABLE as exc:
             raise ClientTlsRejected(f"the client's certificate cannot be read: {exc}") from exc
-
-
-def read_client_certificate(certificate: x509.Certificate) -> ClientCertificate:
-    """What a verified certificate says. UNREADABLE if it says it so that nobody can read it."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    try:
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        san = x509.SubjectAlternativeName(())
-    return ClientCertificate(
-        subject=certificate.subject.rfc4514_string(),
-        common_name=str(names[0].value) if len(names) == 1 else "",
-        dns=tuple(san.get_values_for_type(x509.DNSName)),
-        emails=tuple(san.get_values_for_type(x509.RFC822Name)),
-        uris=tuple(san.get_values_for_type(x509.UniformResourceIdentifier)),
-        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
-        not_after=certificate.not_valid_after_utc.timestamp(),
-    )
 
 
 class _Names:
