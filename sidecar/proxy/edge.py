@@ -38,6 +38,7 @@ from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_edge import INTERNAL_ERROR, UNRECOGNIZED_NAME, Served
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.egress import ToService
+from sidecar.policy.rate_limit import client_key
 from sidecar.policy.rules import Rules
 from sidecar.policy.split import led
 from sidecar.protocol.client_hello import ClientHello
@@ -220,7 +221,8 @@ class _Entered:
             return is_there and is_meant and self.clients.still(admitted, self.client)
 
         plan = self.runtime.admission.admit(                                                        # 7
-            admitted.permit, request, self.client.address, upstream, is_permitted, now=trio.current_time(), rng=self.runtime.rng,
+            admitted.permit, request, client_key(self.client.address), upstream, is_permitted,
+            now=trio.current_time(), rng=self.runtime.rng,
         )
         if not isinstance(plan, Plan) or way is None:
             return plan

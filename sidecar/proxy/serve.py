@@ -109,7 +109,7 @@ async def _discard_body(exchange: Exchange, deadline: Deadline) -> None:
 
 
 async def _explain(exchange: Exchange, denied: Denied, *, closes: bool) -> None:
-    head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc)
+    head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc, challenges=denied.challenges)
     await _send_own(exchange, head, body, closes=closes)
 
 

@@ -21,6 +21,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         security: of the downstream side inbound, of the upstream side outbound: mtls, tls, plaintext, passthrough.
         peer: the verified SPIFFE ID at the other end; of a gateway, of whom it leads out.
         client: the address of who called the ingress gateway: there, and at the pod that it led the request to.
+        user: who the client's credentials say that it is, verified there.
         connection: the account of the connection to or from the peer, by which the ledger knows it, too.
         dst: where the connection was going, address and port.
         status: what was answered; 0: nothing.
@@ -40,6 +41,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     peer: str = ""
     source: str = ""
     client: str = ""
+    user: str = ""
     connection: str = ""
     method: str = ""
     host: str = ""

@@ -1,5 +1,6 @@
 """What comes in from outside: clients with TLS and without before the real recipe, a pod's real sidecar behind it."""
 
+import hashlib
 import json
 import socket
 
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.edge import ClientCertificates, TlsHost
+from sidecar.model.edge import Access, ApiKey, ApiKeys, ClaimHeader, ClientCertificates, TlsHost
 from sidecar.model.errors import NotVerified
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead
 from sidecar.model.reason import Reason
@@ -18,6 +19,7 @@ from sidecar.model.route import (
     DirectResponse,
     Fault,
     HeaderEdit,
+    HeaderMatch,
     Match,
     PathMatch,
     RateLimit,
@@ -268,6 +270,28 @@ async def test_a_client_certificate_that_ends(nursery: trio.Nursery, autojump_cl
     assert await ask(stream) == OK
     known.bench.wall = ann.certificate.not_valid_after_utc.timestamp()
     assert b"BZ0506" in await ask(stream)
+
+
+async def test_credentials_are_looked_at_and_stay_here(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Also where an upgraded connection is asked about again, whose request they were taken out of."""
+    key = ApiKeys((ApiKey(hashlib.sha256(b"secret").hexdigest(), "ann"),))
+    known = front(nursery, edge_rules(
+        route(access="keys", allow=(Caller(claims={"sub": ("ann",)}),), matches=(Match(headers=(HeaderMatch("x-api-key", "secret"),)),)),
+        access={"keys": Access(api_keys=key, claim_headers=(ClaimHeader("sub", "x-user"),))},
+    ), inbound=MAY_UPGRADE)
+    stream = await known.tls()
+    assert (await ask(stream)).startswith(b"HTTP/1.1 404 ")
+    assert await ask(stream, get(HOST, "/a", "x-api-key: secret", "x-user: eve")) == OK
+    fields = told(known.seen[0])
+    assert (fields["x-user"], "x-api-key" in fields) == ("ann", False)
+    known.bench.dialer.servers[ELSEWHERE] = sidecar(nursery, speak_websocket, MAY_UPGRADE)[1]
+    known.bench.runtime.pool.close()
+    stream = await known.tls()
+    answer = await ask(stream, get(HOST, "/a", "x-api-key: secret", "connection: upgrade", "upgrade: websocket"))
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    await trio.sleep(20)
+    await stream.send_all(b"still")
+    assert await read_until(stream, b"still") == b"still"
 
 
 # -- which rule, which Service
