@@ -144,7 +144,7 @@ class Reason(Enum):
     )
     MISDIRECTED = (
         "BZ0208", "misdirected",
-        "A second request on the connection names another port, or Host and the TLS name disagree, or the port speaks TLS and this did not.",
+        "A second request on the connection names another port, or Host and the TLS name disagree, or TLS is spoken at this port.",
         "Send each host its own connection.",
     )
     BUDGET_EXHAUSTED = (
@@ -305,6 +305,17 @@ class Reason(Enum):
         "BZ0504", "revoked",
         "The peer's certificate is genuine and has not ended, but its identity, pod, key or serial number was revoked.",
         "If it was revoked by mistake: `bartizan certs revoke --lift`. Otherwise find out what the peer did since.",
+    )
+    CERTIFICATE_UNUSABLE = (
+        "BZ0505", "certificate-unusable",
+        "The Secret with the ingress gateway's certificate for this host is missing or unusable. Nothing else is shown in its place.",
+        "Create the Secret (tls.crt, tls.key) that `tls` of the Ingress or of the Gateway's listener names; the detail says what is wrong.",
+    )
+    CLIENT_TLS = (
+        "BZ0506", "client-tls-refused",
+        "TLS with a client of the ingress gateway failed: nobody here has the name it asked for, it speaks no version or suite that is "
+        "good enough, or its certificate is missing, has ended or chains to none of the roots for this host.",
+        "See that a listener has a certificate for the name; the detail says what was wrong with the client's side.",
     )
     # -- our own state
     NO_SNAPSHOT = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sidecar.model import identity
 from sidecar.model.address import IpAddress
+from sidecar.model.edge import EdgeRoute
 from sidecar.model.egress import EgressHost, Outbound
 from sidecar.model.route import Route
 from sidecar.model.service import Endpoint
@@ -19,6 +20,7 @@ class Rules:
     """
     Args:
         callers: of an egress gateway: by SPIFFE ID, where it leads whom.
+        edge: of an ingress gateway.
     """
 
     snapshot: Snapshot
@@ -27,6 +29,7 @@ class Rules:
     outbound: OutboundTable
     trust_domain: str
     callers: Mapping[str, OutboundTable]
+    edge: RouteTable[EdgeRoute]
 
     @classmethod
     def of(cls, snapshot: Snapshot, digest: str) -> "Rules":
@@ -46,6 +49,7 @@ class Rules:
                     hosts=one.hosts, ranges=one.ranges, cluster_ranges=snapshot.outbound.cluster_ranges,
                 )) for one in snapshot.gateway
             },
+            RouteTable(snapshot.edge.routes if snapshot.edge is not None else ()),
         )
 
     def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:

@@ -84,6 +84,8 @@ TABLE: dict[Reason, Row] = {
     Reason.WRONG_IDENTITY: Row(503, 14, False),
     Reason.NO_IDENTITY: Row(503, 14, False),
     Reason.REVOKED: Row(403, 7, True),
+    Reason.CERTIFICATE_UNUSABLE: Row(503, 14, True),
+    Reason.CLIENT_TLS: Row(403, 16, True),
     Reason.NO_SNAPSHOT: Row(503, 14, False),
     Reason.NOT_TOLD: Row(503, 14, False),
 }

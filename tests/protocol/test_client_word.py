@@ -19,7 +19,8 @@ VALUE = re.compile(rb"(?![ \t])[\t -~\x80-\xff]*+(?<![ \t])")
 
 
 @pytest.mark.parametrize(("host", "port", "said"), [
-    (b"www.example.com", None, "www.example.com"), (b"www.example.com", 8443, "www.example.com:8443"), (b"[2001:db8::1]", 80, "[2001:db8::1]:80"),
+    (b"www.example.com", None, "www.example.com"), (b"www.example.com", 8443, "www.example.com:8443"),
+    (b"[2001:db8::1]", 80, "[2001:db8::1]:80"),
 ])
 def test_what_is_said_is_read(host: bytes, port: int | None, said: str) -> None:
     assert read_word([word_of(CLIENT, host, port)]) == ClientWord("192.0.2.7", "https", said, 443)

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model import errors, ports
 from sidecar.model.address import Address
 from sidecar.model.decision import Permit
-from sidecar.model.edge import Access, ApiKeys, External
+from sidecar.model.edge import Access, ApiKeys, External, TlsHost
 from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, EgressRange, GatewayRef, Origination, Outbound
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.route import Caller, Fault, Jwt, RateLimit, Route
@@ -29,7 +29,7 @@ from sidecar.protocol.head import read_response
 from sidecar.protocol.http2 import frames
 from sidecar.protocol.start_tls.postgres import TLS_REQUEST
 from sidecar.proxy.respond import TABLE, explain, explanation
-from tests.helpers import pki
+from tests.helpers import edge, pki
 from tests.helpers.clients import Door, edge_rules
 from tests.helpers.exchange import GET, post
 from tests.helpers.http2 import OPENING, goaways
@@ -236,6 +236,25 @@ async def silent(sock: object) -> None:
     await trio.sleep_forever()
 
 
+def from_outside(text: bytes, host: TlsHost | None = None) -> Give:
+    """What a client of an ingress gateway sends in plain HTTP, or its handshake with a host."""
+    async def give(nursery: trio.Nursery) -> tuple[Bench, bytes]:
+        known = edge.front(nursery, edge.edge_rules(edge.route(hosts=(edge.HOST,)), tls=(host,) if host is not None else ()))
+        if host is not None:
+            with pytest.raises(errors.NotVerified):
+                await known.tls()
+            return known.bench, b""
+        stream = known.plain()
+        await stream.send_all(text)
+        return known.bench, bytes(await stream.receive_some())
+
+    return give
+
+
+def get_of(host: str) -> bytes:
+    return f"GET / HTTP/1.1\r\nhost: {host}\r\n\r\n".encode()
+
+
 def head(text: bytes) -> Give:
     return entering(text=text)
 
@@ -282,6 +301,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.TOKEN_REFUSED: entering(by(jwt=Jwt("https://issuer.example", ("shop",)))),
     Reason.CALLER_DENIED: entering(by(deny=(Caller("web", "shop"),))),
     Reason.FAULT_INJECTED: entering(by(fault=Fault(abort_status=503))),
+    Reason.NO_EDGE_ROUTE: from_outside(get_of("elsewhere.example")),
     Reason.NOT_AUTHENTICATED: at_the_door(Access(api_keys=ApiKeys(()))),
     Reason.REFUSED_BY_AUTHORIZER: at_the_door(ASKS, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
     Reason.AUTHORIZER_UNREACHED: at_the_door(ASKS),
@@ -325,12 +345,15 @@ GIVEN: dict[Reason, Give] = {
     Reason.WRONG_IDENTITY: leaving(mesh(ONE), to=VIP),
     Reason.NO_IDENTITY: leaving(mesh(ONE), to=VIP, has_certificate=False),
     Reason.REVOKED: entering(connected=revoke),
+    Reason.CERTIFICATE_UNUSABLE: from_outside(b"", TlsHost("shop/gone", (edge.HOST,))),
+    Reason.CLIENT_TLS: from_outside(b"", edge.tls_host("other.example.com")),
     Reason.NO_SNAPSHOT: entering(known=False),
     Reason.NOT_TOLD: leaving(rules(outbound=Outbound(mesh_ranges=("10.96.7.0/24",), ranges=(EgressRange("10.96.7.0/24", "all"),))), to=VIP),
 }
 WITHOUT_WORDS = {       # nothing is said to a peer that does not speak HTTP, or that is nobody
     Reason.OWN_PORT, Reason.ADDRESS_NOT_APPROVED, Reason.NOT_HTTP, Reason.PEER_NOT_VERIFIED, Reason.START_TLS_REFUSED,
     Reason.HTTP2_VIOLATION, Reason.HTTP2_FLOOD,
+    Reason.CLIENT_TLS, Reason.CERTIFICATE_UNUSABLE,     # in an alert of TLS: tests/proxy/test_edge.py
     Reason.NAME_NOT_APPROVED, Reason.NAME_SUSPICIOUS,   # in the words of DNS: tests/proxy/test_dns_guard.py
 }
 
