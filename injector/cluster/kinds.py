@@ -17,7 +17,8 @@ from . import Key
 from .objects import INTERCEPTION, SIDECAR, mapping, objects
 
 PREFIX = "bartizan.dev/"
-OTHERS_ANNOTATIONS = frozenset({"kubernetes.io/config.mirror", "kubernetes.io/ingress.class"})
+OLD_CLASS = "kubernetes.io/ingress.class"      # of an Ingress, before there were IngressClasses
+OTHERS_ANNOTATIONS = frozenset({"kubernetes.io/config.mirror", OLD_CLASS})
 
 # What is kept of an object, or of each in a list: the fields named, whole or some of theirs.
 Shape = Mapping[str, "Shape | None"]
@@ -30,6 +31,8 @@ class Kind:
         prefix: /api/v1, or /apis/GROUP/VERSION.
         shape: what is kept beside the metadata. Empty: the metadata is all that is asked for.
         counts_from_the_start: one that cannot be read may be what restricts: nothing begins without it.
+        is_optional: an API server that does not know it has none of it, which is no mistake.
+        has_age: when it was created counts, and of which generation its spec is.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Kind:
     plural: str
     shape: Shape
     counts_from_the_start: bool = False
+    is_optional: bool = False
+    has_age: bool = False
 
     def accept(self, suffix: bytes) -> bytes:
         """What an answer is to be.
@@ -100,9 +105,10 @@ _SERVICE: Shape = {"spec": {
 }}
 _SPEC: Shape = {"spec": None}
 _METADATA_ONLY: Shape = {}
+_GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
 _POLICIES = "/apis/bartizan.dev/v1alpha1"
 
-SECRETS = Kind("Secret", "/api/v1", "secrets", {"data": _fields("tls.crt tls.key")})
+SECRETS = Kind("Secret", "/api/v1", "secrets", {"data": None})       # of API keys, the names are anybody's
 
 KINDS = (
     Kind("Namespace", "/api/v1", "namespaces", _METADATA_ONLY),
@@ -116,8 +122,13 @@ KINDS = (
     Kind("DaemonSet", "/apis/apps/v1", "daemonsets", _METADATA_ONLY),
     Kind("Job", "/apis/batch/v1", "jobs", _METADATA_ONLY),
     Kind("CronJob", "/apis/batch/v1", "cronjobs", _METADATA_ONLY),
-    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _SPEC),
+    Kind("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", _SPEC),
+    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _SPEC, has_age=True),
     Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies", _SPEC),
+    Kind("GatewayClass", _GATEWAY_API, "gatewayclasses", _SPEC, is_optional=True, has_age=True),
+    Kind("Gateway", _GATEWAY_API, "gateways", _SPEC, is_optional=True, has_age=True),
+    Kind("HTTPRoute", _GATEWAY_API, "httproutes", _SPEC, is_optional=True, has_age=True),
+    Kind("ReferenceGrant", "/apis/gateway.networking.k8s.io/v1beta1", "referencegrants", _SPEC, is_optional=True),
     Kind("EgressPolicy", _POLICIES, "egresspolicies", _SPEC, counts_from_the_start=True),
     Kind("MeshPolicy", _POLICIES, "meshpolicies", _SPEC, counts_from_the_start=True),
 )
@@ -135,12 +146,13 @@ def kept(kind: Kind, item: object) -> dict[str, Any]:
     """The object as it is kept. ConfigError if it is none, or a part that is kept has another form than an object's."""
     whole = mapping(item, kind.name)
     version = kind.prefix.removeprefix("/apis/").removeprefix("/api/")
-    return {"apiVersion": version, "kind": kind.name, "metadata": _metadata(mapping(whole.get("metadata"), "metadata")),
+    return {"apiVersion": version, "kind": kind.name, "metadata": _metadata(kind, mapping(whole.get("metadata"), "metadata")),
             **_shaped(whole, kind.shape, "")}
 
 
-def _metadata(found: Mapping[str, Any]) -> dict[str, Any]:
-    made = {name: found[name] for name in ("name", "namespace", "uid", "labels", "deletionTimestamp") if found.get(name)}
+def _metadata(kind: Kind, found: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("name", "namespace", "uid", "labels", "deletionTimestamp", *(("creationTimestamp", "generation") if kind.has_age else ()))
+    made = {name: found[name] for name in names if found.get(name)}
     annotations = mapping(found.get("annotations"), "metadata.annotations")
     if wanted := {name: value for name, value in annotations.items() if _is_read(name)}:
         made["annotations"] = wanted

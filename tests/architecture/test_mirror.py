@@ -27,6 +27,7 @@ UNTESTED: dict[str, str] = {
     "injector/capture.py": RUNS,
     "injector/cli/exits.py": VALUES,
     **{f"injector/documents/{name}.py": VALUES for name in ("__init__", "access", "egress", "policies", "ports", "routes")},
+    "injector/compile/said.py": VALUES,
     "injector/server.py": RUNS,
     "injector/demo/capture.py": RUNS,
     "injector/demo/network.py": RUNS,

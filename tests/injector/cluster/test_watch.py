@@ -396,14 +396,15 @@ async def test_one_object_by_its_name(world: World) -> None:
     double, config = world
     path = "/api/v1/namespaces/shop/secrets"
     for name in ("other", "stripe"):
-        double.put(path, {"metadata": {"namespace": "shop", "name": name}, "data": {"tls.crt": "eA==", "tls.key": "eQ==", "more": "eg=="}})
+        double.put(path, {"metadata": {"namespace": "shop", "name": name}, "data": {"tls.crt": "eA=="}, "more": "eg=="})
     async with following(config, Collection(SECRETS, ("shop", "stripe"))) as (seen, _):
         await seen.until(lambda: bool(seen.state))
         double.put(path, {"metadata": {"namespace": "shop", "name": "other"}, "data": {"tls.crt": "eQ=="}})
         double.drop(path, "shop", "stripe")
         await seen.until(lambda: not seen.state)
     assert [sorted(name for _, _, name in changes) for changes in seen.changes] == [["stripe"], ["stripe"]]
-    assert seen.changes[0]["Secret", "shop", "stripe"]["data"] == {"tls.crt": "eA==", "tls.key": "eQ=="}     # type: ignore[index]
+    assert seen.changes[0]["Secret", "shop", "stripe"]["data"] == {"tls.crt": "eA=="}     # type: ignore[index]
+    assert "more" not in seen.changes[0]["Secret", "shop", "stripe"]        # type: ignore[operator]
     assert all(one.query["fieldSelector"] == "metadata.name=stripe" for one in double.asked)
 
 
@@ -417,3 +418,19 @@ async def test_of_some_kinds_only_metadata_are_asked_for(world: World) -> None:
     whole, one = (f"application/json;as=PartialObjectMetadata{suffix};g=meta.k8s.io;v=v1" for suffix in ("List", ""))
     assert [asked.headers["accept"] for asked in double.asked] == [whole, one]
     assert seen.state["Deployment", "shop", "web"]["kind"] == "Deployment"
+
+
+async def test_what_an_api_server_need_not_have_is_none_and_looked_for_again(world: World) -> None:
+    """The Gateway API is installed later, taken away, and comes back."""
+    double, config = world
+    gateways = Collection(next(kind for kind in KINDS if kind.name == "Gateway"))
+    async with following(config, gateways) as (seen, made):
+        await made.is_listed.wait()
+        assert seen.state == {}
+        double.objects[gateways.path] = {}
+        double.put(gateways.path, {"metadata": {"namespace": "infra", "name": "edge", "generation": 2, "creationTimestamp": "x"}})
+        await seen.until(lambda: bool(seen.state))
+        assert seen.state["Gateway", "infra", "edge"]["metadata"] == {
+            "namespace": "infra", "name": "edge", "generation": 2, "creationTimestamp": "x",
+        }
+    assert seen.reports == []
