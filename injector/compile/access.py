@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from injector.cluster import Cluster
 from injector.cluster.objects import Object, at
 from injector.documents.access import Authentication, Authorization, Client, External
 from injector.documents.text import seconds
@@ -25,6 +24,7 @@ from sidecar.net.tls_context import load_certificates
 
 from .egress import secret_text
 from .inbound import Keys, keys_of
+from .looked import Looked
 from .mesh import mesh_settings
 
 T = TypeVar("T")
@@ -51,14 +51,14 @@ class CompiledAccess:
 
 
 def compile_access(
-    cluster: Cluster, namespace: str, said: Authentication, keys: Keys = MappingProxyType({})
+    look: Looked, namespace: str, said: Authentication, keys: Keys = MappingProxyType({})
 ) -> CompiledAccess:
     """What `authentication` on an object of `namespace` comes to.
 
     Args:
         keys: of token issuers, as far as they were fetched.
     """
-    made = _Made(cluster, namespace)
+    made = _Made(look, namespace)
     api_keys, basic, clients = made.api_keys(said), made.basic(said), made.clients(said)
     issuers = made.issuers(said, keys)
     access = edge.Access(
@@ -81,6 +81,10 @@ def restrictions(entries: Sequence[Authorization]) -> tuple[edge.Restriction, ..
     )
 
 
+def asks_for_claims(entries: Sequence[Authorization]) -> bool:
+    return any(client.roles or client.claims for one in entries for client in (*(one.allow or ()), *one.deny))
+
+
 def _caller(client: Client) -> Caller:
     return Caller(source=client.source, claims={**client.claims, **({"roles": client.roles} if client.roles else {})})
 
@@ -97,8 +101,8 @@ class _Made:
         skipped: whom an entry that cannot be read does not let in.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster = cluster
+    def __init__(self, look: Looked, namespace: str) -> None:
+        self._look = look
         self._namespace = namespace
         self.unusable: list[str] = []
         self.skipped: list[str] = []
@@ -156,8 +160,10 @@ class _Made:
         return f"{self._namespace}/{said.client_certificate.secret}" if said.client_certificate is not None else ""
 
     def issuers(self, said: Authentication, keys: Keys) -> tuple[TokenIssuer, ...]:
-        known = mesh_settings(self._cluster.mesh_policies, self._namespace, {}).token_issuers
         asked = {jwt.issuer for jwt in said.tokens}
+        if not asked:
+            return ()
+        known = mesh_settings(self._look.mesh_policies(), self._namespace, {}).token_issuers
         found, missing = keys_of(asked, known, keys)
         self.unusable += missing
         for name in sorted(asked - {issuer.issuer for issuer in known}):
@@ -166,7 +172,7 @@ class _Made:
 
     def _secret(self, name: str) -> tuple[Object | None, str]:
         """(what there is, how it is called)"""
-        secret = self._cluster.secrets.get((self._namespace, name))
+        secret = self._look.secret((self._namespace, name))
         where = f"the Secret {self._namespace}/{name}"
         if secret is None:
             self.unusable.append(f"{where} is missing, or the control plane may not read it")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from injector.cluster import Cluster
 from injector.compile.access import CompiledAccess, compile_access, restrictions
+from injector.compile.looked import Looked
 from injector.documents.access import Authentication, Authorization
 from sidecar.model.edge import Access, ApiKey, ApiKeys, BasicUser, ClaimHeader, ClientCertificates, Edge, External, Restriction
 from sidecar.model.route import Caller, Jwt
@@ -35,7 +36,7 @@ def secret(name: str = "it", space: str = "shop", **texts: str) -> dict[str, Any
 def compiled(said: dict[str, Any], *objects: dict[str, Any]) -> CompiledAccess:
     cluster = Cluster.of([namespace(), *objects])
     assert not cluster.problems
-    found = compile_access(cluster, "shop", msgspec.convert(said, Authentication))
+    found = compile_access(Looked(cluster), "shop", msgspec.convert(said, Authentication))
     edge = Edge(access={"it": found.access}, issuers=found.issuers)
     assert from_json(msgspec.json.encode(edge), Edge) == edge        # as the gateway takes it
     return found
