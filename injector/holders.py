@@ -35,7 +35,7 @@ class Holders:
         self._said = {uid: said for uid, said in self._said.items() if uid in cluster.pods_by_uid}
 
     def of(self, cluster: Cluster, trust_domain: str, deny: DenyList, now: float) -> list[Holder]:
-        """One for each live pod with a sidecar, in the order of their names. Who was revoked is not waited for: nobody listens to it.
+        """One for each live pod of the mesh, in the order of their names. Who was revoked is not waited for: nobody listens to it.
 
         Args:
             now: Unix seconds.
@@ -51,8 +51,8 @@ class Holders:
 
 
 def live_pods(pods: Iterable[Pod], now: float) -> list[Pod]:
-    """Those whose sidecar may hold connections: a pod that is being deleted counts until its time to end is over, since a lost node
+    """Those whose sidecar, or ingress gateway, may hold connections: a pod that is being deleted counts until its time to end is over, since a lost node
     would else hold everybody up for ever.
     """
-    found = [pod for pod in pods if pod.has_sidecar and pod.addresses and now < pod.ends_at]
+    found = [pod for pod in pods if pod.is_meshed and pod.addresses and now < pod.ends_at]
     return sorted(found, key=lambda pod: (pod.namespace, pod.name))

@@ -5,6 +5,7 @@ import pytest
 from injector.cluster import Cluster
 from injector.holders import NOTHING, Holders, Said, live_pods
 from sidecar.model.trust import NOBODY, DenyList, Holder, Revoked
+from tests.injector.pods import ingress_gateway
 
 DOMAIN = "example.org"
 NOW = 1_800_000_000.0
@@ -27,9 +28,10 @@ def names(*pods: dict[str, Any], now: float = NOW) -> list[str]:
 @pytest.mark.parametrize(("found", "counts"), [
     (pod("1"), True), (pod("1", phase="Pending"), True), (pod("1", has_sidecar=False), False), (pod("1", podIP=None), False),
     (pod("1", phase="Succeeded"), False), (pod("1", phase="Failed"), False), (pod("1", deleted=DELETED), True),
+    (ingress_gateway("1"), True), (ingress_gateway("1", serviceAccountName="default"), False),
 ])
 def test_who_counts(found: dict[str, Any], counts: bool) -> None:
-    assert names(found) == ["1"] * counts
+    assert names(found) == [found["metadata"]["uid"]] * counts
 
 
 def test_a_pod_that_should_have_ended_holds_nobody_up() -> None:
