@@ -51,8 +51,8 @@ class Holders:
 
 
 def live_pods(pods: Iterable[Pod], now: float) -> list[Pod]:
-    """Those whose sidecar, or ingress gateway, may hold connections: a pod that is being deleted counts until its time to end is over, since a lost node
-    would else hold everybody up for ever.
+    """Those that may hold connections of the mesh: a pod that is being deleted counts until its time to end is over, since a lost
+    node would else hold everybody up for ever.
     """
     found = [pod for pod in pods if pod.is_meshed and pod.addresses and now < pod.ends_at]
     return sorted(found, key=lambda pod: (pod.namespace, pod.name))

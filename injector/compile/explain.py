@@ -47,7 +47,8 @@ def pod_step(pod: Pod) -> Step:
         return step("pod", "refused", f"{name} has no sidecar: it reaches whatever the network lets it", facts=facts)
     if not pod.addresses:
         return step("pod", "failed", f"{name} does not run", facts=facts)
-    return step("pod", "ok", f"{name} runs as service account {pod.service_account}, {'and is an ingress gateway' if pod.is_ingress_gateway else 'behind its sidecar'}", facts=facts)
+    how = "as an ingress gateway" if pod.is_ingress_gateway else "behind its sidecar"
+    return step("pod", "ok", f"{name} runs as service account {pod.service_account}, {how}", facts=facts)
 
 
 def asked_steps(
