@@ -13,6 +13,7 @@ from injector.manifests.plan import Plan
 
 from .support import PLANS, one, pod
 
+
 def ingress_gateway(plan: Plan) -> list[dict[str, Any]]:
     return gateway(msgspec.structs.replace(plan, gateway=msgspec.structs.replace(plan.gateway, ingress=True)))
 
