@@ -93,7 +93,7 @@ class Sidecar:
             metrics=Metrics(),
             wall=wall_clock,
             rng=random.Random(os.urandom(16)),
-            share=config.workers if config.worker else 1,
+            share=config.process.of,
             synthetic=Synthetic(config.synthetic_file),
         )
         self.keyring = Keyring(self.runtime.tls)
@@ -106,7 +106,7 @@ class Sidecar:
             if isinstance(config.identity, IssuedIdentity) else None
         )
         self.shipping = (
-            Shipping(config.snapshot, config.pod_uid, self.runtime.ledger, self.runtime.tls, self.runtime.dialer)
+            Shipping(config.snapshot, config.pod_uid, self.runtime.ledger, self.runtime.tls, self.runtime.dialer, config.process)
             if config.ledger is not None and isinstance(config.snapshot, SnapshotStream) else None
         )
         self.questions = (
@@ -257,7 +257,7 @@ class Sidecar:
             assert self.questions is not None, "where there is a stream"
             nursery.start_soon(self.questions.run)
             nursery.start_soon(run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot,
-                               self.questions.take, self.runtime.discovery.wanted)
+                               self.questions.take, self.runtime.discovery.wanted, config.process)
         else:
             nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))
 

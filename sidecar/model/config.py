@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from . import ports
 from .errors import ConfigError
 from .value import Port, Value, from_json
+from .worker import ALONE, MOST_WORKERS, Worker
 
 LONGEST_PROBE_S = 3600.0    # of one probe or hook
-MOST_WORKERS = 16
 LEAST_LEDGER_BYTES = 65536
 HOOK_HEADER = "bartizan-hook"     # in it whoever asks for a hook says its word
 
@@ -169,6 +169,11 @@ class Config(Value, frozen=True):
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
     workers: Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)] = 1
     worker: Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)] = 0
+
+    @property
+    def process(self) -> Worker:
+        """Which of its pod's it is."""
+        return Worker(self.worker, self.workers) if self.worker else ALONE
 
 
 def parse_config(data: bytes) -> Config:
