@@ -145,4 +145,5 @@ def _config(plan: Plan) -> dict[str, Any]:
         "interception": {"checkEveryS": 0},
         "drainAfterS": DRAIN_AFTER_S,
         "drainS": DRAIN_S,
+        "workers": plan.gateway.workers,
     }

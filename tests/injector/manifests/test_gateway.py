@@ -104,6 +104,7 @@ def test_it_leaves_in_order() -> None:
 
 
 def test_how_large_it_is() -> None:
+    assert (config(ALONE).workers, config(FULL).workers) == (1, 2)
     made = one(gateway(FULL), "Deployment")
     assert made["spec"]["replicas"] == 3
     assert container(FULL)["resources"] == {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
