@@ -37,11 +37,7 @@ class Holders:
         self._said.forget_gone(cluster)
 
     def of(self, cluster: Cluster, trust_domain: str, deny: DenyList, now: float) -> list[Holder]:
-<<<<<<< HEAD
-        """One for each live pod of the mesh, in the order of their names. Who was revoked is not waited for: nobody listens to it.
-=======
-        """Those of each live pod with a sidecar, in the order of their names. Who was revoked is not waited for: nobody listens to it.
->>>>>>> workers
+        """Those of each live pod of the mesh, in the order of their names. Who was revoked is not waited for: nobody listens to it.
 
         Args:
             now: Unix seconds.
