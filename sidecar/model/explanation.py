@@ -24,11 +24,11 @@ StepName = Literal[
     # the control plane's
     "pod", "request", "policy", "snapshot",
     # the sidecar's
-    "interception", "destination", "approval", "verification", "resolution", "connection", "proof", "answer",
+    "interception", "destination", "approval", "verification", "resolution", "isolation", "connection", "proof", "answer",
 ]
 STEPS: tuple[StepName, ...] = (
     "pod", "request", "policy", "snapshot",
-    "interception", "destination", "approval", "verification", "resolution", "connection", "proof", "answer",
+    "interception", "destination", "approval", "verification", "resolution", "isolation", "connection", "proof", "answer",
 )
 NONE: Mapping[str, object] = MappingProxyType({})
 Code = Annotated[str, msgspec.Meta(pattern=r"^(BZ[0-9]{4})?(?!\n)$")]      # of a Reason: people are told to type it
