@@ -45,6 +45,7 @@ class Runtime:
         draining: no new exchange is begun on a connection once its present ones are over.
         idle: of each downstream connection that waits for its next request, what ends the waiting.
         endpoints: what is remembered of those in the mesh.
+        share: of how many processes of one gateway this is one; what a rule allows them together is divided by it.
         ledger: where evidence is kept, if it is.
         accounts: of the connections that are live.
         withdrawals: what ends connections to the outside when their leave does.
@@ -63,6 +64,7 @@ class Runtime:
     metrics: Metrics
     wall: WallClock
     rng: random.Random
+    share: int = 1
     pool: Pool = field(default_factory=Pool)
     mirrors: Mirrors = field(init=False)
     draining: Watched[bool] = field(default_factory=lambda: Watched(False))
@@ -70,7 +72,7 @@ class Runtime:
     pipes: Pipes = field(default_factory=Pipes)
     endpoints: Endpoints = field(init=False)
     tokens: Tokens = field(default_factory=Tokens)
-    admission: Admission = field(default_factory=Admission)
+    admission: Admission = field(init=False)
     accounts: Accounts = field(init=False)
     withdrawals: Withdrawals = field(default_factory=Withdrawals)
     synthetic: Synthetic = field(default_factory=Synthetic)
@@ -80,7 +82,8 @@ class Runtime:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))
-        object.__setattr__(self, "budgets", Budgets(self.metrics))
+        object.__setattr__(self, "admission", Admission(self.share))
+        object.__setattr__(self, "budgets", Budgets(self.metrics, self.share))
         object.__setattr__(self, "discovery", Discovery(self.rules))
         object.__setattr__(self, "mirrors", Mirrors(self.metrics))
         object.__setattr__(self, "endpoints", Endpoints(self.rng, self.metrics))
