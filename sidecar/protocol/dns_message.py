@@ -47,9 +47,17 @@ def refuse(reply: dns.message.Message, query: dns.message.Message, text: str) ->
     explain(reply, query, text)
 
 
-def explain(reply: dns.message.Message, query: dns.message.Message, text: str) -> None:
+def postpone(reply: dns.message.Message, query: dns.message.Message, text: str) -> None:
+    """Nobody knows by now: whoever asked may ask again, and must not take it that there is no such name."""
+    reply.set_rcode(dns.rcode.SERVFAIL)
+    explain(reply, query, text, dns.edns.EDECode.NOT_READY)
+
+
+def explain(
+    reply: dns.message.Message, query: dns.message.Message, text: str, code: dns.edns.EDECode = dns.edns.EDECode.BLOCKED
+) -> None:
     if query.edns >= 0:
-        reply.use_edns(options=[dns.edns.EDEOption(dns.edns.EDECode.BLOCKED, text)])
+        reply.use_edns(options=[dns.edns.EDEOption(code, text)])
 
 
 def add_addresses(reply: dns.message.Message, kind: str, addresses: Iterable[str], ttl_s: float) -> None:

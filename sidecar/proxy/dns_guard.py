@@ -5,6 +5,8 @@
     approved for TCP        the name's synthetic address, whatever else the name is approved for; no IPv6
     approved otherwise      A and AAAA out of the resolver's memory, and only addresses that the name may lead to; TXT where approved
     all else                NXDOMAIN with the extended error "blocked" (RFC 8914, code 15), written down
+    what we cannot judge    without a snapshot, while packet rules are lost, before the injector has told: SERVFAIL, "not ready" (code
+                            14), since NXDOMAIN would be final
 
 Other types of approved names have no data: an answer of the name's own server would be a way in, and HTTPS and SVCB records (64, 65)
 would hide the name of the next connection (ECH) or move it to QUIC. Names below wildcards are judged by `policy/dns_limits.py`. What
@@ -40,7 +42,7 @@ from sidecar.policy.dns_limits import why_suspicious
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rate_limit import Buckets
 from sidecar.policy.rules import Rules
-from sidecar.protocol.dns_message import add_addresses, add_texts, explain, read_question, refuse, render, reply_to
+from sidecar.protocol.dns_message import add_addresses, add_texts, explain, postpone, read_question, refuse, render, reply_to
 from sidecar.telemetry.access_log import Record
 
 from .runtime import Runtime
@@ -53,6 +55,7 @@ LINES_AT_ONCE = 20
 SEARCH_LABELS = 4       # of a domain that a pod's search list may add: `europe-west1-b.c.project.internal`
 SEARCH_DOMAINS = 8
 _PLAIN = re.compile(r"[a-z0-9_.-]+")
+UNREADY = (Reason.NO_SNAPSHOT, Reason.REDIRECT_LOST, Reason.NOT_TOLD)
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 FAMILIES: dict[dns.rdatatype.RdataType, Kind] = {dns.rdatatype.A: "A", dns.rdatatype.AAAA: "AAAA"}
 
@@ -94,6 +97,9 @@ class DnsGuard:
             service = pod_service(below)
             if service and service not in rules.outbound.service_names and rules.outbound.is_told_of_needs:
                 rules = await self._runtime.discovery.look_for(service, rules)
+                if service not in rules.outbound.wanted and service not in rules.outbound.service_names:
+                    self._refuse(reply, query, Denied(Reason.NOT_TOLD, detail=f"whether there is a Service {service}"), name, dst)
+                    return
             if (denied := self._refuse_below_cluster(below, rules)) is not None:
                 self._refuse(reply, query, denied, name, dst, is_search=_is_known(below, rules))
                 return
@@ -151,7 +157,8 @@ class DnsGuard:
         self, reply: dns.message.Message, query: dns.message.Message, denied: Denied, name: str, dst: str, *, is_search: bool = False
     ) -> None:
         self._count("refused", denied.reason)
-        refuse(reply, query, f"{denied.reason.code} {denied.reason.token}")
+        say = postpone if denied.reason in UNREADY else refuse
+        say(reply, query, f"{denied.reason.code} {denied.reason.token}")
         if not is_search:
             self._tell(denied, name, dst)
 

@@ -24,6 +24,7 @@ from sidecar.net.resolve import ASK_S, ATTEMPT_S
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rules import Rules
+from sidecar.proxy.discovery import WAIT_S
 from sidecar.proxy.dns_guard import LINES_AT_ONCE, LINES_PER_S, SEARCH_DOMAINS
 from sidecar.proxy.synthetic import MOST_NAMES
 from tests.helpers.leave import Pod, pod
@@ -184,13 +185,25 @@ async def test_nobody_answers(nursery: trio.Nursery, autojump_clock: MockClock) 
 # -- our own state
 
 
-async def test_while_the_way_out_is_not_whole_nothing_exists(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_while_the_way_out_is_not_whole_nothing_is_known(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """SERVFAIL, which clients take for a reason to ask again; that there is no such name they would believe, and keep."""
     web = pod(nursery, KNOWN)
     web.bench.runtime.is_outbound_open.set(False)
-    assert (await ask(web, "api.partner.example")).rcode() == dns.rcode.NXDOMAIN
+    assert (await ask(web, "api.partner.example")).rcode() == dns.rcode.SERVFAIL
+    assert (await ask(web, "evil.example")).rcode() == dns.rcode.SERVFAIL
     web.bench.runtime.is_outbound_open.set(True)
     web.bench.runtime.rules.set(None)
-    assert (await ask(web, "orders.shop.svc.cluster.local")).rcode() == dns.rcode.NXDOMAIN
+    assert (await ask(web, "orders.shop.svc.cluster.local")).rcode() == dns.rcode.SERVFAIL
+    assert web.resolver.asked == []
+
+
+async def test_a_service_of_which_the_injector_does_not_tell_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, rules(outbound=replace(KNOWN.snapshot.outbound, mesh_ranges=("10.96.7.0/24",))))
+    reply = await ask(web, "db-0.db.money.svc.cluster.local")
+    assert reply.rcode() == dns.rcode.SERVFAIL
+    assert trio.current_time() == WAIT_S
+    assert web.bench.codes == ["BZ0602"]
+    assert web.resolver.asked == []
 
 
 # -- what is no question
