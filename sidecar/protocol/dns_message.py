@@ -11,6 +11,7 @@ import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
 import dns.rdataclass
@@ -65,6 +66,14 @@ def add_addresses(reply: dns.message.Message, kind: str, addresses: Iterable[str
     texts = list(addresses)
     if texts:
         reply.answer.append(dns.rrset.from_text_list(reply.question[0].name, max(1, round(ttl_s)), "IN", kind, texts))
+
+
+def add_alias(reply: dns.message.Message, host: str, ttl_s: float) -> None:
+    """What the reply says so far is of `host`, for which the name that was asked for stands."""
+    owner, target = reply.question[0].name, dns.name.from_text(host)
+    for rrset in reply.answer:
+        rrset.name = target
+    reply.answer.insert(0, dns.rrset.from_text(owner, max(1, round(ttl_s)), "IN", "CNAME", target.to_text()))
 
 
 def add_texts(reply: dns.message.Message, theirs: dns.message.Message) -> None:
