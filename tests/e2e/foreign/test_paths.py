@@ -28,7 +28,8 @@ def ask(client: Pod, address: str, server: str, targets: Sequence[str]) -> list[
 
 def logged(mesh: Mesh, server: str) -> list[tuple[str, str]]:
     """Request id and path of what the server says it was asked for."""
-    lines = (mesh.paths.app_folder / f"{server}-access.log").read_text(encoding="latin-1").splitlines()
+    file = mesh.paths.app_folder / f"{server}-access.log"
+    lines = file.read_text(encoding="latin-1").splitlines() if file.exists() else []    # Tomcat makes it with the first request
     asked = (line.split(" ", 1) for line in lines)
     return [(key, line.removeprefix("GET ").removesuffix(" HTTP/1.1").partition("?")[0]) for key, line in asked]
 
