@@ -5,24 +5,19 @@ The sidecars' own code answers (`injector/compile/reach.py`). What else judges, 
 
 import argparse
 import json
-import sys
 
 import msgspec
 
 from injector.cluster import Cluster
-from injector.cluster.checked import checked
-from injector.cluster.directory import derived_slices
 from injector.compile.network_policy import NetworkBook
 from injector.compile.reach import End, Reach, find_source, find_targets, reach
-from injector.validate import Invalid
 from sidecar.model.address import is_address
-from sidecar.model.errors import ConfigError
 
 from .as_if import read_manifests
 from .asking import authority
 from .egress_explain import TRUST_DOMAIN
 from .kubectl import Kubectl, add_arguments, add_scope
-from .live import everything
+from .live import whole_cluster
 from .terminal import Paint, add_colour, paint_of, printable
 
 MAY_NOT = 1
@@ -38,7 +33,7 @@ def main(argv: list[str]) -> int:
     add_arguments(parser)
     add_colour(parser)
     args = parser.parse_args(argv)
-    cluster = read_manifests(args.files) if args.files else _live(args)
+    cluster = read_manifests(args.files) if args.files else whole_cluster(Kubectl.of(args))     # a policy may mean any namespace
     source, answers = ask(cluster, _named(args.source, args), _named(args.target, args))
     if args.json:
         print(json.dumps([{"may": one.may, **msgspec.to_builtins(one)} for one in answers], indent=1))
@@ -71,20 +66,6 @@ def split(text: str) -> tuple[str, int | None]:
 
 def _named(text: str, args: argparse.Namespace) -> str:
     return text if not args.namespace or "/" in text or is_address(split(text)[0]) else f"{args.namespace}/{text}"
-
-
-def _live(args: argparse.Namespace) -> Cluster:
-    """All of it: a policy may mean any namespace."""
-    found, missing = everything(Kubectl.of(args))
-    for text in missing:
-        print(f"bartizan: {text}", file=sys.stderr)
-    readable = []
-    for item in found:
-        try:
-            readable.append(checked(item))
-        except (ConfigError, Invalid) as exc:
-            print(f"bartizan: left out: {printable(str(exc))}", file=sys.stderr)
-    return Cluster.of([*readable, *derived_slices(readable)])
 
 
 def _show(source: End, answers: list[Reach], paint: Paint) -> None:

@@ -98,7 +98,8 @@ def test_what_means_nothing(text: str) -> None:
 
 
 POD = ('{"kind": "Pod", "metadata": {"name": "%s", "namespace": "shop", "labels": {"app": "%s"}}, '
-       '"status": {"phase": "Running", "podIP": "%s"}, "spec": {"containers": [{"name": "app"}], "initContainers": [{"name": "bartizan-sidecar"}]}}')
+       '"status": {"phase": "Running", "podIP": "%s"}, '
+       '"spec": {"containers": [{"name": "app"}], "initContainers": [{"name": "bartizan-sidecar"}]}}')
 CLUSTER = f"""
 case "$*" in
 *networkpolicies*) echo '{{"items": [{{"kind": "NetworkPolicy", "metadata": {{"name": "none", "namespace": "shop"}},
