@@ -99,8 +99,8 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[Foun
         yield found_at(Finding.MISPLACED, manifest, where, text, "Warning")
     if one.kind in ("Pod", *TEMPLATES):
         for finding, text in _of_admission(one.pod, one.namespace or "default", cluster):
-            level: Level = "Error" if finding == Finding.POD_REFUSED else "Warning"
-            yield found_at(finding, manifest, _template_path(one) + "spec", text, level)
+            where = _template_path(one) + "spec"
+            yield found_at(finding, manifest, where, text, "Error" if finding == Finding.POD_REFUSED else "Warning")
 
 
 def _of_policy(manifest: Manifest, now: float) -> Iterator[Found]:
