@@ -25,6 +25,7 @@ from tests.injector.compile.network_policies import (
     OUTSIDE,
     PODS,
     SIX,
+    UNREADABLE,
     WORLD,
     Case,
     pod,
@@ -234,30 +235,6 @@ def test_it_approves_where_nobody_else_has_a_say(beside: list[dict[str, Any]], a
 
 
 # -- what cannot be read
-
-OF_API = {"podSelector": {"matchLabels": {"app": "api"}}}
-UNREADABLE: list[tuple[Any, str, str]] = [
-    ({**OF_API, "ingress": [{"from": [{}]}]}, "api", "spec.ingress[0].from[0]: an empty item"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0"}}]}]}, "api", "is no range"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}, "api", "lies not within"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}]}, "api", "stands alone"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "::ffff:10.0.0.0/104"}}]}]}, "api", "write them as IPv4"),
-    ({**OF_API, "ingress": [{"ports": [{"port": "80"}]}]}, "api", "without quotes"),
-    ({**OF_API, "ingress": [{"ports": [{"port": 0}]}]}, "api", "ports[0].port"),
-    ({**OF_API, "ingress": [{"ports": [{"port": 9, "endPort": 8}]}]}, "api", "8 is before 9"),
-    ({**OF_API, "ingress": [{"ports": [{"endPort": 8}]}]}, "api", "a range begins with a number"),
-    ({**OF_API, "ingress": [{"ports": [{"protocol": "ICMP"}]}]}, "api", "ICMP"),
-    ({**OF_API, "ingress": [{"form": []}]}, "api", 'unknown field "form"'),
-    ({**OF_API, "ingress": "all"}, "api", "spec.ingress"),
-    ({**OF_API, "ingress": [None]}, "api", "spec.ingress[0]"),
-    ({"podSelector": {"matchLabels": {"app": "api"}, "matchExpressions": [{"key": "x", "operator": "In"}]}}, "api", "at least one value"),
-    ({"podSelector": {"matchLabels": {"app": "api"}, "matchExpressions": [{"key": "x", "operator": "Near"}]}}, "api", "Near"),
-    ({"podSelector": {"matchExpressions": [{"key": "x", "operator": "Exists", "values": ["y"]}]}}, "api db web", "takes no values"),
-    ({"podSelector": {"app": "api"}}, "api db web", 'unknown field "app"'),
-    ({"podSelector": "api"}, "api db web", "spec.podSelector"),
-    ("everything", "api db web", "spec"),
-]
-
 
 @pytest.mark.parametrize(("spec", "isolated", "why"), UNREADABLE, ids=lambda value: str(value)[-50:])
 def test_what_cannot_be_read_isolates_whom_it_may_mean_and_lists_nothing(spec: Any, isolated: str, why: str) -> None:
