@@ -28,6 +28,13 @@ from .references import Condition, Fault, Grants, condition, created, of_kind, r
 from .said import PLAIN, TLS, Said
 
 ROUTE_KINDS = ("HTTPRoute",)
+# What the API's conformance tests call what we offer.
+FEATURES = (
+    "Gateway", "GatewayHTTPListenerIsolation", "HTTPRoute", "HTTPRouteBackendTimeout", "HTTPRouteHostRewrite", "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule", "HTTPRouteParentRefPort", "HTTPRoutePathRedirect", "HTTPRoutePathRewrite", "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching", "HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror", "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect", "ReferenceGrant",
+)
 PORTS: Mapping[int, str] = {PLAIN: "HTTP", TLS: "HTTPS"}
 
 
