@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import msgspec
+
 from injector.cluster import Cluster
 from injector.documents import EGRESS
 from sidecar.model import identity
@@ -17,6 +19,7 @@ from .gateway import callers_of, is_gateway_port, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
 from .mesh import mesh_settings
+from .network_policy import NetworkBook
 from .routes import missing_services
 from .service_book import ServiceBook
 from .services import zone_of
@@ -40,6 +43,7 @@ class Compiled:
 def compile_workload(
     cluster: Cluster, pod_uid: str, trust_domain: str, last_good: LastGood, keys: Keys = MappingProxyType({}),
     book: ServiceBook | None = None, trust: Trust | None = None, wanted: Collection[str] | None = None,
+    policies: NetworkBook | None = None,
 ) -> Compiled | None:
     """The snapshot of one pod; None if there is no such pod, or it has ended.
 
@@ -48,6 +52,7 @@ def compile_workload(
         book: of Services, as far as they were compiled for others.
         trust: whom the mesh trusts now.
         wanted: Services of other namespaces to tell of, see `sidecar/model/needs.py`; None: all.
+        policies: of the network, as far as they were read for others.
     """
     pod = cluster.pods_by_uid.get(pod_uid)
     if pod is None or not pod.addresses:
@@ -67,11 +72,15 @@ def compile_workload(
     book = book or ServiceBook(trust_domain, last_good)
     led = [ref for ref in (*(host.gateway for host in hosts), *(item.gateway for item in ranges)) if ref is not None]
     reads: frozenset[str] | None = None
-    if wanted is None or is_gateway_port(pod, cluster):
+    if is_gateway_port(pod, cluster):
+        wanted = None
+    if wanted is None:
         services = book.all(cluster)
     else:
         services, reads = book.told(cluster, pod, (*wanted, *(ref.service for ref in led)))
         reads |= {ref.service.partition(".")[2] for ref in led}
+    isolated = (policies or NetworkBook(trust_domain)).isolated(cluster, pod)
+    reads = reads | isolated.reads if reads is not None and isolated.reads is not None else None
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
     of_namespace = book.of(cluster, pod.namespace)
@@ -83,6 +92,7 @@ def compile_workload(
         *no_way_there((*hosts, *ranges), services),
         *unlike,
         *refusing,
+        *isolated.problems,
         *missing_services(said.routes or {}, pod.namespace, of_namespace.ports),
         *(problem for name in sorted(own) for problem in of_namespace.problems.get(name, ())),
     ]
@@ -93,11 +103,11 @@ def compile_workload(
         ),
         trust=trust,
         accept_http10=mesh.accept_http10,
-        inbound=inbound,
+        inbound=msgspec.structs.replace(inbound, isolation=isolated.inbound),
         outbound=Outbound(
             services=services,
-            mesh_ranges=tuple(sorted(cluster.mesh_ranges)) if reads is not None else (),
-            wanted=tuple(sorted(wanted)) if wanted is not None and reads is not None else (),
+            mesh_ranges=tuple(sorted(cluster.mesh_ranges)) if wanted is not None else (),
+            wanted=tuple(sorted(wanted)) if wanted is not None else (),
             hosts=hosts,
             ranges=ranges,
             mode="enforce" if is_too_much else mesh.egress.mode,
@@ -106,6 +116,7 @@ def compile_workload(
             cluster_domain=mesh.cluster_domain,
             cluster_ranges=mesh.cluster_ranges,
             dns=mesh.dns,
+            isolation=isolated.outbound,
         ),
         gateway=callers,
     )

@@ -24,7 +24,7 @@ from sidecar.model.rule_check import check_matches
 
 from .egress import client_certificate
 from .hostnames import deep, is_within
-from .references import Condition, Fault, Grants, condition, created, of_kind, read, selects_labels
+from .references import Condition, Fault, Grants, condition, created, of_kind, read
 from .said import PLAIN, TLS, Said
 
 ROUTE_KINDS = ("HTTPRoute",)
@@ -72,7 +72,7 @@ class Heard:
         if namespaces.from_ == "Selector":
             # The API server gives each namespace its name; a directory does not.
             labels = {**cluster.namespace_labels(ref[1]), "kubernetes.io/metadata.name": ref[1]}
-            return namespaces.selector is not None and selects_labels(namespaces.selector, labels)
+            return namespaces.selector is not None and namespaces.selector.selects(labels)
         return namespaces.from_ == "All" or (namespaces.from_ == "Same" and ref[1] == own_namespace)
 
     def status(self) -> dict[str, Any]:

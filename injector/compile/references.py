@@ -4,7 +4,7 @@ A namespace grants what may be named in it: a ReferenceGrant says who may (kind 
 other way: whoever may write a route must not reach, or show the certificate of, what is somebody else's.
 
 Trust: routes and Gateways are written by anybody in their own namespaces. Attacked by tests/injector/compile/test_references.py.
-Spec: ReferenceGrant v1beta1; metav1.Condition; metav1.LabelSelector.
+Spec: ReferenceGrant v1beta1; metav1.Condition.
 """
 
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from injector.cluster import Cluster, Ref
-from injector.cluster.objects import Json, Object
-from injector.documents.gateway_api import GROUP, GrantFrom, GrantTo, LabelSelector, ReferenceGrant, Requirement
+from injector.cluster.objects import Object
+from injector.documents.gateway_api import GROUP, GrantFrom, GrantTo, ReferenceGrant
 from injector.hints import explain
 from sidecar.model.errors import ConfigError
 
@@ -74,21 +74,6 @@ def created(one: Object) -> str:
     """When, as RFC 3339 says it; empty in a directory, and of what is no text."""
     found = one.metadata.get("creationTimestamp")
     return found if isinstance(found, str) else ""
-
-
-def selects_labels(selector: LabelSelector, labels: Json) -> bool:
-    """An empty selector selects everything."""
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
-        _meets(one, labels) for one in selector.match_expressions
-    )
-
-
-def _meets(one: Requirement, labels: Json) -> bool:
-    if one.operator == "In":
-        return labels.get(one.key) in one.values
-    if one.operator == "NotIn":
-        return labels.get(one.key) not in one.values
-    return (one.key in labels) == (one.operator == "Exists")
 
 
 class Grants:

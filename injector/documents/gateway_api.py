@@ -12,6 +12,7 @@ import msgspec
 from sidecar.model.route import HeaderMatch, HeaderName, HeaderValue, Method
 from sidecar.model.value import Name, Port, Value
 
+from .selector import Selector
 from .text import Duration
 
 GROUP = "gateway.networking.k8s.io"
@@ -73,20 +74,9 @@ class ReferenceGrant(Value, frozen=True):
 # -- Gateway
 
 
-class Requirement(Value, frozen=True):
-    key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
-
-
-class LabelSelector(Value, frozen=True):
-    match_labels: dict[str, str] = {}  # noqa: RUF012 -- msgspec copies it for each value
-    match_expressions: tuple[Requirement, ...] = ()
-
-
 class RouteNamespaces(Value, frozen=True):
     from_: Literal["Same", "All", "Selector", "None"] = msgspec.field(name="from", default="Same")
-    selector: LabelSelector | None = None
+    selector: Selector | None = None
 
 
 class RouteKind(Value, frozen=True):

@@ -10,7 +10,6 @@ import trio
 from msgspec.structs import replace
 
 from sidecar.model.address import Address
-from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint, Unavailable
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
@@ -64,7 +63,7 @@ class MeshCall:
         """The plan of a request; the pod's own inbound recipe decides where its turn has come."""
         self._first = self._pick(())
         if self._first is None:
-            return Denied(Reason.NO_ENDPOINT, self._to.permit.rule)
+            return self._rules.why_nobody(self._to)
         if self._rules.is_this_pod(self._first.endpoint):
             return self._enter(self._first)
         return Plan(
@@ -73,9 +72,7 @@ class MeshCall:
 
     def is_there(self) -> bool:
         """Whether the endpoint of the last attempt still is one; asked while an upgraded connection lasts."""
-        rules = self._runtime.rules.current
-        is_known = rules is not None and rules.outbound.has_endpoint(self._to.service, self._tried[-1])
-        return is_known and self._runtime.is_outbound_open.current
+        return self._runtime.may_go_on(self._to.service, self._tried[-1])
 
     def has_other(self) -> bool:
         """Whether there is an endpoint that was not tried."""
@@ -127,7 +124,13 @@ class MeshCall:
 
         async def connect() -> Connection:
             alpn = ALPN_HTTP2 if is_http2 else ALPN_HTTP1
-            return client(await runtime.dial_mesh(endpoint, alpn), is_http2=is_http2)
+            stream = await runtime.dial_mesh(endpoint, alpn)
+            try:
+                runtime.withdrawals.watch(stream.sock, lambda: runtime.may_call(endpoint))
+            except BaseException:
+                stream.close()
+                raise
+            return client(stream, is_http2=is_http2)
 
         return Upstream(
             key=("mesh", endpoint.identity, at, is_http2, runtime.tls.current),

@@ -1,12 +1,12 @@
-"""Who may name what of another namespace, label selectors, and conditions."""
+"""Who may name what of another namespace, and conditions."""
 
 from typing import Any
 
 import pytest
 
 from injector.cluster import Cluster
-from injector.compile.references import Condition, Fault, Grants, condition, of_kind, read, selects_labels
-from injector.documents.gateway_api import HttpRule, LabelSelector
+from injector.compile.references import Condition, Fault, Grants, condition, of_kind, read
+from injector.documents.gateway_api import HttpRule
 from sidecar.model.errors import ConfigError
 from tests.injector.compile.gateway_objects import gateway, grant
 
@@ -45,27 +45,6 @@ def test_a_grant_that_cannot_be_read_grants_nothing_and_is_told() -> None:
     assert grants.problems == {
         ("ReferenceGrant", "data", "grant"): 'it grants nothing: the field "group" is missing in spec.to[0]',
     }
-
-
-SELECTORS: tuple[tuple[dict[str, Any], dict[str, str], bool], ...] = (
-    ({}, {}, True),
-    ({"matchLabels": {"team": "a"}}, {"team": "a", "more": "x"}, True),
-    ({"matchLabels": {"team": "a"}}, {"team": "b"}, False),
-    ({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]}, {"team": "b"}, True),
-    ({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]}, {}, False),
-    ({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["a"]}]}, {"team": "a"}, False),
-    ({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["a"]}]}, {}, True),
-    ({"matchExpressions": [{"key": "team", "operator": "Exists"}]}, {"team": ""}, True),
-    ({"matchExpressions": [{"key": "team", "operator": "Exists"}]}, {}, False),
-    ({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}, {"team": "a"}, False),
-    ({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}, {}, True),
-    ({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "Exists"}]}, {"a": "1"}, False),
-)
-
-
-@pytest.mark.parametrize(("selector", "labels", "expected"), SELECTORS)
-def test_selectors(selector: dict[str, Any], labels: dict[str, str], expected: bool) -> None:
-    assert selects_labels(read(selector, LabelSelector, ""), labels) is expected
 
 
 def test_older_ones_come_first_then_by_name() -> None:
