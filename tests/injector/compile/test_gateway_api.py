@@ -1,5 +1,6 @@
 """The objects together: what they contribute, by the rules that decide at the edge; and that any object is compiled or told."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from injector.cluster import Cluster
+from injector.cluster.directory import read_file
 from injector.compile.edge import join
 from injector.compile.gateway_api import read_gateway_api
 from injector.compile.httproutes import attached_json
+from sidecar.model.edge import Edge
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.policy.route_table import RouteTable
 from tests.injector.compile.gateway_objects import Json, gateway, gateway_class, grant, listener, read, route, secret, secure, service, to
@@ -115,6 +118,42 @@ def test_what_is_not_in_force_is_among_the_problems() -> None:
     found = join(read(gateway(listener(), listener("more", port=8080)), route({"backendRefs": [to("gone")]}),
                       {"kind": "ReferenceGrant", "metadata": {"name": "x", "namespace": "data"}, "spec": {}}).said())
     assert set(found.problems) == {("Gateway", "shop", "edge"), ("HTTPRoute", "shop", "web"), ("ReferenceGrant", "data", "x")}
+
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "ingress" / "gateway-api.yaml"
+EXAMPLES: tuple[tuple[int, RequestHead, str], ...] = (
+    (80, request("/api", "shop.example.com"), "301"),
+    (443, request("/", "shop.example.com", **{"x-version": "v2"}), "web-v2"),
+    (443, request("/", "shop.example.com"), "web"),
+    (443, request("/api/orders", "shop.example.com"), "orders"),
+    (443, request("/daily", "reports.example.com"), "warehouse"),
+    (443, request("/daily", "reports.example.com", "POST"), "-"),
+    (443, request("/", "other.example.com"), "-"),
+    (443, request("/", "example.com"), "-"),
+)
+
+
+@pytest.fixture
+def example() -> Edge:
+    labelled = {"kind": "Namespace", "metadata": {"name": "reports", "labels": {"team": "reports"}}}
+    objects = [
+        *read_file(EXAMPLE), labelled, service(), service("web-v2"), service("orders", port=8080), service("warehouse", "data"),
+        secret("example-com-tls"),
+    ]
+    found = join(read_gateway_api(Cluster.of(objects)).said())
+    assert found.problems == {}
+    return found.edge
+
+
+@pytest.mark.parametrize(("port", "asked", "service"), EXAMPLES)
+def test_the_example(example: Edge, port: int, asked: RequestHead, service: str) -> None:
+    found = RouteTable(example.routes).find(port, asked)
+    if found is None:
+        assert service == "-"
+    elif found.rule.redirect is not None:
+        assert str(found.rule.redirect.status) == service
+    else:
+        assert found.rule.backends[0].service.partition(".")[0] == service
 
 
 # Any object: compiled or told, never an exception.
