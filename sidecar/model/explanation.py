@@ -16,7 +16,7 @@ from .reason import Reason
 from .value import Port, Value
 
 MAX_ANSWER_BYTES = 64 << 10     # of an explanation on its way
-MOST_WORDS = 1000               # characters of one text in it
+MOST_WORDS = 960                # characters of one text in it
 SENT_METHODS = ("GET", "HEAD", "OPTIONS")
 
 Outcome = Literal["ok", "refused", "failed", "unknown", "skipped"]

@@ -117,8 +117,9 @@ class Inquiry:
         self.found |= {one.name: one for one in meant.steps}
         self.at = "resolution"
         to = meant.to or await self._destination(meant, host, rules)
-        if rules.leaving is not None and to.host == NOWHERE and isinstance(meant.judged, Denied):
-            raise Unavailable(meant.judged.reason, meant.judged.detail)     # no address could be judged
+        judged = meant.judged
+        if rules.leaving is not None and isinstance(judged, Denied) and (to.host == NOWHERE or judged.reason is Reason.NETWORK_POLICY_OUT):
+            raise Unavailable(judged.reason, judged.detail)     # the recipe would judge an address: there is none, or it was judged
         if meant.kind == "plain" and not self._passes_through(to, rules):
             await self._decide(request, to, meant)
         else:

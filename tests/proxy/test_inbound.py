@@ -753,7 +753,9 @@ async def test_plaintext_is_judged_by_its_address(
     await wait_all_tasks_blocked()
     assert (answer in (GET, OK)) is is_let
     assert known.codes == ([""] if is_let else ["BZ0112"])
-    assert is_let or known.lines[0]["rule"] == NAMED
+    if not is_let:
+        assert known.lines[0]["rule"] == NAMED
+        assert POLICY.encode() not in answer        # a stranger learns no names
 
 
 async def test_a_policy_does_not_let_plaintext_into_a_strict_port(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -369,6 +369,7 @@ async def test_what_is_upgraded_ends_when_no_policy_lists_it_any_more(nursery: t
     assert b"101" in await read_until(client, b"\r\n\r\n")
     world.become(orders(A), isolation=isolation(B))
     assert await is_gone(client)
+    assert trio.current_time() == 0
 
 
 async def test_a_request_under_way_ends_when_no_policy_lists_it_any_more(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -408,6 +409,7 @@ async def test_a_policy_holds_for_what_drains_too(nursery: trio.Nursery, autojum
     client = await upgraded(world)
     world.become(orders(draining=(A,)), isolation=isolation(B))
     assert await is_gone(client)
+    assert trio.current_time() == 0
 
 
 async def test_an_endpoint_that_is_ready_again_is_asked_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -188,6 +188,7 @@ async def test_a_connection_that_is_listed_no_longer_ends(nursery: trio.Nursery,
     await read_until(app, b"more")
     world.become(db(A), isolation=isolation(A, port=9090))
     assert await is_gone(app)
+    assert trio.current_time() == 0
 
 
 # -- draining
@@ -207,3 +208,4 @@ async def test_a_connection_outlasts_its_endpoints_readiness(nursery: trio.Nurse
     await read_until(app, b"more")
     world.become(db(B))
     assert await is_gone(app)
+    assert trio.current_time() == 0
