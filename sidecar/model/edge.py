@@ -141,6 +141,7 @@ class Access(Value, frozen=True):
         is_optional: a request that brings none of the ways goes on without claims; what it brings must be right all the same.
         claim_headers: what the application is told.
         keeps_credentials: the field that held the credentials goes on to the application.
+        unusable: what the operator has not given, or nobody can read, in words: nobody is let in until it is there.
     """
 
     tokens: tuple[Jwt, ...] = ()
@@ -151,6 +152,7 @@ class Access(Value, frozen=True):
     claim_headers: tuple[ClaimHeader, ...] = ()
     keeps_credentials: bool = False
     external: External | None = None
+    unusable: str = ""
 
 
 # -- rules

@@ -108,6 +108,16 @@ def authorize_client(found: Found[EdgeRoute], source: str, claims: Claims | None
     return Permit(route.name, route, found.match)
 
 
+def judge_source(found: Found[EdgeRoute], source: str) -> Denied | None:
+    """Why no claim could let a client in from there: asked before its credentials are looked at, so that it has nothing to guess at."""
+    route, asker = found.rule, Asker(None, source)
+    if any(not entry.claims and _source_holds(entry, asker) for entry in route.deny):
+        return Denied(Reason.CALLER_DENIED, route.name)
+    if not any(_source_holds(entry, asker) for entry in route.allow):
+        return Denied(Reason.NOT_ALLOWED, route.name)
+    return None
+
+
 class _Name:
     def __init__(self, whole: SpiffeId) -> None:
         self.whole = whole

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sidecar.model import identity
 from sidecar.model.address import Address, IpAddress, canonical
 from sidecar.model.decision import Denied
+from sidecar.model.edge import EdgeRoute
 from sidecar.model.egress import EgressHost, Outbound
 from sidecar.model.reason import Reason
 from sidecar.model.route import Route
@@ -24,6 +25,7 @@ class Rules:
     """
     Args:
         callers: of an egress gateway: by SPIFFE ID, where it leads whom.
+        edge: of an ingress gateway.
         entering: where NetworkPolicies isolate the pod for what enters; None: they do not.
     """
 
@@ -33,6 +35,7 @@ class Rules:
     outbound: OutboundTable
     trust_domain: str
     callers: Mapping[str, OutboundTable]
+    edge: RouteTable[EdgeRoute]
     entering: Network | None
 
     @classmethod
@@ -53,6 +56,7 @@ class Rules:
                     hosts=one.hosts, ranges=one.ranges, cluster_ranges=snapshot.outbound.cluster_ranges,
                 )) for one in snapshot.gateway
             },
+            RouteTable(snapshot.edge.routes if snapshot.edge is not None else ()),
             Network(snapshot.inbound.isolation) if snapshot.inbound.isolation is not None else None,
         )
 
