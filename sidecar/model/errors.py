@@ -2,7 +2,7 @@
 
     MeshError
       ConfigError          whoever wrote the document
-      PeerError            the downstream: ProtocolViolation, TlsRejected, DownstreamTimedOut, DownstreamGone
+      PeerError            the downstream: ProtocolViolation, TlsRejected, ClientTlsRejected, DownstreamTimedOut, DownstreamGone
       UpstreamError        the upstream: ConnectFailed, TimedOut, Reset, NoEndpoint, BadResponse, NotResolved,
                            NotVerified, StartTlsRefused, WrongIdentity
       Unavailable          this sidecar cannot do it now: no identity, no snapshot, secret missing
@@ -33,7 +33,13 @@ class ConfigError(MeshError):
 
 
 class ReasonedError(MeshError):
+    """
+    Attributes:
+        rule: that refuses, where it is another than the one that was found before.
+    """
+
     reason: Reason
+    rule = ""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.reason.token)
@@ -52,6 +58,12 @@ class ProtocolViolation(PeerError):
 
 class TlsRejected(PeerError):
     reason = Reason.PEER_NOT_VERIFIED
+
+
+class ClientTlsRejected(TlsRejected):
+    """A client of the ingress gateway's, who has no identity in the mesh."""
+
+    reason = Reason.CLIENT_TLS
 
 
 class DownstreamTimedOut(PeerError):
@@ -140,6 +152,7 @@ class WrongIdentity(UpstreamError):
 
 
 class Unavailable(ReasonedError):
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str = "", rule: str = "") -> None:
         self.reason = reason
+        self.rule = rule
         super().__init__(detail)

@@ -34,29 +34,32 @@ class Admission:
     """One for the sidecar.
 
     Args:
+        share: of how many processes that a limit is for together this is one; each lets one request through at least.
+    Attributes:
         under_way: requests and connections, by the name of their rule, where that limits them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = 1) -> None:
+        self._share = share
         self.under_way: Counter[str] = Counter()
         self._buckets: dict[str, Buckets] = {}
 
     def admit(
-        self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Upstream],
+        self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Callable[[], Upstream]],
         is_permitted: Callable[[], bool], *, now: float, rng: random.Random,
     ) -> Decision:
         """How a permitted request is carried out.
 
         Args:
             caller: its identity, or its address where it has none.
-            upstream: where the request, as it is then, goes.
+            upstream: makes of the request, as it is then, what chooses where each attempt goes. What it raises ends the admission
+                before anything is counted as under way.
             is_permitted: whether it still is; asked while an upgraded connection lasts.
             now: seconds of a clock that never goes back.
         """
         route = permit.route
         if route is None:
-            chosen = upstream(request)
-            return Plan(permit, lambda: chosen)
+            return Plan(permit, upstream(request))
         refused = self.limit(permit, request, caller, now)                                              # 1, 2
         if refused is not None:
             return refused
@@ -76,9 +79,9 @@ class Admission:
             return Denied(Reason.BAD_TARGET, route.name, f"what the rule makes of it: {exc}")
         if _edits(route.request_headers):
             sent = replace(sent, headers=edit_headers(sent.headers, route.request_headers))
-        chosen = upstream(sent)
+        choose = upstream(sent)
         return Plan(                                                                                    # 7
-            permit, lambda: chosen,
+            permit, choose,
             request=sent if sent is not request else None,
             adapt=partial(_edit_response, route.response_headers) if _edits(route.response_headers) else None,
             request_s=route.request_s, idle_s=route.idle_s, delay_s=fault.delay_s, max_body_bytes=most, done=self.hold(permit),
@@ -94,7 +97,7 @@ class Admission:
             wait_s = self._bucket(route.name, route.rate_limit, now).take(_key(route.rate_limit, request, caller), now)
             if wait_s:
                 return Denied(Reason.RATE_LIMITED, route.name, f"there is room again in {wait_s:.3f} s")
-        if route.concurrency is not None and self.under_way[route.name] >= route.concurrency:
+        if route.concurrency is not None and self.under_way[route.name] >= max(route.concurrency // self._share, 1):
             return Denied(Reason.TOO_MANY_REQUESTS, route.name, f"{route.concurrency} are allowed at a time")
         return None
 
@@ -115,7 +118,7 @@ class Admission:
         if known is None or known.limit != limit:
             # Seldom, so the moment to forget the rules that are no more: nobody misses full buckets.
             self._buckets = {name: buckets for name, buckets in self._buckets.items() if not buckets.are_full(now)}
-            known = self._buckets[name] = Buckets(limit)
+            known = self._buckets[name] = Buckets(limit, share=self._share)
         return known
 
 

@@ -11,6 +11,7 @@ Trust: everything until step 3 is a stranger's bytes. Who is allowed what is dec
 """
 
 import socket
+from collections.abc import Callable
 
 import trio
 
@@ -55,6 +56,7 @@ from .versions import client, speaks_http2
 DETECT_S = 10.0
 SILENT_S = 3.0      # a sidecar says its hello at once, so who says nothing for so long waits for the server's first word
 HANDSHAKE_S = 10.0
+AT_ONCE = (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED, Reason.NETWORK_POLICY_IN)     # nothing that plaintext could still say changes it
 
 
 async def serve_inbound(
@@ -178,13 +180,14 @@ async def _serve_plaintext(
     record.security = "plaintext"
     stream = SocketStream(sock)
     judged = _judge(None, record.source, None, to, runtime)
-    if isinstance(judged, Denied) and judged.reason in (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED):
+    if isinstance(judged, Denied) and judged.reason in AT_ONCE:
+        record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
         if kind is Detected.HTTP1:
             record.status = TABLE[judged.reason].status
             await _part(stream, explain(judged.reason, "", ""))
         elif kind is Detected.HTTP2:
-            record.detail = "it spoke HTTP/2"
+            record.detail = judged.detail or "it spoke HTTP/2"
             await _part(stream, explain_http2(judged.reason))
         runtime.tell(record)
     elif kind in (Detected.HTTP1, Detected.HTTP2) and rules.snapshot.inbound.ports.get(to.port) not in ("opaque", "app-tls"):
@@ -215,6 +218,10 @@ def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Addr
         return Denied(Reason.PEER_NOT_VERIFIED if peer.not_after <= now else Reason.REVOKED, detail=why)
     inbound = rules.snapshot.inbound
     found = find_route(to.port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
+    if not (isinstance(found, Denied) and found.reason in AT_ONCE):
+        denied = rules.why_no_entry(source, to.port, peer.identity if peer else None)
+        if denied is not None:
+            return denied
     if isinstance(found, Found):
         claims = None
         if (jwt := found.rule.jwt) is not None and request is not None:
@@ -242,8 +249,12 @@ async def _serve_requests(
 
     caller = caller_headers(runtime, peer, known.tls, known.source)
 
+    def is_edge() -> bool:
+        rules = runtime.rules.current
+        return peer is not None and rules is not None and peer.identity in rules.snapshot.inbound.edges
+
     async def decide(request: RequestHead, record: Record) -> Decision:
-        headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None)
+        headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None, is_edge=is_edge)
         return enter(request, headers, to, peer, record, runtime)
 
     await serve(stream, runtime, decide, new_record)
@@ -253,14 +264,15 @@ def enter(
     request: RequestHead, headers: Headers, to: Address, peer: Peer | None, record: Record, runtime: Runtime
 ) -> Decision:
     """Whether one request may go to the application at `to`, and how it gets there; `headers` say who calls."""
-    def upstream(sent: RequestHead) -> Upstream:                                                # 6
+    def upstream(sent: RequestHead) -> Callable[[], Upstream]:                                  # 6
         async def connect() -> Connection:
             return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
 
         rules = runtime.rules.current
         is_http2 = speaks_http2(sent, rules.snapshot.inbound.ports.get(to.port) if rules else None)
         host = sent.host if sent.port is None else sent.host + b":%d" % sent.port
-        return Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
+        chosen = Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
+        return lambda: chosen
 
     def is_permitted() -> bool:
         return isinstance(_judge(peer, record.source, request, to, runtime), Permit)

@@ -40,14 +40,19 @@ class MeshCall:
         headers: our own fields, which go with it to whichever endpoint.
         rules: in which `to` was found.
         to: the Service; a single endpoint if the application dialled a pod itself.
+        is_http2: whether that is spoken with the endpoint's sidecar; None: where the request came by it.
     """
 
-    __slots__ = ("_first", "_group", "_headers", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried")
+    __slots__ = (
+        "_first", "_group", "_headers", "_is_http2", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried",
+    )
 
     def __init__(
-        self, request: RequestHead, headers: Headers, to: ToService, rules: Rules, record: Record, runtime: Runtime
+        self, request: RequestHead, headers: Headers, to: ToService, rules: Rules, record: Record, runtime: Runtime,
+        *, is_http2: bool | None = None,
     ) -> None:
         self._request = request
+        self._is_http2 = request.is_http2 if is_http2 is None else is_http2
         self._headers = headers
         self._to = to
         self._rules = rules
@@ -64,8 +69,10 @@ class MeshCall:
         """The plan of a request; the pod's own inbound recipe decides where its turn has come."""
         self._first = self._pick(())
         if self._first is None:
-            return Denied(Reason.NO_ENDPOINT, self._to.permit.rule)
+            return self._rules.why_nobody(self._to)
         if self._rules.is_this_pod(self._first.endpoint):
+            if self._rules.snapshot.edge is not None:   # no application stands behind it, and the request would come back to it
+                return Denied(Reason.NO_ENDPOINT, self._to.permit.rule, "the Service leads to the ingress gateway itself")
             return self._enter(self._first)
         return Plan(
             self._to.permit, self.choose, retries=ELSEWHERE, may_retry=self.has_other, upgrades=UPGRADES, is_permitted=self.is_there
@@ -73,9 +80,7 @@ class MeshCall:
 
     def is_there(self) -> bool:
         """Whether the endpoint of the last attempt still is one; asked while an upgraded connection lasts."""
-        rules = self._runtime.rules.current
-        is_known = rules is not None and rules.outbound.has_endpoint(self._to.service, self._tried[-1])
-        return is_known and self._runtime.is_outbound_open.current
+        return self._runtime.may_go_on(self._to.service, self._tried[-1])
 
     def has_other(self) -> bool:
         """Whether there is an endpoint that was not tried."""
@@ -123,11 +128,17 @@ class MeshCall:
     ) -> Upstream:
         endpoint, service, runtime, request = member.endpoint, self._to.service, self._runtime, self._request
         at = Address(endpoint.address, endpoint.port)
-        is_http2 = request.is_http2
+        is_http2 = self._is_http2
 
         async def connect() -> Connection:
             alpn = ALPN_HTTP2 if is_http2 else ALPN_HTTP1
-            return client(await runtime.dial_mesh(endpoint, alpn), is_http2=is_http2)
+            stream = await runtime.dial_mesh(endpoint, alpn)
+            try:
+                runtime.withdrawals.watch(stream.sock, lambda: runtime.may_call(endpoint))
+            except BaseException:
+                stream.close()
+                raise
+            return client(stream, is_http2=is_http2)
 
         return Upstream(
             key=("mesh", endpoint.identity, at, is_http2, runtime.tls.current),

@@ -15,15 +15,15 @@ from sidecar.net.socket_stream import LAST_WORDS_S, linger
 from sidecar.protocol.grpc_timeout import grpc_timeout_s
 from sidecar.telemetry.access_log import Record
 
-from .attempt import BODY_IDLE_S
 from .exchange import Exchange
 from .forward import forward
-from .plan import Decision, Plan, Reply
+from .plan import BODY_IDLE_S, Decision, Plan, Reply
 from .respond import TABLE, explanation
 from .runtime import Runtime
 
 DECISION_S = 10.0
 DISCARD_BYTES = 65536   # a short body is read to its end so that the connection can go on after a refusal
+DISCARD_S = 5.0         # ... if it comes at once
 
 Decide = Callable[[RequestHead, Record], Awaitable[Decision]]
 NewRecord = Callable[[], Record]
@@ -43,7 +43,7 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
         try:
             decision = _refusal_of_version(request, runtime) or await decide(request, record)
         except ReasonedError as exc:
-            decision = Denied(exc.reason, record.rule, exc.detail)
+            decision = Denied(exc.reason, exc.rule or record.rule, exc.detail)
         if isinstance(decision, Plan):
             await _forward(exchange, decision, runtime, deadline)
         elif isinstance(decision, Denied):
@@ -77,7 +77,7 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
     except ReasonedError as exc:
         if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
             raise
-        await _refuse(exchange, Denied(exc.reason, plan.permit.rule, exc.detail), runtime, deadline)
+        await _refuse(exchange, Denied(exc.reason, exc.rule or plan.permit.rule, exc.detail), runtime, deadline)
     finally:
         if plan.done is not None:
             plan.done()
@@ -99,16 +99,17 @@ async def _refuse(exchange: Exchange, denied: Denied, runtime: Runtime, deadline
 
 async def _discard_body(exchange: Exchange, deadline: Deadline) -> None:
     """A short body is read to its end, so that the connection can go on. HTTP/2 goes on anyway, and its client may wait for us."""
-    if exchange.request.is_http2:
+    if exchange.request.is_http2 or exchange.request.expects_continue or exchange.end.is_body_done:
         return
     deadline.downstream("request body", BODY_IDLE_S)
     seen = 0
-    while not exchange.request.expects_continue and seen < DISCARD_BYTES and (piece := await exchange.end.read_body()):
-        seen += len(piece)
+    with trio.move_on_after(DISCARD_S):     # who is slow gets the answer, and the connection ends with it
+        while seen < DISCARD_BYTES and (piece := await exchange.end.read_body()):
+            seen += len(piece)
 
 
 async def _explain(exchange: Exchange, denied: Denied, *, closes: bool) -> None:
-    head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc)
+    head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc, challenges=denied.challenges)
     await _send_own(exchange, head, body, closes=closes)
 
 
