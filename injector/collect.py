@@ -1,5 +1,7 @@
 """Evidence comes in: POST /v1/ledger?pod=UID&from=N with a sidecar's next lines, answered by a countersignature.
 
+Each process of a gateway has a ledger of its own, and says `worker=2/3` with its lines.
+
     1  the caller is the sidecar of that pod: the certificate says so, and its key is not the application's
     2  the lines continue what is here, each following from the one before; else 409 says what is here
     3  each line speaks of the workload that the certificate names: nobody testifies for another
@@ -28,6 +30,7 @@ from sidecar.model.call import Answer, Call, Peer
 from sidecar.model.chain import FIRST, Broken, follow
 from sidecar.model.errors import ConfigError
 from sidecar.model.ledger import Countersignature, Entry
+from sidecar.model.worker import ALONE, parse_worker, pod_of
 from sidecar.net.clock import WallClock
 
 from .countersign import Signer
@@ -94,13 +97,14 @@ class Collector:
         peer = call.peer
         if peer is None or not peer.pod_uid or peer.pod_uid != uid or peer.holder or peer.identity is None:
             return Answer.error(403, "the certificate was not issued to the sidecar of this pod")
-        if _NUMBER.fullmatch(start) is None or _UID.fullmatch(uid) is None:
-            return Answer.error(400, "pod is a uid, and from the number of the first line")
+        worker = parse_worker(query["worker"][0]) if "worker" in query else ALONE
+        if _NUMBER.fullmatch(start) is None or _UID.fullmatch(uid) is None or worker is None:
+            return Answer.error(400, "pod is a uid, from the number of the first line, and worker as 1/2")
         place = self._place_of(uid)
         if place is None or not all(map(_PLACE.fullmatch, place)):
             return Answer.error(404, f"no pod has the uid {uid}")
         try:
-            chain = self._store.chain(uid, *place)
+            chain = self._store.chain(worker.chain_of(uid), *place)
             refused = self._why_refused(chain, call.body, int(start), peer, is_anew=is_anew)
             if isinstance(refused, Answer):
                 return refused
@@ -158,7 +162,7 @@ class Collector:
         seen = 0 if is_anew else len(entries) - (last - chain.passed_on)
         chain.passed_on = last
         if self._taken is not None and seen < len(entries):
-            self._taken(chain.uid, chain.name, entries[max(seen, 0):])
+            self._taken(pod_of(chain.uid), chain.name, entries[max(seen, 0):])
 
     async def _keep(self, chain: Chain, lines: bytes, first: int, last: int, head: str) -> Answer:
         now = self._wall()

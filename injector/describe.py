@@ -193,7 +193,7 @@ def pod_view(pod: Pod, cluster: Cluster, status: PodStatus, snapshot: Snapshot |
 
 def _outside(pod: Pod, cluster: Cluster) -> Iterator[str]:
     """Why it has no sidecar, and how it would get one."""
-    if pod.has_sidecar:
+    if pod.is_meshed:
         yield "it does not run: it has no address yet, or has ended"
     else:
         why = why_bare(pod, cluster, Settings())

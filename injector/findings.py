@@ -101,3 +101,35 @@ class Finding(Enum):
         "An annotation or label of ours stands on an object where nobody reads it.",
         "Write it where the finding says; `routes`, `egress`, `ports` and `endpoints` belong to pods and to the workloads that own them.",
     )
+    UNSEEN = (
+        "BZ0720", "beyond-tcp",
+        "A NetworkPolicy lists ports of UDP or SCTP. A sidecar judges TCP alone.",
+        "Have a CNI enforce the policy, too. Datagrams that may leave a meshed pod stand in `udp` of a MeshPolicy.",
+    )
+    UNMESHED = (
+        "BZ0721", "selects-unmeshed",
+        "A NetworkPolicy selects pods that have no sidecar, or are in the node's network: no sidecar enforces it there.",
+        "Have the pods meshed, or a CNI enforce the policy; for a pod in the node's network the rules of the node count.",
+    )
+    CNI_BESIDES = (
+        "BZ0722", "cni-besides",
+        "NetworkPolicies are enforced by the sidecars of the pods that they select, for TCP, and perhaps by nobody else.",
+        "Let a CNI that knows NetworkPolicies enforce them, too; bartizan.dev/analyze-suppress: BZ0722 on them says that one does.",
+    )
+    BLOCK_OF_CLUSTER = (
+        "BZ0723", "block-of-the-cluster",
+        "An ipBlock of a NetworkPolicy holds addresses of the cluster alone. Pods change theirs; a Service's is never judged, since "
+        "what is judged is the pod that was chosen behind it.",
+        "Write podSelector and namespaceSelector.",
+    )
+    DNS_BY_GUARD = (
+        "BZ0724", "dns-by-guard",
+        "A NetworkPolicy isolates what leaves and lists no name server. The sidecar's DNS guard answers all the same; a CNI that enforces "
+        "the policy would stop the guard's own questions.",
+        "List UDP and TCP port 53 to the name servers.",
+    )
+    NOT_ISOLATED = (
+        "BZ0725", "section-without-effect",
+        "A NetworkPolicy has `ingress` or `egress`, and does not isolate in that direction: what stands there counts for nothing.",
+        "Name the direction in policyTypes, or remove the section.",
+    )

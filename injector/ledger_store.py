@@ -7,6 +7,8 @@
     removed.jsonl, removed.1.jsonl              which files were removed, why, and with which line and hash they ended
     countersign.pem                             with which keys was signed
 
+A gateway of several processes has a chain for each; in their names <uid> has the process's number (`sidecar/model/worker.py`).
+
 What was answered to a sidecar is on the disk; `synced` puts many ledgers there at once. After a crash a chain is found by its head in
 heads.json; whole lines behind it were received too, and count.
 """
@@ -35,7 +37,8 @@ FILE_BYTES = 64 << 20
 BLOCK_BYTES = 4096          # what a file takes at least
 MOST_REMOVED_BYTES = 16 << 20
 DAY_S = 86400
-_NAME = re.compile(r"(?P<pod>[^@]+?)(@(?P<number>[0-9]{1,9})-(?P<first>[0-9]{1,15}))?\.(?P<uid>[A-Za-z0-9-]{1,64})\.jsonl", re.ASCII)
+_NAME = re.compile(
+    r"(?P<pod>[^@]+?)(@(?P<number>[0-9]{1,9})-(?P<first>[0-9]{1,15}))?\.(?P<uid>[A-Za-z0-9-]{1,64}(_[0-9]{1,2})?)\.jsonl", re.ASCII)
 _MOST_OF_A_NAME = 150       # of a pod's name, which may be as long as a file's
 
 
@@ -82,9 +85,10 @@ class Part:
 
 @dataclass(eq=False)
 class Chain:
-    """What is kept of one pod.
+    """What is kept of one pod, or process.
 
     Args:
+        uid: of the pod, with the process's number if it is not the first.
         name: `shop/web-1`.
         count: number of the last line.
         head: its hash.

@@ -151,7 +151,7 @@ class Operator:
         found = find(cluster, from_json(body, Naming).name)
         if not isinstance(found, Pod):
             return Description(service=service_view(found, cluster, self._services(cluster, found.namespace)))
-        text = self._snapshot_of(found.uid, ()) if found.has_sidecar else None
+        text = self._snapshot_of(found.uid, ()) if found.is_meshed else None
         snapshot = parse_snapshot(text) if text is not None else None
         rules = rules_of(found, cluster, self._last_good)
         return Description(pod=pod_view(found, cluster, self._status(found, cluster), snapshot, rules), now=self._wall())
@@ -159,7 +159,7 @@ class Operator:
     async def _config(self, body: bytes) -> ConfigView:
         cluster = self._cluster.current
         pod = find_pod(cluster, from_json(body, Naming).name)
-        text = self._snapshot_of(pod.uid, ()) if pod.has_sidecar else None
+        text = self._snapshot_of(pod.uid, ()) if pod.is_meshed else None
         return ConfigView(self._status(pod, cluster), without_keys(msgspec.json.decode(text)) if text is not None else None)
 
     async def _explain(self, pod: Pod, question: Question) -> Explanation:

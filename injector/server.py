@@ -50,6 +50,7 @@ from .compile import Compiled, compile_workload
 from .compile.edge import EdgeBook
 from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
+from .compile.network_policy import NetworkBook
 from .compile.service_book import ServiceBook
 from .config import InjectorConfig, issuer_of, parse_config, settings_of
 from .egress.alerts import Alerts
@@ -126,11 +127,12 @@ async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> 
     own = OwnCertificate(trust)
     ca_bundle = CaBundle(api, injector_of(config.revision), trust, lambda: leader is None or leader.leads.current) if api else None
     settings = settings_of(config)
-    book = ServiceBook(config.trust_domain, last_good)
-    edges = EdgeBook(last_good)
+    book, policies, edges = ServiceBook(config.trust_domain, last_good), NetworkBook(config.trust_domain), EdgeBook(last_good)
 
     def compile_pod(now: Cluster, uid: str, wanted: Collection[str]) -> Compiled | None:
-        compiled = compile_workload(now, uid, config.trust_domain, last_good, jwks.keys.current, book, trust.current, wanted, edges)
+        compiled = compile_workload(
+            now, uid, config.trust_domain, last_good, jwks.keys.current, book, trust.current, wanted, policies, edges,
+        )
         last_good.save()
         return compiled
 

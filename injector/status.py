@@ -34,7 +34,7 @@ class Rules(Value, frozen=True):
 class PodStatus(Value, frozen=True):
     """
     Args:
-        sidecar: the image of its sidecar; empty: it has none.
+        sidecar: the image of its sidecar, or of an ingress gateway; empty: it has none.
         native: whether that is a native sidecar, which starts before the application and ends after it.
         revision: of the control plane that its namespace names; empty: the default one.
         should: digest of the snapshot that it is meant to have.
@@ -84,27 +84,27 @@ class Status(Value, frozen=True):
 
 
 def concerned(cluster: Cluster, namespace: str) -> Iterator[Pod]:
-    """Pods that have a sidecar, and those that should have one, by name.
+    """Pods of the mesh, and those that should be in it, by name.
 
     Args:
         namespace: empty: all of them.
     """
     for (of, _), pod in sorted(cluster.pods.items()):
         is_meshed = cluster.namespace_labels(of).get(INJECTION) == "enabled"
-        if namespace in ("", of) and not pod.has_ended and (pod.has_sidecar or is_meshed):
+        if namespace in ("", of) and not pod.has_ended and (pod.is_meshed or is_meshed):
             yield pod
 
 
 def pod_status(pod: Pod, cluster: Cluster, acknowledged: Acknowledged, last_good: LastGood, snapshot_of: SnapshotOf) -> PodStatus:
     """Without the compiler's problems, which whoever compiles knows."""
     word = acknowledged.of(pod.uid) or NEVER
-    text = snapshot_of(pod.uid) if pod.has_sidecar else None
+    text = snapshot_of(pod.uid) if pod.is_meshed else None
     counted = Counter(rule.standing for rule in rules_of(pod, cluster, last_good))
-    own = pod.sidecar or {}
+    own = pod.proxy or {}
     return PodStatus(
         namespace=pod.namespace, name=pod.name, uid=pod.uid,
-        sidecar=str(own.get("image") or "?") if pod.has_sidecar else "",
-        native=own.get("restartPolicy") == "Always",
+        sidecar=str(own.get("image") or "?") if pod.is_meshed else "",
+        native=pod.is_ingress_gateway or own.get("restartPolicy") == "Always",
         revision=str(cluster.namespace_labels(pod.namespace).get(REVISION, "")),
         should=digest(text) if text is not None else "",
         has=word.seen, heard_at=word.at, refused=word.refused, not_after=word.not_after,

@@ -1,15 +1,15 @@
 """The port of the sidecars and of the issuer, over mTLS. Every endpoint stands in one table with who may call it; nobody else may.
 
-    POST /v1/snapshot?pod=UID&seen=DIGEST&trust=VERSION&signer=FP    a sidecar, of its own pod
-    POST /v1/ledger?pod=UID&...                                     a sidecar, of its own pod (`injector/collect.py`)
-    POST /v1/answers?pod=UID&id=ID                                  a sidecar, of its own pod: to the operator's question
-    GET  /v1/holders                                                the issuer: who holds which trust
+    POST /v1/snapshot?pod=UID&worker=2/3&seen=DIGEST&trust=VERSION&signer=FP    a sidecar, of its own pod
+    POST /v1/ledger?pod=UID&...                                                a sidecar, of its own pod (`injector/collect.py`)
+    POST /v1/answers?pod=UID&id=ID                                             a sidecar, of its own pod: to the operator's question
+    GET  /v1/holders                                                           the issuer: who holds which trust
 
 A question for a snapshot says which Services are wanted (`sidecar/model/needs.py`). One whose answer the sidecar has already seen
 stands until there is another, or for half a minute, or until its pod asks anew (304), or the operator has a question to its sidecar
-(202, `injector/questions.py`). A change is worked out for the questions that depend on what it touched, so a pod has one. Each pod gets
-its own snapshot and no other: the certificate says which pod it was issued to, and that must be the one asked for. What the question
-says of trust is remembered for the issuer.
+(202, `injector/questions.py`). A change is worked out for the questions that depend on what it touched, so a pod has one, or each of a
+gateway's processes has (`sidecar/model/worker.py`). Each pod gets its own snapshot and no other: the certificate says which pod it was
+issued to, and that must be the one asked for. What the question says of trust is remembered for the issuer.
 
 Trust: the caller's certificate chains to the mesh's roots and is looked for on the deny-list, at each call and at each change of it;
 a certificate whose key the application holds is nobody's here; query and body are a stranger's text. Attacked by
@@ -36,6 +36,7 @@ from sidecar.model.needs import Needs
 from sidecar.model.snapshot import digest, render_snapshot
 from sidecar.model.trust import DIGEST, Holder, Holding
 from sidecar.model.value import from_json
+from sidecar.model.worker import ALONE, MOST_WORKERS, parse_worker
 from sidecar.net.anchors import Anchors
 from sidecar.net.clock import WallClock
 from sidecar.net.verify import why_revoked
@@ -55,6 +56,7 @@ _SEEN = re.compile(r"([0-9a-f]{32})?", re.ASCII)
 _VERSION = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 Query = Mapping[str, str]
+Process = tuple[str, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -135,9 +137,10 @@ class Stream:
         self._tell = tell
         self._holders = Holders()
         self._told: dict[str, tuple[str, ...]] = {}
-        self._standing: dict[str, _Standing] = {}           # by pod uid: its latest question
-        self._wanted: dict[str, Collection[str]] = {}       # by pod uid: what its latest question said
-        self._next_at: dict[str, float] = {}                # by pod uid: when its next question is heard
+        # By pod uid and number of the process:
+        self._standing: dict[Process, _Standing] = {}           # its latest question
+        self._wanted: dict[Process, Collection[str]] = {}       # what that said
+        self._next_at: dict[Process, float] = {}                # when its next one is heard
 
     async def answer(self, call: Call) -> Answer:
         """The handler of the HTTPS server."""
@@ -158,9 +161,9 @@ class Stream:
         self._holders.forget_gone(cluster)
         self._acknowledged.forget_gone(cluster)
         self._told = {uid: told for uid, told in self._told.items() if uid in cluster.pods_by_uid}
-        self._standing = {uid: question for uid, question in self._standing.items() if uid in cluster.pods_by_uid}
-        self._wanted = {uid: wanted for uid, wanted in self._wanted.items() if uid in cluster.pods_by_uid}
-        self._next_at = {uid: at for uid, at in self._next_at.items() if uid in cluster.pods_by_uid}
+        self._standing = {process: question for process, question in self._standing.items() if process[0] in cluster.pods_by_uid}
+        self._wanted = {process: wanted for process, wanted in self._wanted.items() if process[0] in cluster.pods_by_uid}
+        self._next_at = {process: at for process, at in self._next_at.items() if process[0] in cluster.pods_by_uid}
 
     def _is_own_pod(self, peer: Peer, query: Query) -> bool:
         return peer.identity is not None and bool(peer.pod_uid) and peer.pod_uid == query.get("pod") and not peer.holder
@@ -173,25 +176,25 @@ class Stream:
         return Answer.error(403, why) if why else None
 
     async def _snapshot(self, call: Call, peer: Peer, query: Query) -> Answer:
-        said, seen = _said(query), query.get("seen", "")
-        if said is None or _SEEN.fullmatch(seen) is None:
-            return Answer.error(400, "the query wants seen as a digest, trust as a version and signer as a fingerprint")
+        said, seen, worker = _said(query), query.get("seen", ""), parse_worker(query["worker"]) if "worker" in query else ALONE
+        if said is None or worker is None or _SEEN.fullmatch(seen) is None:
+            return Answer.error(400, "the query wants seen as a digest, trust as a version, signer as a fingerprint, and worker as 1/2")
         try:
             needs = from_json(call.body, Needs) if call.body else Needs()
         except ConfigError as exc:
             return Answer.error(400, str(exc))
-        pod = peer.pod_uid
-        self._holders.note(pod, said)
-        self._acknowledged.note(pod, seen, needs.refused, self._wall(), peer.not_after)
+        pod, process = peer.pod_uid, (peer.pod_uid, worker.number)
+        self._holders.note(pod, said, worker)
+        self._acknowledged.note(pod, seen, needs.refused, self._wall(), peer.not_after, worker)
         now = trio.current_time()
-        due = self._next_at[pod] = max(self._next_at.get(pod, -math.inf), now - AT_ONCE * PACE_S) + PACE_S
+        due = self._next_at[process] = max(self._next_at.get(process, -math.inf), now - AT_ONCE * PACE_S) + PACE_S
         if due > now:
             await trio.sleep_until(due)
-        if (older := self._standing.get(pod)) is not None:
+        if (older := self._standing.get(process)) is not None:
             older.scope.cancel()
-        self._wanted[pod] = needs.wanted
+        self._wanted[process] = needs.wanted
         with trio.move_on_after(NO_NEWS_S) as scope:
-            standing = self._standing[pod] = _Standing(scope)
+            standing = self._standing[process] = _Standing(scope)
             while True:
                 standing.news = trio.Event()
                 if refused := self._why_refused(peer):
@@ -235,7 +238,8 @@ class Stream:
         Args:
             besides: Services that an operator asks about.
         """
-        return self._text_of(pod, {*self._wanted.get(pod, ()), *besides})[0]
+        wanted = {service for number in range(1, MOST_WORKERS + 1) for service in self._wanted.get((pod, number), ())}
+        return self._text_of(pod, wanted | set(besides))[0]
 
     def _text_of(self, pod: str, wanted: Collection[str]) -> tuple[bytes | None, frozenset[str] | None]:
         """With the namespaces that it depends on; None: on all."""
@@ -283,8 +287,8 @@ class Stream:
         seen = self._questions.waiting.current
         while True:
             now = await self._questions.waiting.wait_change(seen)
-            for pod in now - seen:
-                if (standing := self._standing.get(pod)) is not None:
+            for (pod, _), standing in self._standing.items():
+                if pod in now - seen:
                     standing.news.set()
             seen = now
 

@@ -33,7 +33,7 @@ from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_chec
 from .control.snapshot_stream import run_snapshot_stream
 from .control.workload_api import MOST_CONNECTIONS, WorkloadApi
 from .model import ports
-from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config
+from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config, with_workers
 from .model.errors import ConfigError
 from .model.explanation import Explanation, Question
 from .model.snapshot import Snapshot, digest, parse_snapshot
@@ -56,6 +56,7 @@ from .proxy.originate import Originator
 from .proxy.outbound import serve_outbound
 from .proxy.runtime import Runtime
 from .proxy.synthetic import Synthetic
+from .supervisor import own_command, supervise
 from .telemetry.access_log import AccessLog, stdout_log
 from .telemetry.ledger import Ledger
 from .telemetry.metrics import Metrics
@@ -92,6 +93,7 @@ class Sidecar:
             metrics=Metrics(),
             wall=wall_clock,
             rng=random.Random(os.urandom(16)),
+            share=config.process.of,
             synthetic=Synthetic(config.synthetic_file),
         )
         self.keyring = Keyring(self.runtime.tls)
@@ -104,7 +106,7 @@ class Sidecar:
             if isinstance(config.identity, IssuedIdentity) else None
         )
         self.shipping = (
-            Shipping(config.snapshot, config.pod_uid, self.runtime.ledger, self.runtime.tls, self.runtime.dialer)
+            Shipping(config.snapshot, config.pod_uid, self.runtime.ledger, self.runtime.tls, self.runtime.dialer, config.process)
             if config.ledger is not None and isinstance(config.snapshot, SnapshotStream) else None
         )
         self.questions = (
@@ -129,12 +131,13 @@ class Sidecar:
         loopback = [] if is_gateway else ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
         self.is_gateway = is_gateway
         entrance = config.listen.gateway if is_gateway else config.listen.inbound
-        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", entrance, mark)
+        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", entrance, mark, is_shared=config.worker > 0)
         self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
         self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
         self.admin_listener = listen_unix(config.admin_socket)
         rotate, renewal = (self.agent.rotate, self.agent.renewal) if self.agent else (None, None)
-        self.admin = Admin(self.taken, self.keyring, self.obstacles, rotate, renewal)
+        self.metrics = metrics_handler(self.runtime.metrics, self.gauges)
+        self.admin = Admin(self.taken, self.keyring, self.obstacles, rotate, renewal, self.metrics)
 
     # -- what is true now
 
@@ -211,7 +214,7 @@ class Sidecar:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
-        own_endpoints = {ports.HEALTH: self.health.handle, ports.METRICS: metrics_handler(self.runtime.metrics, self.gauges)}
+        own_endpoints = {ports.HEALTH: self.health.handle, ports.METRICS: self.metrics}
         gateway = partial(serve_gateway, runtime=self.runtime, originator=self.originator)
         inbound = partial(serve_inbound, runtime=self.runtime, own_endpoints=own_endpoints, gateway=gateway)
         outbound = partial(serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals)
@@ -238,6 +241,8 @@ class Sidecar:
                 nursery.start_soon(self.shipping.run)
             if self.config.interception.check_every_s:
                 nursery.start_soon(self._watch_interception)
+            if self.config.worker:
+                nursery.start_soon(_end_with_supervisor)
             self._start_sources(nursery)
             task_status.started()
 
@@ -252,7 +257,7 @@ class Sidecar:
             assert self.questions is not None, "where there is a stream"
             nursery.start_soon(self.questions.run)
             nursery.start_soon(run_snapshot_stream, config.snapshot, config.pod_uid, self.keyring, self.runtime.dialer, self.take_snapshot,
-                               self.questions.take, self.runtime.discovery.wanted)
+                               self.questions.take, self.runtime.discovery.wanted, config.process)
         else:
             nursery.start_soon(follow_files, (config.snapshot.path,), partial(self.take_snapshot_file, config.snapshot))
 
@@ -302,6 +307,12 @@ class Sidecar:
                 await self.shipping.ship_once()
 
 
+async def _end_with_supervisor() -> None:
+    """It writes nothing to our standard input: when there is something to read there, it is the end."""
+    await trio.lowlevel.wait_readable(0)
+    signal.raise_signal(signal.SIGTERM)
+
+
 async def serve(config: Config, *, is_gateway: bool) -> None:
     sidecar = Sidecar(config, is_gateway=is_gateway)
     gc.collect()
@@ -338,9 +349,17 @@ def main(argv: list[str], *, is_gateway: bool = False) -> int:
     verb, what = ("gateway", "an egress gateway that no packet rules lead to") if is_gateway else ("sidecar", "the sidecar proxy")
     parser = argparse.ArgumentParser(prog=f"bartizan {verb}", description=f"Run {what}.")
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration; env:NAME reads a variable")
+    if is_gateway:
+        parser.add_argument("--workers", type=int, metavar="N", help="how many processes share the ports (default: the configuration's)")
     args = parser.parse_args(argv)
     try:
         config = read_config(args.config)
+        if is_gateway and args.workers is not None:
+            config = with_workers(config, args.workers)
+        if config.workers > 1 and not is_gateway:
+            raise ConfigError("workers", "a sidecar is one process; `bartizan gateway` may be several")
+        if config.workers > 1 and not config.worker:
+            return trio.run(supervise, config, own_command(argv))
         keep_memory_private()
         trio.run(partial(serve, config, is_gateway=is_gateway))
     except ConfigError as exc:

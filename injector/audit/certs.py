@@ -210,7 +210,7 @@ def _note(connection: Connection, uses: Tally[str, Use], ledgers: list[Ledger]) 
     seen: set[str] = set()
     for side in connection.sides:
         entry, ledger = side.entry, ledgers[side.ledger]
-        for serial, identity, pod in (entry.serial, entry.local, ledger.pod), (entry.peer_serial, entry.peer, ""):
+        for serial, identity, pod in (entry.serial, entry.local, ledger.pod_uid), (entry.peer_serial, entry.peer, ""):
             if not serial:
                 continue
             use = uses.at(serial)

@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from sidecar.model.chain import FIRST, Broken, Linked, follow, hash_of, previous_of
+from sidecar.model.worker import pod_of
 
 MOST_BYTES = 1 << 20    # of a line; a longer one is none of ours, and must not fill our memory
 
@@ -44,7 +45,7 @@ class Chain(msgspec.Struct, rename="camel"):
 
     Args:
         name: `shop/web-1`, or the file's name.
-        pod: uid, where the file's name tells it.
+        pod: uid, where the file's name tells it; of a gateway's second process and so on with its number.
         lines: number of the last line.
         removed: so many lines at its beginning were removed as too old, as was written down.
         breaks: how often a line does not follow from the line before it.
@@ -64,6 +65,10 @@ class Chain(msgspec.Struct, rename="camel"):
     is_torn: bool = False
     is_rebuilt: bool = False
     is_cut: bool = False
+
+    @property
+    def pod_uid(self) -> str:
+        return pod_of(self.pod)
 
     @property
     def is_whole(self) -> bool:

@@ -74,7 +74,7 @@ class OfPod:
 
     @classmethod
     def look(cls, pod: Pod, cluster: Cluster) -> "OfPod":
-        known = KnownPod(pod.namespace, pod.name, pod.uid, pod.service_account, pod.addresses, pod.has_sidecar, _is_on_node(pod))
+        known = KnownPod(pod.namespace, pod.name, pod.uid, pod.service_account, pod.addresses, pod.is_meshed, _is_on_node(pod))
         return cls(known, tuple(_gaps(pod, cluster)))
 
 
@@ -118,7 +118,7 @@ def _gaps(pod: Pod, cluster: Cluster) -> Iterator[Gap]:
     if _is_on_node(pod):
         yield gap("host-network", "It has the node's network, which no sidecar can intercept.",
                   "Remove hostNetwork, or judge it as a part of the node.")
-    elif not pod.has_sidecar:
+    elif not pod.is_meshed:
         yield gap("no-sidecar", *_why_without(pod, cluster, mesh.opt_out))
     if not pod.has_sidecar:
         return

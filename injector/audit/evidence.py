@@ -78,7 +78,7 @@ def why_one_sided(connection: Connection, ledgers: list[Ledger], pods: Mapping[s
     told = connection.main.entry
     others = [ledger for ledger in ledgers if told.peer in ledger.identities]
     pod = pods.get(host_and_port(told.source if connection.server is not None else told.dst)[0])
-    others = [ledger for ledger in others if ledger.pod and ledger.pod == pod] or others
+    others = [ledger for ledger in others if ledger.pod and ledger.pod_uid == pod] or others
     if told.holder == "application":
         return "held by the application"
     if not others:

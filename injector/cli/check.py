@@ -23,6 +23,7 @@ from .checks import Category, Check, as_json, as_text, has_failed
 from .checks.before import kubernetes_api, other_meshes, pod_security, pre_install
 from .checks.control_plane import admission, existence, identity, leading
 from .checks.data_plane import data_plane
+from .checks.gateway import ingress_gateway
 from .exits import FINDINGS
 from .installed import INJECTORS, config_of
 from .kubectl import Kubectl, add_arguments, add_scope
@@ -88,6 +89,8 @@ def look(kubectl: Kubectl, args: argparse.Namespace) -> Iterator[Category]:
     yield "bartizan-control-plane", [answers, leading(kubectl, now)]
     yield "bartizan-admission", list(admission(kubectl))
     yield "bartizan-identity", list(identity(kubectl, now, status))
+    if of_gateway := list(ingress_gateway(kubectl)):
+        yield "bartizan-gateway", of_gateway
     if args.proxy:
         pods = data_plane(kubectl, args.namespace, status, _images(kubectl))    # without a namespace: of all that are labelled
         yield "bartizan-data-plane", [pod_security(kubectl), other_meshes(kubectl), *pods]

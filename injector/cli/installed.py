@@ -67,18 +67,20 @@ def meshed_namespaces(kubectl: Kubectl, revision: str | None = None) -> list[str
 
 
 def meshed_pods(kubectl: Kubectl, revision: str | None = None) -> list[str]:
-    """`shop/web-0` of every pod with a sidecar that has not ended.
+    """`shop/web-0` of every pod with a sidecar that has not ended. An ingress gateway is part of what is installed, but needs its
+    revision's injector all the same.
 
     Args:
-        revision: only those whose sidecar asks the injector of this one; None: all.
+        revision: only those that ask the injector of this one; None: all but ingress gateways.
     """
     asked = f"//{injector_of(revision)}.{SYSTEM}." if revision is not None else ""
     pods = (Pod(made) for made in kubectl.list("pods"))
-    return sorted(f"{pod.namespace}/{pod.name}" for pod in pods if pod.has_sidecar and not pod.has_ended and asked in _asks(pod))
+    needing = (pod for pod in pods if pod.has_sidecar or (pod.is_ingress_gateway and revision is not None))
+    return sorted(f"{pod.namespace}/{pod.name}" for pod in needing if not pod.has_ended and asked in _asks(pod))
 
 
 def _asks(pod: Pod) -> str:
-    """The configuration of its sidecar, in which the injector's address stands."""
+    """The configuration of its process, in which the injector's address stands."""
     containers = (*pod.init_containers, *pod.containers)
     return " ".join(str(variable.get("value", "")) for container in containers for variable in container.get("env") or ()
                     if variable.get("name") == "BARTIZAN_CONFIG")

@@ -13,6 +13,7 @@ from injector.cluster.objects import TEMPLATES, Object, Pod
 from injector.compile.egress import Asker
 from injector.compile.inbound import unknown_issuers
 from injector.compile.mesh import mesh_settings
+from injector.compile.network_policy import KIND
 from injector.compile.routes import missing_services
 from injector.compile.services import service_ports
 from injector.decide import Inject, Refuse, decide
@@ -28,6 +29,7 @@ from injector.validate import Invalid, Problem, annotation_problems, name_proble
 from sidecar.model.errors import ConfigError
 
 from .found import Found, Level
+from .judge_network import cni_finding, network_findings
 from .manifests import Manifest
 
 POLICIES = ("EgressPolicy", "MeshPolicy")
@@ -47,6 +49,11 @@ def judge(manifests: list[Manifest], cluster: Cluster, now: float) -> Iterator[F
             found = [found_at(Finding.INVALID, manifest, exc.where, str(exc))]
         hidden = suppressed(Object(manifest.data))
         yield from (one for one in found if "*" not in hidden and one.finding.code not in hidden)
+    if any(manifest.data.get("kind") == KIND for manifest in manifests):
+        policies = (one for (kind, _, _), one in sorted(cluster.others.items()) if kind == KIND)
+        loud = [one for one in policies if not {"*", Finding.CNI_BESIDES.code} & suppressed(one)]
+        for finding, level, _, text in cni_finding(loud, cluster):
+            yield Found(finding, level, text)
 
 
 def suppressed(one: Object) -> frozenset[str]:
@@ -77,6 +84,9 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[Foun
         text = f'bartizan.dev has no kind "{one.kind[:100]}"{nearest(one.kind, POLICIES)}'
         yield found_at(Finding.INVALID, manifest, "kind", text)
         return
+    if one.kind == KIND:
+        for finding, level, path, text in network_findings(Object(with_namespace(manifest.data)), cluster):
+            yield found_at(finding, manifest, path, text, level)
     for path, holder in ("", one), *_template(one):
         for problem in name_problems(holder.annotations, holder.labels):
             where = "annotations" if problem.source in holder.annotations else "labels"
@@ -89,8 +99,8 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[Foun
         yield found_at(Finding.MISPLACED, manifest, where, text, "Warning")
     if one.kind in ("Pod", *TEMPLATES):
         for finding, text in _of_admission(one.pod, one.namespace or "default", cluster):
-            level: Level = "Error" if finding == Finding.POD_REFUSED else "Warning"
-            yield found_at(finding, manifest, _template_path(one) + "spec", text, level)
+            where = _template_path(one) + "spec"
+            yield found_at(finding, manifest, where, text, "Error" if finding == Finding.POD_REFUSED else "Warning")
 
 
 def _of_policy(manifest: Manifest, now: float) -> Iterator[Found]:

@@ -41,11 +41,12 @@ class Step:
 
 
 STEPS = (
-    Step("statefulsets,services,poddisruptionbudgets", SYSTEM),
+    Step("deployments,statefulsets,services,poddisruptionbudgets", SYSTEM),
     Step("mutatingwebhookconfigurations,validatingwebhookconfigurations"),
     Step("validatingadmissionpolicybindings,validatingadmissionpolicies"),
     Step("rolebindings"),       # those that let Secrets be read stand in other namespaces
-    Step("clusterrolebindings,clusterroles"),
+    Step("clusterrolebindings,clusterroles,ingressclasses"),
+    Step("gatewayclasses"),     # which not every API server knows
     Step("roles,serviceaccounts,configmaps,networkpolicies", SYSTEM),
     Step("customresourcedefinitions", is_purged=True),
     Step("namespaces", is_purged=True),

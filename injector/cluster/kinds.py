@@ -18,6 +18,7 @@ from .objects import INTERCEPTION, SIDECAR, mapping, objects
 
 PREFIX = "bartizan.dev/"
 OLD_CLASS = "kubernetes.io/ingress.class"      # of an Ingress, before there were IngressClasses
+OF_AGE = ("creationTimestamp", "generation", "resourceVersion")
 OTHERS_ANNOTATIONS = frozenset({"kubernetes.io/config.mirror", OLD_CLASS})
 
 # What is kept of an object, or of each in a list: the fields named, whole or some of theirs.
@@ -32,7 +33,7 @@ class Kind:
         shape: what is kept beside the metadata. Empty: the metadata is all that is asked for.
         counts_from_the_start: one that cannot be read may be what restricts: nothing begins without it.
         is_optional: an API server that does not know it has none of it, which is no mistake.
-        has_age: when it was created counts, and of which generation its spec is.
+        has_age: when it was created counts, and of which generation its spec is; its status says what became of it.
     """
 
     name: str
@@ -94,16 +95,17 @@ _POD: Shape = {
         "volumes": _VOLUMES,
         "containers": _CONTAINERS, "initContainers": _CONTAINERS, "ephemeralContainers": _CONTAINERS,
     },
-    "status": {**_fields("phase podIP podIPs"), "conditions": _fields("type status")},
+    "status": {**_fields("phase podIP podIPs hostIP"), "conditions": _fields("type status")},
 }
 _SLICE: Shape = {
     "addressType": None, "ports": _fields("name protocol port appProtocol"),
     "endpoints": {**_fields("addresses conditions zone"), "targetRef": _fields("kind namespace name")},
 }
 _SERVICE: Shape = {"spec": {
-    **_fields("type selector clusterIP clusterIPs externalName"), "ports": _fields("name protocol appProtocol port targetPort"),
-}}
+    **_fields("type selector clusterIP clusterIPs externalIPs externalName"), "ports": _fields("name protocol appProtocol port targetPort"),
+}, "status": _fields("loadBalancer")}
 _SPEC: Shape = {"spec": None}
+_TOLD: Shape = {"spec": None, "status": None}
 _METADATA_ONLY: Shape = {}
 _GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
 _POLICIES = "/apis/bartizan.dev/v1alpha1"
@@ -123,11 +125,11 @@ KINDS = (
     Kind("Job", "/apis/batch/v1", "jobs", _METADATA_ONLY),
     Kind("CronJob", "/apis/batch/v1", "cronjobs", _METADATA_ONLY),
     Kind("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", _SPEC),
-    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _SPEC, has_age=True),
+    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _TOLD, has_age=True),
     Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies", _SPEC),
-    Kind("GatewayClass", _GATEWAY_API, "gatewayclasses", _SPEC, is_optional=True, has_age=True),
-    Kind("Gateway", _GATEWAY_API, "gateways", _SPEC, is_optional=True, has_age=True),
-    Kind("HTTPRoute", _GATEWAY_API, "httproutes", _SPEC, is_optional=True, has_age=True),
+    Kind("GatewayClass", _GATEWAY_API, "gatewayclasses", _TOLD, is_optional=True, has_age=True),
+    Kind("Gateway", _GATEWAY_API, "gateways", _TOLD, is_optional=True, has_age=True),
+    Kind("HTTPRoute", _GATEWAY_API, "httproutes", _TOLD, is_optional=True, has_age=True),
     Kind("ReferenceGrant", "/apis/gateway.networking.k8s.io/v1beta1", "referencegrants", _SPEC, is_optional=True),
     Kind("EgressPolicy", _POLICIES, "egresspolicies", _SPEC, counts_from_the_start=True),
     Kind("MeshPolicy", _POLICIES, "meshpolicies", _SPEC, counts_from_the_start=True),
@@ -151,7 +153,7 @@ def kept(kind: Kind, item: object) -> dict[str, Any]:
 
 
 def _metadata(kind: Kind, found: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("name", "namespace", "uid", "labels", "deletionTimestamp", *(("creationTimestamp", "generation") if kind.has_age else ()))
+    names = ("name", "namespace", "uid", "labels", "deletionTimestamp", *(OF_AGE if kind.has_age else ()))
     made = {name: found[name] for name in names if found.get(name)}
     annotations = mapping(found.get("annotations"), "metadata.annotations")
     if wanted := {name: value for name, value in annotations.items() if _is_read(name)}:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeGuard
 
+from injector.settings import GATEWAY, SYSTEM
 from sidecar.model.address import canonical
 from sidecar.model.errors import ConfigError
 
@@ -153,6 +154,21 @@ class Pod(Object):
     def has_sidecar(self) -> bool:
         """By name. In the node's network there is none of ours: the pod's addresses are those of whoever else is there."""
         return self.sidecar is not None and self.spec.get("hostNetwork") is not True
+
+    @property
+    def is_ingress_gateway(self) -> bool:
+        """By its account, which nobody can use who may not make pods in the control plane's namespace. It has no sidecar beside it."""
+        return self.namespace == SYSTEM and self.service_account == GATEWAY and self.spec.get("hostNetwork") is not True
+
+    @property
+    def is_meshed(self) -> bool:
+        """Whether a process of ours speaks for it: it has an identity, a snapshot, and evidence."""
+        return self.has_sidecar or self.is_ingress_gateway
+
+    @property
+    def proxy(self) -> dict[str, Any] | None:
+        """The container of that process."""
+        return self.sidecar or (self.containers[0] if self.is_ingress_gateway and self.containers else None)
 
     @property
     def sidecar(self) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from injector.cluster import Cluster
-from injector.cluster.objects import Pod
 from injector.documents import EGRESS, HostPorts, HostRequest
 from injector.settings import GATEWAY, SYSTEM
 from sidecar.model import identity
@@ -15,6 +14,7 @@ from sidecar.model.egress import Outbound
 from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.model.trust import Trust
 
+from .aliases import compile_aliases
 from .declared import declared
 from .edge import EdgeBook, Joined, compile_edge
 from .egress import Asker, compile_egress, size_bytes, unapproved, unreadable_hosts
@@ -22,6 +22,7 @@ from .gateway import callers_of, is_gateway_port, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
 from .mesh import mesh_settings
+from .network_policy import NetworkBook
 from .routes import missing_services
 from .service_book import ServiceBook
 from .services import zone_of
@@ -45,7 +46,7 @@ class Compiled:
 def compile_workload(
     cluster: Cluster, pod_uid: str, trust_domain: str, last_good: LastGood, keys: Keys = MappingProxyType({}),
     book: ServiceBook | None = None, trust: Trust | None = None, wanted: Collection[str] | None = None,
-    edges: EdgeBook | None = None,
+    policies: NetworkBook | None = None, edges: EdgeBook | None = None,
 ) -> Compiled | None:
     """The snapshot of one pod; None if there is no such pod, or it has ended.
 
@@ -54,6 +55,7 @@ def compile_workload(
         book: of Services, as far as they were compiled for others.
         trust: whom the mesh trusts now.
         wanted: Services of other namespaces to tell of, see `sidecar/model/needs.py`; None: all.
+        policies: of the network, as far as they were read for others.
         edges: what is known of the edge, as far as it was read for other ingress gateways.
     """
     pod = cluster.pods_by_uid.get(pod_uid)
@@ -62,7 +64,7 @@ def compile_workload(
     said = declared(pod, cluster, last_good)
     mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     asker = Asker.of(pod, pod.namespace, cluster)
-    joined = compile_edge(cluster, keys, edges) if is_ingress_gateway(pod) else None
+    joined = compile_edge(cluster, keys, edges) if pod.is_ingress_gateway else None
     asked = [*said.egress.values(), *_authorizers(joined)]
     hosts, ranges, no_way = compile_egress(asked, asker, cluster)
     hosts, is_too_much = without_material(hosts), False
@@ -77,12 +79,16 @@ def compile_workload(
     led = [ref for ref in (*(host.gateway for host in hosts), *(item.gateway for item in ranges)) if ref is not None]
     reads: frozenset[str] | None = None
     if joined is not None:
-        services, _ = book.told(cluster, pod, (*joined.services, *(ref.service for ref in led)))
-    elif wanted is None or is_gateway_port(pod, cluster):
+        wanted = {*(wanted or ()), *joined.services}
+    elif is_gateway_port(pod, cluster):
+        wanted = None
+    if wanted is None:
         services = book.all(cluster)
     else:
         services, reads = book.told(cluster, pod, (*wanted, *(ref.service for ref in led)))
         reads |= {ref.service.partition(".")[2] for ref in led}
+    isolated = (policies or NetworkBook(trust_domain)).isolated(cluster, pod)
+    reads = reads | isolated.reads if reads is not None and isolated.reads is not None and joined is None else None    # a gateway: all
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     inbound = replace(inbound, edges=(identity.workload_id(trust_domain, SYSTEM, GATEWAY),))
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
@@ -95,6 +101,7 @@ def compile_workload(
         *no_way_there((*hosts, *ranges), services),
         *unlike,
         *refusing,
+        *isolated.problems,
         *missing_services(said.routes or {}, pod.namespace, of_namespace.ports),
         *(problem for name in sorted(own) for problem in of_namespace.problems.get(name, ())),
     ]
@@ -105,11 +112,11 @@ def compile_workload(
         ),
         trust=trust,
         accept_http10=mesh.accept_http10,
-        inbound=inbound,
+        inbound=replace(inbound, isolation=isolated.inbound),
         outbound=Outbound(
             services=services,
-            mesh_ranges=tuple(sorted(cluster.mesh_ranges)) if reads is not None else (),
-            wanted=tuple(sorted(wanted)) if wanted is not None and reads is not None else (),
+            mesh_ranges=tuple(sorted(cluster.mesh_ranges)) if wanted is not None else (),
+            wanted=tuple(sorted(wanted)) if wanted is not None else (),
             hosts=hosts,
             ranges=ranges,
             mode="enforce" if is_too_much else mesh.egress.mode,
@@ -118,16 +125,13 @@ def compile_workload(
             cluster_domain=mesh.cluster_domain,
             cluster_ranges=mesh.cluster_ranges,
             dns=mesh.dns,
+            isolation=isolated.outbound,
+            aliases=compile_aliases(cluster, pod.namespace, wanted, mesh.cluster_domain),
         ),
         gateway=callers,
         edge=joined.edge if joined is not None else None,
     )
     return Compiled(snapshot, tuple(problems), reads)
-
-
-def is_ingress_gateway(pod: Pod) -> bool:
-    """By its account alone, which nobody but the platform team can give; nothing of the pod's own makes it one."""
-    return pod.namespace == SYSTEM and pod.service_account == GATEWAY
 
 
 def _authorizers(joined: Joined | None) -> list[HostRequest]:

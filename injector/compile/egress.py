@@ -93,7 +93,7 @@ class Approvals:
         asked = ipaddress.ip_network(request.cidr)
         return [
             (name, item) for network, name, item in self._ranges
-            if _is_within(asked, network)
+            if is_within(asked, network)
         ]
 
 
@@ -156,7 +156,7 @@ def range_lacks(request: RangeRequest, approved: ApprovedRange, guarded: Iterabl
     """Likewise. What lies in a guarded range is approved by an entry within that range alone, however the request is cut."""
     lacks = []
     asked, whole = ipaddress.ip_network(request.cidr), ipaddress.ip_network(approved.cidr)
-    if unmeant := [one for one in guarded if _is_within(asked, one) and not _is_within(whole, one)]:
+    if unmeant := [one for one in guarded if is_within(asked, one) and not is_within(whole, one)]:
         lacks.append(f"addresses of {unmeant[-1]}, a special range or one of the cluster, which has to be meant")
     if approved.ports and not request.ports:
         lacks.append(f"every port (ports: {_listed(approved.ports)})")
@@ -165,7 +165,7 @@ def range_lacks(request: RangeRequest, approved: ApprovedRange, guarded: Iterabl
     return lacks
 
 
-def _is_within(network: IpNetwork, other: IpNetwork) -> bool:
+def is_within(network: IpNetwork, other: IpNetwork) -> bool:
     return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]
 
 

@@ -43,11 +43,12 @@ def find_pod(cluster: Cluster, name: str) -> Pod:
 def pod_step(pod: Pod) -> Step:
     facts = {"service account": pod.service_account, "addresses": ", ".join(pod.addresses), "uid": pod.uid}
     name = f"{pod.namespace}/{pod.name}"
-    if not pod.has_sidecar:
+    if not pod.is_meshed:
         return step("pod", "refused", f"{name} has no sidecar: it reaches whatever the network lets it", facts=facts)
     if not pod.addresses:
         return step("pod", "failed", f"{name} does not run", facts=facts)
-    return step("pod", "ok", f"{name} runs as service account {pod.service_account}, behind its sidecar", facts=facts)
+    how = "as an ingress gateway" if pod.is_ingress_gateway else "behind its sidecar"
+    return step("pod", "ok", f"{name} runs as service account {pod.service_account}, {how}", facts=facts)
 
 
 def asked_steps(

@@ -54,5 +54,5 @@ class ServiceBook:
             yield key[0], f"{key[1]}.{key[0]}"
         elif (pod := cluster.pod_at(text)) is not None:
             for service in self.of(cluster, pod.namespace).found:
-                if any(endpoint.address == text for endpoint in service.endpoints):
+                if any(one.address == text for one in (*service.endpoints, *service.draining)):
                     yield pod.namespace, service.name

@@ -43,9 +43,10 @@ def compile_services(cluster: Cluster, namespace: str, trust_domain: str, last_g
     for service in _in_mesh(cluster, namespace):
         for port in tcp_ports(service):
             one = _service(service, port, cluster, trust_domain)
-            pods = list(dict.fromkeys(pod for endpoint in one.endpoints if (pod := cluster.pod_at(endpoint.address)) is not None))
+            behind = one.endpoints or one.draining
+            pods = list(dict.fromkeys(pod for end in behind if (pod := cluster.pod_at(end.address)) is not None))
             said = [(pod, declared(pod, cluster, last_good)) for pod in pods]
-            one = msgspec.structs.replace(one, protocol=_protocol(port, one.endpoints, [what for _, what in said]))
+            one = msgspec.structs.replace(one, protocol=_protocol(port, behind, [what for _, what in said]))
             if said:
                 one = _as_declared(one, namespace, said[0][1], known)
                 if any(_as_declared(one, namespace, other, known) != one for _, other in said[1:] if other != said[0][1]):
@@ -81,12 +82,8 @@ def ports_of(cluster: Cluster, namespace: str, name: str) -> tuple[int, ...]:
 
 
 def _service(service: Object, port: Mapping[str, Any], cluster: Cluster, trust_domain: str) -> Service:
-    return Service(
-        name=f"{service.name}.{service.namespace}",
-        port=port["port"],
-        addresses=tuple(cluster_ips(service)),
-        endpoints=tuple(_endpoints(service, text(port.get("name"), "spec.ports.name"), cluster, trust_domain)),
-    )
+    chosen, draining = _endpoints(service, text(port.get("name"), "spec.ports.name"), cluster, trust_domain)
+    return Service(f"{service.name}.{service.namespace}", port["port"], tuple(cluster_ips(service)), endpoints=chosen, draining=draining)
 
 
 def _protocol(port: Mapping[str, Any], endpoints: tuple[Endpoint, ...], said: list[Declared]) -> Protocol:
@@ -110,7 +107,7 @@ def _app_protocol(port: Mapping[str, Any]) -> Protocol | None:
 
 def _as_declared(service: Service, namespace: str, said: Declared, known: ServicePorts) -> Service:
     """The Service with what one of its pods says of callers."""
-    rules = call_rules(said.routes or {}, service.endpoints[0].port, namespace, known)
+    rules = call_rules(said.routes or {}, (service.endpoints or service.draining)[0].port, namespace, known)
     return msgspec.structs.replace(service, rules=rules, balancing=balancing(said.endpoints))
 
 
@@ -147,7 +144,10 @@ def _entries(parts: tuple[Object, ...]) -> Iterator[dict[str, Any]]:
         yield from objects(part.data.get("endpoints"), "endpoints")
 
 
-def _endpoints(service: Object, port_name: str, cluster: Cluster, trust_domain: str) -> Iterator[Endpoint]:
+def _endpoints(
+    service: Object, port_name: str, cluster: Cluster, trust_domain: str
+) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    """Those that take what is new, and those that only end what they have begun: pods that are there and not ready."""
     candidates: list[tuple[bool, bool, Endpoint]] = []
     for part in cluster.slices.get((service.namespace, service.name), ()):
         number = next((
@@ -159,7 +159,9 @@ def _endpoints(service: Object, port_name: str, cluster: Cluster, trust_domain: 
         for entry in objects(part.data.get("endpoints"), "endpoints"):
             target, conditions = at(entry, "targetRef"), at(entry, "conditions")
             pod = cluster.pods.get((service.namespace, text(target.get("name"), "targetRef.name")))
-            if target.get("kind") != "Pod" or target.get("namespace") != service.namespace or pod is None or not pod.has_sidecar:
+            if target.get("kind") != "Pod" or target.get("namespace") != service.namespace or pod is None:
+                continue
+            if pod.has_ended or not pod.has_sidecar:
                 continue
             who = identity.workload_id(trust_domain, pod.namespace, pod.service_account)
             is_ready = conditions.get("ready") is not False     # null means true
@@ -169,4 +171,7 @@ def _endpoints(service: Object, port_name: str, cluster: Cluster, trust_domain: 
                     candidates.append((is_ready, is_serving, Endpoint(address, number, who, text(entry.get("zone"), "endpoints.zone"))))
     # Where none is ready, those that still serve while they terminate are better than nothing.
     chosen = [one for is_ready, _, one in candidates if is_ready] or [one for _, is_serving, one in candidates if is_serving]
-    yield from {(one.address, one.port): one for one in sorted(chosen, key=lambda one: (one.address, one.port, one.zone))}.values()
+    taking = {(one.address, one.port): one for one in sorted(chosen, key=lambda one: (one.address, one.port, one.zone))}
+    others = sorted((one for _, _, one in candidates), key=lambda one: (one.address, one.port, one.zone))
+    draining = {(one.address, one.port): one for one in others if (one.address, one.port) not in taking}
+    return tuple(taking.values()), tuple(draining.values())

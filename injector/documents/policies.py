@@ -148,10 +148,16 @@ class TokenIssuer(Value, frozen=True):
 
 
 class Egress(Value, frozen=True):
-    """`observe` lets through what nobody has approved, and writes it down, until a date after which it means `enforce`."""
+    """`observe` lets through what nobody has approved, and writes it down, until a date after which it means `enforce`.
+
+    Args:
+        network_policies: whether what a NetworkPolicy lists is approved thereby where no EgressPolicy means the workload, or whether
+            it narrows and no more.
+    """
 
     mode: EgressMode
     until: Until | None = None
+    network_policies: Literal["approve", "narrow"] = "approve"
 
 
 class DatagramRange(Value, frozen=True):
@@ -181,7 +187,7 @@ class MeshPolicySpec(Value, frozen=True):
         without_routes: what a pod without routes accepts.
         opt_out: whether a pod's label `bartizan.dev/injection: disabled` counts.
         accept_http10: of the application and of callers.
-        egress: whether what no EgressPolicy approves is refused, or observed until a date.
+        egress: whether what no EgressPolicy approves is refused, or observed until a date; whether NetworkPolicies approve, too.
         dns: what a question to the DNS guard may look like.
         hardening: what containers beside the sidecar may be.
         udp: where the application may send datagrams by itself.

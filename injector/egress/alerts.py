@@ -147,6 +147,6 @@ def _entries(folder: Path, since: float, is_gateway: Callable[[str], bool]) -> I
     for ledger, parts in store.chains:
         namespace = ledger.namespace
         for entry, is_sound in ledger.read(parts, Entry, store.heads.get(ledger.pod)):
-            is_own = workload_of(entry.local)[0] == namespace and (not entry.caller or is_gateway(ledger.pod))
+            is_own = workload_of(entry.local)[0] == namespace and (not entry.caller or is_gateway(ledger.pod_uid))
             if is_sound and is_own and entry.time >= since:
                 yield entry

@@ -4,6 +4,7 @@
     namespace  crds     where the control plane lives, and the policies' kinds
     rbac                who of it may do what
     issuer  injector    the two parts; `parts` is what they have in common
+    gateway             where clients come in, if that is wanted
     network             who may speak to them
     webhooks            the admission of one revision
     backstop            what holds even where no webhook answers
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 from .backstop import backstop
 from .crds import crds
+from .gateway import gateway
 from .injector import injector
 from .issuer import issuer
 from .namespace import namespace
@@ -28,8 +30,8 @@ from .webhooks import webhooks
 
 # Admission comes last: what refuses is there when who decides is on its way.
 RENDERERS: Mapping[str, Callable[[Plan], list[Manifest]]] = {
-    "namespace": namespace, "crds": crds, "rbac": rbac, "network": network, "issuer": issuer, "injector": injector, "webhooks": webhooks,
-    "backstop": backstop,
+    "namespace": namespace, "crds": crds, "rbac": rbac, "network": network, "issuer": issuer, "injector": injector, "gateway": gateway,
+    "webhooks": webhooks, "backstop": backstop,
 }
 
 

@@ -23,7 +23,7 @@ from injector.yaml_out import write_yaml
 
 from . import RENDERERS
 from .parts import Manifest
-from .plan import AllResources, Persistence, Plan, values_of
+from .plan import AllResources, Gateway, GatewayService, NodePorts, Persistence, Plan, values_of
 
 HEADER = "# Made by `make chart` from injector/manifests; change that.\n"
 NAME = "bartizan"
@@ -44,6 +44,14 @@ ALL = Plan(
     resources=AllResources(_mark("resources.injector"), _mark("resources.issuer"), _mark("resources.sidecar")),
     persistence=Persistence(_mark("persistence.size"), _mark("persistence.storageClass")),
     secret_namespaces=(_mark("each"),), api_server_ports=(_mark("each"),),
+    gateway=Gateway(
+        True, _mark("gateway.replicas"), _mark("gateway.workers"),
+        GatewayService(
+            _mark("gateway.service.type"), _mark("gateway.service.externalTrafficPolicy"), _mark("gateway.service.annotations"),
+            NodePorts(_mark("gateway.service.nodePorts.http"), _mark("gateway.service.nodePorts.https")),
+        ),
+        _mark("gateway.resources"), default_class=True, gateway_api=True,
+    ),
 )
 
 
@@ -55,11 +63,17 @@ class Switch:
         value: its name among the values.
         off: the plan without it.
         unset: what its mark is where it is only written down, in YAML and in JSON.
+        but: what the value is where it decides against it; empty: false, or nothing.
     """
 
     value: str
     off: Plan
     unset: tuple[str, str] = ("", "")
+    but: str = ""
+
+    @property
+    def condition(self) -> str:
+        return f'(ne $.Values.{self.value} "{self.but}")' if self.but else f"$.Values.{self.value}"
 
     def without(self, text: str) -> str:
         """The text as it would be if nothing but the value in it changed."""
@@ -72,6 +86,18 @@ def _persistence(**changed: str) -> Plan:
     return msgspec.structs.replace(ALL, persistence=msgspec.structs.replace(ALL.persistence, **changed))
 
 
+def _gateway(**changed: object) -> Plan:
+    return msgspec.structs.replace(ALL, gateway=msgspec.structs.replace(ALL.gateway, **changed))
+
+
+def _service(**changed: object) -> Plan:
+    return _gateway(service=msgspec.structs.replace(ALL.gateway.service, **changed))
+
+
+def _node_ports(**changed: int) -> Plan:
+    return _service(node_ports=msgspec.structs.replace(ALL.gateway.service.node_ports, **changed))
+
+
 SWITCHES = (
     Switch("createNamespace", msgspec.structs.replace(ALL, create_namespace=False)),
     Switch("networkPolicies", msgspec.structs.replace(ALL, network_policies=False)),
@@ -81,6 +107,12 @@ SWITCHES = (
     Switch("revision", msgspec.structs.replace(ALL, revision=""), ("''", '""')),
     Switch("persistence.size", _persistence(size="")),
     Switch("persistence.storageClass", _persistence(storage_class="")),
+    Switch("gateway.ingress", _gateway(ingress=False)),
+    Switch("gateway.defaultClass", _gateway(default_class=False)),
+    Switch("gateway.gatewayApi", _gateway(gateway_api=False)),
+    Switch("gateway.service.type", _service(type="ClusterIP"), ("ClusterIP", '"ClusterIP"'), "ClusterIP"),
+    Switch("gateway.service.nodePorts.http", _node_ports(http=0)),
+    Switch("gateway.service.nodePorts.https", _node_ports(https=0)),
 )
 
 
@@ -148,23 +180,23 @@ def _template(renderer: str, render: Callable[[Plan], list[Manifest]], made: Man
     # The narrower first: what it wraps may lie within what another one does.
     edits = [edit for switch in SWITCHES for edit in _edits(template.lines, render, made, switch)]
     for start, end, condition, otherwise in sorted(edits, key=lambda edit: edit[1] - edit[0]):
-        template.wrap(start, end, f"{{{{- if $.Values.{condition} }}}}", otherwise)
+        template.wrap(start, end, f"{{{{- if {condition} }}}}", otherwise)
     return _filled(template.text(), renderer)
 
 
 def _edits(
     lines: Sequence[str], render: Callable[[Plan], list[Manifest]], made: Manifest, switch: Switch
 ) -> Iterator[tuple[int, int, str, list[str]]]:
-    """(start, end, value, lines instead) of what is otherwise without it."""
+    """(start, end, condition, lines instead) of what is otherwise without it."""
     kept = {_key(other): other for other in render(switch.off)}.get(_key(made, switch))
     if kept is None:
-        yield 0, len(lines), switch.value, []
+        yield 0, len(lines), switch.condition, []
         return
     others = _lines(kept)
     matcher = difflib.SequenceMatcher(None, [_plain(switch.without(line)) for line in lines], list(map(_plain, others)), autojunk=False)
     for what, start, end, other_start, other_end in matcher.get_opcodes():
         if what != "equal":
-            yield start, end, switch.value, others[other_start:other_end]
+            yield start, end, switch.condition, others[other_start:other_end]
 
 
 def _repeat(template: Template, render: Callable[[Plan], list[Manifest]], made: Manifest, name: str, value: str) -> None:

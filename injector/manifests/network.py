@@ -1,4 +1,4 @@
-"""Who may speak to the control plane, and to whom it speaks, as far as the cluster's network enforces NetworkPolicies.
+"""Who may speak to control plane and gateway, and to whom these speak, as far as the cluster's network enforces NetworkPolicies.
 
 From where the API server calls a webhook, and from where a sidecar asks, no selector can say: their ports are open, and TLS says who
 it is. Everything else is closed.
@@ -6,9 +6,10 @@ it is. Everything else is closed.
 
 from collections.abc import Sequence
 
-from injector.settings import INJECTOR, ISSUER, SYSTEM
+from injector.settings import GATEWAY, INJECTOR, ISSUER, SYSTEM
 from sidecar.model import ports
 
+from .gateway import HTTP, HTTPS
 from .injector import STREAM_PORT, WEBHOOK_PORT
 from .issuer import PORT as ISSUER_PORT
 from .parts import Manifest, metadata, selector
@@ -28,7 +29,14 @@ def network(plan: Plan) -> list[Manifest]:
         # Whether every address of a pod is captured is tried from here: `injector/capture.py`.
         _policy(INJECTOR, "injector", [WEBHOOK_PORT, STREAM_PORT],
                 [_DNS, api_server, keys, _to("issuer", ISSUER_PORT), {"ports": _tcp([ports.HEALTH])}]),
+        *([_gateway()] if plan.gateway.ingress else []),
     ]
+
+
+def _gateway() -> Manifest:
+    """Applications listen at any port. Issuer and injectors are pods, too; port 443 outside is that of authorizers."""
+    everywhere: Manifest = {"to": [{"namespaceSelector": {}}]}
+    return _policy(GATEWAY, "gateway", [HTTP, HTTPS, ports.HEALTH, ports.METRICS], [_DNS, everywhere, {"ports": _tcp([443])}])
 
 
 def _policy(name: str, component: str, entered: Sequence[int], left: Sequence[Manifest]) -> Manifest:

@@ -104,28 +104,38 @@ def stateful_set(
                 },
                 "spec": {
                     "serviceAccountName": name,
-                    "automountServiceAccountToken": False,      # `api_token` mounts what is needed, for our container alone
-                    "enableServiceLinks": False,
-                    "priorityClassName": plan.priority_class_name,
-                    "imagePullSecrets": msgspec.to_builtins(plan.image_pull_secrets),
-                    "securityContext": {
-                        "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
-                        "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-                        {"weight": 100, "podAffinityTerm": {
-                            "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": chosen}}},
-                    ]}},
-                    "topologySpreadConstraints": [
-                        {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway",
-                         "labelSelector": {"matchLabels": chosen}},
-                    ],
+                    **pod_rest(plan, chosen),
                     "containers": [mounted],
                     "volumes": [*volumes, *on_node],
                 },
             },
             **({"volumeClaimTemplates": claim} if claim else {}),
         },
+    }
+
+
+def pod_rest(plan: Plan, chosen: Mapping[str, str]) -> Manifest:
+    """What the specs of all our pods have in common: apart from each other, and narrow.
+
+    Args:
+        chosen: labels of the pods that are to be apart.
+    """
+    return {
+        "automountServiceAccountToken": False,      # `api_token` mounts what is needed, for our container alone
+        "enableServiceLinks": False,
+        "priorityClassName": plan.priority_class_name,
+        "imagePullSecrets": msgspec.to_builtins(plan.image_pull_secrets),
+        "securityContext": {
+            "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": chosen}}},
+        ]}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway",
+             "labelSelector": {"matchLabels": chosen}},
+        ],
     }
 
 

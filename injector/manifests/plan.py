@@ -28,6 +28,8 @@ Domain = Annotated[str, msgspec.Meta(pattern=f"^{_LABEL}(\\.{_LABEL})*$", max_le
 Quantity = Annotated[str, msgspec.Meta(pattern=f"^{_QUANTITY}$", max_length=32)]
 MaybeQuantity = Annotated[str, msgspec.Meta(pattern=f"^({_QUANTITY})?$", max_length=32)]
 Replicas = Annotated[int, msgspec.Meta(ge=1, le=9)]
+Workers = Annotated[int, msgspec.Meta(ge=1, le=16)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
 class Amounts(Value, frozen=True):
@@ -75,6 +77,53 @@ class Persistence(Value, frozen=True):
     storage_class: str = ""
 
 
+class NodePorts(Value, frozen=True):
+    """
+    Args:
+        http, https: 0: the cluster chooses one.
+    """
+
+    http: Number = 0
+    https: Number = 0
+
+
+class GatewayService(Value, frozen=True):
+    """
+    Args:
+        type: LoadBalancer, NodePort or ClusterIP.
+        external_traffic_policy: `Local` keeps the clients' addresses; nodes without a gateway then answer no client.
+        annotations: what a cloud's load balancer is told by.
+        node_ports: of the nodes.
+    """
+
+    type: Literal["LoadBalancer", "NodePort", "ClusterIP"] = "LoadBalancer"
+    external_traffic_policy: Literal["Local", "Cluster"] = "Local"
+    annotations: dict[str, str] = {}  # noqa: RUF012 -- msgspec copies it for each value
+    node_ports: NodePorts = NodePorts()
+
+
+class Gateway(Value, frozen=True):
+    """The ingress gateway, one of a mesh: of several revisions one asks for it.
+
+    Args:
+        ingress: there is one.
+        replicas: of its pods.
+        workers: processes of each.
+        service: by which clients come in.
+        resources: of each replica.
+        default_class: Ingresses that name no class are ours.
+        gateway_api: a GatewayClass, where the cluster knows the Gateway API.
+    """
+
+    ingress: bool = False
+    replicas: Replicas = 2
+    workers: Workers = 1
+    service: GatewayService = GatewayService()
+    resources: Resources = Resources(Amounts("100m", "128Mi"), Amounts(memory="512Mi"))
+    default_class: bool = False
+    gateway_api: bool = False
+
+
 class Plan(Value, frozen=True):
     """
     Args:
@@ -98,6 +147,7 @@ class Plan(Value, frozen=True):
         address_unchecked_because: why a pod's token may come from another address than the pod's; empty: it may not.
         csr_signer: sign CertificateSigningRequests for `bartizan.dev/workload`.
         learning_days: how far back the profile of a workload's egress looks.
+        gateway: where clients come in that have no identity in the mesh.
     """
 
     image: Image = "bartizan:0.1.0"
@@ -120,6 +170,7 @@ class Plan(Value, frozen=True):
     address_unchecked_because: str = ""
     csr_signer: bool = False
     learning_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 7
+    gateway: Gateway = Gateway()
 
     @property
     def injector(self) -> str:

@@ -1,6 +1,6 @@
 """The private door: HTTP on a Unix socket in a volume that only the sidecar mounts. Never a TCP port.
 
-It shows what the sidecar believes, and no key: GET /snapshot, /certificates, /status; POST /rotate asks for a new certificate.
+It shows what the sidecar believes, and no key: GET /snapshot, /certificates, /status, /metrics; POST /rotate asks for a new certificate.
 """
 
 import socket
@@ -10,7 +10,7 @@ from itertools import chain
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sidecar.model.call import Answer, Call
+from sidecar.model.call import Answer, Call, Handler
 from sidecar.model.snapshot import Snapshot, render_snapshot
 from sidecar.model.trust import serial_text
 from sidecar.net.deadline import Deadline
@@ -27,6 +27,7 @@ class Admin:
         obstacles: what stands against readiness.
         rotate: asks for a new certificate now; None where certificates come from files.
         renewal: how the renewal of the certificate goes.
+        metrics: answers GET /metrics.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Admin:
         obstacles: Callable[[], list[str]],
         rotate: Callable[[], None] | None,
         renewal: Callable[[], dict[str, object]] | None,
+        metrics: Handler,
     ) -> None:
         self._taken = taken
         self._keyring = keyring
         self._obstacles = obstacles
         self._rotate = rotate
         self._renewal = renewal
+        self._metrics = metrics
 
     async def serve(self, sock: socket.socket) -> None:
         with Deadline() as deadline:
@@ -58,11 +61,13 @@ class Admin:
                 return Answer(200, b"".join(item.public_bytes(Encoding.PEM) for item in chain), "application/x-pem-file")
             case "GET", "/status":
                 return Answer(200, msgspec.json.encode(self._status()))
+            case "GET", "/metrics":
+                return await self._metrics(call)
             case "POST", "/rotate" if self._rotate is not None:
                 self._rotate()
                 return Answer(202, b"{}")
             case _:
-                return Answer.error(404, "GET /snapshot, /certificates, /status; POST /rotate")
+                return Answer.error(404, "GET /snapshot, /certificates, /status, /metrics; POST /rotate")
 
     def _status(self) -> dict[str, object]:
         taken, held, trust = self._taken(), self._keyring.credentials, self._keyring.trust

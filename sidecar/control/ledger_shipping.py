@@ -18,6 +18,7 @@ from sidecar.model.errors import BadResponse, ConfigError, ConnectFailed, MeshEr
 from sidecar.model.ledger import Countersignature
 from sidecar.model.trust import DIGEST
 from sidecar.model.value import from_json
+from sidecar.model.worker import ALONE, Worker
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https, control_addresses
 from sidecar.net.tls_mesh import MeshTls
@@ -42,11 +43,13 @@ class Shipping:
     Args:
         config: where the injector is.
         tls: what to prove; None: nothing yet, so nothing is shipped.
+        process: which of the pod's has this ledger.
     """
 
-    def __init__(self, config: SnapshotStream, pod_uid: str, ledger: Ledger, tls: Watched[MeshTls | None], dialer: Dialer) -> None:
-        self._url = f"{config.url.rstrip('/')}/v1/ledger?pod={pod_uid}"
-        self._pod_uid = pod_uid
+    def __init__(self, config: SnapshotStream, pod_uid: str, ledger: Ledger, tls: Watched[MeshTls | None], dialer: Dialer,
+                 process: Worker = ALONE) -> None:
+        self._url = f"{config.url.rstrip('/')}/v1/ledger?pod={pod_uid}{process.query}"
+        self._chain = process.chain_of(pod_uid)
         self._ledger = ledger
         self._tls = tls
         self._dialer = dialer
@@ -95,7 +98,7 @@ class Shipping:
     def _read(self, body: bytes, batch: Batch) -> Countersignature:
         """Ours is the chain that was signed; whether the signature holds is for the audit to say, which knows the key."""
         signed = from_json(body, Countersignature)
-        if (signed.pod, signed.count, signed.head) != (self._pod_uid, batch.last, batch.head):
+        if (signed.pod, signed.count, signed.head) != (self._chain, batch.last, batch.head):
             raise BadResponse("it signed another chain than ours")
         try:
             signature = base64.b64decode(signed.signature, validate=True)

@@ -22,6 +22,7 @@ from sidecar.model.config import SnapshotStream
 from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
 from sidecar.model.needs import Needs
 from sidecar.model.snapshot import digest
+from sidecar.model.worker import ALONE, Worker
 from sidecar.net.dial import Dialer
 from sidecar.net.files import keep
 from sidecar.net.service import call_https, control_addresses
@@ -38,7 +39,7 @@ MOST_WORDS = 500    # of why a snapshot is not taken
 
 async def run_snapshot_stream(
     config: SnapshotStream, pod_uid: str, keyring: Keyring, dialer: Dialer, take: Callable[[bytes], None],
-    asked: Callable[[bytes], None], wanted: Watched[tuple[str, ...]],
+    asked: Callable[[bytes], None], wanted: Watched[tuple[str, ...]], process: Worker = ALONE,
 ) -> None:
     """For ever.
 
@@ -46,6 +47,7 @@ async def run_snapshot_stream(
         wanted: Services that it is asked for besides those of the own namespace; more of them are asked for at once.
         take: takes a snapshot's text, or raises ConfigError and changes nothing.
         asked: takes a question's text, and returns at once.
+        process: which of the pod's is asking.
     """
     seen, refused = _take_kept(config.keep_file, take), ""
     pause = RETRY_FIRST_S
@@ -56,7 +58,7 @@ async def run_snapshot_stream(
                 await keyring.tls.wait_change(None)
                 continue
             holds = f"trust={keyring.version}" + (f"&signer={keyring.signer}" if keyring.signer else "")
-            url = f"{config.url.rstrip('/')}/v1/snapshot?pod={pod_uid}&seen={seen}&{holds}"
+            url = f"{config.url.rstrip('/')}/v1/snapshot?pod={pod_uid}{process.query}&seen={seen}&{holds}"
             answer = await _ask(url, held, keyring, dialer, wanted, refused)
             if answer is None:
                 continue    # what is held changes rarely, and by our own doing: no flood

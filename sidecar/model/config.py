@@ -3,15 +3,18 @@
 `parse_config` returns a complete valid value or raises ConfigError; no default stands anywhere else.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from . import ports
 from .errors import ConfigError
 from .value import Port, Value, from_json
+from .worker import ALONE, MOST_WORKERS, Worker
 
 LONGEST_PROBE_S = 3600.0    # of one probe or hook
+LEAST_LEDGER_BYTES = 65536
 HOOK_HEADER = "bartizan-hook"     # in it whoever asks for a hook says its word
 
 
@@ -62,7 +65,10 @@ class LedgerFiles(Value, frozen=True):
     """
 
     folder: str
-    most_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 8 << 20
+    most_bytes: Annotated[int, msgspec.Meta(ge=LEAST_LEDGER_BYTES)] = 8 << 20
+
+
+T = TypeVar("T", IssuedIdentity, SnapshotStream)
 
 
 class ProbeHeader(Value, frozen=True):
@@ -144,6 +150,8 @@ class Config(Value, frozen=True):
         drain_after_s: how long new connections are still served after SIGTERM, each with the word that it is the last exchange. An
             endpoint is withdrawn at the same moment as its pod is told to end, and callers hear of it a second or two later.
         drain_s: how long connections may finish after that. Both together should stay below the pod's terminationGracePeriodSeconds.
+        workers: how many processes share the ports of a gateway, under a supervisor; of a sidecar one.
+        worker: which of them this process is, from 1, as its supervisor says (`worker_config`); 0: it has no supervisor, or is it.
     """
 
     admin_socket: str
@@ -159,6 +167,13 @@ class Config(Value, frozen=True):
     workload_api: str | None = None
     drain_after_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
+    workers: Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)] = 1
+    worker: Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)] = 0
+
+    @property
+    def process(self) -> Worker:
+        """Which of its pod's it is."""
+        return Worker(self.worker, self.workers) if self.worker else ALONE
 
 
 def parse_config(data: bytes) -> Config:
@@ -170,4 +185,37 @@ def parse_config(data: bytes) -> Config:
         raise ConfigError("podUid", "the snapshot stream needs it")
     if config.workload_api is not None and not isinstance(config.identity, IssuedIdentity):
         raise ConfigError("workloadApi", "the application's certificate comes from the issuer; the identity must, too")
+    if config.worker > config.workers:
+        raise ConfigError("worker", f"there are {config.workers}")
     return config
+
+
+def with_workers(config: Config, workers: int) -> Config:
+    """Another number of them; ConfigError if that is none."""
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ConfigError("workers", f"there can be 1 to {MOST_WORKERS}")
+    return replace(config, workers=workers)
+
+
+def worker_config(config: Config, number: int) -> Config:
+    """That of one worker of several: what a process has for itself gets its number, and all of them together take the room of one.
+
+    Args:
+        number: from 1.
+    """
+    def own(path: str) -> str:
+        return f"{path}.{number}"
+
+    def kept(source: T) -> T:
+        return replace(source, keep_file=own(source.keep_file)) if source.keep_file is not None else source
+
+    identity, snapshot, ledger = config.identity, config.snapshot, config.ledger
+    return replace(
+        config,
+        worker=number,
+        admin_socket=own(config.admin_socket),
+        identity=kept(identity) if isinstance(identity, IssuedIdentity) else identity,
+        snapshot=kept(snapshot) if isinstance(snapshot, SnapshotStream) else snapshot,
+        ledger=LedgerFiles(own(ledger.folder), max(ledger.most_bytes // config.workers, LEAST_LEDGER_BYTES)) if ledger else None,
+        synthetic_file=own(config.synthetic_file) if config.synthetic_file is not None else None,
+    )

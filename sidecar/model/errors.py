@@ -33,7 +33,13 @@ class ConfigError(MeshError):
 
 
 class ReasonedError(MeshError):
+    """
+    Attributes:
+        rule: that refuses, where it is another than the one that was found before.
+    """
+
     reason: Reason
+    rule = ""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.reason.token)
@@ -146,6 +152,7 @@ class WrongIdentity(UpstreamError):
 
 
 class Unavailable(ReasonedError):
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str = "", rule: str = "") -> None:
         self.reason = reason
+        self.rule = rule
         super().__init__(detail)

@@ -16,7 +16,7 @@ from .reason import Reason
 from .value import Port, Value
 
 MAX_ANSWER_BYTES = 64 << 10     # of an explanation on its way
-MOST_WORDS = 1000               # characters of one text in it
+MOST_WORDS = 960                # characters of one text in it
 SENT_METHODS = ("GET", "HEAD", "OPTIONS")
 
 Outcome = Literal["ok", "refused", "failed", "unknown", "skipped"]
@@ -24,11 +24,11 @@ StepName = Literal[
     # the control plane's
     "pod", "request", "policy", "snapshot",
     # the sidecar's
-    "interception", "destination", "approval", "verification", "resolution", "connection", "proof", "answer",
+    "interception", "destination", "approval", "verification", "resolution", "isolation", "connection", "proof", "answer",
 ]
 STEPS: tuple[StepName, ...] = (
     "pod", "request", "policy", "snapshot",
-    "interception", "destination", "approval", "verification", "resolution", "connection", "proof", "answer",
+    "interception", "destination", "approval", "verification", "resolution", "isolation", "connection", "proof", "answer",
 )
 NONE: Mapping[str, object] = MappingProxyType({})
 Code = Annotated[str, msgspec.Meta(pattern=r"^(BZ[0-9]{4})?(?!\n)$")]      # of a Reason: people are told to type it

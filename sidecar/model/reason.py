@@ -81,6 +81,11 @@ class Reason(Enum):
         "The rule's `fault` answers a share of the requests with an error, on purpose.",
         "Nothing is broken. Take `fault` out of that rule when the experiment is over.",
     )
+    NETWORK_POLICY_IN = (
+        "BZ0112", "network-policy",
+        "NetworkPolicies isolate the pod for what enters, and none of them lists the caller at this port.",
+        "List the caller's pod, namespace or address, and the port, in `ingress` of a NetworkPolicy that selects this pod.",
+    )
     NO_EDGE_ROUTE = (
         "BZ0113", "no-edge-route",
         "No rule of the ingress gateway is for this port, host, path and method, and there is no default backend.",
@@ -182,6 +187,11 @@ class Reason(Enum):
         "BZ0214", "gateway-unreached",
         "The EgressPolicy lets the host be reached through its egress gateway only, and there is no way to that. Nothing was sent.",
         "See that pods of the gateway's Service are ready, have a sidecar, and that its port leads to 15008; the detail says what failed.",
+    )
+    NETWORK_POLICY_OUT = (
+        "BZ0216", "network-policy-out",
+        "NetworkPolicies isolate the pod for what leaves, and none of them lists the address and port that would be connected to.",
+        "List the pod behind the Service and its own port, or the address, in `egress` of a NetworkPolicy that selects this pod.",
     )
     # -- malformed HTTP
     BAD_HEAD = (

@@ -135,6 +135,7 @@ class Service(Value, frozen=True):
         name: `orders.shop`, for logs.
         addresses: its cluster IPs; empty for a headless Service, whose endpoints are dialled themselves.
         protocol: HTTP balances requests; opaque and app-tls balance connections and are never peeked at.
+        draining: pods that are ready no longer: they get nothing new, and what was begun goes on.
     """
 
     name: Name
@@ -144,6 +145,7 @@ class Service(Value, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
     rules: tuple[CallRule, ...] = ()
     balancing: Balancing = Balancing()
+    draining: tuple[Endpoint, ...] = ()
 
     @property
     def is_http(self) -> bool:

@@ -137,9 +137,10 @@ def _check(snapshot: Snapshot) -> None:
     for i, service in enumerate(snapshot.outbound.services):
         for j, text in enumerate(service.addresses):
             address(f"outbound.services[{i}].addresses[{j}]", text)
-        for j, endpoint in enumerate(service.endpoints):
-            address(f"outbound.services[{i}].endpoints[{j}].address", endpoint.address)
-            spiffe(f"outbound.services[{i}].endpoints[{j}].identity", endpoint.identity)
+        for part, endpoints in (("endpoints", service.endpoints), ("draining", service.draining)):
+            for j, endpoint in enumerate(endpoints):
+                address(f"outbound.services[{i}].{part}[{j}].address", endpoint.address)
+                spiffe(f"outbound.services[{i}].{part}[{j}].identity", endpoint.identity)
         for j, rule in enumerate(service.rules):
             check_matches(f"outbound.services[{i}].rules[{j}]", rule.hosts, rule.matches)
     check_outbound("outbound", snapshot.outbound)

@@ -28,16 +28,19 @@ MOST_FILES = 65536      # a connection costs some 5 KB from its first byte
 ConnectionHandler = Callable[[socket.socket], Awaitable[None]]
 
 
-def listen_tcp(host: str, port: int, mark: int | None = None) -> socket.socket:
+def listen_tcp(host: str, port: int, mark: int | None = None, *, is_shared: bool = False) -> socket.socket:
     """A listening socket; `::` takes IPv4 too. ConfigError names the port and the cure if it is in use.
 
     Args:
         mark: SO_MARK, which accepted sockets inherit: without it the packet rules would refuse our own answers to a SYN.
+        is_shared: other processes of our user may listen there, too; the kernel deals connections out among them.
     """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if mark is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         if host == "::":

@@ -256,6 +256,7 @@ async def control_addresses(url: str) -> list[str]:
 async def call_unix(path: str, method: str, target: str, body: bytes = b"") -> Answer:
     """Call an endpoint behind a Unix socket."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)     # to a server that accepts nobody any more a connection would wait, and with it the whole process
     try:
         sock.connect(path)
     except OSError as exc:

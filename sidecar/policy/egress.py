@@ -15,13 +15,14 @@ from msgspec import structs
 
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, IpNetwork, canonical, is_special, mesh_range
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, Origination, Outbound
+from sidecar.model.egress import Alias, EgressHost, EgressRange, Origination, Outbound
 from sidecar.model.message import RequestHead
 from sidecar.model.path import decode_path, judge_rule_path
 from sidecar.model.reason import Reason
 from sidecar.model.service import CallRule, Endpoint, Service
 
 from .host_table import HostTable
+from .network import Network
 from .route_table import RouteTable
 
 Kind = Literal["plain", "tls", "tcp"]
@@ -65,6 +66,7 @@ class OutboundTable:
     Attributes:
         service_names: `orders.shop`, of the mesh, as far as they are known here.
         wanted: addresses and names of which the snapshot says whether there is such a Service.
+        leaving: where NetworkPolicies isolate the pod for what leaves; None: they do not.
     """
 
     def __init__(self, outbound: Outbound) -> None:
@@ -74,11 +76,14 @@ class OutboundTable:
             table = RouteTable(service.rules) if service.rules else None
             whole = ToService(Permit(f"service/{service.name}"), service, service.endpoints, table)
             self._by_name[service.name, service.port] = whole
-            for endpoint in service.endpoints:
+            for endpoint in (*service.endpoints, *service.draining):
                 self._services.setdefault(Address(endpoint.address, endpoint.port), replace(whole, endpoints=(endpoint,)))
         for service in outbound.services:
             for address in service.addresses:
                 self._services[Address(address, service.port)] = self._by_name[service.name, service.port]
+        self._aliases = {alias.name: alias for alias in outbound.aliases}
+        self._cluster_domain = outbound.cluster_domain
+        self.leaving = Network(outbound.isolation) if outbound.isolation is not None else None
         self._hosts = HostTable(outbound.hosts)
         self._observe_until = (outbound.observe_until or 0.0) if outbound.mode == "observe" else 0.0
         self._ranges: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, EgressRange]] = [
@@ -110,9 +115,9 @@ class OutboundTable:
         return self._by_name.get((name, port))
 
     def has_endpoint(self, service: Service, endpoint: Endpoint) -> bool:
-        """Whether `endpoint` is one of the Service's, which an earlier snapshot may have told of."""
+        """Whether `endpoint`, of which an earlier snapshot told, is one of the Service's still, if only to end what it has begun."""
         known = self.service_named(service.name, service.port)
-        return known is not None and endpoint in known.endpoints
+        return known is not None and (endpoint in known.endpoints or endpoint in known.service.draining)
 
     def host(self, host: str, port: int, kind: Kind, now: float) -> ToHost | Denied:
         """The approval for `host`, reached at `port` by plain HTTP, by the application's own TLS, or by its synthetic address.
@@ -136,14 +141,33 @@ class OutboundTable:
     def named(self, host: str) -> EgressHost | None:
         return self._hosts.find(host)
 
+    def alias(self, host: str, namespace: str) -> Alias | None:
+        """The ExternalName Service that is meant by a name that nobody has approved as it is.
+
+        Args:
+            namespace: in which a name without one is looked for.
+        """
+        if not self._aliases:
+            return None
+        short = host.removesuffix("." + self._cluster_domain).removesuffix(".svc")
+        found = self._aliases.get(short if "." in short else f"{short}.{namespace}")
+        return found if found is not None and self.named(host) is None else None
+
     def observes(self, now: float) -> bool:
         """Whether what nobody has approved is let through, and written down."""
         return now < self._observe_until
 
     def range(self, to: Address) -> Permit | None:
-        """Leave to relay TCP to an address."""
+        """Leave to relay TCP to an address: by an approved range or, where they approve, by a block of a NetworkPolicy."""
         item = self.approved_range(to)
-        return Permit(item.rule) if item is not None else None
+        if item is not None:
+            return Permit(item.rule)
+        if self.leaving is not None and self.leaving.approves:
+            ip = canonical(to.host)
+            for policy, network in self.leaving.blocks(ip, to.port):
+                if self._is_meant(ip, network):
+                    return Permit(f"networkpolicy/{policy}")
+        return None
 
     def observed_address(self, to: Address, now: float) -> Permit | None:
         """Leave, while an observation lasts, to relay TCP that says no name to the very address that was dialled; to none that is

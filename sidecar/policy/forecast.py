@@ -4,17 +4,19 @@ Pure, and the very judge that the recipes ask. The sidecar goes on from here (`p
 nothing but manifests and ends here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.egress import EgressHost, GatewayRef, Origination
-from sidecar.model.explanation import Question, Step, no, step
+from sidecar.model.explanation import Question, Step, StepName, no, step
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 
 from .dns_limits import why_suspicious
 from .egress import Kind, ToHost, ToService, why_not
+from .network import Network
 from .rules import Rules
 
 NOWHERE = "0.0.0.0"
@@ -28,7 +30,7 @@ class Forecast:
         service: of the mesh, that is meant, and `to`, at which it is dialled.
         judged: of all else.
         gateway: that leads there, in words; empty: none.
-        steps: destination, approval, verification.
+        steps: destination, approval, verification; isolation, where NetworkPolicies isolate the pod and it is known what is connected to.
     """
 
     kind: Kind
@@ -48,14 +50,18 @@ def forecast(question: Question, host: str, rules: Rules, now: float, request: R
     """
     dialled = _service(host, question.port, rules)
     if dialled is not None:
-        return _to_service(*dialled)
+        return _to_service(*dialled, rules)
     if is_address(host.strip("[]")):
         to = Address(str(canonical(host.strip("[]"))), question.port)
         permit, approval = rules.outbound.range(to), rules.outbound.approved_range(to)
         if permit is None and question.kind != "plain":
             permit = rules.outbound.observed_address(to, now)
         if permit is not None:
-            return _to_range(to, permit, _led_by(approval.gateway if approval is not None else None))
+            led_by = approval.gateway if approval is not None else None
+            isolation = _isolation_of(led_by, rules) if led_by is not None else isolation_outside((to.host,), to.port, rules)
+            return _to_range(to, permit, _led_by(led_by), isolation)
+        if (denied := rules.why_unlisted(to)) is not None and not rules.outbound.observes(now):
+            return Forecast(_kind(question, host, rules), None, to, denied, (_address(to), _refusal(denied)))
         if question.kind != "plain":
             denied = Denied(Reason.ADDRESS_NOT_APPROVED, detail=f"no approved range holds {to}")
             kind: Kind = "tls" if question.kind == "tls" else "tcp"
@@ -82,7 +88,7 @@ def _service(host: str, port: int, rules: Rules) -> tuple[ToService, Address] | 
     return None
 
 
-def _to_service(dialled: ToService, to: Address) -> Forecast:
+def _to_service(dialled: ToService, to: Address, rules: Rules) -> Forecast:
     service = dialled.service
     identities = ", ".join(sorted({endpoint.identity for endpoint in dialled.endpoints}))
     return Forecast("plain" if service.is_http else "tcp", dialled, to, dialled.permit, (
@@ -93,15 +99,50 @@ def _to_service(dialled: ToService, to: Address) -> Forecast:
         step("approval", "ok", "a Service of the mesh needs none; the pod that is called decides", facts={"rule": dialled.permit.rule}),
         step("verification", "ok", f"TLS 1.3 both ways; it must prove to be {identities or 'an endpoint, and there is none'}",
              facts={"identities": identities}),
+        *_isolation(dialled, rules),
     ))
 
 
-def _to_range(to: Address, permit: Permit, gateway: str) -> Forecast:
+def _to_range(to: Address, permit: Permit, gateway: str, isolation: tuple[Step, ...]) -> Forecast:
     return Forecast("tcp", None, to, permit, (
         _address(to),
         step("approval", "ok", f"it may be reached by {permit.rule}", facts={"rule": permit.rule, "gateway": gateway}),
         step("verification", "ok", "none by the sidecar: bytes pass as they are"),
+        *isolation,
     ), gateway)
+
+
+def _isolation(dialled: ToService, rules: Rules) -> tuple[Step, ...]:
+    """What NetworkPolicies leave of a Service's endpoints."""
+    if rules.leaving is None or not dialled.endpoints:
+        return ()
+    listed = [str(Address(one.address, one.port)) for one in dialled.endpoints if rules.may_call(one)]
+    if not listed:
+        denied = rules.why_nobody(dialled)
+        return (no("isolation", denied.reason, denied.detail, {"rule": denied.rule}),)
+    return (_listed(listed, rules.leaving),)
+
+
+def _isolation_of(gateway: GatewayRef, rules: Rules) -> tuple[Step, ...]:
+    """What is connected to is the gateway."""
+    found = rules.outbound.service_named(gateway.service, gateway.port)
+    return _isolation(found, rules) if found is not None else ()
+
+
+def isolation_outside(addresses: Sequence[str], port: int, rules: Rules) -> tuple[Step, ...]:
+    """What NetworkPolicies leave of the addresses of a host."""
+    if rules.leaving is None or not addresses:
+        return ()
+    judged = {to: rules.why_no_way(to) for to in (Address(address, port) for address in addresses)}
+    listed = [str(to) for to, denied in judged.items() if denied is None]
+    if not listed and (first := next(iter(judged.values()))) is not None:
+        return (no("isolation", first.reason, first.detail, {"rule": first.rule}),)
+    return (_listed(listed, rules.leaving),)
+
+
+def _listed(addresses: Sequence[str], network: Network) -> Step:
+    words = f"{network.words}, which lists {', '.join(addresses)}"
+    return step("isolation", "ok", words, facts={"policies": ", ".join(network.policies)})
 
 
 def _to_host(question: Question, host: str, rules: Rules, now: float, request: RequestHead | None) -> Forecast:
@@ -119,6 +160,7 @@ def _to_host(question: Question, host: str, rules: Rules, now: float, request: R
         return Forecast(kind, None, None, judged, (destination, _refusal(judged)))
     approval, gateway = judged.approval, _led_by(judged.approval.gateway)
     verification = _verification(kind, host, approval, now)
+    isolation = _isolation_of(approval.gateway, rules) if approval.gateway is not None else ()
     return Forecast(kind, None, None, judged, (
         destination,
         step("approval", "ok", f"approved as {approval.host} by {judged.permit.rule}", facts={
@@ -127,6 +169,7 @@ def _to_host(question: Question, host: str, rules: Rules, now: float, request: R
             "gateway": gateway, "the DNS guard": why,
         }),
         _at_gateway(verification, gateway) if gateway else verification,
+        *isolation,
     ), gateway)
 
 
@@ -151,7 +194,8 @@ def _address(to: Address) -> Step:
 
 
 def _refusal(denied: Denied) -> Step:
-    return no("approval", denied.reason, denied.detail, {"rule": denied.rule})
+    at: StepName = "isolation" if denied.reason is Reason.NETWORK_POLICY_OUT else "approval"
+    return no(at, denied.reason, denied.detail, {"rule": denied.rule})
 
 
 def _verification(kind: Kind, host: str, approval: EgressHost, now: float) -> Step:

@@ -23,12 +23,17 @@ def client_key(address: str) -> str:
 
 
 class Buckets:
-    """The buckets of one rule, by whatever `RateLimit.by` names."""
+    """The buckets of one rule, by whatever `RateLimit.by` names.
 
-    def __init__(self, limit: RateLimit, most: int = MOST_BUCKETS) -> None:
+    Args:
+        share: of how many processes that the limit is for together this is one. Each has one token at least: where the limit is for
+            fewer requests at a time than there are processes, more may come at a time, and not more in the long run.
+    """
+
+    def __init__(self, limit: RateLimit, most: int = MOST_BUCKETS, share: int = 1) -> None:
         self.limit = limit
-        self._token_s = limit.per_s / limit.requests
-        self._whole_s = self._token_s * (limit.burst or limit.requests)
+        self._token_s = limit.per_s / limit.requests * share
+        self._whole_s = max(limit.per_s / limit.requests * (limit.burst or limit.requests), self._token_s)
         self._most = most
         self._full_at: dict[Hashable, float] = {}
         self._sweep_at = 0.0

@@ -34,10 +34,13 @@ class Admission:
     """One for the sidecar.
 
     Args:
+        share: of how many processes that a limit is for together this is one; each lets one request through at least.
+    Attributes:
         under_way: requests and connections, by the name of their rule, where that limits them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = 1) -> None:
+        self._share = share
         self.under_way: Counter[str] = Counter()
         self._buckets: dict[str, Buckets] = {}
 
@@ -94,7 +97,7 @@ class Admission:
             wait_s = self._bucket(route.name, route.rate_limit, now).take(_key(route.rate_limit, request, caller), now)
             if wait_s:
                 return Denied(Reason.RATE_LIMITED, route.name, f"there is room again in {wait_s:.3f} s")
-        if route.concurrency is not None and self.under_way[route.name] >= route.concurrency:
+        if route.concurrency is not None and self.under_way[route.name] >= max(route.concurrency // self._share, 1):
             return Denied(Reason.TOO_MANY_REQUESTS, route.name, f"{route.concurrency} are allowed at a time")
         return None
 
@@ -115,7 +118,7 @@ class Admission:
         if known is None or known.limit != limit:
             # Seldom, so the moment to forget the rules that are no more: nobody misses full buckets.
             self._buckets = {name: buckets for name, buckets in self._buckets.items() if not buckets.are_full(now)}
-            known = self._buckets[name] = Buckets(limit)
+            known = self._buckets[name] = Buckets(limit, share=self._share)
         return known
 
 

@@ -25,14 +25,20 @@ ENOUGH = 256        # budgets; with more, those that have spent nothing for an h
 
 
 class Budgets:
-    def __init__(self, metrics: Metrics) -> None:
+    """
+    Args:
+        share: of how many processes that the limits are for together this is one.
+    """
+
+    def __init__(self, metrics: Metrics, share: int = 1) -> None:
         self._metrics = metrics
+        self._share = share
         self._by_rule: dict[str, Budget] = {}
         self._told_at: dict[str, float] = {}
 
     def why_exhausted(self, approval: EgressHost | EgressRange) -> Denied | None:
         """Asked before anything is dialled. None: something is left."""
-        rule, limit = approval.rule, approval.bytes_per_hour
+        rule, limit = approval.rule, self._limit(approval)
         budget = self._by_rule.get(rule)
         if limit is None or budget is None or budget.spent(trio.current_time()) < limit:
             return None
@@ -45,7 +51,7 @@ class Budgets:
 
     def spender(self, approval: EgressHost | EgressRange) -> Spend | None:
         """To be called with how many bytes go; raises Unavailable where they are too many. None: there is no limit."""
-        rule, limit = approval.rule, approval.bytes_per_hour
+        rule, limit = approval.rule, self._limit(approval)
         if limit is None:
             return None
 
@@ -56,6 +62,9 @@ class Budgets:
                 raise Unavailable(Reason.BUDGET_EXHAUSTED, self._tell(rule, limit))
 
         return spend
+
+    def _limit(self, approval: EgressHost | EgressRange) -> int | None:
+        return approval.bytes_per_hour // self._share if approval.bytes_per_hour is not None else None
 
     def _budget(self, rule: str) -> Budget:
         if rule not in self._by_rule:

@@ -1,6 +1,7 @@
 """What comes in from outside of the mesh, step by step: one connection of a client's at a listener of an ingress gateway.
 
-    1  which listener?      the snapshot's, by the port that clients know; a client of a port that it does not name is told so
+    1  which listener?      the snapshot's, by the port that clients know; a client of a port that it does not name is told so, as is
+                            one whom NetworkPolicies keep from this pod
     2  TLS                  by the server name of the hello the certificate for it, or an alert, and no other certificate instead
     3  who is it?           an address; and a client certificate, where the host asks for one
     4  is it meant here?    per request: Host is the server name (else 421), and asks for no more than the connection has shown
@@ -77,10 +78,12 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
         if edge is None or all(listener.port != port for listener in edge.listeners):               # 1
             why = Unavailable(Reason.NO_SNAPSHOT) if rules is None else Unavailable(Reason.NO_EDGE_ROUTE, f"nothing is served at {port}")
             await _turn_away(sock, why, record, runtime)
+        elif rules is not None and (denied := rules.why_no_entry(source, sock.getsockname()[1], None)) is not None:
+            await _turn_away(sock, Unavailable(denied.reason, denied.detail), record, runtime)
         elif runtime.edge_hosts.follow(edge).speaks_tls(port):
             await _serve_tls(sock, port, record, runtime, clients)
         else:
-            await _Entered(Client(source, "http", port), None, runtime, clients).serve(SocketStream(sock), record, serve_http)
+            await _Entered(Client(source, "http", port), None, sock.getsockname()[1], runtime, clients).serve(SocketStream(sock), record, serve_http)
     except ReasonedError as exc:
         record.refuse(exc.reason, exc.detail)
         runtime.tell(record)
@@ -133,7 +136,7 @@ async def _serve_tls(sock: socket.socket, port: int, record: Record, runtime: Ru
             await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
         elif stream is not None:
             serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
-            await _Entered(client, served, runtime, clients).serve(stream, record, serve)
+            await _Entered(client, served, sock.getsockname()[1], runtime, clients).serve(stream, record, serve)
     except Unavailable as exc:
         if stream is not None:
             raise
@@ -159,10 +162,12 @@ class _Entered:
 
     Args:
         served: as what it was served TLS; None: it spoke none.
+        at: the port of ours that it came to.
     """
 
     client: Client
     served: Served | None
+    at: int
     runtime: Runtime
     clients: Clients
 
@@ -177,7 +182,8 @@ class _Entered:
         headers = edge_headers(request, record, self.client, runtime.rng)
         if rules is None:
             return Denied(Reason.NO_SNAPSHOT)
-        if (denied := self._misdirected(request, rules)) is not None:                               # 4
+        denied = rules.why_no_entry(self.client.address, self.at, None) or self._misdirected(request, rules)        # 4
+        if denied is not None:
             return denied
         found = rules.edge.find(self.client.port, request)                                          # 5
         if found is None:
@@ -217,8 +223,9 @@ class _Entered:
         def is_permitted() -> bool:
             now = self.runtime.rules.current
             is_there = way is None or way.is_permitted is None or way.is_permitted()
-            is_meant = now is not None and self._misdirected(request, now) is None
-            return is_there and is_meant and self.clients.still(admitted, self.client)
+            if now is None or now.why_no_entry(self.client.address, self.at, None) or self._misdirected(request, now):
+                return False
+            return is_there and self.clients.still(admitted, self.client)
 
         plan = self.runtime.admission.admit(                                                        # 7
             admitted.permit, request, client_key(self.client.address), upstream, is_permitted,

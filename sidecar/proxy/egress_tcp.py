@@ -53,17 +53,22 @@ async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Ori
     if approval.gateway is not None:
         await serve_connection(sock, Preface("tcp", name, to.port), approval, permit, rules, record, runtime, is_permitted)
         return
-    app, upstream = await connect(
+    app, upstream, at = await connect(
         SocketStream(sock), name, to.port, approval, rules, originator, runtime, record, is_permitted
     )
-    await carry(app, upstream, permit, record, runtime, is_permitted, approval=approval)                        # 4
+    may_go_on = partial(_may_go_on, is_permitted, at, runtime)
+    await carry(app, upstream, permit, record, runtime, may_go_on, approval=approval)                           # 4
+
+
+def _may_go_on(is_permitted: Callable[[], bool], at: Address, runtime: Runtime) -> bool:
+    return is_permitted() and runtime.has_way(at)
 
 
 async def connect(
     stream: SocketStream | TlsStream, name: str, port: int, approval: EgressHost, rules: Rules, originator: Originator, runtime: Runtime,
     record: Record, is_permitted: Callable[[], bool],
-) -> tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]:
-    """Application and host, each ready for what the other says.
+) -> tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream, Address]:
+    """Application and host, each ready for what the other says, and the host's address.
 
     Args:
         stream: to the application, whose bytes are all still to come; the caller's to close.
@@ -111,7 +116,7 @@ async def connect(
             await _refuse(app, words, exc)
         raise
     record.upstream = f"{name}:{port}"
-    return app if words is not None else stream, upstream       # without any detour where nobody looks ahead
+    return app if words is not None else stream, upstream, at       # without any detour where nobody looks ahead
 
 
 async def _refuse(app: Ahead, words: Words, why: ReasonedError) -> None:

@@ -2,7 +2,8 @@
 
 A snapshot says which endpoints there are; here stands how they are doing: what is in flight, who fails, who is new, whose turn it is
 and what retries have cost. An endpoint that stays in the next snapshot keeps all that, one that is gone is forgotten. How to choose
-is decided in `policy/`; every function here is synchronous, so that the state and the choice made from it are one step.
+is decided in `policy/`; every function here is synchronous, so that the state and the choice made from it are one step. Endpoints that
+NetworkPolicies do not list are no members: judged once for each snapshot, they cost a choice nothing.
 """
 
 import random  # noqa: TID251 -- the generator is made by main and passed
@@ -37,22 +38,23 @@ class Group:
         in_flight: requests, or connections where the Service is no HTTP; to members that are gone, too.
     """
 
-    def __init__(self, service: Service, zone: str, rng: random.Random, metrics: Metrics) -> None:
+    def __init__(self, service: Service, rules: Rules, rng: random.Random, metrics: Metrics) -> None:
         self._rng = rng
         self._metrics = metrics
         self._position = int(rng.random() * 65536)      # callers that start together begin with different endpoints
         self._budgets: dict[str, Budget] = {}
         self.in_flight = 0
         # Where everybody is new nobody is to be spared.
-        self._members = {endpoint: Member(endpoint) for endpoint in service.endpoints}
-        self._take(service, zone)
+        self._members = {endpoint: Member(endpoint) for endpoint in service.endpoints if rules.may_call(endpoint)}
+        self._take(service, rules.snapshot.workload.zone)
 
-    def follow(self, service: Service, zone: str, now: float) -> None:
+    def follow(self, service: Service, rules: Rules, now: float) -> None:
         """Take the Service as the next snapshot has it."""
-        if service.endpoints != self.service.endpoints:
-            known = self._members
-            self._members = {endpoint: known.get(endpoint) or Member(endpoint, now) for endpoint in service.endpoints}
-        if service != self.service or zone != self._zone:
+        known, zone = self._members, rules.snapshot.workload.zone
+        self._members = {
+            endpoint: known.get(endpoint) or Member(endpoint, now) for endpoint in service.endpoints if rules.may_call(endpoint)
+        }
+        if service != self.service or zone != self._zone or self._members.keys() != known.keys():
             self._take(service, zone)
             self._let_back(now)
 
@@ -203,15 +205,14 @@ class Endpoints:
     def follow(self, rules: Rules, now: float) -> None:
         """Take over what is in the new snapshot; forget the rest."""
         self._rules = rules
-        zone = rules.snapshot.workload.zone
         groups = {}
         for service in rules.snapshot.outbound.services:
             key = service.name, service.port
             group = self._groups.get(key)
             if group is not None:
-                group.follow(service, zone, now)
+                group.follow(service, rules, now)
             elif service.balancing.slow_start_s:
-                group = Group(service, zone, self._rng, self._metrics)
+                group = Group(service, rules, self._rng, self._metrics)
             if group is not None:
                 groups[key] = group
         self._groups = groups
@@ -226,5 +227,5 @@ class Endpoints:
         key = service.name, service.port
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(service, rules.snapshot.workload.zone, self._rng, self._metrics)
+            group = self._groups[key] = Group(service, rules, self._rng, self._metrics)
         return group

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import trio
+from msgspec.structs import replace as replace_head
 
 from sidecar.model import ports
 from sidecar.model.address import Address, canonical, is_address
@@ -33,8 +34,8 @@ from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, origination
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.cluster_names import service_name
-from sidecar.policy.egress import OBSERVED, ToHost
-from sidecar.policy.forecast import NOWHERE, Forecast, forecast
+from sidecar.policy.egress import OBSERVED, Kind, ToHost
+from sidecar.policy.forecast import NOWHERE, Forecast, forecast, isolation_outside
 from sidecar.policy.rules import Rules
 from sidecar.protocol.asked import request_of
 from sidecar.telemetry.access_log import Record
@@ -66,10 +67,12 @@ PLACES: dict[StepName, tuple[Reason, ...]] = {
     ),
     "verification": (Reason.CLIENT_CERTIFICATE_MISSING, Reason.ROOTS_UNUSABLE, Reason.NO_IDENTITY),
     "resolution": (Reason.NAME_NOT_RESOLVED, Reason.SPECIAL_ADDRESS),
+    "isolation": (Reason.NETWORK_POLICY_OUT,),
     "connection": (Reason.CONNECT_FAILED, Reason.TIMED_OUT, Reason.NO_ENDPOINT, Reason.CIRCUIT_OPEN, Reason.GATEWAY_UNREACHED),
     "proof": (Reason.SERVER_NOT_VERIFIED, Reason.WRONG_IDENTITY, Reason.PEER_NOT_VERIFIED, Reason.REVOKED, Reason.START_TLS_REFUSED),
 }
 OURS: tuple[StepName, ...] = STEPS[STEPS.index("snapshot"):]
+SELDOM: tuple[StepName, ...] = ("isolation", "answer")      # without these there is nothing to say of them
 
 
 @dataclass(slots=True)
@@ -107,6 +110,8 @@ class Inquiry:
         self.at = "destination"
         request = request_of(question)
         host = request.host.decode("ascii")
+        if (alias := rules.alias(host)) is not None and not alias.problem and question.kind != "tls":
+            host, request = alias.host, replace_head(request, host=alias.host.encode())      # as the recipe has it
         rules = await self._look_for(host, rules)
         meant = forecast(question, host, rules, runtime.wall(), request)
         if question.port == ports.NAME_SERVER:
@@ -115,6 +120,9 @@ class Inquiry:
         self.found |= {one.name: one for one in meant.steps}
         self.at = "resolution"
         to = meant.to or await self._destination(meant, host, rules)
+        judged = meant.judged
+        if rules.leaving is not None and isinstance(judged, Denied) and (to.host == NOWHERE or judged.reason is Reason.NETWORK_POLICY_OUT):
+            raise Unavailable(judged.reason, judged.detail)     # the recipe would judge an address: there is none, or it was judged
         if meant.kind == "plain" and not self._passes_through(to, rules):
             await self._decide(request, to, meant)
         else:
@@ -146,6 +154,7 @@ class Inquiry:
                 deadline.upstream("name resolution", DECISION_S)
                 addresses = await self.originator.addresses(host, judged.approval, rules)
                 resolved = addresses[0]
+                self.found |= {one.name: one for one in isolation_outside(addresses, _port_of(judged, meant.kind, port), rules)}
                 self.note("resolution", f"{host} is {', '.join(addresses)}", addresses=", ".join(addresses),
                           resolvers=", ".join(rules.snapshot.outbound.resolvers))
         return Address((self.runtime.synthetic.address(host) if meant.kind == "tcp" else None) or resolved, port)
@@ -258,16 +267,20 @@ def _steps(inquiry: Inquiry, failure: ReasonedError | None) -> tuple[Step, ...]:
     """In order; what failed in its place, and nothing said of what would have come behind it."""
     found = inquiry.found
     if failure is None:
-        return tuple(found.get(name) or step(name, "skipped", "nothing to find") for name in OURS if name != "answer" or name in found)
+        return tuple(found.get(name) or step(name, "skipped", "nothing to find") for name in OURS if name not in SELDOM or name in found)
     at = _place(failure, inquiry.at)
     before = OURS[:OURS.index(at)]
     failed = no(at, failure.reason, failure.detail, found[at].facts if at in found else {})
     if at == "proof" and "connection" not in found:
         found["connection"] = step("connection", "ok", "connected")     # or there would be nobody to prove anything
     return (
-        *(found.get(name) or step(name, "skipped", "nothing to find") for name in before), failed,
-        *(step(name, "skipped", "not tried") for name in OURS[len(before) + 1:] if name != "answer" or inquiry.question.sends),
+        *(found.get(name) or step(name, "skipped", "nothing to find") for name in before if name not in SELDOM or name in found), failed,
+        *(step(name, "skipped", "not tried") for name in OURS[len(before) + 1:] if name not in SELDOM or _is_asked(name, inquiry)),
     )
+
+
+def _is_asked(name: StepName, inquiry: Inquiry) -> bool:
+    return name == "answer" and inquiry.question.sends
 
 
 def _place(failure: ReasonedError, at: StepName) -> StepName:
@@ -291,6 +304,11 @@ def _client_context(meant: Forecast) -> Context:
         return origination(min_version="1.2", roots=tls.roots if tls else None, chain=None, key=None)
     except ConfigError:
         return origination(min_version="1.2", roots=None, chain=None, key=None)
+
+
+def _port_of(judged: ToHost, kind: Kind, dialled: int) -> int:
+    """Where the connection goes: TLS that is originated for plain HTTP has a port of its own."""
+    return judged.approval.tls.port if kind == "plain" and judged.approval.tls is not None else dialled
 
 
 def _nothing() -> None:

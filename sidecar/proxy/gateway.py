@@ -7,6 +7,8 @@
     4  the way out          as from any sidecar: our resolution, TLS originated and verified; here are the roots and client certificates
     5  the answer           ok, or the reason, which the caller's sidecar passes on and writes down, as we do
 
+NetworkPolicies that isolate the gateway's own pod hold for both: who may come, and what may be dialled.
+
 What an approval says of a gateway counts with callers only: nothing goes from here to another, nor back into the mesh.
 
 Trust: a caller's sidecar may have been taken over: it gets what is approved for its identity, and no more. The preface and all that
@@ -22,6 +24,7 @@ from functools import partial
 import trio
 from msgspec.structs import replace
 
+from sidecar.model import ports
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.call import Peer
 from sidecar.model.decision import Denied, Permit
@@ -69,6 +72,7 @@ async def serve_gateway(sock: socket.socket, runtime: Runtime, originator: Origi
         record.spoken = f"{_KINDS[preface.carried]}:{preface.port}"
         await _Led(stream, peer, preface, record, runtime, originator).serve()
     except ReasonedError as exc:
+        record.rule = exc.rule or record.rule
         record.refuse(exc.reason, exc.detail)
         runtime.tell(record)
         if stream is not None and record.upstream:      # it was told ok: nobody is to take what it got for the whole
@@ -137,10 +141,18 @@ class _Led:
 
     # -- 3
 
-    def _approve(self) -> Leave | Denied:
-        runtime, preface = self.runtime, self.preface
+    def _why_not_here(self) -> Denied | None:
+        """Why this gateway does nothing for the caller, wherever it would go."""
+        runtime = self.runtime
         if why := runtime.why_no_longer(self.peer):
             return Denied(Reason.PEER_NOT_VERIFIED if self.peer.not_after <= runtime.wall() else Reason.REVOKED, detail=why)
+        rules = runtime.rules.current
+        return rules.why_no_entry(self.record.source, ports.GATEWAY, self.peer.identity) if rules is not None else None
+
+    def _approve(self) -> Leave | Denied:
+        runtime, preface = self.runtime, self.preface
+        if (denied := self._why_not_here()) is not None:
+            return denied
         return approve(preface.host, preface.port, runtime, _KINDS[preface.carried], self.caller)
 
     def _is_permitted(self, begun: EgressHost) -> bool:
@@ -193,47 +205,50 @@ class _Led:
         if self.preface.carried == "tcp" and tls is not None:
             if tls.start_tls is not None:
                 await self.stream.send_all(OK)      # its protocol needs the application, which is told in that what goes wrong
-            app, upstream = await connect(
+            app, upstream, at = await connect(
                 self.stream, self.preface.host, self.preface.port, approval, rules, self.originator, self.runtime, self.record,
                 is_permitted,
             )
-            await self._relay(upstream, permit, is_permitted, app)
+            await self._relay(upstream, at, permit, is_permitted, app)
         else:
             with Deadline() as deadline:
                 deadline.upstream("name resolution", CONNECT_S)
                 addresses = await self.originator.addresses(self.preface.host, approval, rules)
-            await self._relay(await self._dial(addresses), permit, is_permitted)
+            await self._relay(*await self._dial(addresses), permit, is_permitted)
 
     async def _serve_range(self) -> None:
         to, runtime = Address(self.preface.host.strip("[]"), self.preface.port), self.runtime
 
         def leave() -> Permit | None:
             rules = runtime.rules.current
-            if rules is None or not runtime.is_outbound_open.current or runtime.why_no_longer(self.peer):
+            if rules is None or not runtime.is_outbound_open.current or self._why_not_here() is not None:
                 return None
             table = rules.callers.get(self.caller)
             return table.range(to) if table is not None and not rules.is_closed_to_callers(canonical(to.host)) else None
 
         permit = leave()
+        if permit is None and (denied := self._why_not_here()) is not None:
+            raise Unavailable(denied.reason, denied.detail, denied.rule)
         if permit is None:
             raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"this gateway leads {self.caller} not to {to}")
         self.record.rule = permit.rule
-        await self._relay(await self._dial((to.host,)), permit, lambda: leave() is not None)
+        await self._relay(*await self._dial((to.host,)), permit, lambda: leave() is not None)
 
-    async def _dial(self, addresses: Sequence[str]) -> SocketStream:
+    async def _dial(self, addresses: Sequence[str]) -> tuple[SocketStream, Address]:
         with Deadline() as deadline:
             deadline.upstream("connect", CONNECT_S)
             sock, at = await dial(addresses, self.preface.port, self.runtime)
         # Its own account, with the host, and not the caller's connection's: `Accounts.note` makes one of what stands alone.
         self.record.security, self.record.connection, self.record.dst, self.record.tls = "passthrough", "", str(at), ""
-        return SocketStream(sock)
+        return SocketStream(sock), at
 
     async def _relay(
-        self, upstream: trio.abc.HalfCloseableStream, permit: Permit, is_permitted: Callable[[], bool],
+        self, upstream: trio.abc.HalfCloseableStream, at: Address, permit: Permit, is_permitted: Callable[[], bool],
         app: trio.abc.HalfCloseableStream | None = None,
     ) -> None:
         """
         Args:
+            at: the upstream's address.
             app: the caller's stream, in another shape if it was told ok already.
         """
         app = app or self.stream
@@ -248,9 +263,13 @@ class _Led:
                 self.record.detail = "one side was gone before anything moved"
                 self.runtime.tell(self.record)
             else:
-                await carry(app, upstream, permit, self.record, self.runtime, is_permitted)
+                may_go_on = partial(self._may_go_on, is_permitted, at)
+                await carry(app, upstream, permit, self.record, self.runtime, may_go_on)
         finally:
             close_stream(upstream)
+
+    def _may_go_on(self, is_permitted: Callable[[], bool], at: Address) -> bool:
+        return is_permitted() and self.runtime.has_way(at)
 
     async def _pass_hello(self, upstream: trio.abc.SendStream, is_permitted: Callable[[], bool]) -> None:
         """The first message of the application's TLS, once its server name is known to be what was judged."""

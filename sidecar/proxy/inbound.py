@@ -56,6 +56,7 @@ from .versions import client, speaks_http2
 DETECT_S = 10.0
 SILENT_S = 3.0      # a sidecar says its hello at once, so who says nothing for so long waits for the server's first word
 HANDSHAKE_S = 10.0
+AT_ONCE = (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED, Reason.NETWORK_POLICY_IN)     # nothing that plaintext could still say changes it
 
 
 async def serve_inbound(
@@ -179,13 +180,14 @@ async def _serve_plaintext(
     record.security = "plaintext"
     stream = SocketStream(sock)
     judged = _judge(None, record.source, None, to, runtime)
-    if isinstance(judged, Denied) and judged.reason in (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED):
+    if isinstance(judged, Denied) and judged.reason in AT_ONCE:
+        record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
         if kind is Detected.HTTP1:
             record.status = TABLE[judged.reason].status
             await _part(stream, explain(judged.reason, "", ""))
         elif kind is Detected.HTTP2:
-            record.detail = "it spoke HTTP/2"
+            record.detail = judged.detail or "it spoke HTTP/2"
             await _part(stream, explain_http2(judged.reason))
         runtime.tell(record)
     elif kind in (Detected.HTTP1, Detected.HTTP2) and rules.snapshot.inbound.ports.get(to.port) not in ("opaque", "app-tls"):
@@ -216,6 +218,10 @@ def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Addr
         return Denied(Reason.PEER_NOT_VERIFIED if peer.not_after <= now else Reason.REVOKED, detail=why)
     inbound = rules.snapshot.inbound
     found = find_route(to.port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
+    if not (isinstance(found, Denied) and found.reason in AT_ONCE):
+        denied = rules.why_no_entry(source, to.port, peer.identity if peer else None)
+        if denied is not None:
+            return denied
     if isinstance(found, Found):
         claims = None
         if (jwt := found.rule.jwt) is not None and request is not None:

@@ -69,7 +69,7 @@ class MeshCall:
         """The plan of a request; the pod's own inbound recipe decides where its turn has come."""
         self._first = self._pick(())
         if self._first is None:
-            return Denied(Reason.NO_ENDPOINT, self._to.permit.rule)
+            return self._rules.why_nobody(self._to)
         if self._rules.is_this_pod(self._first.endpoint):
             if self._rules.snapshot.edge is not None:   # no application stands behind it, and the request would come back to it
                 return Denied(Reason.NO_ENDPOINT, self._to.permit.rule, "the Service leads to the ingress gateway itself")
@@ -80,9 +80,7 @@ class MeshCall:
 
     def is_there(self) -> bool:
         """Whether the endpoint of the last attempt still is one; asked while an upgraded connection lasts."""
-        rules = self._runtime.rules.current
-        is_known = rules is not None and rules.outbound.has_endpoint(self._to.service, self._tried[-1])
-        return is_known and self._runtime.is_outbound_open.current
+        return self._runtime.may_go_on(self._to.service, self._tried[-1])
 
     def has_other(self) -> bool:
         """Whether there is an endpoint that was not tried."""
@@ -134,7 +132,13 @@ class MeshCall:
 
         async def connect() -> Connection:
             alpn = ALPN_HTTP2 if is_http2 else ALPN_HTTP1
-            return client(await runtime.dial_mesh(endpoint, alpn), is_http2=is_http2)
+            stream = await runtime.dial_mesh(endpoint, alpn)
+            try:
+                runtime.withdrawals.watch(stream.sock, lambda: runtime.may_call(endpoint))
+            except BaseException:
+                stream.close()
+                raise
+            return client(stream, is_http2=is_http2)
 
         return Upstream(
             key=("mesh", endpoint.identity, at, is_http2, runtime.tls.current),

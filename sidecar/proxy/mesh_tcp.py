@@ -13,7 +13,7 @@ import trio
 
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied
-from sidecar.model.errors import NoEndpoint, Unavailable, UpstreamError
+from sidecar.model.errors import Unavailable, UpstreamError
 from sidecar.net.deadline import Deadline
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_TCP
@@ -42,12 +42,13 @@ async def serve_mesh_connection(
     rule = dialled.rule(None)
     to = target(dialled, rule, rules.outbound, runtime.rng)
     if isinstance(to, Denied):
-        raise Unavailable(to.reason, to.detail)
+        raise Unavailable(to.reason, to.detail, to.rule)
     record.rule = to.permit.rule
     group = runtime.endpoints.group(rules, to.service, trio.current_time())
     member = group.pick(trio.current_time(), only=to.only)
     if member is None:
-        raise NoEndpoint(to.service.name)
+        denied = rules.why_nobody(to)
+        raise Unavailable(denied.reason, denied.detail, denied.rule)
     if rules.is_this_pod(member.endpoint):
         await _enter(sock, group, member, runtime, record)
         return
@@ -58,10 +59,7 @@ async def serve_mesh_connection(
 
         def is_permitted() -> bool:
             rules = runtime.rules.current
-            return (
-                rules is not None and runtime.is_outbound_open.current and rules.outbound.service(at) is not None
-                and rules.outbound.has_endpoint(to.service, endpoint)
-            )
+            return rules is not None and rules.outbound.service(at) is not None and runtime.may_go_on(to.service, endpoint)
 
         idle_s = rule.idle_s if rule is not None else None
         await carry(SocketStream(sock), upstream, to.permit, record, runtime, is_permitted, idle_s=idle_s)

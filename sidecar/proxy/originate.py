@@ -124,7 +124,7 @@ async def secure(
         await stream.handshake(NotVerified)
         proof = context.verify(stream, runtime.wall())
         ends = waived_until(settings, proof.waived)
-        runtime.withdrawals.watch(sock, lambda: is_permitted() and runtime.wall() < ends)
+        runtime.withdrawals.watch(sock, lambda: is_permitted() and runtime.has_way(at) and runtime.wall() < ends)
     except BaseException:
         stream.close()
         raise
@@ -140,5 +140,12 @@ async def secure(
 
 
 async def dial(addresses: Sequence[str], port: int, runtime: Runtime) -> tuple[socket.socket, Address]:
-    """A connection to the first address that takes it."""
-    return await race(runtime.dialer, [Address(address, port) for address in addresses])
+    """A connection to the first address that takes it, of those that NetworkPolicies let be connected to. Unavailable if none is.
+
+    Whatever leaves for the outside leaves here. It is asked again as long as the connection lasts: `Runtime.has_way`.
+    """
+    every = [Address(address, port) for address in addresses]
+    listed = [to for to in every if runtime.has_way(to)]
+    if every and not listed:
+        runtime.demand_way(every[0])
+    return await race(runtime.dialer, listed)

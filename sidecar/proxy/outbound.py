@@ -4,7 +4,8 @@
     2  is the way out whole?    a lost packet rule closes everything (`control/redirect_check.py`)
     3  a mesh destination       mTLS to exactly the identity that the snapshot names: `proxy/mesh.py`, `proxy/mesh_tcp.py`
     4  a synthetic address      TCP to the name that it was given out for: `proxy/egress_tcp.py`
-    5  an approved range        TCP as it is; not where a Service of the mesh may be of which the injector has not told
+    5  an approved range        TCP as it is; not where a Service of the mesh may be of which the injector has not told; where
+                                NetworkPolicies alone approve, what they do not list ends here
     6  else                     by the name that it says, Host or SNI: `proxy/egress.py`; nameless bytes are refused, or observed
 
 Trust: the application may be hostile. The address that it dialled selects mesh, ranges and, where it is synthetic, a name that is then
@@ -88,9 +89,12 @@ async def serve_destination(
             await serve_tcp(sock, to, name, originator, runtime, record)
         elif (permit := rules.outbound.range(to)) is not None:                                  # 5
             await _serve_range(sock, to, permit, rules, runtime, record)
+        elif (denied := rules.why_unlisted(to)) is not None and not rules.outbound.observes(runtime.wall()):
+            raise Unavailable(denied.reason, denied.detail, denied.rule)
         else:                                                                                   # 6
             await _serve_named(sock, to, rules, runtime, originator, record)
     except ReasonedError as exc:
+        record.rule = exc.rule or record.rule
         await _refuse_connection(sock, exc.reason, exc.detail, record, runtime)
     except OSError:
         pass    # the application reset before it had said anything
@@ -99,15 +103,18 @@ async def serve_destination(
 async def _serve_range(sock: socket.socket, to: Address, permit: Permit, rules: Rules, runtime: Runtime, record: Record) -> None:
     record.spoken = f"tcp:{to.port}"
     approval = rules.outbound.approved_range(to)
-    assert approval is not None, "there is a permit"
 
     def is_permitted() -> bool:
         """The leave stands, and asks no more than it did."""
         rules = runtime.rules.current
-        now = rules.outbound.approved_range(to) if rules is not None and runtime.is_outbound_open.current else None
+        if rules is None or not runtime.is_outbound_open.current:
+            return False
+        now = rules.outbound.approved_range(to)
+        if approval is None:        # a NetworkPolicy's, which asks nothing
+            return rules.outbound.range(to) is not None and (now is None or now.gateway is None)
         return now is not None and range_holds(approval, now)
 
-    if approval.gateway is not None:
+    if approval is not None and approval.gateway is not None:
         await via_gateway.serve_connection(sock, Preface("tcp", *to), approval, permit, rules, record, runtime, is_permitted)
         return
     if rules.outbound.may_be_mesh(to):      # it was asked, and nobody answered
@@ -158,7 +165,7 @@ async def _refuse_connection(sock: socket.socket, reason: Reason, detail: str, r
                 if await peek(sock, detect) is Detected.HTTP1:
                     record.status = TABLE[reason].status
                     stream = SocketStream(sock)
-                    await stream.send_all(explain(reason, "", detail))
+                    await stream.send_all(explain(reason, record.rule, detail))
                     await linger(stream)
         except (OSError, trio.BrokenResourceError, ReasonedError):
             pass

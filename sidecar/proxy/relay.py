@@ -41,9 +41,13 @@ async def relay(
         runtime.budgets.demand(approval)
     with Deadline() as deadline:
         deadline.upstream("connect", CONNECT_S)
-        sock_up, _ = await dial([address.host for address in to], to[0].port, runtime)
+        sock_up, at = await dial([address.host for address in to], to[0].port, runtime)
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
-    await carry(SocketStream(sock), SocketStream(sock_up), permit, record, runtime, is_permitted, approval=approval)
+
+    def may_go_on() -> bool:
+        return is_permitted() and runtime.has_way(at)
+
+    await carry(SocketStream(sock), SocketStream(sock_up), permit, record, runtime, may_go_on, approval=approval)
 
 
 async def carry(

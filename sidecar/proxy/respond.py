@@ -40,6 +40,7 @@ TABLE: dict[Reason, Row] = {
     Reason.TOKEN_REFUSED: Row(401, 16, False),
     Reason.CALLER_DENIED: Row(403, 7, False),
     Reason.FAULT_INJECTED: Row(503, 14, False),     # the rule says which status
+    Reason.NETWORK_POLICY_IN: Row(403, 7, False),
     Reason.NO_EDGE_ROUTE: Row(404, 12, False),
     Reason.NOT_AUTHENTICATED: Row(401, 16, False),
     Reason.REFUSED_BY_AUTHORIZER: Row(403, 7, False),       # the authorizer says which status
@@ -60,6 +61,7 @@ TABLE: dict[Reason, Row] = {
     Reason.START_TLS_REFUSED: Row(503, 14, True),
     Reason.ENTRY_UNREADABLE: Row(503, 14, False),
     Reason.GATEWAY_UNREACHED: Row(503, 14, False),
+    Reason.NETWORK_POLICY_OUT: Row(403, 7, False),
     Reason.BAD_HEAD: Row(400, 13, True),
     Reason.BAD_FRAMING: Row(400, 13, True),
     Reason.BAD_HOST: Row(400, 13, True),

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from sidecar.model.address import Address
 from sidecar.model.call import Peer
+from sidecar.model.decision import Denied
 from sidecar.model.errors import Unavailable
 from sidecar.model.reason import Reason
-from sidecar.model.service import Endpoint
+from sidecar.model.service import Endpoint, Service
 from sidecar.net.clock import WallClock
 from sidecar.net.deadline import Deadline
 from sidecar.net.dial import Dialer
@@ -45,6 +46,7 @@ class Runtime:
         draining: no new exchange is begun on a connection once its present ones are over.
         idle: of each downstream connection that waits for its next request, what ends the waiting.
         endpoints: what is remembered of those in the mesh.
+        share: of how many processes of one gateway this is one; what a rule allows them together is divided by it.
         ledger: where evidence is kept, if it is.
         accounts: of the connections that are live.
         withdrawals: what ends connections to the outside when their leave does.
@@ -64,6 +66,7 @@ class Runtime:
     metrics: Metrics
     wall: WallClock
     rng: random.Random
+    share: int = 1
     pool: Pool = field(default_factory=Pool)
     mirrors: Mirrors = field(init=False)
     draining: Watched[bool] = field(default_factory=lambda: Watched(False))
@@ -71,7 +74,7 @@ class Runtime:
     pipes: Pipes = field(default_factory=Pipes)
     endpoints: Endpoints = field(init=False)
     tokens: Tokens = field(default_factory=Tokens)
-    admission: Admission = field(default_factory=Admission)
+    admission: Admission = field(init=False)
     accounts: Accounts = field(init=False)
     withdrawals: Withdrawals = field(default_factory=Withdrawals)
     synthetic: Synthetic = field(default_factory=Synthetic)
@@ -82,7 +85,8 @@ class Runtime:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))
-        object.__setattr__(self, "budgets", Budgets(self.metrics))
+        object.__setattr__(self, "admission", Admission(self.share))
+        object.__setattr__(self, "budgets", Budgets(self.metrics, self.share))
         object.__setattr__(self, "discovery", Discovery(self.rules))
         object.__setattr__(self, "mirrors", Mirrors(self.metrics))
         object.__setattr__(self, "endpoints", Endpoints(self.rng, self.metrics))
@@ -115,6 +119,29 @@ class Runtime:
     def why_no_longer(self, peer: Peer) -> str:
         """Why a peer that was verified once is not to be talked to any more, in words; empty: it is."""
         return "the peer's certificate has ended since it connected" if peer.not_after <= self.wall() else self.why_revoked(peer)
+
+    def may_call(self, endpoint: Endpoint) -> bool:
+        """Whether NetworkPolicies let calls go to a pod of the mesh now."""
+        rules = self.rules.current
+        return rules is not None and rules.may_call(endpoint)
+
+    def may_go_on(self, service: Service, endpoint: Endpoint) -> bool:
+        """Whether what was begun with an endpoint may go on."""
+        rules = self.rules.current
+        is_there = rules is not None and rules.outbound.has_endpoint(service, endpoint) and rules.may_call(endpoint)
+        return is_there and self.is_outbound_open.current
+
+    def demand_way(self, to: Address) -> None:
+        """Unavailable if NetworkPolicies let no connection go to an address outside of the mesh."""
+        rules = self.rules.current
+        denied = Denied(Reason.NO_SNAPSHOT) if rules is None else rules.why_no_way(to)
+        if denied is not None:
+            raise Unavailable(denied.reason, denied.detail, denied.rule)
+
+    def has_way(self, to: Address) -> bool:
+        """Whether they let one."""
+        rules = self.rules.current
+        return rules is not None and rules.why_no_way(to) is None
 
     async def dial_mesh(self, endpoint: Endpoint, alpn: bytes) -> TlsStream:
         """mTLS to `endpoint`, with its account opened; or an error. The caller sets the deadline."""

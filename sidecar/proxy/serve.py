@@ -43,7 +43,7 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
         try:
             decision = _refusal_of_version(request, runtime) or await decide(request, record)
         except ReasonedError as exc:
-            decision = Denied(exc.reason, record.rule, exc.detail)
+            decision = Denied(exc.reason, exc.rule or record.rule, exc.detail)
         if isinstance(decision, Plan):
             await _forward(exchange, decision, runtime, deadline)
         elif isinstance(decision, Denied):
@@ -77,7 +77,7 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
     except ReasonedError as exc:
         if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
             raise
-        await _refuse(exchange, Denied(exc.reason, plan.permit.rule, exc.detail), runtime, deadline)
+        await _refuse(exchange, Denied(exc.reason, exc.rule or plan.permit.rule, exc.detail), runtime, deadline)
     finally:
         if plan.done is not None:
             plan.done()

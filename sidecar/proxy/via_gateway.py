@@ -56,6 +56,8 @@ def plan_request(
     preface = Preface("http2" if request.is_http2 else "http1", request.host.decode("ascii"), port)
     to = _service(approval.gateway, rules)
     decision = _GatewayCall(request, to, rules, record, runtime, preface, is_permitted).decide()
+    if isinstance(decision, Denied) and decision.reason is Reason.NETWORK_POLICY_OUT:
+        return decision
     if not isinstance(decision, Plan):
         return Denied(Reason.GATEWAY_UNREACHED, permit.rule, f"{to.service.name} has no endpoint")
     return replace(decision, permit=permit, upgrades=(), spend=runtime.budgets.spender(approval))
@@ -81,7 +83,7 @@ class _GatewayCall(MeshCall):
 
         async def connect() -> Connection:
             with trio.move_on_after(upstream.connect_s):
-                stream = await _dial(member.endpoint, preface, runtime, is_permitted)
+                stream = await _dial(member.endpoint, preface, runtime, lambda: is_permitted() and runtime.may_call(member.endpoint))
                 return client(stream, is_http2=preface.carried == "http2")
             raise GatewayUnreached(f"{upstream.name}: no answer")
 
@@ -147,6 +149,8 @@ async def serve_connection(
     to = _service(approval.gateway, rules)
     group = runtime.endpoints.group(rules, to.service, trio.current_time())
     member = group.pick(trio.current_time())
+    if member is None and (denied := rules.why_nobody(to)).reason is Reason.NETWORK_POLICY_OUT:
+        raise Unavailable(denied.reason, denied.detail, denied.rule)
     if member is None or rules.is_this_pod(member.endpoint):
         raise GatewayUnreached(f"{to.service.name} has no endpoint")
     try:
@@ -162,8 +166,7 @@ async def serve_connection(
         await _greet(upstream, preface)
 
         def may_go_on() -> bool:
-            rules = runtime.rules.current
-            return rules is not None and rules.outbound.has_endpoint(to.service, endpoint) and is_permitted()
+            return runtime.may_go_on(to.service, endpoint) and is_permitted()
 
         await carry(SocketStream(sock), upstream, permit, record, runtime, may_go_on, approval=approval)
     finally:

@@ -107,9 +107,9 @@ async def _connect(way: _Way, runtime: Runtime, record: Record) -> Connection:
     """Without settings as the application speaks: an observed host, or one for which a policy says so."""
     settings, context = way.approval.tls, way.context
     if settings is None or context is None:
-        sock, _ = await dial(way.addresses, way.port, runtime)
+        sock, at = await dial(way.addresses, way.port, runtime)
         try:
-            runtime.withdrawals.watch(sock, way.is_permitted)
+            runtime.withdrawals.watch(sock, lambda: way.is_permitted() and runtime.has_way(at))
         except BaseException:
             sock.close()
             raise

@@ -3,7 +3,7 @@
 Spec: Prometheus text exposition format 0.0.4. Label values are bounded by their sources: codes, rules, identities, never paths.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -31,12 +31,15 @@ HELP = {
     "bartizan_ready": "Whether the sidecar is ready.",
     "bartizan_redirect_intact": "Whether the sidecar's test of the packet rules holds.",
     "bartizan_ledger_shed_total": "Entries of the ledger that there was no room for.",
+    "bartizan_workers": "Processes of a gateway that answer their supervisor.",
+    "bartizan_worker_restarts_total": "Processes of a gateway that ended and were started anew.",
     "bartizan_access_log_dropped_total": "Access log lines that the reader was too slow for.",
 }
-GAUGES = frozenset({
-    "bartizan_identity_not_after_seconds", "bartizan_identity_renewal_overdue_seconds", "bartizan_trust_version",
-    "bartizan_clock_skew_seconds", "bartizan_ready", "bartizan_redirect_intact",
-})
+# What is no counter, and what several processes say of it together; of counters it is their sum.
+GAUGES: Mapping[str, Callable[[Iterable[float]], float]] = {
+    "bartizan_identity_not_after_seconds": min, "bartizan_identity_renewal_overdue_seconds": max, "bartizan_trust_version": min,
+    "bartizan_clock_skew_seconds": max, "bartizan_ready": min, "bartizan_redirect_intact": min, "bartizan_workers": sum,
+}
 MAX_SERIES = 4096   # beyond it new label sets are counted together, so that no peer can grow our memory
 
 
@@ -57,17 +60,29 @@ class Metrics:
 
     def render(self, gauges: Mapping[str, float]) -> str:
         """The text; `gauges` are the values that are looked up rather than counted."""
-        lines = []
         values = dict(self._values)
         values.update({(name, ()): value for name, value in gauges.items()})
-        named = ""
-        for (name, labels), value in sorted(values.items()):
-            if name != named:
-                named = name
-                lines += [f"# HELP {name} {HELP[name]}", f"# TYPE {name} {'gauge' if name in GAUGES else 'counter'}"]
-            text = ",".join(f'{label}="{_escape(item)}"' for label, item in labels)
-            lines.append(f"{name}{{{text}}} {value:.15g}" if text else f"{name} {value:.15g}")  # .15g: counts stay whole numbers
-        return "\n".join(lines) + "\n"
+        return render((name, _text_of(labels), value) for (name, labels), value in sorted(values.items()))
+
+
+def render(series: Iterable[tuple[str, str, float]]) -> str:
+    """
+    Args:
+        series: name, labels as text, value; those of one name stand together.
+    """
+    lines = []
+    named = ""
+    for name, labels, value in series:
+        if name != named:
+            named = name
+            lines += [f"# HELP {name} {HELP[name]}", f"# TYPE {name} {'gauge' if name in GAUGES else 'counter'}"]
+        lines.append(f"{name}{labels} {value:.15g}")    # .15g: counts stay whole numbers
+    return "\n".join(lines) + "\n"
+
+
+def _text_of(labels: Labels) -> str:
+    text = ",".join(f'{label}="{_escape(item)}"' for label, item in labels)
+    return f"{{{text}}}" if text else ""
 
 
 def _escape(value: str) -> str:

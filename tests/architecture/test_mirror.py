@@ -26,7 +26,8 @@ UNTESTED: dict[str, str] = {
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
     "injector/cli/exits.py": VALUES,
-    **{f"injector/documents/{name}.py": VALUES for name in ("__init__", "access", "egress", "policies", "ports", "routes")},
+    **{f"injector/documents/{name}.py": VALUES for name in (
+        "__init__", "access", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},
     "injector/compile/said.py": VALUES,
     "injector/server.py": RUNS,
     "injector/demo/capture.py": RUNS,

@@ -9,12 +9,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from trio.testing import MockClock
 
 from sidecar.control.admin import Admin
+from sidecar.control.health import metrics_handler
 from sidecar.control.keyring import Keyring
 from sidecar.model.egress import ClientCertificate, EgressHost, GatewayCaller, Origination, Outbound
 from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
+from sidecar.telemetry.metrics import Metrics
 from tests.helpers import pki
 from tests.helpers.mesh import read_rest, root, tls_of
 from tests.helpers.pki import WEB
@@ -45,6 +47,7 @@ class Door:
         self.admin = Admin(
             lambda: (taken, "digest-1") if taken else None, keyring, lambda: ["no valid certificate"],
             *((self._rotate, lambda: {"dueAt": 5.0}) if can_rotate else (None, None)),
+            metrics_handler(Metrics(), lambda: {"bartizan_ready": 0.0}),
         )
 
     def _rotate(self) -> None:
@@ -108,3 +111,9 @@ async def test_rotate(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     assert (await door.ask("GET", "/rotate"))[0] == 404
     assert door.rotated == 1
     assert (await Door(nursery, can_rotate=False).ask("POST", "/rotate"))[0] == 404     # certificates from files
+
+
+async def test_metrics(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    status, body = await Door(nursery).ask("GET", "/metrics")
+    assert status == 200
+    assert b"\nbartizan_ready 0\n" in body

@@ -16,6 +16,7 @@ from sidecar.model.call import Answer, Call
 from sidecar.model.chain import FIRST, follow
 from sidecar.model.config import SnapshotStream
 from sidecar.model.ledger import Countersignature, Entry
+from sidecar.model.worker import ALONE, Worker
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.watched import Watched
 from sidecar.telemetry.ledger import Ledger
@@ -34,7 +35,9 @@ class Injector:
     def __init__(self) -> None:
         self.chains: list[list[bytes]] = [[]]
         self.head = FIRST
+        self.pod = "uid-1"
         self.asked: list[tuple[float, int, bool]] = []
+        self.workers: set[str] = set()
         self.instead: Callable[[Call], Answer | None] | None = None
 
     def answer(self, call: Call) -> Answer | None:
@@ -43,6 +46,7 @@ class Injector:
         query = parse_qs(call.query)
         assert query["pod"] == ["uid-1"]
         first, is_anew = int(query["from"][0]), "anew" in query
+        self.workers.add(query.get("worker", [""])[0])
         self.asked.append((trio.current_time(), first, is_anew))
         if self.instead is not None:
             return self.instead(call)
@@ -65,21 +69,23 @@ class Injector:
         return self.before + len(self.chains[-1])
 
     def signed(self) -> Countersignature:
-        return Countersignature("uid-1", self.head, self.count, 1.0, "ab" * 32, SIGNATURE)
+        return Countersignature(self.pod, self.head, self.count, 1.0, "ab" * 32, SIGNATURE)
 
     def kinds(self) -> list[str]:
         return [msgspec.json.decode(line, type=Entry).kind for line in self.chains[-1]]
 
 
 class Fixture:
-    def __init__(self, nursery: trio.Nursery, folder: Path, *, is_present: bool = True, most_bytes: int = 8 << 20) -> None:
+    def __init__(self, nursery: trio.Nursery, folder: Path, *, is_present: bool = True, most_bytes: int = 8 << 20,
+                 process: Worker = ALONE) -> None:
         self.ledger = Ledger(str(folder), most_bytes, lambda: 1000.0 + trio.current_time())
         self.injector = Injector()
+        self.injector.pod = process.chain_of("uid-1")
         self.dialer = FakeDialer(nursery)
         self.tls: Watched[MeshTls | None] = Watched(tls_of(WEB))
         if is_present:
             self.come()
-        self.shipping = Shipping(SnapshotStream(URL), "uid-1", self.ledger, self.tls, self.dialer)
+        self.shipping = Shipping(SnapshotStream(URL), "uid-1", self.ledger, self.tls, self.dialer, process)
 
     def come(self) -> None:
         self.dialer.servers[INJECTOR] = endpoint(self.injector.answer, demands_client=True, max_body_bytes=1 << 20)
@@ -249,3 +255,14 @@ async def test_the_last_line_is_shipped_after_the_end(nursery: trio.Nursery, aut
     fixture.ledger.close()
     assert await fixture.shipping.ship_once()
     assert fixture.injector.kinds() == ["start", "connection", "end"]
+
+
+async def test_a_process_of_a_gateway_says_which(nursery: trio.Nursery, autojump_clock: MockClock, tmp_path: Path) -> None:
+    """And takes a word for its own chain alone."""
+    fixture = Fixture(nursery, tmp_path, process=Worker(2, 3))
+    fixture.add()
+    assert await fixture.shipping.ship_once()
+    assert fixture.injector.workers == {"2/3"}
+    fixture.add()
+    fixture.injector.pod = "uid-1"
+    assert not await fixture.shipping.ship_once()

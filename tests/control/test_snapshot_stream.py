@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from sidecar.model.config import SnapshotStream
 from sidecar.model.needs import Needs
 from sidecar.model.snapshot import Snapshot, Workload, digest, parse_snapshot, render_snapshot
 from sidecar.model.trust import Revoked, Trust
+from sidecar.model.worker import ALONE, Worker
 from sidecar.net.files import keep
 from sidecar.net.watched import Watched
 from tests.helpers import pki
@@ -54,9 +56,9 @@ class Fixture:
         if starts:
             self.start(nursery)
 
-    def start(self, nursery: trio.Nursery) -> None:
+    def start(self, nursery: trio.Nursery, process: Worker = ALONE) -> None:
         nursery.start_soon(
-            run_snapshot_stream, self._config, "uid-1", self.keyring, self.dialer, self._take, self.questions.append, self.wanted)
+            run_snapshot_stream, self._config, "uid-1", self.keyring, self.dialer, self._take, self.questions.append, self.wanted, process)
 
     def _answer(self, call: Call) -> Answer | None:
         assert (call.method, call.path) == ("POST", "/v1/snapshot")
@@ -312,3 +314,10 @@ async def test_a_snapshot_that_is_not_taken_is_refused_with_its_reason(nursery: 
     first, refused, mended = (needs.refused for needs in fixture.needs)
     assert (first, mended) == ("", "")
     assert "workload" in refused
+
+
+async def test_a_process_of_a_gateway_says_which(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fixture = Fixture(nursery, starts=False)
+    fixture.start(nursery, Worker(2, 3))
+    await wait_all_tasks_blocked()
+    assert parse_qs(fixture.asked[0][1])["worker"] == ["2/3"]

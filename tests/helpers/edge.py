@@ -88,7 +88,7 @@ class Front:
         ours, theirs = kept_pair(self.nursery)
 
         async def serve() -> None:
-            with Redirected(theirs, Address(AT, port), source) as sock:
+            with Redirected(theirs, Address(AT, port), source, port=port) as sock:
                 await serve_edge(sock, port, self.bench.runtime, self.clients)
 
         self.nursery.start_soon(serve)

@@ -9,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from sidecar.model.address import Address
 from sidecar.model.egress import Outbound
+from sidecar.model.network import Isolation
 from sidecar.model.service import Backend, Balancing, CallRule, Ejection, Endpoint, Service
 from sidecar.model.snapshot import Inbound, Snapshot, Workload
 from sidecar.policy.rules import Rules
@@ -41,10 +42,11 @@ def db(*endpoints: Endpoint, balancing: Balancing = IN_TURN) -> Service:
     return Service("db.shop", 5432, (TCP_VIP.host,), "opaque", endpoints, balancing=balancing)
 
 
-def knows(*services: Service, zone: str = "") -> Rules:
+def knows(*services: Service, zone: str = "", isolation: Isolation | None = None) -> Rules:
     """The rules of the caller, on whose own ports TCP is served, too."""
     inbound = Inbound(ports={OURSELVES.port: "opaque"} if any(service.protocol == "opaque" for service in services) else {})
-    return Rules.of(Snapshot(Workload(WEB, "shop", addresses=(POD,), zone=zone), inbound=inbound, outbound=Outbound(services)), "digest")
+    outbound = Outbound(services, isolation=isolation)
+    return Rules.of(Snapshot(Workload(WEB, "shop", addresses=(POD,), zone=zone), inbound=inbound, outbound=outbound), "digest")
 
 
 def says(text: bytes) -> bytes:
@@ -54,9 +56,9 @@ def says(text: bytes) -> bytes:
 class World:
     """A caller, and endpoints whose applications say which one they are."""
 
-    def __init__(self, nursery: trio.Nursery, *services: Service, zone: str = "") -> None:
+    def __init__(self, nursery: trio.Nursery, *services: Service, zone: str = "", isolation: Isolation | None = None) -> None:
         self.nursery = nursery
-        self.web: Pod = pod(nursery, knows(*services, zone=zone))
+        self.web: Pod = pod(nursery, knows(*services, zone=zone, isolation=isolation))
         self.seen: dict[Endpoint, list[bytes]] = {}
         for endpoint in (A, B, C):
             self.answers(endpoint, says(endpoint.address.encode()))
@@ -73,8 +75,8 @@ class World:
         for endpoint in endpoints:
             del self.web.bench.dialer.servers[address(endpoint)]
 
-    def become(self, *services: Service) -> None:
-        self.web.bench.runtime.rules.set(knows(*services))
+    def become(self, *services: Service, isolation: Isolation | None = None) -> None:
+        self.web.bench.runtime.rules.set(knows(*services, isolation=isolation))
 
     async def ask(self, path: str = "/", *, method: str = "GET", more: str = "", to: Address = VIP) -> bytes:
         app = self.web.dial(to)

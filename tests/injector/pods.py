@@ -37,3 +37,11 @@ def egress_policy(name: str = "partners", **spec: Any) -> dict[str, Any]:
 
 def mesh_policy(name: str = "default", **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "bartizan.dev/v1alpha1", "kind": "MeshPolicy", "metadata": {"name": name}, "spec": spec}
+
+
+def ingress_gateway(name: str = "bartizan-gateway-1", address: str = "10.0.9.9", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "bartizan-system", "name": name, "uid": f"uid-{name}"},
+        "spec": {"serviceAccountName": "bartizan-gateway", "containers": [{"name": "gateway", "image": "bartizan:0.1.0"}], **spec},
+        "status": {"phase": "Running", "podIP": address},
+    }

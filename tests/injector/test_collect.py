@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from injector import collect
+from injector.audit.store import open_store
 from injector.audit.verify import verify
 from injector.collect import ANEW_EVERY_S, MAX_LINE_BYTES, Collector
 from injector.countersign import Signer, load_keys, why_not_signed
@@ -369,3 +370,27 @@ async def test_from_a_sidecars_ledger_to_evidence_that_is_sound(
                 written.shipped(signed(answer))
                 is_anew = False
         assert verify([str(injector.folder)]).is_sound == is_sound
+
+
+async def test_each_process_of_a_gateway_has_its_chain(injector: Injector, autojump_clock: MockClock) -> None:
+    """To an audit they are one pod's."""
+    heads = {}
+    for worker in (1, 2):
+        for first in (1, 3):
+            lines = chain_of(4, word=f"of{worker}-")[first - 1:first + 1]
+            answer = await injector.post(lines, query=f"pod=uid-1&worker={worker}/2&from={first}")
+            heads[worker] = signed(answer)
+    assert [heads[worker].pod for worker in (1, 2)] == ["uid-1", "uid-1_2"]
+    assert [(uid, count) for uid, _, count in injector.taken] == [("uid-1", 2)] * 4
+    assert set(injector.files) == {"shop/web-1.uid-1.jsonl", "shop/web-1.uid-1_2.jsonl"}
+    report = verify([str(injector.folder)])
+    assert (report.is_sound, report.files, report.lines) == (True, 2, 8)
+    assert {ledger.pod_uid for ledger in open_store([str(injector.folder)]).ledgers} == {"uid-1"}
+    again = Injector(injector.folder.parent)     # and so after a restart
+    assert signed(await again.post(chain_of(5, word="of2-")[4:], query="pod=uid-1&worker=2/2&from=5")).count == 5
+
+
+@pytest.mark.parametrize("worker", ["", "0/2", "3/2", "1/17", "../2"])
+async def test_a_process_that_cannot_be_has_none(worker: str, injector: Injector, autojump_clock: MockClock) -> None:
+    assert (await injector.post(chain_of(1), query=f"pod=uid-1&from=1&worker={worker or '%20'}")).status == 400
+    assert not injector.files

@@ -2,9 +2,12 @@ from typing import Any
 
 import pytest
 
+from certs.holders import together
 from injector.cluster import Cluster
 from injector.holders import NOTHING, Holders, Said, live_pods
 from sidecar.model.trust import NOBODY, DenyList, Holder, Revoked
+from sidecar.model.worker import Worker
+from tests.injector.pods import ingress_gateway
 
 DOMAIN = "example.org"
 NOW = 1_800_000_000.0
@@ -27,9 +30,10 @@ def names(*pods: dict[str, Any], now: float = NOW) -> list[str]:
 @pytest.mark.parametrize(("found", "counts"), [
     (pod("1"), True), (pod("1", phase="Pending"), True), (pod("1", has_sidecar=False), False), (pod("1", podIP=None), False),
     (pod("1", phase="Succeeded"), False), (pod("1", phase="Failed"), False), (pod("1", deleted=DELETED), True),
+    (ingress_gateway("1"), True), (ingress_gateway("1", serviceAccountName="default"), False),
 ])
 def test_who_counts(found: dict[str, Any], counts: bool) -> None:
-    assert names(found) == ["1"] * counts
+    assert names(found) == [found["metadata"]["uid"]] * counts
 
 
 def test_a_pod_that_should_have_ended_holds_nobody_up() -> None:
@@ -60,3 +64,18 @@ def test_who_was_revoked_holds_nobody_up(revoked: Revoked, found: list[str]) -> 
     """Its questions are refused, so it can never say that it holds anything."""
     cluster = Cluster.of([pod("1"), pod("2")])
     assert [one.name for one in Holders().of(cluster, DOMAIN, DenyList.of(revoked), NOW)] == found
+
+
+def test_each_process_of_a_gateway_is_waited_for() -> None:
+    """Also by a replica that has heard of none of them, and by two that have heard of one each: together they know of all."""
+    cluster = Cluster.of([pod("1")])
+    heard = [Holders() for _ in range(3)]
+    heard[0].note("1", Said(5, SIGNER), Worker(1, 2))
+    heard[1].note("1", Said(6, SIGNER), Worker(2, 2))
+    told = [one.of(cluster, DOMAIN, NOBODY, NOW) for one in heard]
+    assert told == [
+        [Holder("shop/web-1", 5, SIGNER), Holder("shop/web-1 (worker 2)", 0, "")],
+        [Holder("shop/web-1", 0, ""), Holder("shop/web-1 (worker 2)", 6, SIGNER)],
+        [Holder("shop/web-1", 0, "")],
+    ]
+    assert together(told, SIGNER) == [Holder("shop/web-1", 5, SIGNER), Holder("shop/web-1 (worker 2)", 6, SIGNER)]

@@ -11,7 +11,7 @@ from injector.compile import compile_workload
 from injector.compile.last_good import LastGood
 from injector.status import SILENT_S, PodStatus, Rules, Status, concerned, merged, pod_status
 from sidecar.model.snapshot import digest, render_snapshot
-from tests.injector.pods import mesh_policy, namespace
+from tests.injector.pods import ingress_gateway, mesh_policy, namespace
 
 NOW = 1_800_000_000.0
 UNTIL = "2030-01-01T00:00:00Z"
@@ -62,6 +62,16 @@ def test_synced_stale_never() -> None:
 def test_a_pod_without_sidecar() -> None:
     found = status(Cluster.of([namespace(), pod("bare", has_sidecar=False)]), "bare")
     assert (found.state(NOW), found.should) == ("NO SIDECAR", "")
+
+
+def test_an_ingress_gateway() -> None:
+    cluster, words = Cluster.of([ingress_gateway()]), Acknowledged()
+    pod, = concerned(cluster, "")
+    text = snapshot_of(cluster, pod.uid)
+    assert text is not None
+    words.note(pod.uid, digest(text), "", NOW)
+    found = pod_status(pod, cluster, words, LastGood(), lambda uid: snapshot_of(cluster, uid))
+    assert (found.state(NOW), found.sidecar, found.native) == ("SYNCED", "bartizan:0.1.0", True)
 
 
 @pytest.mark.parametrize(("spec", "until"), [

@@ -327,6 +327,7 @@ async def test_what_the_question_says_is_told_to_the_issuer() -> None:
 @pytest.mark.parametrize("query", [
     "pod=u-1&trust=-1", "pod=u-1&trust=5.0", "pod=u-1&trust=%205", "pod=u-1&trust=", "pod=u-1&trust=٥", "pod=u-1&trust=" + "9" * 16,
     "pod=u-1&trust=5&trust=6", "pod=u-1&pod=u-1", "pod=u-1&signer=x", f"pod=u-1&signer={SIGNER.upper()}", f"pod=u-1&signer={SIGNER}%0a",
+    "pod=u-1&worker=3/2", "pod=u-1&worker=", "pod=u-1&worker=1/2&worker=2/2",
     "pod=u-1&seen=x", "pod=u-1&&", "pod", "pod=u-1&" + "&".join(f"{i}=" for i in range(20)),
 ])
 async def test_a_query_that_can_be_understood_in_two_ways_is_refused(query: str) -> None:
@@ -434,6 +435,35 @@ async def test_a_pod_has_one_standing_question(autojump_clock: MockClock) -> Non
     assert ended[4] == (4, 304, NO_NEWS_S)
     fixture.stream.forget_gone(Cluster.of([]))
     assert not fixture.stream._standing
+
+
+async def test_each_process_of_a_gateway_has_one(autojump_clock: MockClock) -> None:
+    """Were they one to us, each would end the other's question, five times a second, for ever."""
+    fixture = Fixture()
+    answer = await fixture.ask(SNAPSHOT, "pod=u-1&seen=", peer=peer())
+    ended = []
+
+    async def ask(worker: int) -> None:
+        told = await fixture.ask(SNAPSHOT, f"pod=u-1&worker={worker}/2&seen={digest(answer.body)}", peer=peer())
+        ended.append((worker, told.status, trio.current_time()))
+
+    async with trio.open_nursery() as nursery:
+        for worker in (1, 2, 1):
+            nursery.start_soon(ask, worker)
+            await wait_all_tasks_blocked()
+        assert ended == [(1, 304, 0.0)]
+    assert sorted(ended[1:]) == [(1, 304, NO_NEWS_S), (2, 304, NO_NEWS_S)]
+    fixture.stream.forget_gone(Cluster.of([]))
+    assert not fixture.stream._standing
+
+
+async def test_what_any_process_wants_an_operator_sees() -> None:
+    fixture = Fixture()
+    fixture.stream._wanted |= {("u-1", 1): ("a.shop",), ("u-1", 2): ("b.shop",), ("u-2", 1): ("c.shop",)}
+    seen: list[Collection[str]] = []
+    fixture.stream._compile = lambda cluster, uid, wanted: seen.append(wanted)      # type: ignore[assignment, func-returns-value]
+    fixture.stream.text_of("u-1", ["d.shop"])
+    assert seen == [{"a.shop", "b.shop", "d.shop"}]
 
 
 # -- the operator's questions

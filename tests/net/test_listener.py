@@ -228,3 +228,11 @@ def test_half_of_the_descriptors_stay_for_the_process_itself() -> None:
         assert room * 4 <= soft
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_port_is_shared_by_those_who_say_so_and_nobody_else() -> None:
+    with listen_tcp("127.0.0.1", 0, is_shared=True) as one:
+        port = one.getsockname()[1]
+        listen_tcp("127.0.0.1", port, is_shared=True).close()
+        with pytest.raises(ConfigError, match="already"):
+            listen_tcp("127.0.0.1", port)

@@ -72,3 +72,14 @@ def test_are_full() -> None:
     buckets.take("a", NOW)
     assert not buckets.are_full(NOW + 0.9)
     assert buckets.are_full(NOW + 1)
+
+
+@pytest.mark.parametrize(("limit", "share", "burst"), [
+    (RateLimit(10), 2, 5), (RateLimit(10, burst=40), 4, 10), (RateLimit(1), 2, 1), (RateLimit(5, burst=1), 2, 1),
+])
+def test_a_share_of_a_limit(limit: RateLimit, share: int, burst: int) -> None:
+    """At once its part of the burst, one at least; in the long run its part of the rate."""
+    buckets = Buckets(limit, share=share)
+    assert taken(buckets, "a", NOW) == burst
+    count = sum(buckets.take("a", NOW + tick / 50) == 0 for tick in range(1, 5001))
+    assert count == pytest.approx(100 * limit.requests / share, abs=1)

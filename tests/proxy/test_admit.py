@@ -42,8 +42,8 @@ def get(target: str = "/", headers: Headers | None = None, body: Body = NO_BODY)
 class Gate:
     """The judge and the admission behind it."""
 
-    def __init__(self, *routes: Route) -> None:
-        self.admission = Admission()
+    def __init__(self, *routes: Route, share: int = 1) -> None:
+        self.admission = Admission(share)
         self.sent: list[RequestHead] = []
         self.change(*routes)
 
@@ -152,6 +152,19 @@ def test_concurrency() -> None:
     one.done()
     assert gate.reason() is None
     assert gate.reason() is Reason.TOO_MANY_REQUESTS
+
+
+@pytest.mark.parametrize(("limit", "share", "let"), [(4, 2, 2), (5, 2, 2), (1, 2, 1)])
+def test_a_share_of_concurrency_is_one_at_least(limit: int, share: int, let: int) -> None:
+    gate = Gate(Route("r", ANYBODY, concurrency=limit), share=share)
+    for _ in range(let):
+        gate.plan()
+    assert gate.reason() is Reason.TOO_MANY_REQUESTS
+
+
+def test_a_share_of_a_rate() -> None:
+    gate = Gate(Route("r", ANYBODY, rate_limit=RateLimit(4)), share=2)
+    assert [gate.reason() for _ in range(3)] == [None, None, Reason.RATE_LIMITED]
 
 
 def test_what_is_under_way_counts_whatever_changes() -> None:

@@ -304,3 +304,9 @@ async def test_budgets_that_nobody_uses_are_forgotten_and_no_others(autojump_clo
     assert spend(budgets, 1, rule="new")
     assert not spend(budgets, 1, rule="busy")
     assert len(budgets._by_rule) < ENOUGH
+
+
+async def test_a_share_of_a_budget(autojump_clock: MockClock) -> None:
+    budgets = Budgets(Metrics(), share=2)
+    assert spend(budgets, 50)
+    assert not spend(budgets, 1)

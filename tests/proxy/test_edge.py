@@ -13,6 +13,7 @@ from sidecar.model.address import Address
 from sidecar.model.edge import Access, ApiKey, ApiKeys, ClaimHeader, ClientCertificates, TlsHost
 from sidecar.model.errors import NotVerified
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead
+from sidecar.model.network import Block, Isolation, NetworkRule, PortRange
 from sidecar.model.reason import Reason
 from sidecar.model.route import (
     Caller,
@@ -34,6 +35,7 @@ from sidecar.net.listener import Tally
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_edge import INTERNAL_ERROR, UNRECOGNIZED_NAME
 from sidecar.net.tls_stream import TlsStream
+from sidecar.policy.rules import Rules
 from sidecar.proxy.edge import GRACE_S, HANDSHAKE_S, TAKE_S
 from sidecar.proxy.http import REQUEST_HEAD_S
 from tests.helpers import pki
@@ -333,6 +335,26 @@ async def test_whom_the_rule_lets_in(
     await wait_all_tasks_blocked()
     assert known.bench.codes == [code]
     assert bool(known.bench.dialer.dialled) == (not code)
+
+
+async def test_whom_network_policies_keep_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """By the port where we listen, which is the one that a policy means; on connections that are there already, too."""
+    def isolated(*blocks: str, port: int = 443) -> Rules:
+        rule = NetworkRule("sys/edge", blocks=tuple(map(Block, blocks)), ports=(PortRange(port, port),))
+        snapshot = edge_rules().snapshot
+        return Rules.of(replace(snapshot, inbound=Inbound(isolation=Isolation(("sys/edge",), (rule,)))), "digest")
+
+    known = front(nursery, isolated("192.0.2.0/24"))
+    stream = await known.tls()
+    assert await ask(stream) == OK
+    known.bench.runtime.rules.set(isolated("198.51.100.0/24"))
+    assert b"BZ0112" in await ask(stream)
+    with pytest.raises(NotVerified):
+        await known.tls()
+    known.bench.runtime.rules.set(isolated("192.0.2.0/24", port=80))
+    assert await ask(known.plain()) == OK
+    await wait_all_tasks_blocked()
+    assert known.bench.codes == ["", "BZ0112", "BZ0112", ""]
 
 
 @pytest.mark.parametrize(("backends", "services"), [

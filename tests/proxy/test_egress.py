@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, Origination, Outbound
+from sidecar.model.egress import Alias, ClientCertificate, DnsLimits, EgressHost, Origination, Outbound
 from sidecar.model.errors import NotVerified
 from sidecar.net.race import STAGGER_S
 from sidecar.net.socket_stream import SocketStream
@@ -24,6 +24,7 @@ from tests.helpers import pki
 from tests.helpers.exchange import GET, OK
 from tests.helpers.leave import Pod, https, own_tls, partner, pod, tls_that
 from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root
+from tests.helpers.network import NAMED, leaving
 from tests.helpers.runtime import rules
 from tests.helpers.tls13 import client_hello
 
@@ -533,3 +534,147 @@ async def test_a_request_under_way_ends_where_more_is_asked_of_it(
     web.bench.runtime.withdrawals.part()
     assert await is_gone(app)
     assert trio.current_time() == 0
+
+
+# -- NetworkPolicies
+
+OTHER = Address("203.0.113.81", 443)
+
+
+def two_addresses(nursery: trio.Nursery, known: Rules) -> Pod:
+    web = outside(nursery, known)
+    web.resolver.names[HOST] = (SERVER.host, OTHER.host)
+    web.bench.dialer.servers[OTHER] = web.bench.dialer.servers[SERVER]
+    return web
+
+
+async def test_only_addresses_that_a_policy_lists_are_dialled(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = two_addresses(nursery, leaving(approved(), f"{OTHER.host}/32", port=443))
+    assert await ask(web.dial(DIALLED)) == OK
+    assert web.bench.dialer.dialled == [OTHER]
+    tls = await own_tls(web.dial(Address(DIALLED.host, 443)))
+    tls.close()
+    assert web.bench.dialer.dialled == [OTHER, OTHER]
+
+
+@pytest.mark.parametrize("listed", [
+    ((f"{DIALLED.host}/32",), None),        # what the application dialled decides nothing
+    ((f"{SERVER.host}/32", f"{OTHER.host}/32"), 80),    # nor does the port that it dialled
+])
+async def test_a_name_of_which_no_address_is_listed(
+    listed: tuple[tuple[str, ...], int | None], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = two_addresses(nursery, leaving(approved(), *listed[0], port=listed[1]))
+    answer = await ask(web.dial(DIALLED))
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"x-bartizan-reason: BZ0216 network-policy-out\r\n" in answer
+    with pytest.raises(NotVerified):
+        await own_tls(web.dial(Address(DIALLED.host, 443)))
+    await wait_all_tasks_blocked()
+    assert [(line["code"], line["rule"]) for line in web.bench.lines] == [("BZ0216", NAMED)] * 2
+    assert web.bench.dialer.dialled == []
+
+
+async def test_observation_does_not_loosen_a_policy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    watching = rules(outbound=Outbound(mode="observe", observe_until=9e9, resolvers=("10.96.0.10",)))
+    web = two_addresses(nursery, leaving(watching, "192.0.2.0/24"))
+    assert b"BZ0216" in await ask(web.dial(DIALLED))
+    assert await is_gone(web.dial(DIALLED), b"\x00no name")
+    assert web.bench.codes == ["BZ0216"] * 2
+    assert web.bench.dialer.dialled == []
+
+
+async def test_what_leaves_ends_when_no_policy_lists_it_any_more(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A request under way, the kept connection, and TLS that passes through."""
+    async def slow(sock: socket.socket) -> None:
+        await SocketStream(sock).send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        await trio.sleep_forever()
+
+    web = outside(nursery, leaving(approved(), f"{SERVER.host}/32"))
+    web.bench.dialer.servers[SERVER] = https(partner(HOST), slow)
+    app = web.dial(DIALLED)
+    assert (await ask(app)).endswith(b"half")
+    tls = await own_tls(web.dial(Address(DIALLED.host, 443)))
+    web.bench.runtime.rules.set(leaving(approved(), f"{SERVER.host}/32", port=443))
+    web.bench.runtime.withdrawals.part()
+    await wait_all_tasks_blocked()
+    assert web.bench.lines == []
+    web.bench.runtime.rules.set(leaving(approved(), f"{OTHER.host}/32"))
+    web.bench.runtime.withdrawals.part()
+    assert await is_gone(app)
+    assert await is_gone(tls)
+    assert trio.current_time() == 0
+    await wait_all_tasks_blocked()
+    assert [line.get("detail") for line in web.bench.lines if line["security"] == "passthrough"] == ["no longer permitted"]
+    assert len(web.bench.runtime.pool) == 0
+
+
+async def test_plaintext_that_a_policy_lets_out_ends_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = rules(outbound=Outbound(hosts=(EgressHost(HOST, "partners/api", tls=None),), resolvers=("10.96.0.10",)))
+    web, at = pod(nursery, leaving(known, f"{SERVER.host}/32")), Address(SERVER.host, 80)
+    web.resolver.names[HOST] = (SERVER.host,)
+    web.bench.dialer.servers[at] = http_app([], OK)
+    app = web.dial(DIALLED)
+    assert await ask(app) == OK
+    web.bench.runtime.rules.set(leaving(known, f"{OTHER.host}/32"))
+    web.bench.runtime.withdrawals.part()
+    assert b"BZ0216" in await ask(app)
+    assert web.bench.dialer.dialled == [at]
+
+
+# -- ExternalName Services
+
+ALIASES = (Alias("partner.shop", HOST), Alias("evil.shop", "evil.example"), Alias("odd.shop", "", "its externalName is an address"))
+
+
+def aliased(known: Rules) -> Rules:
+    return Rules.of(replace(known.snapshot, outbound=replace(known.snapshot.outbound, aliases=ALIASES)), known.digest)
+
+
+@pytest.mark.parametrize("name", ["partner", "partner.shop", "partner.shop.svc", "partner.shop.svc.cluster.local"])
+async def test_a_service_that_stands_for_a_host_is_that_host(name: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    seen: list[bytes] = []
+    web = outside(nursery, aliased(approved(methods=("GET",))), seen=seen)
+    assert await ask(web.dial(DIALLED), name) == OK
+    assert f"host: {HOST}".encode() in seen[0].lower()
+    assert b"partner.shop" not in seen[0]
+    assert web.resolver.asked == [HOST]
+    await wait_all_tasks_blocked()
+    app = web.dial(DIALLED)
+    await app.send_all(f"POST / HTTP/1.1\r\nhost: {name}\r\ncontent-length: 0\r\n\r\n".encode())
+    assert b"BZ0210" in await app.receive_some()        # judged as that host
+    app.close()
+    await wait_all_tasks_blocked()
+    assert {line["host"] for line in web.bench.lines} == {HOST}
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("evil.shop", b"evil.example is not approved"), ("odd.shop", b"its externalName is an address"), ("partner.money", b"not approved"),
+])
+async def test_an_alias_approves_nothing(name: str, words: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery, aliased(approved()))
+    answer = await ask(web.dial(DIALLED), name)
+    assert b"BZ0201" in answer
+    assert words in answer
+    assert web.bench.dialer.dialled == web.resolver.asked == []
+
+
+@pytest.mark.parametrize(("name", "words"), [("partner.shop", HOST), ("odd.shop", "its externalName is an address")])
+async def test_tls_that_says_the_services_name_is_refused(
+    name: str, words: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery, aliased(approved()))
+    with pytest.raises(NotVerified):
+        await own_tls(web.dial(Address(DIALLED.host, 443)), name)
+    await wait_all_tasks_blocked()
+    (line,) = web.bench.lines
+    assert line["code"] == "BZ0201"
+    assert words in line["detail"]
+    assert web.bench.dialer.dialled == []
+
+
+async def test_a_name_that_is_approved_as_it_is_stands_for_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = approved(host="partner.shop")
+    web = outside(nursery, aliased(known), holder=partner("partner.shop"))
+    web.resolver.names["partner.shop"] = (SERVER.host,)
+    assert await ask(web.dial(DIALLED), "partner.shop") == OK

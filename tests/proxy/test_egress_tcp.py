@@ -17,6 +17,7 @@ from tests.helpers import pki
 from tests.helpers.exchange import GET
 from tests.helpers.leave import Pod, https, partner, pod
 from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, root
+from tests.helpers.network import NAMED, leaving
 from tests.helpers.runtime import Serve, rules
 
 DB = "db.partner.example"
@@ -281,3 +282,26 @@ async def test_plaintext_ends_where_more_is_asked(changed: Rules, nursery: trio.
     web.bench.runtime.rules.set(changed)
     assert await is_gone(app)
     assert trio.current_time() == 0
+
+
+# -- NetworkPolicies
+
+
+@pytest.mark.parametrize("tls", [Origination(roots=ROOTS), None])
+async def test_a_policy_judges_the_address_behind_the_name(
+    tls: Origination | None, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    serve = https(partner(DB), echo) if tls is not None else echo
+    web, to = outside(nursery, leaving(approved(tls), f"{SERVER.host}/32", port=SERVER.port), serve)
+    app = web.dial(to)
+    await app.send_all(b"ping")
+    assert await read_until(app, b"ping") == b"ping"
+    web.bench.runtime.rules.set(leaving(approved(tls), f"{to.host}/32"))
+    assert await is_gone(app)
+    await wait_all_tasks_blocked()
+    assert web.bench.lines[0]["detail"] == "no longer permitted"        # cut, and no end that one could take for the host's
+    assert await is_gone(web.dial(to), b"ping")
+    await wait_all_tasks_blocked()
+    assert [line.get("code", "") for line in web.bench.lines] == ["", "BZ0216"]
+    assert web.bench.lines[1]["rule"] == NAMED
+    assert web.bench.dialer.dialled == [SERVER]

@@ -17,6 +17,7 @@ from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.policy.rules import Rules
 from sidecar.proxy.endpoints import Endpoints, Group
 from sidecar.telemetry.metrics import Metrics
+from tests.helpers.network import leaving
 from tests.helpers.pki import ORDERS, WEB
 
 A, B, C, D = (Endpoint(f"10.1.0.{i}", 8080, ORDERS, zone) for i, zone in enumerate(("a", "a", "b", "b"), 1))
@@ -343,3 +344,36 @@ def test_an_equal_snapshot_changes_nothing() -> None:
     world.fails(A)
     world.become(service(A, B, balancing=ONE_FAILS))
     assert set(world.picked()) == {B}
+
+
+# -- NetworkPolicies
+
+
+def test_who_is_listed_is_a_member_from_snapshot_to_snapshot() -> None:
+    world = World(service(A, B, C))
+    assert set(world.picked()) == {A, B, C}
+    world.rules = leaving(rules(service(A, B, C)), A, B)
+    assert set(world.picked()) == {A, B}
+    assert world.group.pick(world.now, only=C) is None
+    world.rules = leaving(rules(service(A, B, C)), B)
+    assert set(world.picked()) == {B}
+    world.become(service(A, B, C))
+    assert set(world.picked()) == {A, B, C}
+
+
+def test_of_those_that_are_listed_no_more_are_left_out_than_may_be() -> None:
+    """Half of all that are listed, and not of all that there are."""
+    balancing = Balancing("RoundRobin", ejection=Ejection(failures=1, for_s=30, most_percent=50))
+    world = World(service(A, B, C, D, balancing=balancing))
+    world.rules = leaving(world.rules, A, B)
+    world.fails(A)
+    world.fails(B)
+    assert set(world.picked()) == {B}
+
+
+def test_who_drains_is_no_member() -> None:
+    world = World(service(A, B))
+    assert set(world.picked()) == {A, B}
+    world.become(service(B, draining=(A,)))
+    assert set(world.picked()) == {B}
+    assert world.group.pick(world.now, only=A) is None

@@ -33,6 +33,7 @@ from tests.helpers import gateway, pki
 from tests.helpers.exchange import OK
 from tests.helpers.leave import Pod, https, partner, pod
 from tests.helpers.mesh import echo, http_app, root, sidecar, tls_of
+from tests.helpers.network import POLICY, leaving
 from tests.helpers.pki import ORDERS
 from tests.helpers.runtime import rules
 from tests.protocol.start_tls.test_mysql import greeting
@@ -102,6 +103,7 @@ def plain(host: str = HOST, port: int = 80, **more: Any) -> Question:
 
 GOOD = known()
 MUTUAL = {"client_certificate": ClientCertificate("web-client", CLIENT.chain_pem, CLIENT.key_pem)}
+ONE = Endpoint(ENDPOINT.host, ENDPOINT.port, ORDERS)
 NOBODY = Address("203.0.113.1", 80)
 SITUATIONS = [
     Situation("approved", GOOD, plain()),
@@ -146,6 +148,19 @@ SITUATIONS = [
               prepare=lambda web: web.bench.runtime.tls.set(None)),
     Situation("opaque Service", mesh(), Question("db", DB.port), to=DB),
     Situation("opaque Service of an impostor", mesh(pki.WEB), Question("db", DB.port), "BZ0502", "proof", to=DB),
+    Situation("isolated", leaving(GOOD, f"{SERVER.host}/32", port=443), plain()),
+    Situation("isolated, unlisted", leaving(GOOD, f"{SERVER.host}/32", port=80), plain(), "BZ0216", "isolation"),
+    Situation("isolated, TLS of its own", leaving(GOOD, "192.0.2.0/24"), Question(HOST, 443), "BZ0216", "isolation", to=SERVER),
+    Situation("isolated, range", leaving(GOOD, f"{FAR.host}/32"), Question(FAR.host, FAR.port), to=FAR),
+    Situation("isolated, range, unlisted", leaving(GOOD, "192.0.2.0/24"), Question(FAR.host, FAR.port), "BZ0216", "isolation", to=FAR),
+    Situation("isolated, Service", leaving(mesh(), ONE), plain("orders"), to=VIP),
+    Situation("isolated, Service, unlisted", leaving(mesh(), f"{VIP.host}/32"), plain("orders"), "BZ0216", "isolation", to=VIP),
+    Situation("isolated, opaque Service, unlisted", leaving(mesh(), "192.0.2.0/24"), Question("db", 5432), "BZ0216", "isolation", to=DB),
+    Situation("isolated, unapproved", leaving(GOOD, "0.0.0.0/0"), plain("evil.example"), "BZ0201", "approval"),
+    Situation("approved by a policy", leaving(rules(), "198.51.100.0/24", approves=True), Question(FAR.host, FAR.port), to=FAR),
+    Situation("approved by no policy", leaving(rules(), "192.0.2.0/24", approves=True), Question(FAR.host, FAR.port), "BZ0216",
+              "isolation", to=FAR),
+    Situation("approved by no policy, HTTP", leaving(rules(), "192.0.2.0/24", approves=True), plain(DIALLED.host), "BZ0216", "isolation"),
     Situation("gateway not there", known(gateway=GatewayRef("gate.egress", 8443)), plain(), "BZ0214", "connection"),
     Situation("gateway not there, TLS of its own", known(gateway=GatewayRef("gate.egress", 8443)), Question(HOST, 443), "BZ0214",
               "connection", to=SERVER),
@@ -469,3 +484,17 @@ def test_every_place_is_one_and_no_reason_has_two() -> None:
     placed = [reason for reasons in PLACES.values() for reason in reasons]
     assert len(placed) == len(set(placed))
     assert all(isinstance(reason, Reason) for reason in placed)
+
+
+async def test_which_addresses_policies_leave(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = arrange(Situation("", leaving(GOOD, f"{SERVER.host}/32"), plain()), nursery, [])
+    web.resolver.names[HOST] = ("203.0.113.79", SERVER.host)
+    steps = {one.name: one for one in (await put(web, plain())).steps}
+    assert steps["isolation"].facts == {"policies": POLICY}
+    assert str(SERVER) in steps["isolation"].words
+    assert "203.0.113.79" not in steps["isolation"].words
+
+
+async def test_without_policies_there_is_no_such_step(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = arrange(Situation("", GOOD, plain()), nursery, [])
+    assert "isolation" not in {one.name for one in (await put(web, plain())).steps}

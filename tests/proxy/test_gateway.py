@@ -25,6 +25,7 @@ from tests.helpers.exchange import OK
 from tests.helpers.gateway import APPROVED, APPROVED_RANGE, AT, GATEWAY, HOST, REF, ROOTS, SERVER, Gateway, gateway, gateway_rules
 from tests.helpers.leave import https, partner
 from tests.helpers.mesh import call, echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
+from tests.helpers.network import NAMED, entering, leaving
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, POD, Redirected, kept_pair, rules
 from tests.helpers.tls13 import client_hello
@@ -576,3 +577,46 @@ async def test_a_callers_names_carry_no_data_and_cost_nobody_else(carried: str, 
     assert [await looked_up(WEB, str(i)) for i in range(5)] == [True] * 3 + [False] * 2
     assert await looked_up(ORDERS, "4")
     assert "BZ0212" in out.bench.codes
+
+
+# -- NetworkPolicies
+
+
+@pytest.mark.parametrize("carried", ["http1", "tls", "tcp"])
+async def test_a_gateway_dials_what_its_own_policies_list(carried: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    out = serving(nursery)
+    out.bench.dialer.servers[DATABASE] = echo
+    known = gateway_rules()
+    out.bench.runtime.rules.set(leaving(known, f"{SERVER.host}/32", f"{DATABASE.host}/32"))
+    host, port = {"http1": (HOST, 80), "tls": (HOST, 443), "tcp": (DATABASE.host, 5432)}[carried]
+    stream = await led(out, carried, host, port)
+    if carried != "http1":
+        await stream.send_all(hello())
+        assert await stream.receive_some()
+        out.bench.runtime.rules.set(leaving(known, "192.0.2.0/24"))
+        assert await is_gone(stream)
+        assert trio.current_time() == 0
+        assert b"BZ0216" in await said(await out.call(), preface(carried, host, port))
+    else:
+        await stream.send_all(GET)
+        assert await stream.receive_some() == OK
+        out.bench.runtime.rules.set(leaving(known, "192.0.2.0/24"))
+        out.bench.runtime.withdrawals.part()
+        await stream.send_all(GET)
+        assert b"BZ0216" in await stream.receive_some()
+    assert len(out.bench.dialer.dialled) == 1
+    await wait_all_tasks_blocked()
+    assert out.bench.lines[-1]["rule"] == NAMED
+
+
+@pytest.mark.parametrize("carried", ["http1", "tls", "tcp"])
+async def test_who_is_not_listed_is_not_led(carried: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    out, caller = serving(nursery), Endpoint(POD, 1, WEB)
+    host, port = {"http1": (HOST, 80), "tls": (HOST, 443), "tcp": (DATABASE.host, 5432)}[carried]
+    out.bench.dialer.servers[DATABASE] = echo
+    out.bench.runtime.rules.set(entering(gateway_rules(), caller, port=ports.GATEWAY))
+    await led(out, carried, host, port)
+    out.bench.runtime.rules.set(entering(gateway_rules(), Endpoint(POD, 1, ORDERS)))
+    assert b"BZ0112" in await said(await out.call(), preface(carried, host, port))
+    await wait_all_tasks_blocked()
+    assert [line["rule"] for line in out.bench.lines if line.get("code") == "BZ0112"] == [NAMED]

@@ -29,7 +29,7 @@ from sidecar.model.route import (
     Route,
     TokenIssuer,
 )
-from sidecar.model.service import Protocol
+from sidecar.model.service import Endpoint, Protocol
 from sidecar.model.snapshot import Inbound, PortMode
 from sidecar.model.trust import Revoked
 from sidecar.net.socket_stream import SocketStream
@@ -39,12 +39,13 @@ from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.rules import Rules
 from sidecar.protocol.http2 import frames
 from tests.certs.support import JWKS, token
-from tests.helpers import pki
+from tests.helpers import network, pki
 from tests.helpers.exchange import GET, OK
 from tests.helpers.http2 import GET as HTTP2_GET
 from tests.helpers.http2 import OPENING, goaways, headers, split
 from tests.helpers.leave import https, partner
 from tests.helpers.mesh import APP, arrive, call, echo, http_app, is_gone, meshed, read_rest, read_until, root, tls_of
+from tests.helpers.network import NAMED, POLICY
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import CLIENT, POD, Bench, bench, rules
 
@@ -691,3 +692,115 @@ async def test_plaintext_is_let_in_by_its_source(nursery: trio.Nursery, autojump
         await stream.send_all(GET)
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 " + status)
         stream.close()
+
+
+# -- NetworkPolicies
+
+FROM_WEB = Endpoint(CLIENT, APP.port, WEB)      # the address and identity of who calls
+ANYBODY = Route("r", (Caller(),))
+
+
+@pytest.mark.parametrize(("listed", "port", "is_let"), [
+    ((FROM_WEB,), None, True),
+    ((FROM_WEB,), APP.port, True),
+    ((FROM_WEB,), 9090, False),
+    ((Endpoint(CLIENT, APP.port, ORDERS),), None, False),       # that pod's service account is another
+    ((Endpoint(CLIENT, APP.port, ""),), None, False),           # that pod has no sidecar
+    ((Endpoint("10.1.0.99", APP.port, WEB),), None, False),     # another pod of the same service account
+    (("10.1.0.0/24",), None, True),
+    ((f"10.1.0.0/24!{CLIENT}/32",), None, False),
+    ((), None, False),
+])
+async def test_who_is_listed_may_ask(
+    listed: tuple[Endpoint | str, ...], port: int | None, is_let: bool, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    known = meshed(nursery, network.entering(of(Inbound(routes=(ANYBODY,))), *listed, port=port))
+    known.dialer.servers[APP] = http_app([], OK)
+    stream = await call(arrive(nursery, known))
+    await stream.send_all(GET)
+    answer = await stream.receive_some()
+    stream.close()
+    await wait_all_tasks_blocked()
+    (line,) = known.lines
+    if is_let:
+        assert answer == OK
+        assert line["rule"] == "r"
+        return
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"x-bartizan-reason: BZ0112 network-policy\r\n" in answer
+    assert (line["code"], line["rule"], line["peer"]) == ("BZ0112", NAMED, WEB)
+    assert POLICY in line["detail"]
+    assert any(NAMED in entry.rules for entry in known.ledger.entries)
+    assert known.dialer.dialled == []
+
+
+@pytest.mark.parametrize(("listed", "is_let"), [
+    ((Endpoint(CLIENT, APP.port, ""),), True), ((f"{CLIENT}/32",), True),
+    ((FROM_WEB,), False),       # it is a pod with a sidecar: its address alone is nothing
+    ((), False),
+])
+@pytest.mark.parametrize("is_opaque", [False, True])
+async def test_plaintext_is_judged_by_its_address(
+    listed: tuple[Endpoint | str, ...], is_let: bool, is_opaque: bool, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    inbound = replace(PERMISSIVE, routes=(ANYBODY,), ports=OPAQUE if is_opaque else {})
+    known = meshed(nursery, network.entering(of(inbound), *listed))
+    known.dialer.servers[APP] = echo if is_opaque else http_app([], OK)
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(GET)
+    answer = await stream.receive_some()
+    stream.close()
+    await wait_all_tasks_blocked()
+    assert (answer in (GET, OK)) is is_let
+    assert known.codes == ([""] if is_let else ["BZ0112"])
+    if not is_let:
+        assert known.lines[0]["rule"] == NAMED
+        assert POLICY.encode() not in answer        # a stranger learns no names
+
+
+async def test_a_policy_does_not_let_plaintext_into_a_strict_port(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, network.entering(of(Inbound()), "0.0.0.0/0"))
+    stream = SocketStream(arrive(nursery, known))
+    await stream.send_all(GET)
+    assert b"BZ0103" in await read_rest(stream)
+    stream.close()
+
+
+async def test_bytes_that_are_listed_no_longer_end(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    inbound = Inbound(ports=OPAQUE)
+    known = meshed(nursery, network.entering(of(inbound), FROM_WEB))
+    known.dialer.servers[APP] = echo
+    stream = await call(arrive(nursery, known), alpn=ALPN_TCP)
+    await stream.send_all(b"ping")
+    assert await read_until(stream, b"ping") == b"ping"
+    known.runtime.rules.set(network.entering(of(inbound), FROM_WEB, port=9090))
+    assert await is_gone(stream)
+    other = await call(arrive(nursery, known), alpn=ALPN_TCP)
+    assert await is_gone(other)
+    await wait_all_tasks_blocked()
+    assert known.codes == ["", "BZ0112"]
+    assert known.dialer.dialled == [APP]
+
+
+async def test_each_request_is_judged_by_the_policies_of_now(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, network.entering(of(Inbound()), FROM_WEB))
+    known.dialer.servers[APP] = http_app([], OK)
+    stream = await call(arrive(nursery, known))
+    await stream.send_all(GET)
+    assert await stream.receive_some() == OK
+    known.runtime.rules.set(network.entering(of(Inbound())))
+    await stream.send_all(GET)
+    assert b"BZ0112" in await stream.receive_some()
+    stream.close()
+
+
+async def test_the_kubelet_is_answered_whatever_policies_say(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = meshed(nursery, network.entering(of(Inbound())))
+
+    async def alive(_: Call) -> Answer:
+        return Answer(200, b"alive")
+
+    stream = SocketStream(arrive(nursery, known, Address(POD, ports.HEALTH), {ports.HEALTH: alive}))
+    await stream.send_all(GET)
+    assert b"alive" in await stream.receive_some()
+    stream.close()

@@ -14,6 +14,7 @@ from sidecar.net.listener import Tally
 from sidecar.policy.rules import Rules
 from tests.helpers.exchange import OK
 from tests.helpers.mesh import http_app
+from tests.helpers.network import isolation
 from tests.helpers.pki import WEB
 from tests.helpers.services import (
     BROKEN,
@@ -209,3 +210,17 @@ async def test_no_more_wait_for_a_connection_than_allowed(nursery: trio.Nursery,
     assert b"BZ0407 circuit-open" in await world.ask()
     assert world.counted("bartizan_circuit_open_total") == 1
     waiting.close()
+
+
+# -- NetworkPolicies
+
+
+async def test_neither_a_split_nor_a_copy_goes_where_no_policy_lists_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    split = orders(A, rule=to_both(0, 1))
+    world = World(nursery, split, new_orders(B), isolation=isolation(A))
+    assert b"BZ0216" in await world.ask()
+    copied = orders(A, rule=CallRule("copied", mirror=Mirror("new-orders.shop", 80)))
+    world.become(copied, new_orders(B), isolation=isolation(A))
+    nursery.start_soon(world.web.bench.runtime.mirrors.run, world.web.bench.runtime.pool, Tally())
+    assert set(await world.asked(3)) == names(A)
+    assert set(world.web.bench.dialer.dialled) == {address(A)}

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.route import Caller, Route
-from sidecar.model.service import Balancing, CallRule, HashOn, Limits, Retries
+from sidecar.model.service import Balancing, CallRule, Endpoint, HashOn, Limits, Retries
 from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.rules import Rules
@@ -18,7 +18,8 @@ from tests.helpers.exchange import OK
 from tests.helpers.h2_peer import Peer
 from tests.helpers.http2 import GET
 from tests.helpers.mesh import http_app, is_gone, read_until, sidecar
-from tests.helpers.pki import ORDERS
+from tests.helpers.network import NAMED, POLICY, entering, isolation
+from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.services import (
     BROKEN,
     FIRST_FAILS,
@@ -31,6 +32,7 @@ from tests.helpers.services import (
     World,
     address,
     hang,
+    knows,
     names,
     new_orders,
     orders,
@@ -293,3 +295,127 @@ async def test_our_own_rules_apply_to_what_a_split_sends_home(nursery: trio.Nurs
     assert b"BZ0101 no-route" in await world.ask()
     assert len(seen) == 1
     assert world.in_flight() == 0
+
+
+# -- NetworkPolicies
+
+
+async def upgraded(world: World, endpoint: Endpoint = A) -> SocketStream:
+    """A connection that speaks another protocol by now."""
+    opted_in = Inbound(routes=(Route("all", (Caller(),), upgrades=("websocket",)),))
+    app = http_app(world.seen[endpoint], b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+    world.web.bench.dialer.servers[address(endpoint)] = sidecar(world.nursery, app, opted_in, at=address(endpoint))[1]
+    client = world.web.dial(VIP)
+    await client.send_all(b"GET / HTTP/1.1\r\nhost: orders.shop\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+    assert b"101 Switching" in await read_until(client, b"\r\n\r\n")
+    return client
+
+
+@pytest.mark.parametrize(("listed", "found"), [
+    ((A, C), names(A, C)), (("10.1.0.8/32",), names(B)), ((Endpoint(A.address, A.port, WEB), B), names(B)), ((A, B, C), names(A, B, C)),
+])
+async def test_endpoints_that_no_policy_lists_are_left_out_of_the_choice(
+    listed: tuple[Endpoint | str, ...], found: set[bytes], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World(nursery, orders(A, B, C), isolation=isolation(*listed))
+    assert set(await world.asked()) == found
+    assert {str(to.host).encode() for to in world.web.bench.dialer.dialled} == found
+
+
+async def test_an_endpoint_that_fails_is_not_replaced_by_one_that_no_policy_lists(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B, C), isolation=isolation(A))
+    world.is_down(A)
+    assert b"BZ0401" in await world.ask()
+    assert set(world.web.bench.dialer.dialled) == {address(A)}
+
+
+async def test_where_none_is_left_the_policies_are_named(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Judged on the pod's own port and address: that the VIP is listed is nothing."""
+    world = World(nursery, orders(A, B), isolation=isolation(f"{VIP.host}/32"))
+    answer = await world.ask()
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"x-bartizan-reason: BZ0216 network-policy-out\r\n" in answer
+    assert POLICY.encode() in answer
+    (line,) = world.web.bench.lines
+    assert (line["code"], line["rule"]) == ("BZ0216", NAMED)
+    assert world.web.bench.dialer.dialled == []
+    world.become(orders(A), isolation=isolation(A, port=VIP.port))
+    assert b"BZ0216" in await world.ask()
+    world.become(orders(A), isolation=isolation(A, port=A.port))
+    assert (await world.ask()).endswith(A.address.encode())
+    world.become(orders(), isolation=isolation(A))
+    assert b"BZ0404" in await world.ask()       # nobody is there: no policy's doing
+
+
+async def test_a_pod_that_is_dialled_itself_is_judged_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B), isolation=isolation(B))
+    assert b"BZ0216" in await world.ask(to=address(A))
+    assert (await world.ask(to=address(B))).endswith(B.address.encode())
+
+
+async def test_the_pod_itself_needs_no_policy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(OURSELVES), isolation=isolation("192.0.2.0/24"))
+    world.web.bench.runtime.rules.set(entering(knows(orders(OURSELVES), isolation=isolation("192.0.2.0/24"))))
+    world.web.bench.dialer.servers[address(OURSELVES)] = http_app([], says(b"us"))
+    assert (await world.ask()).endswith(b"us")
+
+
+async def test_what_is_upgraded_ends_when_no_policy_lists_it_any_more(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A), isolation=isolation(A))
+    client = await upgraded(world)
+    world.become(orders(A), isolation=isolation(A, port=A.port))
+    await wait_all_tasks_blocked()
+    await client.send_all(b"GET / HTTP/1.1\r\n\r\n")
+    assert b"101" in await read_until(client, b"\r\n\r\n")
+    world.become(orders(A), isolation=isolation(B))
+    assert await is_gone(client)
+    assert trio.current_time() == 0
+
+
+async def test_a_request_under_way_ends_when_no_policy_lists_it_any_more(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A))
+    world.plays(A, hang)
+    app = world.web.dial(VIP)
+    await app.send_all(b"GET / HTTP/1.1\r\nhost: orders.shop\r\n\r\n")
+    await wait_all_tasks_blocked()
+    world.become(orders(A), isolation=isolation(A))
+    world.web.bench.runtime.withdrawals.part()
+    await wait_all_tasks_blocked()
+    assert world.web.bench.lines == []
+    world.become(orders(A), isolation=isolation(B))
+    world.web.bench.runtime.withdrawals.part()
+    assert b"BZ0403" in await app.receive_some()
+    assert trio.current_time() == 0
+
+
+# -- draining
+
+
+async def test_an_endpoint_that_drains_gets_nothing_new_and_ends_what_was_begun(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B))
+    client = await upgraded(world)
+    world.become(orders(B, draining=(A,)))
+    assert set(await world.asked()) == names(B)
+    assert b"BZ0404" in await world.ask(to=address(A))      # dialled itself
+    await client.send_all(b"GET / HTTP/1.1\r\n\r\n")
+    assert b"101" in await read_until(client, b"\r\n\r\n")
+    world.become(orders(B))
+    assert await is_gone(client)
+    assert trio.current_time() == 0
+
+
+async def test_a_policy_holds_for_what_drains_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A))
+    client = await upgraded(world)
+    world.become(orders(draining=(A,)), isolation=isolation(B))
+    assert await is_gone(client)
+    assert trio.current_time() == 0
+
+
+async def test_an_endpoint_that_is_ready_again_is_asked_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World(nursery, orders(A, B))
+    assert set(await world.asked()) == names(A, B)
+    world.become(orders(B, draining=(A,)))
+    assert set(await world.asked()) == names(B)
+    world.become(orders(A, B))
+    assert set(await world.asked()) == names(A, B)

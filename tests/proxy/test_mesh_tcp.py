@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sidecar.model.service import Backend, CallRule, Limits, Service
 from tests.helpers.leave import Pod
 from tests.helpers.mesh import echo, is_gone, read_rest, read_until
+from tests.helpers.network import NAMED, isolation
 from tests.helpers.services import (
     FIRST_FAILS,
     IN_TURN,
@@ -152,3 +153,59 @@ async def test_a_connection_given_up_is_counted_no_more(nursery: trio.Nursery, a
         assert world.in_flight() == 1
         inner.cancel_scope.cancel()
     assert world.in_flight() == 0
+
+
+# -- NetworkPolicies
+
+
+async def test_connections_go_to_endpoints_that_a_policy_lists(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = echoing(nursery, db(A, B, C))
+    world.become(db(A, B, C), isolation=isolation(B))
+    for _ in range(3):
+        assert await pinged(world)
+    assert set(world.web.bench.dialer.dialled) == {address(B)}
+    world.is_down(B)
+    assert not await pinged(world)      # nor to another instead
+    assert set(world.web.bench.dialer.dialled) == {address(B)}
+
+
+async def test_no_connection_where_no_endpoint_is_listed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = echoing(nursery, db(A, B))
+    world.become(db(A, B), isolation=isolation(f"{TCP_VIP.host}/32"))
+    assert not await pinged(world)
+    (line,) = world.web.bench.lines
+    assert (line["code"], line["rule"]) == ("BZ0216", NAMED)
+    assert world.web.bench.dialer.dialled == []
+
+
+async def test_a_connection_that_is_listed_no_longer_ends(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = echoing(nursery, db(A))
+    app = world.web.dial(TCP_VIP)
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    world.become(db(A), isolation=isolation(A))
+    await app.send_all(b"more")
+    await read_until(app, b"more")
+    world.become(db(A), isolation=isolation(A, port=9090))
+    assert await is_gone(app)
+    assert trio.current_time() == 0
+
+
+# -- draining
+
+
+async def test_a_connection_outlasts_its_endpoints_readiness(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = echoing(nursery, db(A, B))
+    app = world.web.dial(address(A))
+    await app.send_all(b"ping")
+    await read_until(app, b"ping")
+    draining = msgspec.structs.replace(db(B), draining=(A,))
+    world.become(draining)
+    for _ in range(3):
+        assert await pinged(world)
+    assert world.web.bench.dialer.dialled[1:] == [address(B)] * 3
+    await app.send_all(b"more")
+    await read_until(app, b"more")
+    world.become(db(B))
+    assert await is_gone(app)
+    assert trio.current_time() == 0

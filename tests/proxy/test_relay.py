@@ -11,7 +11,7 @@ from sidecar.model.reason import Reason
 from sidecar.proxy.relay import carry, relay
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import PERMIT
-from tests.helpers.runtime import NOW, bench, kept_pair
+from tests.helpers.runtime import NOW, bench, kept_pair, rules
 from tests.helpers.streams import stream_pair
 
 FAR = Address("203.0.113.7", 5432)
@@ -61,7 +61,7 @@ async def test_nothing_is_dialled_for_what_has_spent_its_budget(nursery: trio.Nu
 
 
 async def test_who_cannot_be_reached_is_the_recipes_to_tell(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    bed = bench(nursery)
+    bed = bench(nursery, rules())
     app, client = kept_pair(nursery)
     with client, pytest.raises(ConnectFailed):
         await relay(app, (FAR,), PERMIT, Record(NOW, "outbound"), bed.runtime, lambda: True)

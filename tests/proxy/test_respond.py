@@ -29,12 +29,13 @@ from sidecar.protocol.head import read_response
 from sidecar.protocol.http2 import frames
 from sidecar.protocol.start_tls.postgres import TLS_REQUEST
 from sidecar.proxy.respond import TABLE, explain, explanation
-from tests.helpers import edge, pki
+from tests.helpers import edge, network, pki
 from tests.helpers.clients import Door, edge_rules
 from tests.helpers.exchange import GET, post
 from tests.helpers.http2 import OPENING, goaways
 from tests.helpers.leave import https, partner, pod
 from tests.helpers.mesh import APP, arrive, call, echo, http_app, meshed, read_rest, root, sidecar
+from tests.helpers.network import isolation
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import POD, Bench, Serve, rules
 from tests.protocol.start_tls.test_postgres import STARTUP
@@ -301,6 +302,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.TOKEN_REFUSED: entering(by(jwt=Jwt("https://issuer.example", ("shop",)))),
     Reason.CALLER_DENIED: entering(by(deny=(Caller("web", "shop"),))),
     Reason.FAULT_INJECTED: entering(by(fault=Fault(abort_status=503))),
+    Reason.NETWORK_POLICY_IN: entering(Inbound(isolation=isolation("192.0.2.0/24"))),
     Reason.NO_EDGE_ROUTE: from_outside(get_of("elsewhere.example")),
     Reason.NOT_AUTHENTICATED: at_the_door(Access(api_keys=ApiKeys(()))),
     Reason.REFUSED_BY_AUTHORIZER: at_the_door(ASKS, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
@@ -308,6 +310,7 @@ GIVEN: dict[Reason, Give] = {
     Reason.ACCESS_UNUSABLE: at_the_door(Access(unusable="the Secret shop/users is missing")),
     Reason.HOST_NOT_APPROVED: leaving(host="evil.example"),
     Reason.ADDRESS_NOT_APPROVED: no_name_at_all,
+    Reason.NETWORK_POLICY_OUT: leaving(network.leaving(approved(), "192.0.2.0/24")),
     Reason.BUDGET_EXHAUSTED: leaving(approved(bytes_per_hour=1)),
     Reason.ENTRY_UNREADABLE: leaving(approved(unreadable="hosts[0].tls: there is no field x")),
     Reason.REQUEST_NOT_APPROVED: leaving(approved(methods=("POST",))),

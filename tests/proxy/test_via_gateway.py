@@ -33,7 +33,9 @@ from tests.helpers.gateway import (
 from tests.helpers.h2_peer import Peer
 from tests.helpers.leave import Pod, https, own_tls, partner, pod
 from tests.helpers.mesh import echo, http_app, is_gone, read_rest, read_until, tls_of
+from tests.helpers.network import NAMED, leaving
 from tests.helpers.runtime import Serve
+from tests.helpers.services import hang
 from tests.proxy.test_egress import ask
 
 DIALLED = Address("203.0.113.1", 80)
@@ -342,3 +344,48 @@ async def test_what_goes_by_the_gateway_counts(nursery: trio.Nursery, autojump_c
     assert await is_gone(web.dial(DATABASE), b"x")
     await wait_all_tasks_blocked()
     assert web.bench.codes[-2:] == ["BZ0209"] * 2
+
+
+# -- NetworkPolicies
+
+GATE = Endpoint(AT.host, AT.port, GATEWAY)
+
+
+@pytest.mark.parametrize(("listed", "is_let"), [
+    ((GATE,), True),                            # the gateway's pod at its own port is what is connected to,
+    (("203.0.113.0/24", "198.51.100.0/24", f"{VIP.host}/32"), False),       # neither the host nor the Service's address
+])
+async def test_a_policy_judges_the_gateways_pod(
+    listed: tuple[Endpoint | str, ...], is_let: bool, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web, out = reached(nursery)
+    out.bench.dialer.servers[DATABASE] = echo
+    web.bench.runtime.rules.set(leaving(caller_rules(), *listed))
+    answer = await ask(web.dial(DIALLED))
+    app = web.dial(DATABASE)
+    if is_let:
+        assert answer == OK
+        await app.send_all(b"ping")
+        assert await read_until(app, b"ping") == b"ping"
+        web.bench.runtime.rules.set(leaving(caller_rules(), "203.0.113.0/24", "198.51.100.0/24"))
+        assert await is_gone(app)
+        assert trio.current_time() == 0
+        return
+    assert b"BZ0216" in answer
+    assert await is_gone(app, b"ping")
+    assert [(line["code"], line["rule"]) for line in web.bench.lines] == [("BZ0216", NAMED)] * 2
+    assert web.bench.dialer.dialled == []
+
+
+async def test_a_request_under_way_ends_when_no_policy_lists_the_gateway_any_more(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web, out = reached(nursery)
+    out.bench.dialer.servers[SERVER] = https(partner(HOST), hang)
+    app = web.dial(DIALLED)
+    await app.send_all(f"GET /a HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
+    await wait_all_tasks_blocked()
+    web.bench.runtime.rules.set(leaving(caller_rules(), "203.0.113.0/24"))
+    web.bench.runtime.withdrawals.part()
+    assert b"BZ0403" in await app.receive_some()
+    assert trio.current_time() == 0

@@ -2,6 +2,7 @@
 
     before          what must hold before an installation
     control_plane   what an installation must be
+    gateway         the ingress gateway, where there is one
     data_plane      what holds in the namespaces of the mesh
 """
 

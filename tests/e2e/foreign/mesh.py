@@ -3,6 +3,7 @@
     web      clients; allowed by every route of orders
     orders   one server of each kind; `second` is its second endpoint, for the Service `pair`
     archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date, by which it serves other protocols, too
+    paths    servers that read paths each in their own way, with something private; takes plaintext until a date
     legacy   no sidecar, no packet rules
     leaving  the first endpoint of a Service `shrinking`, started by the test that ends it; `staying` is the second
     outside  beyond the router: an approved HTTPS host, one that nobody approved, and what is reached by TCP (`DATABASES`)
@@ -27,6 +28,7 @@ APPS = Path(__file__).parent / "apps"
 VENV = ROOT / ".venv-e2e" / "bin"
 GO, PYTHON = VENV / "foreign-go", VENV / "python"
 ARCHIVE = f"spiffe://{DOMAIN}/ns/shop/sa/archive"
+PATHS = f"spiffe://{DOMAIN}/ns/shop/sa/paths"
 YEAR_2096 = 4_000_000_000.0
 PARTNER, STRANGER = "partner.example", "stranger.example"       # where databases are; no certificate is for those of the second
 APPROVED, UNAPPROVED, MISNAMED = "api.partner.example", "elsewhere.example", "misnamed.partner.example"
@@ -39,14 +41,17 @@ PORTS: dict[str, tuple[int, Protocol]] = {
     "app-tls": (8443, "app-tls"),
 }
 HTTP10_PORT = 8010
+PATH_SERVERS = {"nginx": 8021, "apache": 8022, "tomcat": 8023}      # of paths
 IN_PLAINTEXT = ("grpc", "websockets", "redis", "banner", "app-tls")    # of archive
 # What outside serves that is no HTTP, by name: how TLS is asked for, where it is spoken, and where another server does not offer it.
 DATABASES: dict[str, tuple[StartTls | None, int, int]] = {
     "postgres": ("postgres", 5432, 5433), "mysql": ("mysql", 3306, 3307), "mail": ("smtp", 2525, 2526), "cache": (None, 6380, 3307),
 }
-ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "legacy": "10.44.0.30",
+ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "paths": "10.44.0.23",
+             "legacy": "10.44.0.30",
              "leaving1": "10.44.0.40", "staying1": "10.44.0.41", "leaving2": "10.44.0.42", "staying2": "10.44.0.43"}
-VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "shrinking1": "10.96.0.23", "shrinking2": "10.96.0.24"}
+VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "paths": "10.96.0.25",
+        "shrinking1": "10.96.0.23", "shrinking2": "10.96.0.24"}
 OUTSIDE = "203.0.113.10"
 NAMES = {**{f"{name}.shop.svc.cluster.local": vip for name, vip in VIPS.items()},
          **dict.fromkeys((APPROVED, UNAPPROVED, MISNAMED), OUTSIDE),
@@ -116,11 +121,12 @@ class Mesh:
         self.orders = self.meshed("orders", ORDERS, orders_rules())
         self.second = self.meshed("second", ORDERS, orders_rules())
         self.archive = self.meshed("archive", ARCHIVE, archive_rules(), accept_http10=True)
+        self.paths = self.meshed("paths", PATHS, paths_rules())
         self.web = self.meshed("web", WEB, Inbound())
 
     @property
     def meshed_pods(self) -> tuple[MeshedPod, ...]:
-        return self.web, self.orders, self.second, self.archive
+        return self.web, self.orders, self.second, self.archive, self.paths
 
     def meshed(self, name: str, identity: str, inbound: Inbound, *, accept_http10: bool = False,
                stack: ExitStack | None = None) -> MeshedPod:
@@ -141,6 +147,7 @@ class Mesh:
                 *(service("orders", port, protocol, ORDERS, "orders") for port, protocol in PORTS.values()),
                 *(service("pair", port, protocol, ORDERS, "orders", "second") for port, protocol in PORTS.values()),
                 service("archive", HTTP10_PORT, "http1", ARCHIVE, "archive"),
+                *(service("paths", port, "http", PATHS, "paths") for port in PATH_SERVERS.values()),
                 *(service(f"shrinking{i}", *PORTS["go"], ORDERS, f"leaving{i}", f"staying{i}") for i in (1, 2)),
             ),
             hosts=(
@@ -155,6 +162,13 @@ class Mesh:
 def archive_rules() -> Inbound:
     ports = {HTTP10_PORT: "http1", **{PORTS[name][0]: PORTS[name][1] for name in IN_PLAINTEXT}}
     return Inbound(mode="permissive", permissive_until=YEAR_2096, ports=ports, routes=(Route("all", (Caller(),), upgrades=("websocket",)),))
+
+
+def paths_rules() -> Inbound:
+    return Inbound(mode="permissive", permissive_until=YEAR_2096, ports=dict.fromkeys(PATH_SERVERS.values(), "http"), routes=(
+        Route("private", (), matches=(Match(path=PathMatch("/private")),)),
+        Route("public", (Caller(),)),
+    ))
 
 
 def orders_rules() -> Inbound:

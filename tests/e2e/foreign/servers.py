@@ -1,13 +1,16 @@
 """Starts the servers of the mesh. Each is waited for; one that cannot start fails every test that needs it, with what it said."""
 
+import zipfile
 from pathlib import Path
 
 from tests.helpers import pki
 from tests.helpers.pods import Pod
 
-from .mesh import APPROVED, APPS, GO, HTTP10_PORT, PORTS, PYTHON, UNAPPROVED, Mesh, host
+from .mesh import APPROVED, APPS, GO, HTTP10_PORT, PATH_SERVERS, PORTS, PYTHON, UNAPPROVED, Mesh, host
 
 POSTGRES = Path("/usr/lib/postgresql")
+TOMCAT = Path("/usr/share/tomcat10")
+SECRET = "the-secret-of-paths"
 NGINX = """
 daemon off; master_process off; pid nginx.pid; error_log stderr; worker_processes 1;
 events {{ worker_connections 512; }}
@@ -24,6 +27,7 @@ def serve_all(mesh: Mesh) -> None:
         serve_http(pod)
     serve_other(mesh)
     serve_plaintext(mesh)
+    serve_paths(mesh.paths)
     serve_outside(mesh)
     proxy(mesh)
 
@@ -66,6 +70,69 @@ def serve_plaintext(mesh: Mesh) -> None:
     serve_redis(pod)
     serve_banner(pod)
     serve_own_tls(mesh, pod)
+
+
+def serve_paths(pod: Pod) -> None:
+    """Each with the same files and a log of the request lines as they came, behind the request's id."""
+    root = pod.app_folder / "ROOT"
+    for name, text in (("private/secret", SECRET), ("public/page", "page"), ("public/private/secret", "another")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    for start in (_nginx_of_paths, _apache_of_paths, _tomcat_of_paths):
+        start(pod, root)
+
+
+def _nginx_of_paths(pod: Pod, root: Path) -> None:
+    port = PATH_SERVERS["nginx"]
+    start_nginx(pod, port, f"""
+        log_format pair escape=none '$http_x_request_id $request';
+        server {{ listen {port}; root {root}; access_log nginx-access.log pair; }}
+    """)
+
+
+def _apache_of_paths(pod: Pod, root: Path) -> None:
+    port, folder = PATH_SERVERS["apache"], pod.app_folder
+    modules = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in ("mpm_event", "authz_core", "dir"))
+    (folder / "apache.conf").write_text(f"""
+        {modules}
+        ServerRoot {folder}
+        DefaultRuntimeDir {folder}
+        PidFile apache.pid
+        ServerName localhost
+        Listen 0.0.0.0:{port}
+        ErrorLog apache-error.log
+        DocumentRoot {root}
+        AllowEncodedSlashes On
+        LogFormat "%{{X-Request-Id}}i %r" pair
+        CustomLog {folder}/apache-access.log pair
+    """)
+    pod.serve(port, "apache", "apache2", "-X", "-f", folder / "apache.conf")
+
+
+def _tomcat_of_paths(pod: Pod, root: Path) -> None:
+    port, base = PATH_SERVERS["tomcat"], pod.app_folder / "tomcat"
+    for name in ("conf", "logs", "temp", "work"):
+        (base / name).mkdir(parents=True)
+        (base / name).chmod(0o777)
+    # It asks by access(2) what it may read, to which a capability means nothing; of an archive it does not ask.
+    with zipfile.ZipFile(base / "ROOT.war", "w") as war:
+        for path in sorted(root.rglob("*")):
+            war.write(path, path.relative_to(root))
+    (base / "conf" / "web.xml").write_text("""<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0">
+        <servlet><servlet-name>default</servlet-name><servlet-class>org.apache.catalina.servlets.DefaultServlet</servlet-class></servlet>
+        <servlet-mapping><servlet-name>default</servlet-name><url-pattern>/</url-pattern></servlet-mapping>
+    </web-app>""")
+    (base / "conf" / "server.xml").write_text(f"""<Server port="-1"><Service name="Catalina">
+        <Connector port="{port}" encodedSolidusHandling="decode" encodedReverseSolidusHandling="decode" maxHttpRequestHeaderSize="65536"/>
+        <Engine name="Catalina" defaultHost="localhost"><Host name="localhost" appBase="none" autoDeploy="false" unpackWARs="false">
+            <Context path="" docBase="{base}/ROOT.war"/>
+            <Valve className="org.apache.catalina.valves.AccessLogValve" directory="{pod.app_folder}" prefix="tomcat-access" suffix=".log"
+                   rotatable="false" buffered="false" pattern="%{{X-Request-Id}}i %r"/>
+        </Host></Engine>
+    </Service></Server>""")
+    pod.serve(port, "tomcat", "java", "-Xmx128m", "-cp", f"{TOMCAT}/bin/bootstrap.jar:{TOMCAT}/bin/tomcat-juli.jar",
+              f"-Dcatalina.home={TOMCAT}", f"-Dcatalina.base={base}", f"-Djava.io.tmpdir={base}/temp",
+              "org.apache.catalina.startup.Bootstrap", "start")
 
 
 def serve_redis(pod: Pod) -> None:

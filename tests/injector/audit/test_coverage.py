@@ -5,6 +5,7 @@ import msgspec
 from injector.audit.coverage import Coverage, Gap, KnownPod, coverage
 from injector.cluster import Cluster
 from injector.cluster.objects import INTERCEPTION, SIDECAR
+from tests.injector.pods import ingress_gateway
 
 CLOSED = {"runAsUser": 1000, "allowPrivilegeEscalation": False}
 
@@ -46,6 +47,11 @@ def test_pods_without_a_sidecar_and_why() -> None:
     assert "opted out" in opted.cause
     [node] = gaps(pod("a", hostNetwork=True, **bare))
     assert node.kind == "host-network"
+
+
+def test_an_ingress_gateway_needs_no_sidecar() -> None:
+    found = coverage(Cluster.of([ingress_gateway()]))
+    assert ([one.has_sidecar for one in found.pods], found.gaps) == ([True], ())
 
 
 def test_permissive_workloads_until_when() -> None:

@@ -60,7 +60,7 @@ def _main(folder: Path, verb: str, *words: str) -> None:
                 file.write(f"{one['kind']} {one['metadata']['name']}\n")
         (folder / "objects").write_text(json.dumps(objects))
         return
-    kinds = [kind.removesuffix("s") for kind in words[0].replace("policies", "policys").split(",")]
+    kinds = [kind.removesuffix("s") for kind in words[0].replace("policies", "policys").replace("classes", "classs").split(",")]
     name = words[1] if not words[1].startswith("-") else ""
     where = words[words.index("-n") + 1] if "-n" in words else ""
     selector = next((word.partition("=")[2] for word in words if word.startswith("--selector=")), "")

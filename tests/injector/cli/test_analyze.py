@@ -249,7 +249,7 @@ case "$*" in
 *"get namespace shop"*) echo '{"kind": "Namespace", "metadata": {"name": "shop", "labels": {"bartizan.dev/injection": "enabled"}}}' ;;
 *egresspolicies*) echo '{"items": [{"apiVersion": "bartizan.dev/v1alpha1", "kind": "EgressPolicy", "metadata": {"name": "partners"},
     "spec": {"subjects": [{"namespace": "shop"}], "hosts": [{"host": "*.partner.example"}]}}]}' ;;
-*meshpolicies*) echo '{"items": []}' ;;
+*meshpolicies*|*networkpolicies*) echo '{"items": []}' ;;
 *pods*) echo '{"items": [%s]}' ;;
 *) echo "what? $*" >&2; exit 1 ;;
 esac"""

@@ -11,6 +11,8 @@ from injector.cli.check import AGAIN_S, look, main, seconds, wait_until_well
 from injector.cli.checks import Category, Check, failed
 from injector.cli.exits import FINDINGS
 from injector.cli.kubectl import NoCluster
+from injector.manifests.gateway import gateway
+from injector.manifests.plan import read_plan
 from sidecar.model.errors import ConfigError
 
 from .checks.support import Fake
@@ -31,6 +33,8 @@ def test_which_are_looked_at() -> None:
     whole = ["kubernetes-api", "bartizan-existence", "bartizan-control-plane", "bartizan-admission", "bartizan-identity"]
     assert categories(fake) == whole
     assert categories(fake, proxy=True) == [*whole, "bartizan-data-plane"]
+    with_gateway = Fake(objects=(*WELL, *gateway(read_plan(sets=["gateway.ingress=true"]))))
+    assert categories(with_gateway) == [*whole, "bartizan-gateway"]
 
 
 def test_what_could_only_say_the_same_is_left_out() -> None:

@@ -11,11 +11,14 @@ case "$*" in
 *meshpolicies*) echo 'User "eve" cannot list resource "meshpolicies" in API group "bartizan.dev" at the cluster scope' >&2; exit 1 ;;
 *"get namespace shop"*) echo '{"kind": "Namespace"}' ;;
 *"get namespaces"*) echo '{"items": [{"kind": "Namespace"}, {"kind": "Namespace"}]}' ;;
+*networkpolicies*-n*shop*|*networkpolicies*--all-namespaces*) echo '{"items": [{"kind": "NetworkPolicy"}]}' ;;
 *-n*shop*|*--all-namespaces*) echo '{"items": [{"kind": "Pod"}]}' ;;
 esac"""
 
 
-@pytest.mark.parametrize(("namespace", "kinds"), [("shop", ["Namespace", "Pod"]), ("", ["Namespace", "Namespace", "Pod"])])
+@pytest.mark.parametrize(("namespace", "kinds"), [
+    ("shop", ["Namespace", "Pod", "NetworkPolicy"]), ("", ["Namespace", "Namespace", "Pod", "NetworkPolicy"]),
+])
 def test_what_cannot_be_read_is_told_and_the_rest_counts(namespace: str, kinds: list[str], program: Program) -> None:
     program(LISTS)
     found, missing = everything(Kubectl(), namespace)

@@ -28,7 +28,7 @@ def distinct(*plans: Plan) -> list[Json]:
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
     made = FakeKubectl(tmp_path, monkeypatch)
-    made.put(*distinct(read_plan(sets=["secretNamespaces=[shop]"]), V2), *AUTHORITY, THEIRS)
+    made.put(*distinct(read_plan(sets=["secretNamespaces=[shop]", "gateway={ingress: true, gatewayApi: true}"]), V2), *AUTHORITY, THEIRS)
     return made
 
 
@@ -86,6 +86,19 @@ def test_one_revision_goes_and_what_others_need_stays(cluster: FakeKubectl) -> N
     assert {name[:20] for _, name in before - left(cluster)} == {"bartizan-injector-v2"}
     with pytest.raises(Stays, match="dev/rev=OTHER"):
         main(["--revision", ""])
+
+
+def test_an_ingress_gateway_keeps_the_revision_that_it_asks(cluster: FakeKubectl) -> None:
+    """And goes with everything else."""
+    pod = meshed_pod("bartizan-gateway-1", "bartizan-injector-v2")
+    pod["metadata"]["namespace"] = "bartizan-system"
+    pod["spec"] = {"serviceAccountName": "bartizan-gateway", "containers": pod["spec"]["initContainers"]}
+    pod["spec"]["containers"][0]["name"] = "gateway"
+    cluster.put(*cluster.objects, pod)
+    with pytest.raises(Stays, match="bartizan-system/bartizan-gateway-1"):
+        main(["--revision", "v2"])
+    assert main([]) == 0
+    assert {"Deployment bartizan-gateway", "IngressClass bartizan", "GatewayClass bartizan"} <= set(cluster.deleted)
 
 
 @pytest.mark.parametrize(("argv", "why"), [

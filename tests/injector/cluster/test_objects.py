@@ -5,6 +5,7 @@ import pytest
 
 from injector.cluster.objects import Object, Pod, addresses, at, is_port, mapping, objects, selects, text, texts
 from sidecar.model.errors import ConfigError
+from tests.injector.pods import ingress_gateway
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,14 @@ def test_selectors_and_addresses() -> None:
     assert selects({"a": "1"}, {"a": "1", "b": "2"})
     assert not selects({"a": "1"}, {"b": "2"})
     assert addresses(["None", "10.0.0.1", "FD00::1"], "x") == ["10.0.0.1", "fd00::1"]
+
+
+def test_what_is_an_ingress_gateway() -> None:
+    """Its account, in the control plane's namespace: no label, no name, and nobody else's account of that name."""
+    found = Pod(ingress_gateway())
+    assert (found.is_ingress_gateway, found.is_meshed, found.has_sidecar) == (True, True, False)
+    assert found.proxy == {"name": "gateway", "image": "bartizan:0.1.0"}
+    elsewhere = ingress_gateway()
+    elsewhere["metadata"]["namespace"] = "shop"
+    for other in (elsewhere, ingress_gateway(serviceAccountName="default"), ingress_gateway(hostNetwork=True)):
+        assert (Pod(other).is_ingress_gateway, Pod(other).is_meshed, Pod(other).proxy) == (False, False, None)

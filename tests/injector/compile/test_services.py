@@ -116,6 +116,29 @@ def test_readiness_of_endpoints() -> None:
     assert chosen({"ready": False}) == []
 
 
+def test_endpoints_that_are_not_ready_drain_while_their_pods_are_there() -> None:
+    p, q = _pod("p", "10.0.0.1", account="web"), _pod("q", "10.0.0.2", account="web")
+    gone = _to("gone", "10.0.0.9", conditions={"ready": False})
+    plain, bare = _to("plain", "10.0.0.3", conditions={"ready": False}), _pod("plain", "10.0.0.3", meshed=False)
+    both = _slice(_to("p", "10.0.0.1"), _to("q", "10.0.0.2", conditions={"ready": False}, zone="a"), gone, plain)
+    (one,) = _compile(_service({"port": 80}), p, q, bare, both)
+    assert [end.address for end in one.endpoints] == ["10.0.0.1"]
+    assert one.draining == (Endpoint("10.0.0.2", 8080, WEB, "a"),)     # the very value that it was when it was ready
+    assert _compile(_service({"port": 80}), p, both)[0].draining == ()
+    q["status"]["phase"] = "Failed"
+    assert _compile(_service({"port": 80}), p, q, both)[0].draining == ()
+
+
+def test_a_service_all_of_whose_pods_drain_is_what_it_was() -> None:
+    """Its protocol and its rules are for what goes on, and for when one is ready again."""
+    said = {"bartizan.dev/ports": '"8080": opaque'}
+    for ready in (True, False):
+        to = _slice(_to("p", "10.0.0.1", conditions={"ready": ready}))
+        (one,) = _compile(_service({"port": 80}), _pod("p", "10.0.0.1", annotations=said), to)
+        assert (len(one.endpoints), len(one.draining)) == (ready, not ready)
+        assert one.protocol == "opaque"
+
+
 @pytest.mark.parametrize(
     ("port", "annotation", "expected"),
     [

@@ -15,6 +15,14 @@ PLANS: dict[str, Plan] = {
     ]),
     "bare": read_plan(sets=["createNamespace=false", "networkPolicies=false", "priorityClassName=''", "podSecurity=''", "replicas=1"]),
     "revision": read_plan(revision="v2"),
+    "gateway": read_plan(sets=["gateway.ingress=true"]),
+    "gateway in full": read_plan(revision="v2", sets=[
+        "gateway.ingress=true", "gateway.replicas=3", "gateway.workers=2", "gateway.service.type=NodePort", "gateway.defaultClass=true",
+        "gateway.gatewayApi=true",
+        "gateway.service.externalTrafficPolicy=Cluster", "gateway.service.annotations={example.com/scheme: 'internal'}",
+        "gateway.service.nodePorts={http: 30080, https: 30443}", "gateway.resources.limits.memory=1Gi",
+    ]),
+    "gateway within": read_plan(sets=["gateway.ingress=true", "gateway.service.type=ClusterIP", "networkPolicies=false"]),
 }
 
 
@@ -26,6 +34,6 @@ def one(objects: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, A
 
 
 def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """The pod template of the one StatefulSet."""
-    template: dict[str, Any] = one(objects, "StatefulSet")["spec"]["template"]
-    return template
+    """The pod template of the one workload."""
+    template, = (made["spec"]["template"] for made in objects if made["kind"] in ("StatefulSet", "Deployment"))
+    return dict(template)

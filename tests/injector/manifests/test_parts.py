@@ -3,15 +3,23 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from injector.manifests.gateway import gateway
 from injector.manifests.injector import injector
 from injector.manifests.issuer import issuer
 from injector.manifests.plan import Plan
 
 from .support import PLANS, one, pod
 
-parts = pytest.mark.parametrize("render", [injector, issuer])
+
+def ingress_gateway(plan: Plan) -> list[dict[str, Any]]:
+    return gateway(msgspec.structs.replace(plan, gateway=msgspec.structs.replace(plan.gateway, ingress=True)))
+
+
+parts = pytest.mark.parametrize("render", [injector, issuer, ingress_gateway])
+lasting = pytest.mark.parametrize("render", [injector, issuer])
 Render = Callable[[Plan], list[dict[str, Any]]]
 
 
@@ -31,7 +39,7 @@ def test_it_may_do_nothing_on_its_node(render: Render) -> None:
 def test_every_mount_has_its_volume(render: Render) -> None:
     for plan in PLANS.values():
         made = render(plan)
-        claims = [claim["metadata"]["name"] for claim in one(made, "StatefulSet")["spec"].get("volumeClaimTemplates", ())]
+        claims = [claim["metadata"]["name"] for each in made for claim in each.get("spec", {}).get("volumeClaimTemplates", ())]
         spec = pod(made)["spec"]
         assert sorted(mount["name"] for mount in spec["containers"][0]["volumeMounts"]) == sorted(
             [*(volume["name"] for volume in spec["volumes"]), *claims])
@@ -43,12 +51,13 @@ def test_services_and_budgets_mean_its_pods(render: Render) -> None:
         made = render(plan)
         labels = pod(made)["metadata"]["labels"].items()
         chosen = [one["spec"]["selector"] for one in made if one["kind"] == "Service"]
-        chosen += [one["spec"]["selector"]["matchLabels"] for one in made if one["kind"] in ("PodDisruptionBudget", "StatefulSet")]
+        others = ("PodDisruptionBudget", "StatefulSet", "Deployment")
+        chosen += [one["spec"]["selector"]["matchLabels"] for one in made if one["kind"] in others]
         assert len(chosen) >= 3
         assert all(selector.items() <= labels for selector in chosen)
 
 
-@parts
+@lasting
 def test_another_configuration_makes_its_pods_anew(render: Render) -> None:
     def annotations(plan: Plan) -> object:
         return pod(render(plan))["metadata"]["annotations"]
@@ -56,7 +65,7 @@ def test_another_configuration_makes_its_pods_anew(render: Render) -> None:
     assert annotations(PLANS["full"]) != annotations(Plan()) == annotations(Plan(replicas=5))
 
 
-@parts
+@lasting
 def test_what_it_keeps_is_on_a_volume_of_each_replica_where_one_is_wanted(render: Render) -> None:
     [claim] = one(render(PLANS["full"]), "StatefulSet")["spec"]["volumeClaimTemplates"]
     assert (claim["spec"]["resources"]["requests"]["storage"], claim["spec"]["storageClassName"]) == ("10Gi", "fast")

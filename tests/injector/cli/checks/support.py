@@ -43,7 +43,7 @@ class Fake(Kubectl):
                 raise self.refusals[kind]
         namespace = words[words.index("-n") + 1] if "-n" in words else ""
         wanted = dict(pair.split("=") for word in words if word.startswith("--selector=") for pair in word[11:].split(","))
-        found = [one for one in self.objects if any(plural(one["kind"]).startswith(kind.rstrip("s")) for kind in kinds)
+        found = [one for one in self.objects if any(kind in (plural(one["kind"]), one["kind"].lower()) for kind in kinds)
                  and namespace in ("", one["metadata"].get("namespace", "")) and (not wanted or selects(wanted, Object(one).labels))]
         if words[2].startswith("-"):
             return json.dumps({"items": found}).encode()
@@ -62,7 +62,7 @@ class Fake(Kubectl):
 
 
 def plural(kind: str) -> str:
-    return kind.lower().removesuffix("y") + ("ies" if kind.endswith("y") else "s")
+    return kind.lower().removesuffix("y") + ("ies" if kind.endswith("y") else "es" if kind.endswith("s") else "s")
 
 
 FORBIDDEN = Forbidden("eve may not", {})
