@@ -209,7 +209,7 @@ class NetworkBook:
 
     def _identities(self, pods: Mapping[str, Pod]) -> dict[str, str]:
         return {
-            address: identity.workload_id(self._trust_domain, pod.namespace, pod.service_account) if pod.has_sidecar else ""
+            address: identity.workload_id(self._trust_domain, pod.namespace, pod.service_account) if pod.is_meshed else ""
             for address, pod in pods.items()
         }
 
@@ -218,7 +218,7 @@ class NetworkBook:
         for peer in peers:
             for pod in self._of_peer(cluster, own, peer):
                 for address in pod.addresses:
-                    if address not in found or pod.has_sidecar:     # of two for a moment, the one that has to prove who it is
+                    if address not in found or pod.is_meshed:     # of two for a moment, the one that has to prove who it is
                         found[address] = pod
         return dict(sorted(found.items()))
 
