@@ -20,6 +20,7 @@ class ClientCertificate:
         dns, emails, uris: the alternative names, as they stand.
         fingerprint: SHA-256 of its DER, hex.
         not_after: Unix seconds.
+        authority: the name of the roots that it chains to (`ClientCertificates`).
     """
 
     subject: str
@@ -29,6 +30,7 @@ class ClientCertificate:
     uris: tuple[str, ...]
     fingerprint: str
     not_after: float
+    authority: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,11 +74,16 @@ def brought(access: Access, headers: Headers, certificate: ClientCertificate | N
     for one in found:
         if sum(other.field == one.field for other in found) > 1:
             raise ValueError(f"the field {one.field.decode()} repeats")
-    if access.certificate and certificate is not None:
+    if certificate is not None and counts(access, certificate):
         found.append(Brought("certificate"))
     if len(found) > 1:
         raise ValueError(f"the request brings {' and '.join(WORDS[one.way] for one in found)}; whose it is must be said in one way")
     return found[0] if found else None
+
+
+def counts(access: Access, certificate: ClientCertificate) -> bool:
+    """Whether it chains to the roots that are meant: of one host several objects speak, each with an authority of its own."""
+    return bool(access.certificate) and certificate.authority == access.certificate
 
 
 def credential_fields(access: Access) -> frozenset[bytes]:
@@ -174,8 +179,8 @@ def holds(verified: Verified, access: Access, now: float) -> bool:
             is_asked = access.basic is not None and user in access.basic.users
         case Jwt() as jwt:
             is_asked = jwt in access.tokens
-        case ClientCertificate():
-            is_asked = access.certificate
+        case ClientCertificate() as certificate:
+            is_asked = counts(access, certificate)
     return is_asked and now < verified.ends and not access.unusable
 
 

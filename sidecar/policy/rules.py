@@ -7,7 +7,7 @@ from sidecar.model import identity
 from sidecar.model.address import Address, IpAddress, canonical
 from sidecar.model.decision import Denied
 from sidecar.model.edge import EdgeRoute
-from sidecar.model.egress import EgressHost, Outbound
+from sidecar.model.egress import Alias, EgressHost, Outbound
 from sidecar.model.reason import Reason
 from sidecar.model.route import Route
 from sidecar.model.service import Endpoint
@@ -114,6 +114,10 @@ class Rules:
         )
 
     # -- egress
+
+    def alias(self, host: str) -> Alias | None:
+        """The ExternalName Service that the application means by a name."""
+        return self.outbound.alias(host, self.snapshot.workload.namespace)
 
     def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:
         """Whether an approved name may lead to `ip`."""

@@ -48,6 +48,7 @@ class Admitted(NamedTuple):
     """
 
     permit: Permit
+    request: RequestHead
     verified: Verified | None = None
 
 
@@ -73,16 +74,16 @@ class Clients:
         route, edge = found.rule, rules.snapshot.edge
         assert edge is not None
         access = edge.access[route.access] if route.access else NO_ACCESS
-        if (refused := judge_source(found, client.address)) is not None:                            # 1
+        if (refused := judge_source(found, request, client.address)) is not None:                   # 1
             return refused
         if access.unusable:
             return Denied(Reason.ACCESS_UNUSABLE, route.name, access.unusable)
-        verified = await self._verify(route, access, edge.issuers, request, client)                 # 2
+        verified = await self._verify(route, access, edge.issuers, request, client)                # 2
         if isinstance(verified, Denied):
             return verified
         claims = verified.claims if verified is not None else None
         record.user = str(claims.get("sub", "")) if claims is not None else ""
-        judged = authorize_client(found, client.address, claims)                                    # 3
+        judged = authorize_client(found, request, client.address, claims)                          # 3
         if isinstance(judged, Denied):
             is_unasked = verified is None and judged.reason is Reason.NOT_ALLOWED and credentials.has_ways(access)
             return _not_authenticated(route, access, "the rule lets in clients with certain claims") if is_unasked else judged
@@ -96,7 +97,7 @@ class Clients:
         spent = frozenset() if access.keeps_credentials else credentials.credential_fields(access)
         # In the list itself: what is sent on, copied and matched is one.
         request.headers[:] = _without(request.headers, owned | spent) + told                         # 5
-        return Admitted(judged, verified)
+        return Admitted(judged, request, verified)
 
     def still(self, admitted: Admitted, client: Client) -> bool:
         """Whether what was let in may go on, by the rules as they are now; the authorizer is not asked again."""
@@ -109,7 +110,9 @@ class Clients:
         is_who_it_was = credentials.holds(verified, access, self._runtime.wall()) if verified is not None else not access.unusable
         is_asked = verified is not None or access.is_optional or not credentials.has_ways(access)
         claims = verified.claims if verified is not None else None
-        judged = authorize_client(Found(route, admitted.permit.match or Match()), client.address, claims)
+        judged = authorize_client(
+            Found(route, admitted.permit.match or Match()), admitted.request, client.address, claims,
+        )
         return is_who_it_was and is_asked and isinstance(judged, Permit)
 
     def _owned(self, rules: Rules, route: EdgeRoute) -> frozenset[bytes]:

@@ -1,6 +1,7 @@
 """Credentials of clients: no bytes but those that the operator gave make claims, and what an application is told only we say."""
 
 import base64
+import dataclasses
 import hashlib
 
 import pytest
@@ -36,8 +37,8 @@ KEY = ApiKey(hashlib.sha256(b"k1-secret").hexdigest(), "robot", ("reader",))
 ANN = BasicUser("ann", "$2b$04$" + "." * 53, ("admin", "staff"))
 BOB = BasicUser("bob", "$2b$04$" + "/" * 53)
 LOGIN, OTHER = Jwt("https://login.example", ("shop",)), Jwt("https://other.example", ("shop",), header="x-token")
-CERTIFICATE = ClientCertificate("CN=till", "till", ("till.example",), (), ("urn:till",), "00" * 32, 2_000.0)
-ALL = Access(tokens=(LOGIN, OTHER), api_keys=ApiKeys((KEY,)), basic=Basic((ANN, BOB)), certificate=True)
+CERTIFICATE = ClientCertificate("CN=till", "till", ("till.example",), (), ("urn:till",), "00" * 32, 2_000.0, "partners")
+ALL = Access(tokens=(LOGIN, OTHER), api_keys=ApiKeys((KEY,)), basic=Basic((ANN, BOB)), certificate="partners")
 
 
 def basic(whole: bytes) -> bytes:
@@ -82,6 +83,14 @@ def test_ways_that_are_not_asked_for_are_none() -> None:
     assert tokens_in(ALL, b"x-token") == (OTHER,)
     assert has_ways(keys)
     assert not has_ways(Access(external=External(host="auth.example")))
+
+
+def test_a_certificate_of_another_authority_is_none() -> None:
+    """Of one host several objects speak; what one's authority signs claims nothing of another's."""
+    for authority in ("", "others"):
+        assert brought(ALL, [], dataclasses.replace(CERTIFICATE, authority=authority)) is None
+        assert not holds(of_certificate(dataclasses.replace(CERTIFICATE, authority=authority)), ALL, 0.0)
+    assert brought(Access(basic=ALL.basic), [], dataclasses.replace(CERTIFICATE, authority="")) is None
 
 
 # -- claims

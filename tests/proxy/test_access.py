@@ -25,9 +25,9 @@ ISSUER = TokenIssuer("https://login.example", JWKS.decode())
 LOGIN = Jwt(ISSUER.issuer, ("shop",))
 KEY = ApiKey(hashlib.sha256(b"k1-secret").hexdigest(), "robot", ("reader",))
 ANN = BasicUser("ann", bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode(), ("admin", "staff"))
-CERTIFICATE = ClientCertificate("CN=till", "till", (), ("till@example.com",), (), "00" * 32, 4_000_000_000.0)
+CERTIFICATE = ClientCertificate("CN=till", "till", (), ("till@example.com",), (), "00" * 32, 4_000_000_000.0, "partners")
 TOLD = (ClaimHeader("sub", "x-user"), ClaimHeader("roles", "x-roles"))
-USERS = Access(tokens=(LOGIN,), api_keys=ApiKeys((KEY,)), basic=Basic((ANN,), realm="shop"), certificate=True, claim_headers=TOLD)
+USERS = Access(tokens=(LOGIN,), api_keys=ApiKeys((KEY,)), basic=Basic((ANN,), realm="shop"), certificate="partners", claim_headers=TOLD)
 OPTIONAL = replace(USERS, is_optional=True)
 
 
@@ -115,7 +115,7 @@ async def test_a_certificate_that_has_ended_says_nothing_any_more(nursery: trio.
 
 
 def replace_end(certificate: ClientCertificate, at: float) -> ClientCertificate:
-    return ClientCertificate(certificate.subject, "till", (), (), (), certificate.fingerprint, at)
+    return ClientCertificate(certificate.subject, "till", (), (), (), certificate.fingerprint, at, "partners")
 
 
 # -- claims and addresses
