@@ -33,7 +33,8 @@ One word for one thing:
     ejection     leaving out an endpoint that fails again and again
     mirror       a copy of a request, whose answer is thrown away
     budget       what may be spent: on retries, on frames that do nothing, of an approval's bytes
-    drain        to leave in order
+    drain        to leave in order; of an endpoint: to get nothing new, and end what was begun
+    alias        a name of the cluster that stands for a host outside: an ExternalName Service
     approval     an external host or range that the workload asks for and a policy grants
     leave        a permit with the approval and the rules that it rests on; what was begun by it ends when it is withdrawn
     observation  letting through, and writing down, what nobody has approved, until a date

@@ -17,6 +17,8 @@ from . import Key
 from .objects import INTERCEPTION, SIDECAR, mapping, objects
 
 PREFIX = "bartizan.dev/"
+KEPT = ("name", "namespace", "uid", "labels", "deletionTimestamp")      # of metadata
+OF_TOLD = ("resourceVersion", "generation", "creationTimestamp")
 OTHERS_ANNOTATIONS = frozenset({"kubernetes.io/config.mirror", "kubernetes.io/ingress.class"})
 
 # What is kept of an object, or of each in a list: the fields named, whole or some of theirs.
@@ -30,6 +32,8 @@ class Kind:
         prefix: /api/v1, or /apis/GROUP/VERSION.
         shape: what is kept beside the metadata. Empty: the metadata is all that is asked for.
         counts_from_the_start: one that cannot be read may be what restricts: nothing begins without it.
+        is_optional: a cluster may not know it, and then has none.
+        is_told: what became of it is written into its status: that is kept, and what a condition of it is written by.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Kind:
     plural: str
     shape: Shape
     counts_from_the_start: bool = False
+    is_optional: bool = False
+    is_told: bool = False
 
     def accept(self, suffix: bytes) -> bytes:
         """What an answer is to be.
@@ -89,18 +95,20 @@ _POD: Shape = {
         "volumes": _VOLUMES,
         "containers": _CONTAINERS, "initContainers": _CONTAINERS, "ephemeralContainers": _CONTAINERS,
     },
-    "status": {**_fields("phase podIP podIPs"), "conditions": _fields("type status")},
+    "status": {**_fields("phase podIP podIPs hostIP"), "conditions": _fields("type status")},
 }
 _SLICE: Shape = {
     "addressType": None, "ports": _fields("name protocol port appProtocol"),
     "endpoints": {**_fields("addresses conditions zone"), "targetRef": _fields("kind namespace name")},
 }
 _SERVICE: Shape = {"spec": {
-    **_fields("type selector clusterIP clusterIPs externalName"), "ports": _fields("name protocol appProtocol port targetPort"),
-}}
+    **_fields("type selector clusterIP clusterIPs externalIPs externalName"), "ports": _fields("name protocol appProtocol port targetPort"),
+}, "status": _fields("loadBalancer")}
 _SPEC: Shape = {"spec": None}
+_TOLD: Shape = {"spec": None, "status": None}
 _METADATA_ONLY: Shape = {}
 _POLICIES = "/apis/bartizan.dev/v1alpha1"
+_GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
 
 SECRETS = Kind("Secret", "/api/v1", "secrets", {"data": _fields("tls.crt tls.key")})
 
@@ -116,7 +124,12 @@ KINDS = (
     Kind("DaemonSet", "/apis/apps/v1", "daemonsets", _METADATA_ONLY),
     Kind("Job", "/apis/batch/v1", "jobs", _METADATA_ONLY),
     Kind("CronJob", "/apis/batch/v1", "cronjobs", _METADATA_ONLY),
-    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _SPEC),
+    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _TOLD, is_told=True),
+    Kind("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", _SPEC),
+    Kind("GatewayClass", _GATEWAY_API, "gatewayclasses", _TOLD, is_optional=True, is_told=True),
+    Kind("Gateway", _GATEWAY_API, "gateways", _TOLD, is_optional=True, is_told=True),
+    Kind("HTTPRoute", _GATEWAY_API, "httproutes", _TOLD, is_optional=True, is_told=True),
+    Kind("ReferenceGrant", "/apis/gateway.networking.k8s.io/v1beta1", "referencegrants", _SPEC, is_optional=True),
     Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies", _SPEC),
     Kind("EgressPolicy", _POLICIES, "egresspolicies", _SPEC, counts_from_the_start=True),
     Kind("MeshPolicy", _POLICIES, "meshpolicies", _SPEC, counts_from_the_start=True),
@@ -135,12 +148,12 @@ def kept(kind: Kind, item: object) -> dict[str, Any]:
     """The object as it is kept. ConfigError if it is none, or a part that is kept has another form than an object's."""
     whole = mapping(item, kind.name)
     version = kind.prefix.removeprefix("/apis/").removeprefix("/api/")
-    return {"apiVersion": version, "kind": kind.name, "metadata": _metadata(mapping(whole.get("metadata"), "metadata")),
+    return {"apiVersion": version, "kind": kind.name, "metadata": _metadata(mapping(whole.get("metadata"), "metadata"), kind),
             **_shaped(whole, kind.shape, "")}
 
 
-def _metadata(found: Mapping[str, Any]) -> dict[str, Any]:
-    made = {name: found[name] for name in ("name", "namespace", "uid", "labels", "deletionTimestamp") if found.get(name)}
+def _metadata(found: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    made = {name: found[name] for name in (*KEPT, *(OF_TOLD if kind.is_told else ())) if found.get(name)}
     annotations = mapping(found.get("annotations"), "metadata.annotations")
     if wanted := {name: value for name, value in annotations.items() if _is_read(name)}:
         made["annotations"] = wanted

@@ -13,6 +13,7 @@ from sidecar.model.egress import Outbound
 from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.model.trust import Trust
 
+from .aliases import compile_aliases
 from .declared import declared
 from .egress import Asker, compile_egress, size_bytes, unapproved, unreadable_hosts
 from .gateway import callers_of, is_gateway_port, no_way_there, without_material
@@ -117,6 +118,7 @@ def compile_workload(
             cluster_ranges=mesh.cluster_ranges,
             dns=mesh.dns,
             isolation=isolated.outbound,
+            aliases=compile_aliases(cluster, pod.namespace, wanted, mesh.cluster_domain),
         ),
         gateway=callers,
     )

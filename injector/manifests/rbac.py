@@ -1,12 +1,14 @@
 """Who of the control plane may do what: issuer and injector apart, verb by verb, by name wherever a name can be said.
 
 What RBAC cannot say narrower: a POST has no name yet, so the injector may create any Lease in bartizan-system; and `patch` knows no
-fields, so the leader that may write `caBundle` may write the rest of its own webhook configurations. A Secret can be read in the
-namespaces that the plan names, and nowhere else.
+fields, so the leader that may write `caBundle` may write the rest of its own webhook configurations. Of what routes and Ingresses say
+nothing can be changed, only the status that tells what became of it. A Secret can be read in the namespaces that the plan names, and
+nowhere else.
 """
 
 from collections.abc import Sequence
 
+from injector.cluster.kinds import KINDS
 from injector.cluster.kinds import rules as watched
 from injector.opt_outs import opt_outs_of
 from injector.settings import AUTHORITY, INJECTOR, ISSUER, ROOTS, SYSTEM
@@ -51,6 +53,7 @@ def injector_roles(plan: Plan) -> list[Manifest]:
     cluster = [
         *watched(),
         _rule("", ["events"], ["create", "patch"]),
+        *(_rule(kind.api_group, [f"{kind.plural}/status"], ["patch"]) for kind in KINDS if kind.is_told),
         _rule("admissionregistration.k8s.io", configurations, ["get", "patch"], [name]),
     ]
     own = [

@@ -119,6 +119,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
     "Pod": ("/api/v1", "pods"),
     "Secret": ("/api/v1", "secrets"),
+    "Service": ("/api/v1", "services"),
     **{kind: ("/apis/rbac.authorization.k8s.io/v1", f"{kind.lower()}s")
        for kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")},
 }

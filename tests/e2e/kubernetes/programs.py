@@ -13,8 +13,17 @@ OTHERS = {"coredns": (HERE.parent / "coredns", "github.com/coredns/coredns"), "h
 def program(name: str) -> Path:
     """`kube-apiserver`, `kubectl`, `coredns`, `helm`."""
     folder, module = OTHERS.get(name, (HERE, "k8s.io/kubernetes"))
+    return _kept(name if name in OTHERS else "kubernetes", folder, module) / name
+
+
+def gateway_api(part: str) -> Path:
+    """`standard`: the definitions; `conformance`: what its tests apply."""
+    return _kept("gateway-api", HERE.parent / "gateway-api", "sigs.k8s.io/gateway-api") / part
+
+
+def _kept(name: str, folder: Path, module: str) -> Path:
     version = re.search(rf"^\t?(?:require )?{re.escape(module)} v(\S+)", (folder / "go.mod").read_text(), re.MULTILINE)
     assert version is not None, module
-    found = CACHE / f"{name if name in OTHERS else 'kubernetes'}-{version[1]}" / name
+    found = CACHE / f"{name}-{version[1]}"
     assert found.exists(), f"{found} is missing: .ci/setup e2e"
     return found

@@ -119,6 +119,16 @@ def test_nothing_else_is_kept() -> None:
     assert made["status"] == {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 
 
+def test_of_what_is_told_is_kept_what_it_was_told_and_by_what_that_is_written() -> None:
+    metadata = {"name": "edge", "namespace": "shop", "resourceVersion": "7", "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    item = {"metadata": {**metadata, "managedFields": [{}]}, "spec": {"listeners": []}, "status": {"conditions": []}}
+    for name in ("Ingress", "Gateway", "HTTPRoute", "GatewayClass"):
+        made = kept(kind(name), item)
+        assert made["metadata"] == metadata
+        assert made["status"] == {"conditions": []}
+    assert kept(kind("ReferenceGrant"), item)["metadata"] == {"name": "edge", "namespace": "shop"}
+
+
 @pytest.mark.parametrize(("name", "item"), [
     ("Pod", []), ("Pod", "x"), ("Pod", {"metadata": []}), ("Pod", {"metadata": {"annotations": "x"}}), ("Pod", {"spec": []}),
     ("Pod", {"spec": {"containers": {}}}), ("Pod", {"spec": {"containers": [1]}}), ("Pod", {"status": {"conditions": "x"}}),

@@ -21,6 +21,7 @@ from tests.helpers import pki
 from tests.helpers.api_double import CA, TOKEN, ApiDouble, Asked, api_double
 
 SERVICES = Collection(next(kind for kind in KINDS if kind.name == "Service"))
+OPTIONAL = Collection(next(kind for kind in KINDS if kind.is_optional))
 PATH = "/api/v1/services"
 
 
@@ -333,6 +334,18 @@ async def test_what_is_not_there_yet(tmp_path: Path) -> None:
         assert seen.reports[0].endswith("apply their definitions: `bartizan schema crd | kubectl apply -f -`")
         double.put(PATH, service("a"))
         await seen.has("a")
+
+
+async def test_of_what_a_cluster_may_lack_there_is_none(tmp_path: Path) -> None:
+    path = OPTIONAL.path
+    async with api_double(tmp_path) as (double, config), following(config, OPTIONAL) as (seen, watch):
+        await watch.is_listed.wait()
+        double.put(path, {"metadata": {"namespace": "shop", "name": "a"}})
+        await seen.until(lambda: len(seen.state) == 1)
+        del double.objects[path]
+        double.end_watches()
+        await seen.until(lambda: not seen.state)
+        assert seen.reports == []
 
 
 async def test_the_server_is_left_alone_for_as_long_as_it_asks(world: World) -> None:

@@ -41,6 +41,7 @@ def test_the_injector_changes_nothing_but_its_own(plan: Plan) -> None:
         ("create", "events", ()), ("patch", "events", ()), ("create", "leases", ()),
         ("patch", "leases", (name,)),
         ("patch", "mutatingwebhookconfigurations", (name,)), ("patch", "validatingwebhookconfigurations", (name,)),
+        *(("patch", f"{told}/status", ()) for told in ("ingresses", "gatewayclasses", "gateways", "httproutes")),
     }
 
 

@@ -1,0 +1,206 @@
+"""HTTPRoutes: which listeners hear each, and the rules at the edge that they become. Pure.
+
+A route is heard where a parent names a listener (all of a Gateway's, one by name, those of a port), the listener lets its namespace in, and
+both have a host in common; each parent is told apart. A rule that cannot be carried out as it says is left out and told, the others go on.
+
+Spec: gateway.networking.k8s.io/v1 HTTPRoute, RouteParentStatus.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from injector.cluster import Cluster, Ref
+from injector.cluster.objects import Object, objects
+from injector.documents.gateway_api import GROUP, HttpRouteSpec, ParentRef
+from sidecar.model.edge import EdgeRoute
+from sidecar.model.errors import ConfigError
+from sidecar.model.rule_check import check_matches
+
+from .gateways import Gateway, Heard
+from .hostnames import deep, intersect, left_to
+from .http_rules import Refused, Rule, compile_rule
+from .references import Condition, Fault, Grants, condition, created, of_kind, read
+from .said import Said
+
+MOST_PARENTS = 32       # what the API takes
+Places = dict[tuple[str, ...], tuple[int, ...]]     # ports by the hosts that a rule has there
+
+
+@dataclass(slots=True)
+class Parent:
+    """A Gateway of ours that a route names.
+
+    Args:
+        data: as it is named.
+        heard: the hosts that each listener hears of the route.
+    """
+
+    data: Mapping[str, Any]
+    gateway: Ref
+    heard: list[tuple[Heard, tuple[str, ...]]] = field(default_factory=list)
+    refused: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HttpRoute:
+    """
+    Args:
+        refused: why nothing of it is in force, wherever it is heard.
+        dropped: rules that are left out.
+        unresolved: backends that are answered for with 500.
+    """
+
+    ref: Ref
+    created: str
+    parents: tuple[Parent, ...]
+    routes: tuple[EdgeRoute, ...] = ()
+    refused: tuple[Fault, ...] = ()
+    dropped: tuple[Fault, ...] = ()
+    unresolved: tuple[Fault, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        faults = (*self.refused, *(fault for parent in self.parents for fault in parent.refused), *self.dropped, *self.unresolved)
+        return tuple(dict.fromkeys(fault.message for fault in faults))
+
+    def said(self) -> Said:
+        return Said(ref=self.ref, created=self.created, routes=self.routes, problems=self.problems)
+
+    def conditions(self, parent: Parent) -> Iterator[Condition]:
+        faults = [*parent.refused, *self.refused]
+        yield condition("Accepted", faults)
+        yield condition("ResolvedRefs", self.unresolved)
+        if self.dropped and not faults:
+            yield Condition("PartiallyInvalid", True, self.dropped[0].reason,
+                            f"Dropped Rule: {'; '.join(one.message for one in self.dropped)}")
+
+
+def read_routes(cluster: Cluster, gateways: Mapping[Ref, Gateway], grants: Grants) -> dict[Ref, HttpRoute]:
+    """Those that name a Gateway of ours. Each is counted by the listeners that it is attached to."""
+    found = {}
+    for ref, one in of_kind(cluster, "HTTPRoute").items():
+        made = _route(ref, one, cluster, gateways, grants)
+        if made is not None:
+            found[ref] = made
+    return found
+
+
+def _route(ref: Ref, one: Object, cluster: Cluster, gateways: Mapping[Ref, Gateway], grants: Grants) -> HttpRoute | None:
+    try:
+        named = objects(one.spec.get("parentRefs"), "spec.parentRefs")[:MOST_PARENTS]
+    except ConfigError:
+        return None     # it names nobody
+    parents = tuple(parent for data in named if (parent := _parent(data, ref[1], gateways)) is not None)
+    if not parents:
+        return None
+
+    def refused(*faults: Fault) -> HttpRoute:
+        return HttpRoute(ref, created(one), parents, refused=faults)
+
+    try:
+        spec = read(one.spec, HttpRouteSpec, "spec")
+        check_matches("spec", map(deep, spec.hostnames), (), is_edge=True)
+    except ConfigError as exc:
+        return refused(Fault("UnsupportedValue", str(exc)))
+    for parent in parents:
+        _attach(parent, ref, spec.hostnames, gateways[parent.gateway], cluster)
+    rules, dropped = _rules(ref, spec.rules, cluster, grants)
+    if not rules:
+        return refused(*dropped)
+    places = _places(parents, gateways)
+    routes = tuple(route for rule in rules for route in _placed(rule.route, places))
+    unresolved = tuple(dict.fromkeys(fault for rule in rules for fault in rule.unresolved))
+    return HttpRoute(ref, created(one), parents, routes, dropped=tuple(dropped), unresolved=unresolved)
+
+
+# -- where it is heard
+
+
+def _parent(data: Mapping[str, Any], namespace: str, gateways: Mapping[Ref, Gateway]) -> Parent | None:
+    """None if that is no Gateway of ours."""
+    key = (data.get("group", GROUP), data.get("kind", "Gateway"), data.get("namespace") or namespace, data.get("name"))
+    if key[:2] != (GROUP, "Gateway"):
+        return None
+    ref = ("Gateway", str(key[2]), str(key[3]))
+    return Parent(data, ref) if ref in gateways else None
+
+
+def _attach(parent: Parent, ref: Ref, hostnames: Iterable[str], gateway: Gateway, cluster: Cluster) -> None:
+    """Finds the listeners that hear the route."""
+    try:
+        said = read(parent.data, ParentRef, "spec.parentRefs")
+    except ConfigError as exc:
+        parent.refused.append(Fault("UnsupportedValue", str(exc)))
+        return
+    where = f"Gateway {gateway.ref[1]}/{gateway.ref[2]}"
+    if gateway.refused:
+        parent.refused.append(Fault("Pending", f"{where} is not accepted: {gateway.refused[0].message}"))
+        return
+    named = gateway.named(said.section_name, said.port)
+    if not named:
+        asked = {"name": said.section_name, "port": said.port}
+        what = " and ".join(f"{key} {value}" for key, value in asked.items() if value is not None)
+        parent.refused.append(Fault("NoMatchingParent", f"{where} has no listener" + (f" of {what}" if what else "")))
+        return
+    open_to = [heard for heard in named if heard.hears(ref, gateway.ref[1], cluster)]
+    if not open_to:
+        what = f"no listener of {where} lets HTTPRoutes of namespace {ref[1]} in (allowedRoutes)"
+        parent.refused.append(Fault("NotAllowedByListeners", what))
+        return
+    for heard in open_to:
+        hosts = intersect(heard.hostname, hostnames)
+        if hosts:
+            heard.attached.add(ref)
+            parent.heard.append((heard, hosts))
+    if not parent.heard:
+        what = ", ".join(heard.hostname for heard in open_to)
+        parent.refused.append(Fault("NoMatchingListenerHostname", f"none of its hostnames is one of the listeners' of {where}: {what}"))
+
+
+def _places(parents: Iterable[Parent], gateways: Mapping[Ref, Gateway]) -> Places:
+    ports: dict[tuple[str, ...], dict[int, None]] = {}
+    for parent in parents:
+        for heard, names in parent.heard:
+            if not heard.is_served or heard.said is None:
+                continue
+            beside = gateways[parent.gateway].beside(heard)
+            left = [name for name in names if left_to(name, heard.hostname, beside)]
+            if left:
+                hosts = () if "" in left else tuple(map(deep, left))
+                ports.setdefault(hosts, {})[heard.said.port] = None
+    return {hosts: tuple(found) for hosts, found in ports.items()}
+
+
+def _placed(route: EdgeRoute, places: Places) -> Iterator[EdgeRoute]:
+    for i, (hosts, ports) in enumerate(places.items()):
+        yield replace(route, hosts=hosts, ports=ports, name=f"{route.name}/{i}" if i else route.name)
+
+
+# -- what it says
+
+
+def _rules(ref: Ref, said: Iterable[object], cluster: Cluster, grants: Grants) -> tuple[list[Rule], list[Fault]]:
+    rules, dropped = [], []
+    for i, data in enumerate(said):
+        try:
+            rules.append(compile_rule(f"httproute/{ref[1]}/{ref[2]}/{i}"[:253], data, f"spec.rules[{i}]", ref[1], cluster, grants))
+        except ConfigError as exc:
+            dropped.append(Fault(exc.reason if isinstance(exc, Refused) else "UnsupportedValue", str(exc)))
+    return rules, dropped
+
+
+def attached_json(route: HttpRoute, more: Iterable[Condition] = ()) -> list[dict[str, Any]]:
+    """`status.parents`, what is ours of it.
+
+    Args:
+        more: conditions that hold for each.
+    """
+    more = tuple(more)
+    return [
+        {"parentRef": msgspec.to_builtins(parent.data), "conditions": [one.as_json() for one in (*route.conditions(parent), *more)]}
+        for parent in route.parents
+    ]

@@ -1,0 +1,65 @@
+"""Who may name what of another namespace, and conditions."""
+
+from typing import Any
+
+import pytest
+
+from injector.cluster import Cluster
+from injector.compile.references import Condition, Fault, Grants, condition, of_kind, read
+from injector.documents.gateway_api import HttpRule
+from sidecar.model.errors import ConfigError
+from tests.injector.compile.gateway_objects import gateway, grant
+
+SERVICE = {"group": "", "kind": "Service"}
+GRANTS: tuple[tuple[str, dict[str, Any] | None, bool], ...] = (
+    ("nobody grants anything", None, False),
+    ("all Services to the namespace's routes", grant("HTTPRoute", "shop", SERVICE), True),
+    ("this Service", grant("HTTPRoute", "shop", {**SERVICE, "name": "db"}), True),
+    ("another Service", grant("HTTPRoute", "shop", {**SERVICE, "name": "cache"}), False),
+    ("one of several", grant("HTTPRoute", "shop", {**SERVICE, "name": "cache"}, {**SERVICE, "name": "db"}), True),
+    ("routes of another namespace", grant("HTTPRoute", "evil", SERVICE), False),
+    ("Gateways", grant("Gateway", "shop", SERVICE), False),
+    ("another group of routes", grant("HTTPRoute", "shop", SERVICE, group="example.com"), False),
+    ("Secrets", grant("HTTPRoute", "shop", {"group": "", "kind": "Secret"}), False),
+    ("another group of Services", grant("HTTPRoute", "shop", {"group": "example.com", "kind": "Service"}), False),
+    ("a grant in a third namespace", grant("HTTPRoute", "shop", SERVICE, into="other"), False),
+    ("a grant in the route's own namespace", grant("HTTPRoute", "shop", SERVICE, into="shop"), False),
+)
+
+
+@pytest.mark.parametrize(("granted", "allows"), [row[1:] for row in GRANTS], ids=[row[0] for row in GRANTS])
+def test_grants(granted: dict[str, Any] | None, allows: bool) -> None:
+    grants = Grants(Cluster.of([granted] if granted else []))
+    assert grants.allow("HTTPRoute", "shop", ("", "Service", "data", "db")) is allows
+
+
+def test_ones_own_namespace_needs_no_grant() -> None:
+    assert Grants(Cluster.of([])).allow("HTTPRoute", "shop", ("", "Service", "shop", "db"))
+
+
+def test_a_grant_that_cannot_be_read_grants_nothing_and_is_told() -> None:
+    broken = grant("HTTPRoute", "shop", SERVICE)
+    broken["spec"]["to"] = [{"kind": "Service"}]
+    grants = Grants(Cluster.of([broken]))
+    assert not grants.allow("HTTPRoute", "shop", ("", "Service", "data", "db"))
+    assert grants.problems == {
+        ("ReferenceGrant", "data", "grant"): 'it grants nothing: the field "group" is missing in spec.to[0]',
+    }
+
+
+def test_older_ones_come_first_then_by_name() -> None:
+    made = [gateway(name="b", created="2026-01-01T00:00:00Z"), gateway(name="c"), gateway(name="a", created="2026-01-01T00:00:00Z")]
+    assert [ref[2] for ref in of_kind(Cluster.of(made), "Gateway")] == ["c", "a", "b"]
+
+
+def test_a_condition_holds_where_nothing_is_wrong_and_says_everything_where_something_is() -> None:
+    assert condition("Accepted", []) == Condition("Accepted", True, "Accepted")
+    told = condition("ResolvedRefs", [Fault("InvalidKind", "one"), Fault("BackendNotFound", "two"), Fault("InvalidKind", "one")])
+    assert told == Condition("ResolvedRefs", False, "InvalidKind", "one; two")
+    assert Condition("Accepted", False, "X", "a\nb" + 2000 * "x").as_json()["message"].startswith("a\\nbxxx")
+    assert len(Condition("Accepted", False, "X", 2000 * "x").as_json()["message"]) == 1024
+
+
+def test_what_is_not_offered_is_told_with_its_place() -> None:
+    with pytest.raises(ConfigError, match=r'^unknown field "sessionPersistence" in spec.rules\[2\]'):
+        read({"sessionPersistence": {}}, HttpRule, "spec.rules[2]")
