@@ -26,13 +26,8 @@ UNTESTED: dict[str, str] = {
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
     "injector/cli/exits.py": VALUES,
-<<<<<<< HEAD
     **{f"injector/documents/{name}.py": VALUES for name in (
         "__init__", "access", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},
-=======
-    **{f"injector/documents/{name}.py": VALUES
-       for name in ("__init__", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},
->>>>>>> gwapi
     "injector/compile/said.py": VALUES,
     "injector/server.py": RUNS,
     "injector/demo/capture.py": RUNS,
