@@ -122,10 +122,10 @@ def _side(
         kind = "Egress" if direction == "out" else "Ingress"
         return Side(direction, may=True, words=f"no NetworkPolicy selects {own.name} for {kind}")
     network, ip = Network(isolation), canonical(other.address)
-    meshed = other.pod if other.pod is not None and other.pod.has_sidecar else None
+    meshed = other.pod if other.pod is not None and other.pod.is_meshed else None
     who = identity.workload_id(trust_domain, meshed.namespace, meshed.service_account) if meshed is not None else None
     by = network.why_let(ip, port, who)
-    beside = "" if own.pod.has_sidecar else f"; {own.name} has no sidecar: only a CNI enforces it"
+    beside = "" if own.pod.is_meshed else f"; {own.name} has no sidecar: only a CNI enforces it"
     wrong = "".join(f"; {problem}" for problem in isolated.problems)
     if by is None:
         code = (Reason.NETWORK_POLICY_OUT if direction == "out" else Reason.NETWORK_POLICY_IN).code
@@ -149,7 +149,7 @@ def _of_one_family(source: End, target: End) -> tuple[End, End]:
 
 def _at_address(cluster: Cluster, address: str) -> End:
     there = [pod for _, pod in sorted(cluster.pods.items()) if address in pod.addresses and pod.spec.get("hostNetwork") is not True]
-    pod = next((one for one in there if one.has_sidecar), there[0] if there else None)
+    pod = next((one for one in there if one.is_meshed), there[0] if there else None)
     return End(f"{pod.namespace}/{pod.name}" if pod is not None else address, address, pod)
 
 

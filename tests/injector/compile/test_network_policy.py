@@ -206,6 +206,24 @@ def test_a_pod_without_a_sidecar_proves_nothing() -> None:
     assert inbound.rules[0].pods == {"10.0.1.3": ""}
 
 
+def test_an_ingress_gateway_proves_who_it_is_and_has_no_sidecar() -> None:
+    gate = pod("bartizan-system/gate", "10.0.8.1", {}, {})
+    gate["spec"] |= {"serviceAccountName": "bartizan-gateway", "initContainers": []}
+    spec = {"ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "bartizan-system"}}}]}]}
+    inbound, _ = isolation([*WORLD, gate, policy(spec)])
+    assert inbound is not None
+    assert inbound.rules[0].pods == {"10.0.8.1": "spiffe://mesh/ns/bartizan-system/sa/bartizan-gateway"}
+
+
+def test_of_two_pods_at_one_address_for_a_moment_one_has_to_prove_who_it_is() -> None:
+    of_db = {"matchLabels": {"app": "db"}}
+    for name in ("shop/aa", "shop/zz"):     # before and behind the other, which has no sidecar
+        new = pod(name, PODS["shop/db"][0], {"app": "db"}, {})
+        inbound, _ = isolation([*WORLD, new, policy({"ingress": [{"from": [{"podSelector": of_db}]}]})])
+        assert inbound is not None
+        assert inbound.rules[0].pods == {"10.0.1.3": f"spiffe://mesh/ns/shop/sa/{name[-2:]}"}
+
+
 def test_a_named_port_that_differs_makes_several_rules() -> None:
     spec = {"policyTypes": ["Egress"], "egress": [{"to": [{"namespaceSelector": {}}], "ports": [{"port": "http"}]}]}
     _, outbound = isolation([*WORLD, policy(spec)], "shop/web")
