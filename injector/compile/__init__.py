@@ -78,19 +78,11 @@ def compile_workload(
     book = book or ServiceBook(trust_domain, last_good)
     led = [ref for ref in (*(host.gateway for host in hosts), *(item.gateway for item in ranges)) if ref is not None]
     reads: frozenset[str] | None = None
-<<<<<<< HEAD
     if joined is not None:
         wanted = {*(wanted or ()), *joined.services}
     elif is_gateway_port(pod, cluster):
         wanted = None
     if wanted is None:
-=======
-    if is_gateway_port(pod, cluster):
-        wanted = None
-    if joined is not None:
-        services, _ = book.told(cluster, pod, (*joined.services, *(ref.service for ref in led)))
-    elif wanted is None:
->>>>>>> gwapi
         services = book.all(cluster)
     else:
         services, reads = book.told(cluster, pod, (*wanted, *(ref.service for ref in led)))
