@@ -131,7 +131,8 @@ class _Join:
         if default is not None and default.default is not None:
             routes.append((default.namespace, default.default))
             self._tell_defaults(default)
-        whole, too_many = apart(routes, self._owners)
+        closed = {place for said in self._saids for place in said.closed if self._owners.get(place, said.namespace) == said.namespace}
+        whole, too_many = apart(routes, self._owners, closed)
         for name in too_many:
             for said in self._saids:
                 if any(route.name == name for route in said.routes):

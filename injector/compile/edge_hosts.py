@@ -7,7 +7,7 @@ where the host's own default backend would stand before a wider rule that names 
 Trust: any namespace may make a rule for every host, or for a wildcard; with it it gets nothing that is sent to another namespace's host.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -52,11 +52,14 @@ class _Host:
         return any(path[:at] in self.whole for at in (*(at for at, byte in enumerate(path) if byte == 0x2F), len(path)))
 
 
-def apart(owned: Iterable[Owned], owners: Mapping[tuple[int, str], str]) -> tuple[list[EdgeRoute], list[str]]:
+def apart(
+    owned: Iterable[Owned], owners: Mapping[tuple[int, str], str], closed: Collection[tuple[int, str]] = (),
+) -> tuple[list[EdgeRoute], list[str]]:
     """(the rules, with what keeps hosts apart; the names of those that there are too many hosts for).
 
     Args:
         owners: of each port and host.
+        closed: ports and hosts that get no wider rules, not even those of their own namespace.
     """
     owned = list(owned)
     ports: dict[int, dict[str, _Host]] = {}
@@ -64,11 +67,17 @@ def apart(owned: Iterable[Owned], owners: Mapping[tuple[int, str], str]) -> tupl
         for port in route.ports:
             for host in route.hosts or ("",):
                 ports.setdefault(port, {}).setdefault(host, _Host()).add(namespace, route)
+    for port, host in closed:
+        ports.setdefault(port, {}).setdefault(host, _Host())
     copies: dict[tuple[str, int, tuple[Match, ...]], tuple[EdgeRoute, list[str]]] = {}
     ends: dict[int, list[str]] = {}
     count, too_many = 0, {}
     for port, hosts in ports.items():
         for host, here in hosts.items():
+            if (port, host) in closed:
+                if not here.has_rest:
+                    ends.setdefault(port, []).append(host)
+                continue
             wider = [hosts[name] for name in _wider(host) if name in hosts]
             owner = owners.get((port, host), "")
             is_foreign = any(namespace != owner for one in wider for namespace in one.routes)
