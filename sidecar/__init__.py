@@ -3,6 +3,7 @@
 Floors; imports point down only, siblings on floor 1 never import each other (tests/architecture/test_floors.py):
 
     4  main                                reads the configuration, builds everything once, owns the root nursery
+       doors                               where connections come in, by what kind of process it is
        supervisor                          of a gateway of several processes: starts them, and speaks for them
        start                               keeps out of the process what no pod uses, then runs main
     3  proxy/  control/                    the recipes; what changes while we run

@@ -83,7 +83,8 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
         elif runtime.edge_hosts.follow(edge).speaks_tls(port):
             await _serve_tls(sock, port, record, runtime, clients)
         else:
-            await _Entered(Client(source, "http", port), None, sock.getsockname()[1], runtime, clients).serve(SocketStream(sock), record, serve_http)
+            entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], runtime, clients)
+            await entered.serve(SocketStream(sock), record, serve_http)
     except ReasonedError as exc:
         record.refuse(exc.reason, exc.detail)
         runtime.tell(record)
