@@ -38,7 +38,9 @@ def not_in_force(one: Object, cluster: Cluster) -> list[str]:
     """What of an Ingress waits for other objects, or is another's already, in words; its mistakes are not among it."""
     if not is_our_ingress(one, cluster):
         return []
-    said = _said(one, cluster)
+    look = Looked(cluster)
+    found = annotated(one, LastGood(), look, {})
+    said = read_ingress(one, look, found)
     if not said.created and one.metadata.get("uid") is None:
         said = replace(said, created=YOUNGEST)
     hosts, ref, ours = _hosts(one), ref_of(one), our_classes(cluster)
@@ -46,9 +48,8 @@ def not_in_force(one: Object, cluster: Cluster) -> list[str]:
         _said(other, cluster) for other in cluster.of_kind("Ingress").values()
         if ref_of(other) != ref and not hosts.isdisjoint(_hosts(other)) and class_of(other) in ours
     ]
-    found = join([said, *others]).problems.get(ref, ())
-    known = {*said.mistakes, *annotated(one, LastGood()).problems}
-    return [text for text in found if text not in known]
+    known = {*said.mistakes, *found.problems}
+    return [text for text in join([said, *others]).problems.get(ref, ()) if text not in known]
 
 
 def is_our_ingress(one: Object, cluster: Cluster) -> bool:
@@ -56,7 +57,7 @@ def is_our_ingress(one: Object, cluster: Cluster) -> bool:
 
 
 def _said(one: Object, cluster: Cluster) -> Said:
-    return read_ingress(one, Looked(cluster), annotated(one, LastGood()))
+    return read_ingress(one, Looked(cluster), Annotated())
 
 
 def _hosts(one: Object) -> set[object]:
