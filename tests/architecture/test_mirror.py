@@ -46,7 +46,7 @@ UNTESTED: dict[str, str] = {
 # Tests of something that no one source file holds.
 OF_THE_WHOLE = (
     "tests/architecture/", "tests/conformance/", "tests/e2e/", "tests/fuzz/", "tests/threats/", "tests/injector/test_examples.py",
-    "tests/injector/test_torture.py",
+    "tests/injector/test_examples_ingress.py", "tests/injector/test_torture.py",
 )
 
 
