@@ -47,6 +47,7 @@ from .cluster.directory import Directory
 from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
 from .collect import Collector
 from .compile import Compiled, compile_workload
+from .compile.edge import EdgeBook
 from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
 from .compile.network_policy import NetworkBook
@@ -127,9 +128,11 @@ async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> 
     ca_bundle = CaBundle(api, injector_of(config.revision), trust, lambda: leader is None or leader.leads.current) if api else None
     settings = settings_of(config)
     book, policies = ServiceBook(config.trust_domain, last_good), NetworkBook(config.trust_domain)
+    edges = EdgeBook(last_good)
 
     def compile_pod(now: Cluster, uid: str, wanted: Collection[str]) -> Compiled | None:
-        compiled = compile_workload(now, uid, config.trust_domain, last_good, jwks.keys.current, book, trust.current, wanted, policies)
+        compiled = compile_workload(
+            now, uid, config.trust_domain, last_good, jwks.keys.current, book, trust.current, wanted, policies, edges)
         last_good.save()
         return compiled
 

@@ -16,6 +16,7 @@ from sidecar.model.service import Protocol
 
 from . import documents
 from .documents import (
+    EdgeRule,
     EgressPolicySpec,
     EgressRequest,
     EndpointsRule,
@@ -27,6 +28,7 @@ from .documents import (
 )
 from .documents.ports import OPAQUE_PORTS
 from .hints import explain, join, nearest
+from .semantics.edge import edge_problems
 from .semantics.egress import egress_problems
 from .semantics.endpoints import endpoints_problems
 from .semantics.exclude import exclusions_problems
@@ -149,6 +151,10 @@ def read_endpoints(text: str) -> Reading[EndpointsRule]:
 
 def read_exclude(text: str) -> Reading[Exclusions]:
     return _read_fields(documents.EXCLUDE, text, Exclusions, exclusions_problems, "inboundPorts: [9100]")
+
+
+def read_edge(text: str) -> Reading[EdgeRule]:
+    return _read_fields(documents.EDGE, text, EdgeRule, edge_problems, "httpsRedirect: false")
 
 
 _READERS: Mapping[str, Callable[[str], Reading[Any]]] = {

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from injector.crd import COLUMNS, definition
-from injector.documents import EgressPolicy, EndpointsRule, Exclusions, HostRequest, MeshPolicy, RangeRequest, RouteRule
+from injector.documents import EdgeRule, EgressPolicy, EndpointsRule, Exclusions, HostRequest, MeshPolicy, RangeRequest, RouteRule
 from sidecar.model.config import Config
 from sidecar.model.service import Protocol
 from sidecar.model.snapshot import Snapshot
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
 
 DOCUMENTS: Mapping[str, Any] = {
     "routes": tuple[RouteRule, ...], "egress": None, "ports": None, "endpoints": EndpointsRule, "exclude": Exclusions,
-    "egresspolicy": EgressPolicy, "meshpolicy": MeshPolicy,
+    "edge": EdgeRule, "egresspolicy": EgressPolicy, "meshpolicy": MeshPolicy,
     "snapshot": Snapshot, "config": Config,
 }
 

@@ -40,6 +40,7 @@ class Cluster:
         slices: EndpointSlices by the (namespace, name) of their Service.
         workloads: Deployments and the like, by (kind, namespace, name).
         others: objects of further kinds.
+        by_kind: the same, kind by kind; ask `of_kind`.
         versions: by namespace, what is another with each change there. A Namespace belongs to itself.
         pods_at: pods with a sidecar, by address; two of them for a moment, where one has just gone.
         unreadable: what is wrong with objects that could not be read and are left out.
@@ -66,6 +67,7 @@ class Cluster:
     services_in: Mapping[str, tuple[Object, ...]]
     services_at: Mapping[str, Key]
     mesh_ranges: Mapping[str, int]
+    by_kind: Mapping[str, dict[Key, Object]]
 
     @classmethod
     def of(cls, objects: Iterable[Json]) -> "Cluster":
@@ -93,6 +95,10 @@ class Cluster:
             not before.keys() <= now.keys()
             for before, now in ((earlier.pods_by_uid, self.pods_by_uid), (earlier.pods, self.pods), (earlier.workloads, self.workloads))
         )
+
+    def of_kind(self, kind: str) -> Mapping[Key, Object]:
+        """Those of a kind that has no table of its own, by namespace and name."""
+        return self.by_kind.get(kind, {})
 
     def pod_at(self, address: str) -> Pod | None:
         """The pod with a sidecar that has this address."""
@@ -149,6 +155,7 @@ class _Next:
         self._services_in = dict(before.services_in)
         self._services_at = dict(before.services_at)
         self._mesh_ranges = dict(before.mesh_ranges)
+        self._by_kind = dict(before.by_kind)
 
     def having(self, changed: Mapping[Ref, Json | None]) -> Cluster:
         for ref, data in changed.items():
@@ -163,7 +170,7 @@ class _Next:
         return Cluster(
             self._namespaces, self._pods, self._services, self._slices, self._secrets, self._workloads, self._others,
             dict(sorted(self._egress_policies.items())), dict(sorted(self._mesh_policies.items())), self._versions, self._by_uid,
-            self._pods_at, self._unreadable, self._slices_by_name, self._services_in, self._services_at, self._mesh_ranges,
+            self._pods_at, self._unreadable, self._slices_by_name, self._services_in, self._services_at, self._mesh_ranges, self._by_kind,
         )
 
     def _put(self, ref: Ref, found: Object | None) -> None:
@@ -186,6 +193,11 @@ class _Next:
             self._put_policy(self._mesh_policies, ref, found, read_mesh_policy)
         else:
             _set(self._others, ref, found)
+            of_kind = self._by_kind.get(kind, {})
+            if of_kind is self._before.by_kind.get(kind):
+                of_kind = dict(of_kind)     # once, and only of kinds of which something has changed
+            _set(of_kind, (namespace, name), found)
+            _set(self._by_kind, kind, of_kind or None)
 
     def _put_pod(self, key: Key, pod: Pod | None) -> None:
         old = self._pods.get(key)

@@ -11,7 +11,7 @@ from sidecar.model.identity import workload_id
 
 from .objects import TEMPLATES, Object, at, objects, text, texts
 
-CLUSTER_SCOPED = ("Namespace", "EgressPolicy", "MeshPolicy", "IngressClass", "GatewayClass")
+CLUSTER_SCOPED = ("Namespace", "IngressClass", "GatewayClass", "EgressPolicy", "MeshPolicy")
 
 
 def checked(item: dict[str, Any]) -> dict[str, Any]:

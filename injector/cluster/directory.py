@@ -22,6 +22,7 @@ from sidecar.model.errors import ConfigError
 
 from . import EMPTY, Cluster, Ref, ref_of
 from .checked import checked
+from .default_classes import with_classes
 from .objects import Json, Object, Pod, addresses, at, objects, selects, text
 
 LOOK_EVERY_S = 0.2
@@ -71,7 +72,7 @@ class Directory:
                 yield self._cluster()
 
     def _cluster(self) -> Cluster:
-        found = [item for path in sorted(self._objects) for item in self._objects[path]]
+        found = with_classes(item for path in sorted(self._objects) for item in self._objects[path])
         now: dict[Ref, Json] = {ref_of(Object(item)): item for item in (*found, *derived_slices(found))}
         changed: dict[Ref, Json | None] = {ref: item for ref, item in now.items() if self._held.get(ref) != item}
         changed |= dict.fromkeys(self._held.keys() - now.keys())

@@ -17,9 +17,9 @@ from . import Key
 from .objects import INTERCEPTION, SIDECAR, mapping, objects
 
 PREFIX = "bartizan.dev/"
-KEPT = ("name", "namespace", "uid", "labels", "deletionTimestamp")      # of metadata
-OF_TOLD = ("resourceVersion", "generation", "creationTimestamp")
-OTHERS_ANNOTATIONS = frozenset({"kubernetes.io/config.mirror", "kubernetes.io/ingress.class"})
+OLD_CLASS = "kubernetes.io/ingress.class"      # of an Ingress, before there were IngressClasses
+OF_AGE = ("creationTimestamp", "generation", "resourceVersion")
+OTHERS_ANNOTATIONS = frozenset({"kubernetes.io/config.mirror", OLD_CLASS})
 
 # What is kept of an object, or of each in a list: the fields named, whole or some of theirs.
 Shape = Mapping[str, "Shape | None"]
@@ -32,8 +32,8 @@ class Kind:
         prefix: /api/v1, or /apis/GROUP/VERSION.
         shape: what is kept beside the metadata. Empty: the metadata is all that is asked for.
         counts_from_the_start: one that cannot be read may be what restricts: nothing begins without it.
-        is_optional: a cluster may not know it, and then has none.
-        is_told: what became of it is written into its status: that is kept, and what a condition of it is written by.
+        is_optional: an API server that does not know it has none of it, which is no mistake.
+        has_age: when it was created counts, and of which generation its spec is; its status says what became of it.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Kind:
     shape: Shape
     counts_from_the_start: bool = False
     is_optional: bool = False
-    is_told: bool = False
+    has_age: bool = False
 
     def accept(self, suffix: bytes) -> bytes:
         """What an answer is to be.
@@ -107,10 +107,10 @@ _SERVICE: Shape = {"spec": {
 _SPEC: Shape = {"spec": None}
 _TOLD: Shape = {"spec": None, "status": None}
 _METADATA_ONLY: Shape = {}
-_POLICIES = "/apis/bartizan.dev/v1alpha1"
 _GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
+_POLICIES = "/apis/bartizan.dev/v1alpha1"
 
-SECRETS = Kind("Secret", "/api/v1", "secrets", {"data": _fields("tls.crt tls.key")})
+SECRETS = Kind("Secret", "/api/v1", "secrets", {"data": None})       # of API keys, the names are anybody's
 
 KINDS = (
     Kind("Namespace", "/api/v1", "namespaces", _METADATA_ONLY),
@@ -124,13 +124,13 @@ KINDS = (
     Kind("DaemonSet", "/apis/apps/v1", "daemonsets", _METADATA_ONLY),
     Kind("Job", "/apis/batch/v1", "jobs", _METADATA_ONLY),
     Kind("CronJob", "/apis/batch/v1", "cronjobs", _METADATA_ONLY),
-    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _TOLD, is_told=True),
     Kind("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", _SPEC),
-    Kind("GatewayClass", _GATEWAY_API, "gatewayclasses", _TOLD, is_optional=True, is_told=True),
-    Kind("Gateway", _GATEWAY_API, "gateways", _TOLD, is_optional=True, is_told=True),
-    Kind("HTTPRoute", _GATEWAY_API, "httproutes", _TOLD, is_optional=True, is_told=True),
-    Kind("ReferenceGrant", "/apis/gateway.networking.k8s.io/v1beta1", "referencegrants", _SPEC, is_optional=True),
+    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses", _TOLD, has_age=True),
     Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies", _SPEC),
+    Kind("GatewayClass", _GATEWAY_API, "gatewayclasses", _TOLD, is_optional=True, has_age=True),
+    Kind("Gateway", _GATEWAY_API, "gateways", _TOLD, is_optional=True, has_age=True),
+    Kind("HTTPRoute", _GATEWAY_API, "httproutes", _TOLD, is_optional=True, has_age=True),
+    Kind("ReferenceGrant", "/apis/gateway.networking.k8s.io/v1beta1", "referencegrants", _SPEC, is_optional=True),
     Kind("EgressPolicy", _POLICIES, "egresspolicies", _SPEC, counts_from_the_start=True),
     Kind("MeshPolicy", _POLICIES, "meshpolicies", _SPEC, counts_from_the_start=True),
 )
@@ -148,12 +148,13 @@ def kept(kind: Kind, item: object) -> dict[str, Any]:
     """The object as it is kept. ConfigError if it is none, or a part that is kept has another form than an object's."""
     whole = mapping(item, kind.name)
     version = kind.prefix.removeprefix("/apis/").removeprefix("/api/")
-    return {"apiVersion": version, "kind": kind.name, "metadata": _metadata(mapping(whole.get("metadata"), "metadata"), kind),
+    return {"apiVersion": version, "kind": kind.name, "metadata": _metadata(kind, mapping(whole.get("metadata"), "metadata")),
             **_shaped(whole, kind.shape, "")}
 
 
-def _metadata(found: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    made = {name: found[name] for name in (*KEPT, *(OF_TOLD if kind.is_told else ())) if found.get(name)}
+def _metadata(kind: Kind, found: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("name", "namespace", "uid", "labels", "deletionTimestamp", *(OF_AGE if kind.has_age else ()))
+    made = {name: found[name] for name in names if found.get(name)}
     annotations = mapping(found.get("annotations"), "metadata.annotations")
     if wanted := {name: value for name, value in annotations.items() if _is_read(name)}:
         made["annotations"] = wanted

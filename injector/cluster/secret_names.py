@@ -1,20 +1,22 @@
 """Which Secrets the cluster's documents name, so that these are followed and no others. Pure; each change costs what changed.
 
-A Secret is one of the pod's own namespace, whoever names it: the egress annotation of a pod with a sidecar or of a workload, or an
-EgressPolicy that is for that namespace. So a namespace without meshed pods names none.
+For what leaves a Secret is one of the pod's own namespace, whoever names it: the egress annotation of a pod with a sidecar or of a
+workload, or an EgressPolicy that is for that namespace. So a namespace without meshed pods names none. For what enters it is what the
+Ingresses and Gateways of our classes name (`edge_secrets.py`).
 
 Trust: application teams name Secrets of their own namespace, as many as they like, and each costs a watch: there is a bound for each
 namespace. Whether the injector may read one, the API server says. Attacked by tests/injector/cluster/test_secret_names.py.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from injector.documents import EGRESS, EgressPolicySpec, HostRequest
 from injector.validate import read_egress, read_egress_policy
 
 from . import Key, Ref
+from .edge_secrets import EDGES, EdgeSecrets
 from .objects import TEMPLATES, Json, Object, Pod, selects
 from .reflector import Changes
 
@@ -40,8 +42,9 @@ class SecretNames:
         self._labels: dict[str, Json] = {}              # of namespaces
         self._policies: dict[str, tuple[EgressPolicySpec, Names]] = {}      # those that name any
         self._texts: dict[str, tuple[Names, bool]] = {}
-        self._too_many: set[str] = set()
+        self._too_many: set[tuple[str, str]] = set()
         self._is_changed = False
+        self._edge = EdgeSecrets()
 
     def take(self, changes: Changes) -> bool:
         """Whether what is named may be another now."""
@@ -51,6 +54,8 @@ class SecretNames:
                 self._take_owner(ref, item)
             elif ref[0] == "EgressPolicy":
                 self._take_policy(ref[2], item)
+            elif ref[0] in EDGES:
+                self._is_changed |= self._edge.take(ref, item)
             elif ref[0] == "Namespace":
                 labels = Object(item).labels if item is not None else {}
                 self._is_changed |= bool(self._policies) and self._labels.get(ref[2], {}) != labels
@@ -68,12 +73,21 @@ class SecretNames:
             for namespace in self._meshed:
                 if self._is_meant(namespace, spec):
                     found.setdefault(namespace, set()).update(names)
-        too_many = {namespace for namespace, names in found.items() if len(names) > MOST_SECRETS}
-        for namespace in sorted(too_many - self._too_many):
-            self._report(f"the egress of namespace {namespace} names more than {MOST_SECRETS} Secrets: those after the first, by name, "
+        egress = {("egress entries", namespace): {(namespace, name) for name in names} for namespace, names in found.items()}
+        entering = {("Ingresses and Gateways", namespace): names for namespace, names in self._edge.named().items()}
+        return self._bounded({**egress, **entering})
+
+    def _bounded(self, named: Mapping[tuple[str, str], Collection[Key]]) -> frozenset[Key]:
+        """
+        Args:
+            named: by what names them, and its namespace.
+        """
+        too_many = {by for by, names in named.items() if len(names) > MOST_SECRETS}
+        for what, namespace in sorted(too_many - self._too_many):
+            self._report(f"{what} of namespace {namespace} name more than {MOST_SECRETS} Secrets: those after the first, by name, "
                          "count as if they were not there; have it name fewer")
         self._too_many = too_many
-        return frozenset((namespace, name) for namespace, names in found.items() for name in sorted(names)[:MOST_SECRETS])
+        return frozenset(key for names in named.values() for key in sorted(names)[:MOST_SECRETS])
 
     def _take_owner(self, ref: Ref, item: Json | None) -> None:
         namespace = ref[1]

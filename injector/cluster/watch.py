@@ -110,9 +110,9 @@ class Watch:
     def _failed(self, exc: ApiError, *, is_first: bool) -> None:
         """A watch that is cut once is everyday; what fails again is told, and what the API server refuses."""
         if exc.status == NOT_FOUND and self._collection.kind.is_optional:
-            self.is_listed.set()        # there is none of what the cluster does not know; it may come to know it
-            self._tell(self.reflector.ended())
-            self.reflector.version = ""
+            self._tell(self.reflector.ended())      # its definition may come, or come back
+            self.is_listed.set()
+            self.is_settled.set()
             return
         if exc.status == GONE or (is_first and exc.status == NO_ANSWER and self.is_listed.is_set()):
             if exc.status == GONE:

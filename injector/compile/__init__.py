@@ -4,10 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import msgspec
+from msgspec.structs import replace
 
 from injector.cluster import Cluster
-from injector.documents import EGRESS
+from injector.cluster.objects import Pod
+from injector.documents import EGRESS, HostPorts, HostRequest
+from injector.settings import GATEWAY, SYSTEM
 from sidecar.model import identity
 from sidecar.model.egress import Outbound
 from sidecar.model.snapshot import Snapshot, Workload
@@ -15,6 +17,7 @@ from sidecar.model.trust import Trust
 
 from .aliases import compile_aliases
 from .declared import declared
+from .edge import EdgeBook, Joined, compile_edge
 from .egress import Asker, compile_egress, size_bytes, unapproved, unreadable_hosts
 from .gateway import callers_of, is_gateway_port, no_way_there, without_material
 from .inbound import Keys, compile_inbound
@@ -44,7 +47,7 @@ class Compiled:
 def compile_workload(
     cluster: Cluster, pod_uid: str, trust_domain: str, last_good: LastGood, keys: Keys = MappingProxyType({}),
     book: ServiceBook | None = None, trust: Trust | None = None, wanted: Collection[str] | None = None,
-    policies: NetworkBook | None = None,
+    policies: NetworkBook | None = None, edges: EdgeBook | None = None,
 ) -> Compiled | None:
     """The snapshot of one pod; None if there is no such pod, or it has ended.
 
@@ -54,6 +57,7 @@ def compile_workload(
         trust: whom the mesh trusts now.
         wanted: Services of other namespaces to tell of, see `sidecar/model/needs.py`; None: all.
         policies: of the network, as far as they were read for others.
+        edges: what is known of the edge, as far as it was read for other ingress gateways.
     """
     pod = cluster.pods_by_uid.get(pod_uid)
     if pod is None or not pod.addresses:
@@ -61,7 +65,9 @@ def compile_workload(
     said = declared(pod, cluster, last_good)
     mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     asker = Asker.of(pod, pod.namespace, cluster)
-    hosts, ranges, no_way = compile_egress(said.egress.values(), asker, cluster)
+    joined = compile_edge(cluster, keys, edges) if is_ingress_gateway(pod) else None
+    asked = [*said.egress.values(), *_authorizers(joined)]
+    hosts, ranges, no_way = compile_egress(asked, asker, cluster)
     hosts, is_too_much = without_material(hosts), False
     if size_bytes((*hosts, *ranges), MOST_EGRESS_BYTES) > MOST_EGRESS_BYTES:
         # The sidecar would refuse the snapshot and keep the one before, with approvals that may be withdrawn by now.
@@ -75,7 +81,9 @@ def compile_workload(
     reads: frozenset[str] | None = None
     if is_gateway_port(pod, cluster):
         wanted = None
-    if wanted is None:
+    if joined is not None:
+        services, _ = book.told(cluster, pod, (*joined.services, *(ref.service for ref in led)))
+    elif wanted is None:
         services = book.all(cluster)
     else:
         services, reads = book.told(cluster, pod, (*wanted, *(ref.service for ref in led)))
@@ -83,12 +91,13 @@ def compile_workload(
     isolated = (policies or NetworkBook(trust_domain)).isolated(cluster, pod)
     reads = reads | isolated.reads if reads is not None and isolated.reads is not None else None
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
+    inbound = replace(inbound, edges=(identity.workload_id(trust_domain, SYSTEM, GATEWAY),))
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
     of_namespace = book.of(cluster, pod.namespace)
     own = {one.name for one in services for endpoint in one.endpoints if endpoint.address in pod.addresses}
     problems = [
         *said.problems,
-        *map(str, unapproved(said.egress.values(), asker, cluster.egress_policies)),
+        *map(str, unapproved(asked, asker, cluster.egress_policies)),
         *no_way,
         *no_way_there((*hosts, *ranges), services),
         *unlike,
@@ -104,7 +113,7 @@ def compile_workload(
         ),
         trust=trust,
         accept_http10=mesh.accept_http10,
-        inbound=msgspec.structs.replace(inbound, isolation=isolated.inbound),
+        inbound=replace(inbound, isolation=isolated.inbound),
         outbound=Outbound(
             services=services,
             mesh_ranges=tuple(sorted(cluster.mesh_ranges)) if wanted is not None else (),
@@ -121,5 +130,19 @@ def compile_workload(
             aliases=compile_aliases(cluster, pod.namespace, wanted, mesh.cluster_domain),
         ),
         gateway=callers,
+        edge=joined.edge if joined is not None else None,
     )
     return Compiled(snapshot, tuple(problems), reads)
+
+
+def is_ingress_gateway(pod: Pod) -> bool:
+    """By its account alone, which nobody but the platform team can give; nothing of the pod's own makes it one."""
+    return pod.namespace == SYSTEM and pod.service_account == GATEWAY
+
+
+def _authorizers(joined: Joined | None) -> list[HostRequest]:
+    """What a gateway asks to reach, as if it stood in its annotation: the hosts that are asked about clients."""
+    ports: dict[str, set[int]] = {}
+    for host, port in joined.hosts if joined is not None else ():
+        ports.setdefault(host, set()).add(port)
+    return [HostRequest(host, ports=HostPorts(tuple(sorted(ports[host])), (), ())) for host in sorted(ports)]

@@ -17,9 +17,8 @@ from injector.cluster import Cluster, Ref
 from injector.cluster.objects import Object, mapping, objects
 from injector.documents.gateway_api import GROUP, GatewaySpec, Listener, ObjectRef
 from injector.settings import GATEWAY_CONTROLLER
-from sidecar.model.edge import EdgeRoute, TlsHost
+from sidecar.model.edge import TlsHost
 from sidecar.model.errors import ConfigError
-from sidecar.model.route import Caller, DirectResponse
 from sidecar.model.rule_check import check_matches
 
 from .egress import client_certificate
@@ -127,19 +126,16 @@ class Gateway:
     def said(self) -> Said:
         served = [one for one in self.listeners if one.is_served and one.said is not None]
         return Said(
-            ref=self.ref, created=self.created, routes=tuple(self._isolating()), problems=self.problems,
+            ref=self.ref, created=self.created, closed=frozenset(self._isolated()), problems=self.problems,
             tls=tuple((one.said.port, one.tls) for one in served if one.said is not None and one.tls is not None),
             listeners=tuple(dict.fromkeys((one.said.port, one.tls is not None) for one in served if one.said is not None)),
         )
 
-    def _isolating(self) -> Iterator[EdgeRoute]:
-        """Behind all rules of a narrower name: what none of them matches is not for the wider one beside it."""
+    def _isolated(self) -> Iterator[tuple[int, str]]:
+        """What none of its rules matches is not for the wider listener beside it."""
         for one in self.listeners:
             if one.is_served and one.said is not None and any(is_within(one.hostname, other) for other in self.beside(one)):
-                yield EdgeRoute(
-                    name=f"gateway/{self.ref[1]}/{self.ref[2]}/{one.name}", allow=(Caller(),), ports=(one.said.port,),
-                    hosts=(deep(one.hostname),), direct_response=DirectResponse(404, f"no route of listener {one.name} matches\n"),
-                )
+                yield one.said.port, deep(one.hostname)
 
 
 def read_classes(cluster: Cluster) -> dict[str, Condition]:

@@ -77,9 +77,10 @@ class LastGood:
         self._keep(workload, annotation, {})
 
     def forget_gone(self, cluster: Cluster) -> None:
-        """What workloads and pods declared that are no more."""
+        """What was declared by objects that are no more."""
         there = {f"{namespace}/{kind}/{name}" for kind, namespace, name in cluster.workloads}
         there |= {f"{namespace}/Pod/{name}" for namespace, name in cluster.pods}
+        there |= {f"{namespace}/{kind}/{name}" for kind in ("Ingress", "HTTPRoute") for namespace, name in cluster.of_kind(kind)}
         self._is_changed |= not self._kept.keys() <= there
         self._kept = {workload: kept for workload, kept in self._kept.items() if workload in there}
         self._read = {key: read for key, read in self._read.items() if key[0] in there}

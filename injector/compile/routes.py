@@ -44,14 +44,14 @@ def _call_rule(rule: RouteRule, namespace: str, known: ServicePorts) -> CallRule
         matches=rule.matches,
         request_s=seconds(rule.timeouts.request) if rule.timeouts.request is not None else None,
         idle_s=seconds(rule.timeouts.idle) if rule.timeouts.idle is not None else None,
-        retries=_retries(rule.retries) if rule.retries is not None else None,
+        retries=retries_of(rule.retries) if rule.retries is not None else None,
         backends=backends if any(one.weight for one in backends) else (),
         mirror=mirror if mirror is not None and (mirror.service, mirror.port) in known else None,
         names_port=rule.port is not None,
     )
 
 
-def _retries(retries: documents.Retries) -> Retries:
+def retries_of(retries: documents.Retries) -> Retries:
     return Retries(
         attempts=retries.attempts,
         on=tuple(dict.fromkeys(_ON[str(one)] for one in retries.on)),

@@ -24,7 +24,9 @@ class Said:
         access: by a name that nobody else gives: it begins with that of the object, as routes' names do.
         problems: what of the object is not in force, in words.
         default: a route for every host and path that nobody else names (`defaultBackend`); the oldest of all counts.
-        redirected: hosts whose rules of Ingresses leave port 80 to a redirect that stands among `routes`.
+        redirected: hosts with TLS, whose rules of Ingresses leave port 80 to a redirect; empty text: those of no name.
+        is_plain: its own rules stay on port 80 whatever others say.
+        closed: ports and hosts of which nothing that no rule is about goes on to wider rules, not even to those of the same namespace.
     """
 
     ref: Ref
@@ -37,6 +39,8 @@ class Said:
     problems: tuple[str, ...] = ()
     default: EdgeRoute | None = None
     redirected: frozenset[str] = frozenset()
+    is_plain: bool = False
+    closed: frozenset[tuple[int, str]] = frozenset()
 
     @property
     def namespace(self) -> str:

@@ -41,7 +41,7 @@ def compile_services(cluster: Cluster, namespace: str, trust_domain: str, last_g
     problems: dict[str, list[str]] = {}
     known = service_ports(cluster, namespace)
     for service in _in_mesh(cluster, namespace):
-        for port in _tcp_ports(service):
+        for port in tcp_ports(service):
             one = _service(service, port, cluster, trust_domain)
             behind = one.endpoints or one.draining
             pods = list(dict.fromkeys(pod for end in behind if (pod := cluster.pod_at(end.address)) is not None))
@@ -57,14 +57,14 @@ def compile_services(cluster: Cluster, namespace: str, trust_domain: str, last_g
 
 
 def _in_mesh(cluster: Cluster, namespace: str) -> Iterator[Object]:
-    return filter(_is_in_mesh, cluster.services_in.get(namespace, ()))
+    return filter(is_in_mesh, cluster.services_in.get(namespace, ()))
 
 
-def _is_in_mesh(service: Object) -> bool:
+def is_in_mesh(service: Object) -> bool:
     return bool(at(service.data, "spec", "selector")) and service.spec.get("type") != "ExternalName"
 
 
-def _tcp_ports(service: Object) -> Iterator[dict[str, Any]]:
+def tcp_ports(service: Object) -> Iterator[dict[str, Any]]:
     for port in objects(service.spec.get("ports"), "spec.ports"):
         if port.get("protocol", "TCP") == "TCP" and is_port(port.get("port")):
             yield port
@@ -72,13 +72,13 @@ def _tcp_ports(service: Object) -> Iterator[dict[str, Any]]:
 
 def service_ports(cluster: Cluster, namespace: str) -> ServicePorts:
     """What a split or a mirror of the namespace may lead to."""
-    return {(f"{service.name}.{namespace}", port["port"]) for service in _in_mesh(cluster, namespace) for port in _tcp_ports(service)}
+    return {(f"{service.name}.{namespace}", port["port"]) for service in _in_mesh(cluster, namespace) for port in tcp_ports(service)}
 
 
 def ports_of(cluster: Cluster, namespace: str, name: str) -> tuple[int, ...]:
     """The TCP ports of a Service of the mesh, in its own order; empty if it is none."""
     service = cluster.services.get((namespace, name))
-    return tuple(port["port"] for port in _tcp_ports(service)) if service is not None and _is_in_mesh(service) else ()
+    return tuple(port["port"] for port in tcp_ports(service)) if service is not None and is_in_mesh(service) else ()
 
 
 def _service(service: Object, port: Mapping[str, Any], cluster: Cluster, trust_domain: str) -> Service:
@@ -123,8 +123,8 @@ def ports_leading_to(pod: Pod, cluster: Cluster) -> Iterator[tuple[Object, dict[
     """(Service, its port, that of the pod), of each that selects the pod, whether it is ready or not."""
     labels = pod.labels
     for service in cluster.services_in.get(pod.namespace, ()):
-        if selects(at(service.data, "spec", "selector"), labels) and _is_in_mesh(service):
-            for port in _tcp_ports(service):
+        if selects(at(service.data, "spec", "selector"), labels) and is_in_mesh(service):
+            for port in tcp_ports(service):
                 number = pod.port(port.get("targetPort", port["port"]))
                 if number is not None:
                     yield service, port, number

@@ -4,6 +4,7 @@ Where a document says the same thing as the snapshot it uses the snapshot's own 
 rely on `injector/validate.py` having judged it. Field names follow the Gateway API where it has one.
 """
 
+from .edge import EdgeRule
 from .egress import EgressProtocol, EgressRequest, HostPorts, HostRequest, RangeRequest, SecretRef, TlsRequest, TlsVersion
 from .endpoints import EndpointsRule
 from .policies import (
@@ -28,11 +29,11 @@ from .policies import (
 from .routes import Caller, RouteRule
 
 __all__ = [
-    "ANALYZE_SUPPRESS", "ANNOTATIONS", "API_VERSION", "EGRESS", "ENDPOINTS", "EXCLUDE", "INJECTION", "LABELS", "NATIVE_SIDECAR", "PORTS",
-    "REVISION", "ROOTS", "ROUTES", "STATUS", "WORKLOAD_API", "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange", "Egress",
-    "EgressPolicy", "EgressPolicySpec", "EgressProtocol", "EgressRequest", "EndpointsRule", "Exclusions", "GatewayService", "HostPorts",
-    "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls", "RangeRequest", "RouteRule",
-    "SecretRef", "Subject", "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
+    "ANALYZE_SUPPRESS", "ANNOTATIONS", "API_VERSION", "EDGE", "EGRESS", "ENDPOINTS", "EXCLUDE", "INJECTION", "LABELS", "NATIVE_SIDECAR",
+    "PORTS", "REVISION", "ROOTS", "ROUTES", "STATUS", "WORKLOAD_API", "ApprovedHost", "ApprovedRange", "Caller", "DatagramRange",
+    "EdgeRule", "Egress", "EgressPolicy", "EgressPolicySpec", "EgressProtocol", "EgressRequest", "EndpointsRule", "Exclusions",
+    "GatewayService", "HostPorts", "HostRequest", "LabelSelector", "MeshPolicy", "MeshPolicySpec", "Mtls", "PolicyWaiver", "PortMtls",
+    "RangeRequest", "RouteRule", "SecretRef", "Subject", "TlsRequest", "TlsVersion", "TokenIssuer", "WorkloadSelector",
 ]
 
 API_VERSION = "bartizan.dev/v1alpha1"
@@ -42,6 +43,7 @@ EGRESS = "bartizan.dev/egress"
 PORTS = "bartizan.dev/ports"
 ENDPOINTS = "bartizan.dev/endpoints"
 EXCLUDE = "bartizan.dev/exclude"
+EDGE = "bartizan.dev/edge"      # of Ingresses and HTTPRoutes
 STATUS = "bartizan.dev/status"      # written by us
 ROOTS = "bartizan.dev/roots"        # written by us: the trust bundle, public
 WORKLOAD_API = "bartizan.dev/workload-api"
@@ -50,5 +52,5 @@ ANALYZE_SUPPRESS = "bartizan.dev/analyze-suppress"      # on any object: codes o
 INJECTION = "bartizan.dev/injection"
 REVISION = "bartizan.dev/rev"       # of a namespace: whose control plane it has
 
-ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, EXCLUDE, WORKLOAD_API, NATIVE_SIDECAR, STATUS, ROOTS, ANALYZE_SUPPRESS)
+ANNOTATIONS = (ROUTES, EGRESS, PORTS, ENDPOINTS, EXCLUDE, EDGE, WORKLOAD_API, NATIVE_SIDECAR, STATUS, ROOTS, ANALYZE_SUPPRESS)
 LABELS = (INJECTION, REVISION)

@@ -53,7 +53,7 @@ def injector_roles(plan: Plan) -> list[Manifest]:
     cluster = [
         *watched(),
         _rule("", ["events"], ["create", "patch"]),
-        *(_rule(kind.api_group, [f"{kind.plural}/status"], ["patch"]) for kind in KINDS if kind.is_told),
+        *(_rule(kind.api_group, [f"{kind.plural}/status"], ["patch"]) for kind in KINDS if kind.has_age),
         _rule("admissionregistration.k8s.io", configurations, ["get", "patch"], [name]),
     ]
     own = [

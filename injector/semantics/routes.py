@@ -49,13 +49,13 @@ def _problems(rule: RouteRule) -> Iterator[Complaint]:
         yield from duration_problems("rateLimit.per", rule.rate_limit.per)
     if rule.fault is not None:
         yield from below("fault", _fault_problems(rule.fault))
-    yield from below("requestHeaders", _header_problems(rule.request_headers, is_request=True))
-    yield from below("responseHeaders", _header_problems(rule.response_headers, is_request=False))
+    yield from below("requestHeaders", header_problems(rule.request_headers, is_request=True))
+    yield from below("responseHeaders", header_problems(rule.response_headers, is_request=False))
     yield from _answer_problems(rule)
     yield from duration_problems("timeouts.request", rule.timeouts.request)
     yield from duration_problems("timeouts.idle", rule.timeouts.idle)
     if rule.retries is not None:
-        yield from below("retries", _retries_problems(rule.retries))
+        yield from below("retries", retries_problems(rule.retries))
     yield from _backend_problems(rule)
 
 
@@ -145,7 +145,7 @@ def _fault_problems(fault: Fault) -> Iterator[Complaint]:
         yield from duration_problems("delay.for", fault.delay.for_, most="10m")
 
 
-def _header_problems(edit: HeaderEdit, *, is_request: bool) -> Iterator[Complaint]:
+def header_problems(edit: HeaderEdit, *, is_request: bool) -> Iterator[Complaint]:
     for field, names in (("set", edit.set), ("add", edit.add), ("remove", edit.remove)):
         for i, name in enumerate(names):
             path = f"remove[{i}]" if field == "remove" else f"{field}.{name}"
@@ -170,7 +170,7 @@ def _answer_problems(rule: RouteRule) -> Iterator[Complaint]:
 # -- what the callers' sidecars do
 
 
-def _retries_problems(retries: Retries) -> Iterator[Complaint]:
+def retries_problems(retries: Retries) -> Iterator[Complaint]:
     if not retries.on:
         yield "on", "name at least one thing that is worth another attempt, such as connect-failure"
     if not retries.methods:

@@ -83,7 +83,7 @@ class World:
 
 
 def collection(kind: str) -> str | None:
-    return next((Collection(one).path for one in KINDS if one.name == kind and one.is_told), None)
+    return next((Collection(one).path for one in KINDS if one.name == kind and one.has_age), None)
 
 
 @pytest.fixture

@@ -77,6 +77,8 @@ def _tables(cluster: Cluster) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, Object):
             return value.data
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
         return sorted(map(str, map(plain, value))) if isinstance(value, tuple) else value
 
     tables = {name: {key: plain(value) for key, value in getattr(cluster, name).items()} for name in Cluster.__dataclass_fields__}

@@ -105,7 +105,7 @@ def test_there_is_a_bound_for_each_namespace() -> None:
     assert "bank/own" in world.wanted
     assert world.wanted == world.wanted
     assert len(world.reports) == 1
-    assert world.reports[0].startswith("the egress of namespace shop names more than 64 Secrets")
+    assert world.reports[0].startswith("egress entries of namespace shop name more than 64 Secrets")
 
 
 def test_texts_are_read_once_and_not_remembered_for_ever() -> None:

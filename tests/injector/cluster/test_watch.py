@@ -21,7 +21,6 @@ from tests.helpers import pki
 from tests.helpers.api_double import CA, TOKEN, ApiDouble, Asked, api_double
 
 SERVICES = Collection(next(kind for kind in KINDS if kind.name == "Service"))
-OPTIONAL = Collection(next(kind for kind in KINDS if kind.is_optional))
 PATH = "/api/v1/services"
 
 
@@ -336,18 +335,6 @@ async def test_what_is_not_there_yet(tmp_path: Path) -> None:
         await seen.has("a")
 
 
-async def test_of_what_a_cluster_may_lack_there_is_none(tmp_path: Path) -> None:
-    path = OPTIONAL.path
-    async with api_double(tmp_path) as (double, config), following(config, OPTIONAL) as (seen, watch):
-        await watch.is_listed.wait()
-        double.put(path, {"metadata": {"namespace": "shop", "name": "a"}})
-        await seen.until(lambda: len(seen.state) == 1)
-        del double.objects[path]
-        double.end_watches()
-        await seen.until(lambda: not seen.state)
-        assert seen.reports == []
-
-
 async def test_the_server_is_left_alone_for_as_long_as_it_asks(world: World) -> None:
     double, config = world
     double.put(PATH, service("a"))
@@ -409,14 +396,15 @@ async def test_one_object_by_its_name(world: World) -> None:
     double, config = world
     path = "/api/v1/namespaces/shop/secrets"
     for name in ("other", "stripe"):
-        double.put(path, {"metadata": {"namespace": "shop", "name": name}, "data": {"tls.crt": "eA==", "tls.key": "eQ==", "more": "eg=="}})
+        double.put(path, {"metadata": {"namespace": "shop", "name": name}, "data": {"tls.crt": "eA=="}, "more": "eg=="})
     async with following(config, Collection(SECRETS, ("shop", "stripe"))) as (seen, _):
         await seen.until(lambda: bool(seen.state))
         double.put(path, {"metadata": {"namespace": "shop", "name": "other"}, "data": {"tls.crt": "eQ=="}})
         double.drop(path, "shop", "stripe")
         await seen.until(lambda: not seen.state)
     assert [sorted(name for _, _, name in changes) for changes in seen.changes] == [["stripe"], ["stripe"]]
-    assert seen.changes[0]["Secret", "shop", "stripe"]["data"] == {"tls.crt": "eA==", "tls.key": "eQ=="}     # type: ignore[index]
+    assert seen.changes[0]["Secret", "shop", "stripe"]["data"] == {"tls.crt": "eA=="}     # type: ignore[index]
+    assert "more" not in seen.changes[0]["Secret", "shop", "stripe"]        # type: ignore[operator]
     assert all(one.query["fieldSelector"] == "metadata.name=stripe" for one in double.asked)
 
 
@@ -430,3 +418,19 @@ async def test_of_some_kinds_only_metadata_are_asked_for(world: World) -> None:
     whole, one = (f"application/json;as=PartialObjectMetadata{suffix};g=meta.k8s.io;v=v1" for suffix in ("List", ""))
     assert [asked.headers["accept"] for asked in double.asked] == [whole, one]
     assert seen.state["Deployment", "shop", "web"]["kind"] == "Deployment"
+
+
+async def test_what_an_api_server_need_not_have_is_none_and_looked_for_again(world: World) -> None:
+    """The Gateway API is installed later, taken away, and comes back."""
+    double, config = world
+    gateways = Collection(next(kind for kind in KINDS if kind.name == "Gateway"))
+    async with following(config, gateways) as (seen, made):
+        await made.is_listed.wait()
+        assert seen.state == {}
+        double.objects[gateways.path] = {}
+        double.put(gateways.path, {"metadata": {"namespace": "infra", "name": "edge", "generation": 2, "creationTimestamp": "x"}})
+        await seen.until(lambda: bool(seen.state))
+        assert seen.state["Gateway", "infra", "edge"]["metadata"] == {
+            "namespace": "infra", "name": "edge", "generation": 2, "creationTimestamp": "x", "resourceVersion": str(double.version),
+        }
+    assert seen.reports == []

@@ -109,6 +109,14 @@ def test_one_listener_alone_hears_a_request(host: str, target: str, service: str
     assert decided(ISOLATED, request(target, host)) == service
 
 
+def test_no_gateway_closes_a_host_of_another_namespace() -> None:
+    """Whoever names the host first has it; a listener that somebody else gives that name takes nothing from it."""
+    theirs = (gateway(listener("any"), listener("one", hostname="a.example.com"), name="sly", namespace="evil"),)
+    narrow = route(lead("v1", path("/one")), name="a", hostnames=["a.example.com"])
+    own = (gateway(), narrow, route(lead("v2"), hostnames=["*.example.com"]))
+    assert decided((*own, *theirs), request("/", "a.example.com")) == "v2"
+
+
 def test_a_route_is_for_the_ports_of_its_listeners() -> None:
     objects = (gateway(listener(), secure()), route(lead("v1"), parents=({"name": "edge", "sectionName": "https"},)))
     assert (decided(objects, request("/"), 80), decided(objects, request("/"), 443)) == ("-", "v1")

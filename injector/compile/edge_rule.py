@@ -1,0 +1,113 @@
+"""What `bartizan.dev/edge` adds to the rules of the object that it stands on.
+
+Trust: the annotation is an application team's. A part of it that cannot be read may be what restricts: then the version before counts,
+and where there is none nobody is let in.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
+
+from injector.cluster.objects import Object
+from injector.documents import EDGE, EdgeRule
+from injector.documents.edge import Canary, ClientLimit, combined
+from injector.documents.text import in_bytes, seconds
+from injector.validate import read_edge
+from sidecar.model.edge import EdgeRoute
+from sidecar.model.route import Caller, HeaderEdit, HeaderMatch, Match, RateLimit
+from sidecar.model.service import Backend
+
+from .last_good import LastGood
+from .routes import retries_of
+
+ANYBODY = (Caller(),)
+MOST_WEIGHT = 1_000_000     # of a backend
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """
+    Args:
+        is_unreadable: something of it is broken, and never was in force.
+        problems: in words.
+    """
+
+    rule: EdgeRule = field(default_factory=EdgeRule)
+    is_unreadable: bool = False
+    problems: tuple[str, ...] = ()
+
+
+def annotated(one: Object, last_good: LastGood) -> Annotated:
+    """What the annotation of an Ingress or an HTTPRoute says."""
+    owner, text = f"{one.namespace}/{one.kind}/{one.name}", one.annotations.get(EDGE)
+    if text is None:
+        last_good.forget(owner, EDGE)
+        return Annotated()
+    if not isinstance(text, str):
+        return Annotated(is_unreadable=True, problems=(f"{EDGE}: an annotation's value is text; put it under `|`; nobody is let in",))
+    entries, broken, wrong = last_good.read(owner, EDGE, text, read_edge, lambda data: msgspec.convert(data, EdgeRule))
+    is_unreadable = bool(broken or (wrong and not entries))
+    problems = [*map(str, wrong), *([f"{EDGE}: nobody is let in before it is corrected"] if is_unreadable else [])]
+    return Annotated(combined(entries), is_unreadable, tuple(problems))
+
+
+def with_rule(route: EdgeRoute, found: Annotated) -> EdgeRoute:
+    """The route as the annotation wants it; what it does not speak of stays."""
+    rule = found.rule
+    return replace(
+        route,
+        allow=() if found.is_unreadable else tuple(Caller(source=text) for text in rule.allow_from) or route.allow,
+        deny=(*route.deny, *(Caller(source=text) for text in rule.deny_from)),
+        rate_limit=_rate_limit(rule.rate_limit) if rule.rate_limit is not None else route.rate_limit,
+        concurrency=rule.concurrency or route.concurrency,
+        max_body_bytes=in_bytes(rule.max_body) if rule.max_body is not None else route.max_body_bytes,
+        request_s=seconds(rule.timeouts.request) if rule.timeouts.request is not None else route.request_s,
+        idle_s=seconds(rule.timeouts.idle) if rule.timeouts.idle is not None else route.idle_s,
+        retries=retries_of(rule.retries) if rule.retries is not None else route.retries,
+        request_headers=route.request_headers if rule.request_headers == HeaderEdit() else rule.request_headers,
+        response_headers=route.response_headers if rule.response_headers == HeaderEdit() else rule.response_headers,
+    )
+
+
+def _rate_limit(limit: ClientLimit) -> RateLimit:
+    return RateLimit(limit.requests, seconds(limit.per), "header" if limit.by == "header" else "identity", limit.header, limit.burst)
+
+
+def with_canaries(route: EdgeRoute, rule: EdgeRule, resolve: Callable[[Canary], Backend | None]) -> Iterator[EdgeRoute]:
+    """The route, and before it those that lead some of its requests elsewhere: by header, then by cookie, then by weight.
+
+    Args:
+        resolve: the backend that a canary means; None: there is none, so nothing is led there.
+    """
+    weighed: list[Backend] = []
+    special: list[tuple[bool, int, HeaderMatch, Backend]] = []
+    for i, canary in enumerate(rule.canary):
+        backend = resolve(canary)
+        if backend is None:
+            continue
+        if canary.header is not None:
+            special.append((False, i, HeaderMatch(canary.header.name, canary.header.value), backend))
+        elif canary.cookie is not None:
+            special.append((True, i, _cookie(canary.cookie.name, canary.cookie.value), backend))
+        elif canary.weight:
+            weighed.append(replace(backend, weight=canary.weight))
+    for _, i, header, backend in sorted(special, key=lambda one: one[:2]):
+        matches = tuple(replace(match, headers=(*match.headers, header)) for match in route.matches or (Match(),))
+        yield replace(route, name=f"{route.name}/canary-{i}", matches=matches, backends=(replace(backend, weight=1),))
+    yield replace(route, backends=_shared(route.backends, weighed)) if weighed else route
+
+
+def _shared(stable: tuple[Backend, ...], canaries: list[Backend]) -> tuple[Backend, ...]:
+    """A hundred shares: those of the canaries, and the rest by the weights that there were."""
+    rest, total = 100 - sum(one.weight for one in canaries), sum(one.weight for one in stable)
+    weights = [*((one, one.weight * rest) for one in stable), *((one, one.weight * total) for one in canaries)]
+    too_large = max(1, -(-max(weight for _, weight in weights) // MOST_WEIGHT))
+    return tuple(replace(one, weight=-(-weight // too_large)) for one, weight in weights)
+
+
+def _cookie(name: str, value: str) -> HeaderMatch:
+    """One of the pairs of the Cookie field. RFC 6265 s4.2.1."""
+    return HeaderMatch("cookie", rf"(?:.*;[ \t]*)?{re.escape(f'{name}={value}')}[ \t]*(?:;.*)?", "RegularExpression")

@@ -1,0 +1,29 @@
+"""What somebody looked up in the cluster, so that what was made of it may be kept for as long as all of that is the same."""
+
+from collections.abc import Hashable
+
+from injector.cluster import Cluster, Key
+from injector.cluster.objects import Object
+
+
+class Looked:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._seen: dict[tuple[str, Hashable], object] = {}
+
+    def service(self, key: Key) -> Object | None:
+        found = self._seen["services", key] = self._cluster.services.get(key)
+        return found
+
+    def secret(self, key: Key) -> Object | None:
+        found = self._seen["secrets", key] = self._cluster.secrets.get(key)
+        return found
+
+    def everything_in(self, namespace: str) -> Cluster:
+        """For whoever reads more than a few objects there: nothing of it may have changed."""
+        self._seen["versions", namespace] = self._cluster.versions.get(namespace)
+        return self._cluster
+
+    def holds_in(self, cluster: Cluster) -> bool:
+        """Whether each look would find the very same."""
+        return all(getattr(cluster, table).get(key) is found for (table, key), found in self._seen.items())

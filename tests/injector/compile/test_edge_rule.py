@@ -1,0 +1,170 @@
+import pytest
+
+from injector.cluster.objects import Object
+from injector.compile.edge_rule import ANYBODY, MOST_WEIGHT, Annotated, annotated, with_canaries, with_rule
+from injector.compile.last_good import LastGood
+from injector.documents import EdgeRule
+from injector.documents.edge import Canary
+from sidecar.model.edge import EdgeRoute
+from sidecar.model.route import Caller, HeaderEdit, Match, RateLimit
+from sidecar.model.service import Backend
+
+from .edge_objects import asked, backend, ingress, joined, path, rule, service
+
+ROUTE = EdgeRoute("r", ANYBODY, ports=(80,), backends=(Backend("web.shop", 80),))
+
+
+def one(text: object, name: str = "i") -> Object:
+    metadata = {"name": name, "namespace": "shop", **({"annotations": {"bartizan.dev/edge": text}} if text is not None else {})}
+    return Object({"kind": "Ingress", "metadata": metadata})
+
+
+def route(text: str) -> EdgeRoute:
+    found = annotated(one(text), LastGood())
+    assert found.problems == ()
+    return with_rule(ROUTE, found)
+
+
+def test_nothing_said_changes_nothing() -> None:
+    assert annotated(one(None), LastGood()) == Annotated()
+    assert with_rule(ROUTE, Annotated()) == ROUTE
+
+
+def test_every_field() -> None:
+    found = route("""
+rateLimit: {requests: 20, per: 1m, by: header, header: x-key, burst: 40}
+concurrency: 7
+maxBody: 2MiB
+timeouts: {request: 15s, idle: 1m}
+retries: {attempts: 2, on: [503]}
+allowFrom: [192.0.2.0/24, 2001:db8::/32]
+denyFrom: [192.0.2.7/32]
+requestHeaders: {set: {x-env: test}}
+responseHeaders: {remove: [server]}
+""")
+    assert found.rate_limit == RateLimit(20, 60.0, "header", "x-key", 40)
+    assert (found.concurrency, found.max_body_bytes, found.request_s, found.idle_s) == (7, 2 << 20, 15.0, 60.0)
+    assert found.retries is not None
+    assert (found.retries.attempts, found.retries.on) == (2, ("503",))
+    assert found.allow == (Caller(source="192.0.2.0/24"), Caller(source="2001:db8::/32"))
+    assert found.deny == (Caller(source="192.0.2.7/32"),)
+    assert found.request_headers == HeaderEdit(set={"x-env": "test"})
+    assert found.response_headers == HeaderEdit(remove=("server",))
+
+
+def test_a_limit_is_one_of_each_client_unless_it_says_otherwise() -> None:
+    assert route("rateLimit: {requests: 5}").rate_limit == RateLimit(5, 1.0, "identity")
+
+
+# -- what is broken
+
+
+@pytest.mark.parametrize("text", ["allowFrom: [nowhere]", "alowFrom: [192.0.2.0/24]", "[", "7", "concurrency: 0\nmaxBody: 1KiB"])
+def test_what_cannot_be_read_lets_nobody_in(text: str) -> None:
+    found = annotated(one(text), LastGood())
+    assert found.is_unreadable
+    assert "nobody is let in before it is corrected" in found.problems[-1]
+    assert with_rule(ROUTE, found).allow == ()
+
+
+def test_a_value_that_is_no_text() -> None:
+    assert annotated(one({"a": 1}), LastGood()).is_unreadable
+
+
+def test_what_was_in_force_before_counts_on() -> None:
+    last_good = LastGood()
+    annotated(one("allowFrom: [192.0.2.0/24]\nconcurrency: 5"), last_good)
+    for text in ("allowFrom: [nowhere]\nconcurrency: 6", "["):
+        found = annotated(one(text), last_good)
+        assert not found.is_unreadable
+        assert found.problems
+        assert found.rule.allow_from == ("192.0.2.0/24",)
+    annotated(one(None), last_good)
+    assert annotated(one("allowFrom: [nowhere]"), last_good).is_unreadable
+
+
+# -- canaries
+
+
+def resolve(canary: Canary) -> Backend | None:
+    return Backend(f"{canary.service}.shop", 80) if canary.service != "gone" else None
+
+
+def canaries(text: str, of: EdgeRoute = ROUTE) -> list[EdgeRoute]:
+    return list(with_canaries(of, annotated(one(text), LastGood()).rule, resolve))
+
+
+def test_by_weight_the_remaining_share_stays() -> None:
+    (found,) = canaries("canary: [{service: v2, port: 80, weight: 5}, {service: v3, port: 80, weight: 15}]")
+    assert [(each.service, each.weight) for each in found.backends] == [("web.shop", 80), ("v2.shop", 5), ("v3.shop", 15)]
+
+
+@pytest.mark.parametrize(("weight", "stays"), [(0, 1), (100, 0)])
+def test_the_ends_of_the_scale(weight: int, stays: int) -> None:
+    (found,) = canaries(f"canary: [{{service: v2, port: 80, weight: {weight}}}]")
+    assert found.backends[0].weight == stays
+
+
+def test_weights_of_several_backends_keep_their_proportion_and_their_bound() -> None:
+    heavy = EdgeRoute("r", ANYBODY, ports=(80,), backends=(Backend("a.shop", 80, MOST_WEIGHT), Backend("b.shop", 80, MOST_WEIGHT // 2)))
+    (found,) = canaries("canary: [{service: v2, port: 80, weight: 10}]", heavy)
+    weights = [each.weight for each in found.backends]
+    assert max(weights) <= MOST_WEIGHT
+    assert [round(100 * weight / sum(weights)) for weight in weights] == [60, 30, 10]
+
+
+def test_one_that_leads_nowhere_takes_nothing() -> None:
+    assert canaries("canary: [{service: gone, port: 80, weight: 50}, {service: gone, port: 80, header: {name: a, value: b}}]") == [ROUTE]
+
+
+def test_each_alternative_has_its_canary() -> None:
+    of = EdgeRoute("r", ANYBODY, ports=(80,), matches=(Match(method="GET"), Match(method="PUT")), backends=ROUTE.backends)
+    found = canaries("canary: [{service: v2, port: 80, header: {name: x-c, value: '1'}}]", of)
+    assert [len(each.matches) for each in found] == [2, 2]
+    assert found[0].name == "r/canary-0"
+
+
+EDGE = """
+canary:
+- {service: weighed, port: 80, weight: 100}
+- {service: cookie, port: http, cookie: {name: canary, value: always.yes}}
+- {service: header, port: 8080, header: {name: X-Canary, value: always}}
+"""
+
+
+@pytest.mark.parametrize(("headers", "expected"), [
+    ({}, "web weighed"),
+    ({"x-canary": "always"}, "header"),
+    ({"X-CANARY": "always"}, "header"),
+    ({"x-canary": "Always"}, "web weighed"),
+    ({"x-canary": "never"}, "web weighed"),
+    ({"cookie": "canary=always.yes"}, "cookie"),
+    ({"cookie": "a=b; canary=always.yes"}, "cookie"),
+    ({"cookie": "canary=always.yes; a=b"}, "cookie"),
+    ({"cookie": "a=b;canary=always.yes;c=d"}, "cookie"),
+    ({"cookie": "canary=alwaysXyes"}, "web weighed"),
+    ({"cookie": "canary=always.yess"}, "web weighed"),
+    ({"cookie": "notcanary=always.yes"}, "web weighed"),
+    ({"cookie": "x=canary=always.yes"}, "web weighed"),
+    ({"cookie": "Canary=always.yes"}, "web weighed"),
+    ({"x-canary": "always", "cookie": "canary=always.yes"}, "header"),
+])
+def test_header_before_cookie_before_weight(headers: dict[str, str], expected: str) -> None:
+    services = [service(name) for name in ("weighed", "cookie", "header")]
+    item = ingress("i", [rule("x.test", path("P", "/a", "web")), rule("x.test", path("P", "/a/b", "web"))], edge=EDGE)
+    found = asked(item, *services)
+    assert [found.to("x.test", target, headers=headers) for target in ("/a", "/a/x", "/a/b")] == [expected] * 3
+
+
+def test_a_canary_without_its_service_is_told() -> None:
+    found = joined(ingress("i", [rule("x.test", path("P", "/", "web"))], edge="canary: [{service: gone, port: 80, weight: 50}]"))
+    assert found.problems["Ingress", "shop", "i"] == ("canary: there is no Service gone in namespace shop; nothing is sent there",)
+
+
+def test_the_annotation_is_for_the_default_backend_too() -> None:
+    item = ingress("i", [rule("x.test", path("P", "/", "web"))], edge="concurrency: 3", defaultBackend=backend("d"))
+    assert {one.concurrency for one in joined(item).edge.routes} == {3}
+
+
+def test_an_empty_annotation() -> None:
+    assert annotated(one("{}"), LastGood()) == Annotated(EdgeRule())
