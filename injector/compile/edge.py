@@ -86,7 +86,7 @@ class EdgeBook:
         return said
 
     def _ingress(self, one: Object, looked: Looked) -> Said:
-        return read_ingress(one, looked, annotated(one, self.last_good))
+        return read_ingress(one, looked, annotated(one, self.last_good, looked, self._keys))
 
 
 def _is_other(one: Said, other: Said) -> bool:

@@ -92,9 +92,9 @@ class Authentication(Value, frozen=True):
         return self.jwt if isinstance(self.jwt, tuple) else (self.jwt,)
 
     @property
-    def secrets(self) -> frozenset[str]:
-        """Which Secrets it names."""
-        return frozenset(one.secret for one in (self.api_keys, self.basic, self.client_certificate) if one is not None)
+    def has_ways(self) -> bool:
+        """Whether clients can say who they are; an authorizer alone knows it for itself."""
+        return bool(self.tokens or self.api_keys or self.basic or self.client_certificate)
 
 
 class Client(Value, frozen=True):

@@ -89,20 +89,16 @@ def _external_problems(one: External) -> Iterator[Complaint]:
     yield from duration_problems("within", one.within, most=MOST_WITHIN)
 
 
-def authorization_problems(entries: Sequence[Authorization], *, has_authentication: bool) -> Iterator[Complaint]:
-    """
-    Args:
-        has_authentication: clients say who they are in some way.
-    """
+def authorization_problems(entries: Sequence[Authorization]) -> Iterator[Complaint]:
     for i, entry in enumerate(entries):
-        yield from below(f"[{i}]", _entry_problems(entry, has_authentication=has_authentication))
+        yield from below(f"[{i}]", _entry_problems(entry))
         for j, earlier in enumerate(entries[:i]):
             if _covers(earlier, entry):
                 yield f"[{i}]", f"the entry [{j}] decides all that this is about; the first counts, so put the narrower one before it"
                 break
 
 
-def _entry_problems(entry: Authorization, *, has_authentication: bool) -> Iterator[Complaint]:
+def _entry_problems(entry: Authorization) -> Iterator[Complaint]:
     if entry.allow is None and not entry.deny:
         yield "", "it says neither `allow` nor `deny`; `allow: []` lets nobody in"
     for i, path in enumerate(entry.paths):
@@ -112,14 +108,12 @@ def _entry_problems(entry: Authorization, *, has_authentication: bool) -> Iterat
             yield f"methods[{i}]", f"{method} is never forwarded"
     for field, clients in (("allow", entry.allow or ()), ("deny", entry.deny)):
         for i, client in enumerate(clients):
-            yield from below(f"{field}[{i}]", _client_problems(client, has_authentication=has_authentication))
+            yield from below(f"{field}[{i}]", _client_problems(client))
 
 
-def _client_problems(client: Client, *, has_authentication: bool) -> Iterator[Complaint]:
+def _client_problems(client: Client) -> Iterator[Complaint]:
     if client.source is not None:
         yield from network_problems("source", client.source)
-    if (client.roles or client.claims) and not has_authentication:
-        yield "roles" if client.roles else "claims", "nobody has any, since there is no `authentication` with jwt, apiKeys, basic, ..."
     if client.roles and "roles" in client.claims:
         yield "claims.roles", "`roles` is there already; write them in one place"
     for claim, values in client.claims.items():

@@ -86,7 +86,7 @@ class Served:
             return None
         try:
             certificate = stream.connection.get_peer_certificate(as_cryptography=True)
-            return None if certificate is None else read_client_certificate(certificate)
+            return None if certificate is None else read_client_certificate(certificate, self.clients.name)
         except UNREADABLE as exc:
             raise ClientTlsRejected(f"the client's certificate cannot be read: {exc}") from exc
 

@@ -116,8 +116,12 @@ def refuse_revoked_server(connection: SSL.Connection, deny: DenyList) -> None:
         raise NotVerified(why)
 
 
-def read_client_certificate(certificate: x509.Certificate) -> ClientCertificate:
-    """What a verified certificate says. UNREADABLE if it says it so that nobody can read it."""
+def read_client_certificate(certificate: x509.Certificate, authority: str) -> ClientCertificate:
+    """What a verified certificate says. UNREADABLE if it says it so that nobody can read it.
+
+    Args:
+        authority: the name of the roots that it chains to.
+    """
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     try:
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -131,6 +135,7 @@ def read_client_certificate(certificate: x509.Certificate) -> ClientCertificate:
         uris=tuple(san.get_values_for_type(x509.UniformResourceIdentifier)),
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
         not_after=certificate.not_valid_after_utc.timestamp(),
+        authority=authority,
     )
 
 

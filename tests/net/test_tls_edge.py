@@ -21,7 +21,7 @@ from tests.helpers.sockets import tcp_pair
 
 ROOT, CLIENTS = pki.authority("public"), pki.authority("clients")
 PORT = 443
-ASKS = ClientCertificates(pki.pem([CLIENTS.certificate]))
+ASKS = ClientCertificates(pki.pem([CLIENTS.certificate]), name="shop/partners")
 BY_NAME = {name: pki.issue(ROOT, pki.host(name)) for name in ("a.example", "w.example", "d.example", "any.example")}
 RSA = pki.issue(ROOT, pki.host("rsa.example"), key=rsa.generate_private_key(65537, 2048))
 
@@ -309,7 +309,7 @@ async def test_a_session_is_resumed_under_the_same_certificate_only(most: int) -
 
 
 def replace_mode(clients: ClientCertificates, *, is_required: bool) -> ClientCertificates:
-    return ClientCertificates(clients.roots, is_required)
+    return ClientCertificates(clients.roots, is_required, clients.name)
 
 
 # -- client certificates
@@ -328,7 +328,7 @@ async def test_what_a_client_proves() -> None:
             fingerprint = ANN.certificate.fingerprint(pki.hashes.SHA256()).hex()
             assert proved == ClientCertificate(
                 "CN=ann", "ann", ("ann.example",), ("ann@example.org",), ("urn:ann",), fingerprint,
-                ANN.certificate.not_valid_after_utc.timestamp(),
+                ANN.certificate.not_valid_after_utc.timestamp(), "shop/partners",
             )
 
 

@@ -67,8 +67,8 @@ def test_mistakes_in_authentication(fields: dict[str, Any], path: str, words: st
     assert words in problems[path], problems
 
 
-def authorization(*entries: Any, has_authentication: bool = True) -> dict[str, str]:
-    return dict(authorization_problems(msgspec.convert(entries, tuple[Authorization, ...]), has_authentication=has_authentication))
+def authorization(*entries: Any) -> dict[str, str]:
+    return dict(authorization_problems(msgspec.convert(entries, tuple[Authorization, ...])))
 
 
 @pytest.mark.parametrize("entries", [
@@ -96,9 +96,3 @@ def test_good_authorization(entries: list[Any]) -> None:
 def test_mistakes_in_authorization(entries: list[Any], path: str, words: str) -> None:
     problems = authorization(*entries)
     assert words in problems[path], problems
-
-
-def test_claims_need_somebody_to_say_them() -> None:
-    for client in ({"roles": ["admin"]}, {"claims": {"sub": ["ann"]}}):
-        assert "no `authentication`" in next(iter(authorization({"allow": [client]}, has_authentication=False).values()))
-    assert authorization({"allow": [{"source": "192.0.2.0/24"}]}, has_authentication=False) == {}
