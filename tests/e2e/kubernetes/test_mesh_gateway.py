@@ -106,11 +106,12 @@ def test_every_path_of_one_host(edge: Space, client: Space) -> None:
         assert ask(client, "other.example.com").status == 404
         answer = ask(client, "myapp.example.com")
         pod, = client.pods("client")
-        assert answer.arrived["x-forwarded-for"] in {one["ip"] for one in pod["status"]["podIPs"]}
+        own = {one["ip"] for one in pod["status"]["podIPs"]}
+        assert answer.arrived["x-forwarded-for"] in own
         assert f"URI={IDENTITY}" in answer.arrived["x-forwarded-client-cert"]
         assert (answer.arrived["x-forwarded-proto"], answer.arrived["host"]) == ("http", "myapp.example.com")
         by_node = client.curl("client", "-H", "Host: myapp.example.com", f"http://{NODE[4]}:{PORTS['http']}/")
-        assert (by_node.status, by_node.arrived["x-forwarded-for"]) == (200, answer.arrived["x-forwarded-for"])
+        assert (by_node.status, by_node.arrived["x-forwarded-for"] in own) == (200, True)
         said = ask(client, "myapp.example.com", "/", "-H", "X-Forwarded-For: 192.0.2.7", "-H", "bartizan-client: eve")
         assert "192.0.2.7" not in said.body
         assert "eve" not in said.body
