@@ -22,6 +22,7 @@ from sidecar.model.route import Match, Redirect
 
 from .edge_hosts import apart, path_of
 from .edge_rule import ANYBODY, annotated
+from .gateway_api import read_gateway_api
 from .inbound import Keys
 from .ingress import class_of, our_classes, read_ingress
 from .last_good import LastGood
@@ -67,9 +68,10 @@ class EdgeBook:
         for one in cluster.of_kind("Ingress").values():
             if class_of(one) in ours:
                 said[ref_of(one)] = self.read(one, cluster, self._ingress)
+        gateway_api = read_gateway_api(cluster).said() if any(map(cluster.of_kind, ("Gateway", "HTTPRoute"))) else []
         self.said = said
         self._known = {ref: known for ref, known in self._known.items() if ref in said}
-        found = list(said.values())
+        found = [*said.values(), *gateway_api]
         if self._joined is None or len(found) != len(self._joined[0]) or any(map(_is_other, found, self._joined[0])):
             self._joined = found, join(found)
         return self._joined[1]
