@@ -17,7 +17,7 @@ from tests.helpers import pki
 from tests.helpers.pods import ROOT, wait_until
 
 from .conftest import Lasting
-from .kubectl import Object
+from .kubectl import Kubectl, Object
 from .mesh import Mesh
 from .node_files import DOMAIN, NODE
 from .space import Answer, Space
@@ -69,6 +69,11 @@ def client(gated: Mesh) -> Iterator[Space]:
 def at_port_80(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {
         "selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": HTTP}]}}
+
+
+def gateways(kubectl: Kubectl) -> set[str]:
+    """The names of its pods, those that leave, too."""
+    return {pod["metadata"]["name"] for pod in kubectl.items(SYSTEM, "pods", "-l", f"app.kubernetes.io/name={GATEWAY}")}
 
 
 @contextmanager
@@ -218,19 +223,21 @@ def test_a_pod_without_a_sidecar_is_never_reached(edge: Space, client: Space) ->
 def test_a_rolling_restart_of_the_gateway_under_load(edge: Space, client: Space) -> None:
     with applied(edge, json.dumps(ingress("load", TO, "web"))):
         answers(client, TO, "/", 200)
+        before = gateways(edge.kubectl)
         with client.load("client", f"http://{TO}/") as seen:
             edge.kubectl("-n", SYSTEM, "rollout", "restart", f"deployment/{GATEWAY}")
-            edge.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{GATEWAY}", f"--timeout={ROLLED_S:g}s", within_s=ROLLED_S + 10)
+            wait_until(lambda: not before & gateways(edge.kubectl), lambda: edge.kubectl.trouble(SYSTEM), ROLLED_S)
     assert list(seen) == ["200"], seen
     assert seen["200"]["count"] > 100
 
 
 def test_it_is_looked_after_like_the_rest(gated: Mesh) -> None:
-    """Status and check know it; nothing in it may do anything."""
-    found = json.loads(gated.bartizan("status", "-n", SYSTEM, "-o", "json"))["pods"]
-    gateways = [one for one in found if one["name"].startswith(GATEWAY)]
-    assert len(gateways) == 2
-    assert {one["state"] for one in gateways} == {"SYNCED"}
+    """Status and check know it."""
+    def states() -> list[str]:
+        found = json.loads(gated.bartizan("status", "-n", SYSTEM, "-o", "json"))["pods"]
+        return [one["state"] for one in found if one["name"] in gateways(gated.kubectl)]
+
+    wait_until(lambda: states() == ["SYNCED", "SYNCED"], lambda: str(states()))
     checked = json.loads(gated.try_bartizan("check", "-o", "json").stdout)
     of_gateway, = (one["checks"] for one in checked["categories"] if one["categoryName"] == "bartizan-gateway")
     assert [check for check in of_gateway if check["result"] != "success"] == []
