@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 
 from injector.cluster import Cluster, Key
-from injector.cluster.objects import Object
+from injector.cluster.objects import Json, Object
 
 
 class Looked:
@@ -18,6 +18,10 @@ class Looked:
     def secret(self, key: Key) -> Object | None:
         found = self._seen["secrets", key] = self._cluster.secrets.get(key)
         return found
+
+    def namespace_labels(self, namespace: str) -> Json:
+        self._seen["namespaces", namespace] = self._cluster.namespaces.get(namespace)
+        return self._cluster.namespace_labels(namespace)
 
     def everything_in(self, namespace: str) -> Cluster:
         """For whoever reads more than a few objects there: nothing of it may have changed."""

@@ -17,12 +17,12 @@ from injector.cluster import Cluster as State
 from injector.cluster.api import ApiSource
 from injector.compile.edge import join
 from injector.compile.edge_status import told
-from injector.compile.gateway_api import GatewayApi, read_gateway_api
+from injector.compile.gateway_api import GatewayApi
 from injector.edge_status import EdgeStatus
 from injector.events import Events
 from sidecar.net.clock import wall_clock
 from sidecar.net.watched import Watched
-from tests.injector.compile.gateway_objects import Json, gateway, gateway_class, listener, route, secure, service, to
+from tests.injector.compile.gateway_objects import Json, gateway, gateway_class, listener, read_cluster, route, secure, service, to
 
 from .cluster import Cluster
 from .kubectl import Kubectl
@@ -62,8 +62,8 @@ class Writer:
                 cluster.set(now)
 
     def told_of(self, cluster: State) -> Any:
-        api = read_gateway_api(cluster)
-        return told(cluster, api, [], join(api.said()).problems, frozenset())
+        api = read_cluster(cluster)
+        return told(cluster, api, [], join(api.said).problems, frozenset())
 
 
 def api_object(item: Json) -> Json:
@@ -158,7 +158,7 @@ def manifests(*names: str) -> Iterator[Json]:
 
 
 def compiled(*names: str) -> GatewayApi:
-    return read_gateway_api(State.of(manifests(*names)))
+    return read_cluster(State.of(manifests(*names)))
 
 
 # What is refused in the manifests of features that we say we have, and so is told; everything else in them is in force.
