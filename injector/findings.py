@@ -133,3 +133,8 @@ class Finding(Enum):
         "A NetworkPolicy has `ingress` or `egress`, and does not isolate in that direction: what stands there counts for nothing.",
         "Name the direction in policyTypes, or remove the section.",
     )
+    NOT_AT_THE_EDGE = (
+        "BZ0726", "not-at-the-edge",
+        "Something that an Ingress, a Gateway or an HTTPRoute says is not in force at the ingress gateway; what else it says is.",
+        "Change what the finding names. In a cluster the object's status and Events say the same.",
+    )

@@ -155,9 +155,8 @@ EXAMPLES: tuple[tuple[int, RequestHead, str], ...] = (
 
 @pytest.fixture
 def example() -> Edge:
-    labelled = {"kind": "Namespace", "metadata": {"name": "reports", "labels": {"team": "reports"}}}
     objects = [
-        *read_file(EXAMPLE), labelled, service(), service("web-v2"), service("orders", port=8080), service("warehouse", "data"),
+        *read_file(EXAMPLE), service(), service("web-v2"), service("orders", port=8080), service("warehouse", "data"),
         secret("example-com-tls"),
     ]
     found = join(read_cluster(Cluster.of(objects)).said)
