@@ -81,6 +81,8 @@ class PodView(Value, frozen=True):
         without_routes: who may call where no route is declared: `mesh` or `nothing`; empty: routes decide.
         observed_until: Unix seconds; 0: what nobody approves is refused.
         rules: those that are not in force as they are written.
+        isolated_in, isolated_out: the NetworkPolicies that isolate it for what enters and what leaves.
+        is_approved_by_them: of what leaves.
     """
 
     status: PodStatus
@@ -93,6 +95,9 @@ class PodView(Value, frozen=True):
     egress: tuple[EgressView, ...] = ()
     observed_until: float = 0.0
     rules: tuple[Rule, ...] = ()
+    isolated_in: tuple[str, ...] = ()
+    isolated_out: tuple[str, ...] = ()
+    is_approved_by_them: bool = False
     warnings: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
 
@@ -186,6 +191,9 @@ def pod_view(pod: Pod, cluster: Cluster, status: PodStatus, snapshot: Snapshot |
         without_routes=inbound.without_routes if inbound.routes is None else "",
         egress=(*map(_host_view, outbound.hosts), *map(_range_view, outbound.ranges)),
         observed_until=outbound.observe_until or 0.0 if outbound.mode == "observe" else 0.0,
+        isolated_in=inbound.isolation.policies if inbound.isolation is not None else (),
+        isolated_out=outbound.isolation.policies if outbound.isolation is not None else (),
+        is_approved_by_them=outbound.isolation is not None and outbound.isolation.approves,
         warnings=tuple(_pod_warnings(pod, snapshot)),
         suggestions=tuple(_suggestions(pod, cluster, snapshot, status)),
     )

@@ -129,12 +129,12 @@ async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> 
     own = OwnCertificate(trust)
     ca_bundle = CaBundle(api, injector_of(config.revision), trust, lambda: leader is None or leader.leads.current) if api else None
     settings = settings_of(config)
-    book, policies = ServiceBook(config.trust_domain, last_good), NetworkBook(config.trust_domain)
-    edges = EdgeBook(last_good)
+    book, policies, edges = ServiceBook(config.trust_domain, last_good), NetworkBook(config.trust_domain), EdgeBook(last_good)
 
     def compile_pod(now: Cluster, uid: str, wanted: Collection[str]) -> Compiled | None:
         compiled = compile_workload(
-            now, uid, config.trust_domain, last_good, jwks.keys.current, book, trust.current, wanted, policies, edges)
+            now, uid, config.trust_domain, last_good, jwks.keys.current, book, trust.current, wanted, policies, edges,
+        )
         last_good.save()
         return compiled
 

@@ -3,6 +3,7 @@
 Floors; imports point down only, siblings on floor 1 never import each other (tests/architecture/test_floors.py):
 
     4  main                                reads the configuration, builds everything once, owns the root nursery
+       doors                               where connections come in, by what kind of process it is
        supervisor                          of a gateway of several processes: starts them, and speaks for them
        start                               keeps out of the process what no pod uses, then runs main
     3  proxy/  control/                    the recipes; what changes while we run
@@ -33,7 +34,8 @@ One word for one thing:
     ejection     leaving out an endpoint that fails again and again
     mirror       a copy of a request, whose answer is thrown away
     budget       what may be spent: on retries, on frames that do nothing, of an approval's bytes
-    drain        to leave in order
+    drain        to leave in order; of an endpoint: to get nothing new, and end what was begun
+    alias        a name of the cluster that stands for a host outside: an ExternalName Service
     approval     an external host or range that the workload asks for and a policy grants
     leave        a permit with the approval and the rules that it rests on; what was begun by it ends when it is withdrawn
     observation  letting through, and writing down, what nobody has approved, until a date

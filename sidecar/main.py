@@ -1,6 +1,6 @@
 """`bartizan sidecar --config FILE`: read the configuration, build everything once, own the root nursery, drain on SIGTERM.
 
-`bartizan gateway --config FILE` is the same where no packet rules bring anything: it listens at the gateway's port, and nowhere else.
+`bartizan gateway --config FILE` is the same where no packet rules bring anything, to lead out of the mesh or into it: see `doors.py`.
 
 The tree of tasks: main > {redirect check, identity, the application's, clock, snapshot, health's watch, pool's broom, admin, workload
 API, ledger's shipping, client certificates, inbound, outbound, DNS guard} > one task per connection > (a request body still arriving) one
@@ -32,6 +32,7 @@ from .control.questions import Questions
 from .control.redirect_check import UNTESTED, RedirectVerdict, run_redirect_check
 from .control.snapshot_stream import run_snapshot_stream
 from .control.workload_api import MOST_CONNECTIONS, WorkloadApi
+from .doors import Doors, Handlers, loopback
 from .model import ports
 from .model.config import Config, FileIdentity, IssuedIdentity, SnapshotFile, SnapshotStream, parse_config, with_workers
 from .model.errors import ConfigError
@@ -43,12 +44,14 @@ from .net.clock import wall_clock
 from .net.datagram import bind_udp, serve_datagrams
 from .net.dial import Dialer
 from .net.files import follow_files, read_file
-from .net.listener import Tally, has_ipv6, listen_tcp, listen_unix, serve_listener
+from .net.listener import ConnectionHandler, Tally, listen_unix, serve_listener
 from .net.memory import keep_memory_private
 from .net.resolve import Resolver
 from .net.watched import Watched
 from .policy.rules import Rules
+from .proxy.access import Clients
 from .proxy.dns_guard import DnsGuard
+from .proxy.edge import serve_edge
 from .proxy.explain import explain
 from .proxy.gateway import serve_gateway
 from .proxy.inbound import serve_inbound
@@ -72,7 +75,7 @@ class Sidecar:
     """The parts of one sidecar. Building it binds every port and takes the first snapshot and certificate from files.
 
     Args:
-        is_gateway: an egress gateway without packet rules, and so without an application.
+        is_gateway: without packet rules, and so without an application.
     """
 
     def __init__(self, config: Config, *, is_gateway: bool = False) -> None:
@@ -123,17 +126,12 @@ class Sidecar:
             )
             # The application runs as another user; that it cannot put a socket of its own there, its read-only mount sees to.
             self.workload_listener = listen_unix(config.workload_api, 0o666, "workloadApi")
-        self.accepting = trio.CancelScope()     # what enters
         if isinstance(config.identity, FileIdentity):
             self.take_identity_files(config.identity)
         if isinstance(config.snapshot, SnapshotFile):
             self.take_snapshot_file(config.snapshot)
-        loopback = [] if is_gateway else ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-        self.is_gateway = is_gateway
-        entrance = config.listen.gateway if is_gateway else config.listen.inbound
-        self.inbound = listen_tcp("::" if has_ipv6() else "0.0.0.0", entrance, mark, is_shared=config.worker > 0)
-        self.outbound = [listen_tcp(host, config.listen.outbound) for host in loopback]
-        self.dns = [bind_udp(host, config.listen.dns) for host in loopback]
+        self.doors = Doors(config, is_gateway=is_gateway)
+        self.dns = [] if is_gateway else [bind_udp(host, config.listen.dns) for host in loopback()]
         self.admin_listener = listen_unix(config.admin_socket)
         rotate, renewal = (self.agent.rotate, self.agent.renewal) if self.agent else (None, None)
         self.metrics = metrics_handler(self.runtime.metrics, self.gauges)
@@ -197,6 +195,7 @@ class Sidecar:
         self.runtime.discovery.begin(rules)
         self.runtime.rules.set(rules)
         self.runtime.endpoints.follow(rules, trio.current_time())
+        self.runtime.edge_hosts.follow(rules.snapshot.edge)
 
     def take_snapshot_file(self, source: SnapshotFile) -> None:
         self.take_snapshot(read_file(source.path, "snapshot.path"))
@@ -218,11 +217,13 @@ class Sidecar:
         gateway = partial(serve_gateway, runtime=self.runtime, originator=self.originator)
         inbound = partial(serve_inbound, runtime=self.runtime, own_endpoints=own_endpoints, gateway=gateway)
         outbound = partial(serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals)
+        clients = Clients(self.originator, self.runtime)
+
+        def edge(port: int) -> ConnectionHandler:
+            return partial(serve_edge, port=port, runtime=self.runtime, clients=clients)
+
         async with trio.open_nursery() as nursery:
-            entering = gateway if self.is_gateway else inbound
-            nursery.start_soon(partial(serve_listener, self.inbound, entering, self.tally, accepting=self.accepting))
-            for listener in self.outbound:
-                nursery.start_soon(serve_listener, listener, outbound, self.tally)
+            self.doors.open(nursery, Handlers(inbound, outbound, gateway, edge, self.health.handle, self.metrics), self.tally)
             for sock in self.dns:
                 nursery.start_soon(serve_datagrams, sock, self.guard.answer, self.arrivals.udp, self.tally)
             # The admin's connections are not traffic: they neither count nor are waited for.
@@ -291,7 +292,7 @@ class Sidecar:
         """
         self.runtime.draining.set(True)
         await trio.sleep(self.config.drain_after_s)
-        self.accepting.cancel()
+        self.doors.close()
         for deadline in self.runtime.idle:
             deadline.downstream("next request", 0)
         with trio.move_on_after(self.config.drain_s):
@@ -346,7 +347,7 @@ def read_config(name: str) -> Config:
 
 
 def main(argv: list[str], *, is_gateway: bool = False) -> int:
-    verb, what = ("gateway", "an egress gateway that no packet rules lead to") if is_gateway else ("sidecar", "the sidecar proxy")
+    verb, what = ("gateway", "a gateway, which no packet rules lead to") if is_gateway else ("sidecar", "the sidecar proxy")
     parser = argparse.ArgumentParser(prog=f"bartizan {verb}", description=f"Run {what}.")
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON configuration; env:NAME reads a variable")
     if is_gateway:

@@ -16,7 +16,6 @@ Attacked by tests/test_supervisor.py.
 
 import os
 import signal
-import socket
 import subprocess  # noqa: TID251 -- it runs the processes of a gateway
 import sys
 from collections.abc import Sequence
@@ -26,13 +25,12 @@ from functools import partial
 import msgspec
 import trio
 
-from .model.call import Answer, Call, Handler
+from .doors import serve_own
+from .model.call import Answer, Call
 from .model.config import Config, worker_config
 from .model.errors import MeshError
-from .net.deadline import Deadline
 from .net.listener import Tally, has_ipv6, listen_tcp, serve_listener
-from .net.service import call_unix, serve_calls
-from .net.socket_stream import SocketStream
+from .net.service import call_unix
 from .telemetry.totals import Totals
 
 ANSWER_S = 2.0              # of a worker, before it counts as silent
@@ -146,7 +144,7 @@ class Supervisor:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD) as signals:
             async with trio.open_nursery() as nursery:
                 for listener, handler in self._listeners:
-                    nursery.start_soon(serve_listener, listener, partial(_serve, handler), Tally())
+                    nursery.start_soon(serve_listener, listener, partial(serve_own, handler), Tally())
 
                 async def hear() -> None:
                     async for which in signals:
@@ -222,11 +220,6 @@ def reap_strangers(own: set[int]) -> None:
     with suppress(ChildProcessError):
         while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None and found.si_pid not in own:
             os.waitpid(found.si_pid, 0)
-
-
-async def _serve(handler: Handler, sock: socket.socket) -> None:
-    with Deadline() as deadline:
-        await serve_calls(SocketStream(sock), handler, deadline)
 
 
 def _words(status: int) -> str:

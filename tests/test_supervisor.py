@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from tests.architecture.sources import ROOT
 from tests.helpers import pki
 from tests.helpers.gateway import GATEWAY
 from tests.helpers.mesh import call, echo, is_gone, read_until, root
+from tests.helpers.netns import why_impossible
 from tests.helpers.pki import WEB
 
 WORKERS = 2
+WHY_IMPOSSIBLE = why_impossible()
 CONNECTIONS = re.compile(r"^bartizan_connections_total\{.*\} (\d+)$", re.MULTILINE)
 
 
@@ -35,6 +37,10 @@ def free_ports(count: int) -> list[int]:
     for sock in sockets:
         sock.close()
     return ports
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
 
 
 class Fleet:
@@ -50,7 +56,7 @@ class Fleet:
 
     def workers(self) -> list[int]:
         """Their process ids."""
-        return [int(pid) for file in Path(f"/proc/{self.process.pid}/task").glob("*/children") for pid in file.read_text().split()]
+        return children(self.process.pid)
 
     async def get(self, port: int, path: str) -> tuple[int, str]:
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -134,8 +140,8 @@ def configuration(folder: Path, ports: list[int], **settings: Any) -> str:
 
 
 @contextmanager
-def running(config: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "injector.cli.main", "gateway", "--config", config, "--workers", str(WORKERS)]
+def running(config: str, folder: Path, within: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*within, sys.executable, "-m", "injector.cli.main", "gateway", "--config", config, "--workers", str(WORKERS)]
     with (folder / "stderr").open("wb") as stderr, subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr) as process:
         try:
             yield process
@@ -144,7 +150,7 @@ def running(config: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, **settings: float) -> AsyncIterator[Fleet]:
+async def fleet(folder: Path, within: Sequence[str] = (), **settings: float) -> AsyncIterator[Fleet]:
     async def accept(listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         while True:
             sock, _ = await listener.socket.accept()
@@ -158,7 +164,7 @@ async def fleet(folder: Path, **settings: float) -> AsyncIterator[Fleet]:
 
     ports = free_ports(3)
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    with trio.fail_after(60), running(configuration(folder, ports, **settings), folder) as process:
+    with trio.fail_after(60), running(configuration(folder, ports, **settings), folder, within) as process:
         async with listener, trio.open_nursery() as nursery:
             nursery.start_soon(accept, listener, nursery)
             made = Fleet(folder, process, ports, listener.socket.getsockname()[1])
@@ -236,6 +242,24 @@ async def test_workers_without_a_supervisor_end(tmp_path: Path) -> None:
     async with fleet(tmp_path, drainAfterS=0, drainS=0) as gateway:
         gateway.process.kill()
         await gateway.wait_refusing()
+
+
+@pytest.mark.netns
+@pytest.mark.skipif(bool(WHY_IMPOSSIBLE), reason=WHY_IMPOSSIBLE)
+async def test_the_first_process_of_a_container_takes_leave_of_all(tmp_path: Path) -> None:
+    async with fleet(tmp_path, ["unshare", "--pid", "--fork", "--kill-child"], drainAfterS=0) as gateway:
+        (first,) = children(gateway.process.pid)
+        workers = children(first)
+        assert len(workers) == WORKERS
+        go = tmp_path / "go"    # outlives its parent, and so becomes the first process's child; ends when it is told
+        orphan = f"(until [ -e {go} ]; do sleep 0.05; done) > /dev/null & exit"
+        await trio.run_process(["nsenter", f"--target={first}", "--pid", "sh", "-c", orphan])
+        assert len(children(first)) == WORKERS + 1
+        go.touch()
+        while children(first) != workers:
+            await trio.lowlevel.checkpoint()
+        os.kill(first, signal.SIGTERM)
+        assert await gateway.wait_ended() == 0
 
 
 async def test_what_cannot_start_ends_with_its_reason(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Bartizan's own configuration: what an injected pod has, with everything on."""
 
 import json
+from typing import Any
 
 from sidecar.model.egress import EgressHost, Origination, Outbound
 from sidecar.model.route import Caller, Match, PathMatch, Route
@@ -31,12 +32,16 @@ def bartizan_snapshot(job: Job, place: Place) -> bytes:
 
 
 def bartizan_config(place: Place, snapshot: str) -> str:
+    return json.dumps({**files_config(place, "server", snapshot), "interception": {"bypassMark": BYPASS_MARK}})
+
+
+def files_config(place: Place, name: str, snapshot: str) -> dict[str, Any]:
+    """Of a process with the certificate of this name."""
     certificates = place.certificates
-    return json.dumps({
+    return {
         "adminSocket": str(place.folder / "admin.sock"),
         "snapshot": {"source": "file", "path": snapshot},
-        "identity": {"source": "files", "chainFile": str(certificates / "server.pem"), "keyFile": str(certificates / "server.key"),
+        "identity": {"source": "files", "chainFile": str(certificates / f"{name}.pem"), "keyFile": str(certificates / f"{name}.key"),
                      "rootsFile": str(certificates / "roots.pem")},
-        "interception": {"bypassMark": BYPASS_MARK},
         "ledger": {"folder": str(place.folder / "ledger")},
-    })
+    }

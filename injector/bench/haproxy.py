@@ -3,7 +3,7 @@
 from .errors import NotAvailable
 from .layout import ALPN, LISTEN, ORIGIN, ORIGINATOR, ORIGINATOR_NEW, Job, Place
 
-_AROUND = """global
+AROUND = """global
     nbthread 1
     maxconn 4096
     log stdout format raw daemon
@@ -22,7 +22,7 @@ def haproxy_config(job: Job, place: Place) -> str:
     if job.kind == "origination":
         raise NotAvailable("not set up to originate")
     if job.kind == "tcp":
-        return _AROUND.format(mode="tcp") + f"""    log global
+        return AROUND.format(mode="tcp") + f"""    log global
     option tcplog
     option splice-auto
 listen in
@@ -37,7 +37,7 @@ listen in
     only = f"    http-request deny unless {{ path_beg -f {place.folder}/prefixes.lst }}\n" if job.routes else ""
     proto = " proto h2" if job.kind == "http2" else ""
     cache = "    tune.ssl.cachesize 0\n" if job.kind == "http1-mtls" else ""
-    return _AROUND.format(mode="http").replace("defaults\n", f"{cache}defaults\n") + f"""    log global
+    return AROUND.format(mode="http").replace("defaults\n", f"{cache}defaults\n") + f"""    log global
     option httplog
     http-reuse always
 frontend in
@@ -55,7 +55,7 @@ def originator_config(host: str, port: int, place: Place) -> str:
     # An SVID has no host name; without `verifyhost` none is asked for. nginx refuses a client that offers nothing it knows.
     server = (f"server proxy {host}:{port} ssl crt {place.certificates}/client.both.pem ca-file {place.certificates}/roots.pem"
               f" verify required ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256 alpn {ALPN},http/1.1 proto h1")
-    return _AROUND.format(mode="http") + f"""
+    return AROUND.format(mode="http") + f"""
 frontend keeping
     bind 127.0.0.1:{ORIGINATOR}
     default_backend kept

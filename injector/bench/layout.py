@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["http1", "http1-mtls", "http2", "tcp", "origination"]
+Kind = Literal["http1", "http1-mtls", "http2", "tcp", "origination", "gateway"]
 
 TRUST_DOMAIN = "bench.bartizan.test"
 SERVER = f"spiffe://{TRUST_DOMAIN}/ns/bench/sa/server"
@@ -16,6 +16,8 @@ GATEWAY = {"mesh": "10.9.1.1", "plain": "10.9.2.1"}
 # The origin's ports, of which one speaks HTTP/2 and one is declared opaque; and of the host outside, which speaks TLS.
 ORIGIN: dict[Kind, int] = {"http1": 8080, "http1-mtls": 8080, "http2": 8082, "tcp": 8081, "origination": 443}
 OUTSIDE = "203.0.113.80"
+ENDPOINT = GATEWAY["plain"]     # of a pod behind a gateway
+CLIENT_PORT = 443               # of a gateway's listener, as clients know it
 DOMAIN = "bench.example"
 LISTEN = 9000           # of a proxy without redirect
 ORIGINATOR = 7000       # speaks TLS for the load generator, keeping connections
@@ -36,14 +38,16 @@ class Job:
     """
     Args:
         kind: what it serves; the origin speaks the same, `http1-mtls` without TLS. `origination` leads out of the pod: HTTP/1.1 of an
-            application in the proxy's pod, TLS to a host outside.
+            application in the proxy's pod, TLS to a host outside. `gateway` leads clients in: TLS on both sides, see `edges.py`.
         routes: how many prefixes are let through, each by a rule of its own; 0: one rule for everything.
-        hosts: how many are approved.
+        hosts: how many are approved, or have a rule at the gateway.
+        workers: of a gateway: processes, or threads.
     """
 
     kind: Kind
     routes: int = 0
     hosts: int = 1
+    workers: int = 1
 
     @property
     def prefixes(self) -> list[str]:
@@ -52,7 +56,7 @@ class Job:
 
     @property
     def names(self) -> list[str]:
-        """Of the hosts outside, all of one length; the last is asked for."""
+        """Of the hosts, all of one length; the last is asked for."""
         return [host_name(number) for number in range(self.hosts)]
 
     @property

@@ -48,22 +48,25 @@ def _wrk_time(percent: str, text: str) -> float:
 
 
 def h2load_argv(
-    url: str, *, connections: int, streams: int, seconds: float, log: str, is_http1: bool = False, per_s: float | None = None
+    url: str, *, connections: int, streams: int, seconds: float, log: str, is_http1: bool = False, per_s: float | None = None,
+    connect_to: str = "",
 ) -> list[str]:
     """
     Args:
         streams: at a time on each connection.
         log: file for the time of each request, which the percentiles are taken from.
         per_s: requests offered on each connection; None: as many as are answered.
+        connect_to: instead of the URL's host.
     """
     return ["h2load", *(["--h1"] if is_http1 else []), f"-c{connections}", f"-m{streams}", f"-D{max(1, round(seconds))}",
-            *([f"--rps={per_s:g}"] if per_s else []), f"--log-file={log}", url]
+            *([f"--rps={per_s:g}"] if per_s else []), *([f"--connect-to={connect_to}"] if connect_to else []), f"--log-file={log}", url]
 
 
-def h2load_once_argv(url: str, host: str = "") -> list[str]:
+def h2load_once_argv(url: str, host: str = "", connect_to: str = "") -> list[str]:
     """One request, to see whether HTTP/2 is spoken there at all; with `host` one of HTTP/1.1 that says so."""
     said = ["--h1", f"--header=:authority: {host}"] if host else []
-    return ["h2load", "-n1", "-c1", "--connection-active-timeout=2s", *said, url]
+    where = [f"--connect-to={connect_to}"] if connect_to else []
+    return ["h2load", "-n1", "-c1", "--connection-active-timeout=2s", *where, *said, url]
 
 
 def read_h2load(text: str, log: Iterable[str]) -> Load:

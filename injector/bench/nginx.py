@@ -4,9 +4,9 @@ from .errors import NotAvailable
 from .layout import ANSWER_BYTES, BULK_PATH, LISTEN, ORIGIN, OUTSIDE, Job, Place
 
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
-_UNENDING = 1_000_000_000   # keep-alive by default ends after 1,000 requests
+UNENDING = 1_000_000_000   # keep-alive by default ends after 1,000 requests
 
-_LOG_FORMAT = r"""
+LOG_FORMAT = r"""
     log_format told escape=json '{"time":"$msec","source":"$remote_addr","peer":"$ssl_client_s_dn","tls":"$ssl_protocol",'
         '"method":"$request_method","host":"$host","path":"$uri","status":$status,"upstream":"$upstream_addr",'
         '"request_id":"$request_id","received":$request_length,"sent":$body_bytes_sent,"duration":$request_time}';
@@ -18,7 +18,7 @@ def nginx_config(job: Job, place: Place) -> str:
     if job.kind == "origination":
         raise NotAvailable("not set up to originate")
     if job.kind == "tcp":
-        return _around(place, "", before=f"load_module {STREAM_MODULE};", stream=f"""
+        return around(place, "", before=f"load_module {STREAM_MODULE};", stream=f"""
 stream {{
     log_format told escape=json '{{"time":"$msec","source":"$remote_addr","upstream":"$upstream_addr","received":$bytes_received,'
         '"sent":$bytes_sent,"duration":$session_time}}';
@@ -40,14 +40,14 @@ stream {{
     option = {"http1-mtls": " ssl", "http2": " http2"}.get(job.kind, "")
     # A prefix of whole segments, as the others match it.
     locations = "".join(f"        location {prefix}/ {{ proxy_pass http://app; }}\n" for prefix in job.prefixes)
-    return _around(place, f"""{_LOG_FORMAT}
+    return around(place, f"""{LOG_FORMAT}
     access_log /dev/null told;
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_set_header Host $http_host;
     proxy_set_header X-Request-Id $request_id;
     proxy_set_header X-Forwarded-Proto $scheme;
-    upstream app {{ server {place.address}:{ORIGIN["http1"]}; keepalive 128; keepalive_requests {_UNENDING}; }}
+    upstream app {{ server {place.address}:{ORIGIN["http1"]}; keepalive 128; keepalive_requests {UNENDING}; }}
     server {{
         listen {LISTEN}{option};
 {tls}{locations or "        location / { proxy_pass http://app; }"}
@@ -57,7 +57,7 @@ stream {{
 
 def origin_config(place: Place) -> str:
     """The application: short answers, a long one, each on a port of its own; no log, for it is not what is measured."""
-    return _around(place, f"""
+    return around(place, f"""
     access_log off;
     default_type text/plain;
     server {{
@@ -75,7 +75,7 @@ def origin_config(place: Place) -> str:
 
 def outside_config(place: Place) -> str:
     """A host outside: the same short answers over TLS, by any of its names."""
-    return _around(place, f"""
+    return around(place, f"""
     access_log off;
     default_type text/plain;
     server {{
@@ -89,12 +89,12 @@ def outside_config(place: Place) -> str:
 """)
 
 
-def _around(place: Place, http: str, *, before: str = "", stream: str = "") -> str:
+def around(place: Place, http: str, *, before: str = "", stream: str = "", workers: int = 1) -> str:
     temporary = "".join(f"    {name}_temp_path {place.folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     return f"""{before}
 daemon off;
 user root;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile 16384;
 pid {place.folder}/pid;
 error_log stderr crit;
@@ -104,7 +104,7 @@ http {{
     sendfile on;
     tcp_nopush off;
     tcp_nodelay on;
-    keepalive_requests {_UNENDING};
+    keepalive_requests {UNENDING};
     keepalive_timeout 1h;
 {http}}}
 {stream}"""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bartizan import bartizan_config, bartizan_snapshot
+from .edges import bartizan_gateway, envoy_gateway, haproxy_gateway, nginx_gateway
 from .envoy import envoy_config
 from .errors import NotAvailable
 from .haproxy import haproxy_config
@@ -35,14 +36,13 @@ class Proxy:
     version_words: tuple[str, ...]
     set_up: Callable[[str, Job, Place], list[str]]
 
-    @property
-    def pod(self) -> str:
-        """The namespace that it runs in."""
-        return "mesh" if self.name == OURS else "plain"
+    def pod(self, job: Job) -> str:
+        """The namespace that it runs in: Bartizan where packet rules are, unless it is a gateway, which has none."""
+        return "mesh" if self.name == OURS and job.kind != "gateway" else "plain"
 
     def port(self, job: Job) -> int:
         """Where it is asked: Bartizan at the application's own port, or the host's outside, from which the packet rules lead to it."""
-        if self.name != OURS:
+        if self.name != OURS or job.kind == "gateway":
             return LISTEN
         return 80 if job.kind == "origination" else ORIGIN[job.kind]
 
@@ -74,24 +74,29 @@ def find_envoy(source: Path = SOURCE) -> str | None:
 
 
 def _bartizan(program: str, job: Job, place: Place) -> list[str]:
+    if job.kind == "gateway":
+        return [program, "-m", "injector.cli.main", "gateway", "--config", place.write("gateway.json", bartizan_gateway(job, place))]
     snapshot = place.write("snapshot.json", bartizan_snapshot(job, place))
     return [program, "-m", "injector.cli.main", "sidecar", "--config", place.write("sidecar.json", bartizan_config(place, snapshot))]
 
 
 def _envoy(program: str, job: Job, place: Place) -> list[str]:
-    return [program, "--config-path", place.write("envoy.json", envoy_config(job, place)), "--concurrency", "1",
+    text = envoy_gateway(job, place) if job.kind == "gateway" else envoy_config(job, place)
+    return [program, "--config-path", place.write("envoy.json", text), "--concurrency", str(job.workers),
             "--disable-hot-restart", "--log-level", "error"]
 
 
 def _nginx(program: str, job: Job, place: Place) -> list[str]:
     if job.kind == "tcp" and not Path(STREAM_MODULE).exists():
         raise NotAvailable(f"nginx's module for TCP is not installed; {INSTALL}")
-    return [program, "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", nginx_config(job, place))]
+    text = nginx_gateway(job, place) if job.kind == "gateway" else nginx_config(job, place)
+    return [program, "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", text)]
 
 
 def _haproxy(program: str, job: Job, place: Place) -> list[str]:
+    text = haproxy_gateway(job, place) if job.kind == "gateway" else haproxy_config(job, place)
     place.write("prefixes.lst", "".join(f"{prefix}/\n" for prefix in job.prefixes))
-    return [program, "-q", "-f", place.write("haproxy.cfg", haproxy_config(job, place))]
+    return [program, "-q", "-f", place.write("haproxy.cfg", text)]
 
 
 PROXIES = (

@@ -15,11 +15,15 @@ FAIRNESS = (
     "Ratios are to Envoy in the same round, medians over the rounds, which are interleaved and begin with another proxy each time.",
     "Bartizan is asked at the application's port and pays for the packet rules that lead there; the others listen on a port of their own "
     "in a namespace of the same shape, without rules.",
-    "All: one worker, keep-alive to the origin, an access log line for each request to /dev/null, a request ID, x-forwarded-proto.",
+    "All: one worker if nothing else is said, keep-alive to the origin, an access log line for each request to /dev/null, a request ID, "
+    "x-forwarded-proto.",
     "mTLS: one HAProxy on the load's core speaks TLS 1.3 (X25519, AES-128-GCM, ECDSA P-256, no resumption) to all four, which verify "
     "its certificate; Bartizan and Envoy also judge its SPIFFE ID for each request and tell the application.",
     "Origination: the load comes from the proxy's own pod and goes to nginx with TLS 1.3, whose chain and name are verified; Bartizan asks "
     "a resolver for the host's address, Envoy is told it.",
+    "Gateway: all in a namespace of one shape, without packet rules, asked by h2load; one certificate, ECDSA P-256, TLS 1.3 with X25519, "
+    "no resumption; the pod's end is HAProxy on the load's core, which demands a certificate. Whose it is Bartizan and Envoy verify by its "
+    "SPIFFE ID, nginx by a host's name, HAProxy by its chain alone. Two workers share the machine's two cores with load and pod.",
     "Control plane: one injector on the core that proxies have otherwise; API server, etcd and all sidecars share the other, so what they "
     "need is in the times. Sidecars hold a certificate each and ask by their own code; nine in ten make no rules of what they are told.",
     "HTTP/2: nginx speaks HTTP/1.1 to the origin, which it has no HTTP/2 for; the others speak HTTP/2.",

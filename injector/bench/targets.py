@@ -44,6 +44,8 @@ TARGETS = (
     # A tenth is what two runs of the same differ by.
     Target("CPU among 10,000 routes over CPU among 10", "routes", "growth", 1.1, is_ratio=False),
     Target("CPU among 10,000 approved hosts over CPU among 10", "egress-hosts", "growth", 1.1, is_ratio=False),
+    Target("CPU among 10,000 rules of a gateway over CPU among 10", "ingress-rules", "growth", 1.1, is_ratio=False),
+    Target("from 10,000 rules' coming until they are in force, s", "ingress-rules", "in_force_s", 2.0, is_ratio=False),
     Target("admission p99 at 100/s, ms", "admission", "p99_ms", 20.0, is_ratio=False),
     Target("a change in 500 sidecars p99, ms", "propagation", "p99_ms", 1000.0, is_ratio=False),
     Target("a change for all of 500 sidecars p99, ms", "propagation", "all_p99_ms", 1000.0, is_ratio=False),

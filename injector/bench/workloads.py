@@ -1,5 +1,6 @@
 """What is measured. A workload is a function that serves one job and returns numbers; one entry in WORKLOADS adds one."""
 
+import contextlib
 import statistics
 import subprocess
 import tempfile
@@ -61,6 +62,12 @@ MEASURES = {
     "few_hosts_cpu_us": Measure(f"CPU us, {FEW_HOSTS} hosts", 1),
     "many_hosts_cpu_us": Measure(f"CPU us, {MANY_HOSTS} hosts", 1),
     "growth": Measure("growth", 2, has_ratio=False),
+    "http2_cpu_us": Measure("HTTP/2 CPU us", 1),
+    "few_rules_cpu_us": Measure(f"CPU us, {FEW_HOSTS} rules", 1),
+    "many_rules_cpu_us": Measure(f"CPU us, {MANY_HOSTS} rules", 1),
+    "in_force_s": Measure("in force s", 2, has_ratio=False),
+    "compile_s": Measure("compiled s", 2, has_ratio=False),
+    "compile_growth": Measure("of twice", 2, has_ratio=False),
     "issued_cpu_us": Measure("CPU us", 1),
     "bare_cpu_us": Measure("bare CPU us", 1),
     "over_bare": Measure("over bare", 2, has_ratio=False),
@@ -116,13 +123,13 @@ def _wrk(url: str, connections: int) -> Callable[[float], Load]:
 
 
 def _h2load(
-    url: str, connections: int, streams: int, *, is_http1: bool = False, per_s: float | None = None
+    url: str, connections: int, streams: int, *, is_http1: bool = False, per_s: float | None = None, connect_to: str = ""
 ) -> Callable[[float], Load]:
     def ask(seconds: float) -> Load:
         log = FOLDER / "h2load.log"
         log.unlink(missing_ok=True)
         text = _says(h2load_argv(url, connections=connections, streams=streams, seconds=seconds, log=str(log), is_http1=is_http1,
-                                 per_s=per_s))
+                                 per_s=per_s, connect_to=connect_to))
         with open(log) as lines:
             return read_h2load(text, lines)
 
@@ -212,6 +219,33 @@ def _originated(world: World, proxy: Proxy, job: Job, seconds: float) -> Numbers
         return _measured(serving, ask, seconds)
 
 
+def gateway_tls(world: World, proxy: Proxy, seconds: float, workers: int = 1) -> Numbers:
+    with world.serving(proxy, Job("gateway", hosts=FEW_HOSTS, workers=workers)) as serving:
+        numbers = _measured(serving, _at_gateway(serving, is_http1=True), seconds)
+        return numbers | {"http2_cpu_us": _measured(serving, _at_gateway(serving), seconds)["cpu_us"]}
+
+
+def gateway_tls_2(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    return gateway_tls(world, proxy, seconds, workers=2)
+
+
+def _at_gateway(serving: Serving, *, is_http1: bool = False) -> Callable[[float], Load]:
+    connections, streams = (CONNECTIONS, 1) if is_http1 else (4, 32)
+    return _h2load(serving.url(), connections, streams, is_http1=is_http1, connect_to=serving.connect_to)
+
+
+def ingress_rules(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    cpu, numbers = [], {}
+    for count in (FEW_HOSTS, MANY_HOSTS):
+        with world.serving(proxy, Job("gateway", hosts=count)) as serving:
+            cpu.append(_measured(serving, _at_gateway(serving, is_http1=True), seconds / 2)["cpu_us"])
+    with contextlib.ExitStack() as stack:
+        if proxy.name == OURS:
+            few, many = Job("gateway", hosts=FEW_HOSTS), Job("gateway", hosts=MANY_HOSTS)
+            numbers["in_force_s"] = stack.enter_context(world.serving(proxy, few)).in_force_s(many)
+    return {"few_rules_cpu_us": cpu[0], "many_rules_cpu_us": cpu[1], "growth": cpu[1] / cpu[0], **numbers}
+
+
 def issuance(_: World, proxy: Proxy, seconds: float) -> Numbers:
     if proxy.name != OURS:
         raise NotAvailable("it issues nothing")
@@ -264,6 +298,12 @@ WORKLOADS = (
     Workload("origination", "HTTP/1.1 of an application in the pod, TLS originated to a host outside, 32 keep-alive connections", "request",
              origination),
     Workload("egress-hosts", "the same, to the last of 10 and of 10,000 approved hosts", "request", egress_hosts),
+    Workload("gateway-tls", "a gateway: TLS 1.3 with clients, one of 10 hosts, mTLS to a pod; HTTP/1.1 on 32 keep-alive connections, then "
+             "HTTP/2 on 4 connections, 32 requests at a time on each", "request", gateway_tls),
+    Workload("gateway-tls-2", "the same with two workers, which have both cores and share them with load and pod: their CPU per request "
+             "is what counts", "request", gateway_tls_2),
+    Workload("ingress-rules", "the gateway with a rule for each of 10 and of 10,000 hosts, the last is asked for; from 10 to 10,000 until "
+             "they are in force", "request", ingress_rules),
     Workload("admission", "AdmissionReviews of annotated pods at 100 a second, among 50 namespaces, 1,000 Services, 2,000 pods and 100 "
              "EgressPolicies", "review", of_control(control.admission)),
     Workload("propagation", "from the API server's word for a change to the sidecar that took it, 500 of them: of one workload; of a "

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .certificates import write_certificates
 from .control.rows import Desk
+from .edges import SNAPSHOT, endpoint_config, gateway_snapshot
 from .errors import BenchError, NotAvailable
 from .haproxy import originator_config
 from .layout import ADDRESS, BULK_BYTES, BULK_PATH, BYPASS_MARK, GATEWAY, ORIGIN, ORIGINATOR, OUTSIDE, Job, Place, host_name
@@ -35,7 +36,7 @@ class World:
     """
 
     def __init__(self, proxy_core: int, load_core: int) -> None:
-        self._proxy_core = proxy_core
+        self._proxy_core, self._load_core = proxy_core, load_core
         self._folders = 0
         self.certificates = FOLDER / "certificates"
         self.certificates.mkdir(parents=True)
@@ -91,30 +92,38 @@ class World:
     @contextlib.contextmanager
     def serving(self, proxy: Proxy, job: Job) -> Iterator["Serving"]:
         """The proxy, ready for the job, and where to ask it. NotAvailable if it cannot do it."""
-        place = self.place(ADDRESS[proxy.pod])
-        argv = ["taskset", "-c", str(self._proxy_core), *proxy.set_up(proxy.program(), job, place)]
-        originator = None
+        pod = proxy.pod(job)
+        place = self.place(ADDRESS[pod])
+        cores = f"{self._proxy_core},{self._load_core}" if job.workers > 1 else str(self._proxy_core)
+        argv = ["taskset", "-c", cores, *proxy.set_up(proxy.program(), job, place)]
+        other = None        # that speaks mTLS, on one side or the other
         host, port = place.address, proxy.port(job)
+        beside = self.place(place.address)
         if job.kind == "http1-mtls":
-            beside = self.place(place.address)
-            originator = self.start(["haproxy", "-q", "-f", beside.write("haproxy.cfg", originator_config(host, port, beside))])
+            other = self.start(["haproxy", "-q", "-f", beside.write("haproxy.cfg", originator_config(host, port, beside))])
             host, port = "127.0.0.1", ORIGINATOR
+        if job.kind == "gateway":
+            other = self.start(["haproxy", "-q", "-f", beside.write("haproxy.cfg", endpoint_config(beside))])
         leaves = job.kind == "origination"
         if leaves and proxy.name == OURS:
             host = OUTSIDE
         before = time.monotonic()
-        process = self.start(argv, proxy.pod)
-        processes = [process, *([originator] if originator else [])]
+        process = self.start(argv, pod)
+        processes = [process, *([other] if other else [])]
+        serving = Serving(process.pid, host, port, job, place, in_pod(pod) if leaves else [])
         try:
-            url = f"http://{host}:{port}{job.path}"
-            if job.kind == "http2":
+            url = serving.url()
+            if job.kind == "gateway":
+                wait_h2load(h2load_once_argv(url, connect_to=serving.connect_to), processes, "it leads to no pod", READY_WITHIN_S)
+            elif job.kind == "http2":
                 wait_h2load(h2load_once_argv(url), processes, "it does not answer HTTP/2 with prior knowledge")
             elif leaves:
-                once = [*in_pod(proxy.pod), *h2load_once_argv(url, job.names[-1])]
+                once = [*serving.where, *h2load_once_argv(url, job.names[-1])]
                 wait_h2load(once, processes, "it leads to no host outside", READY_WITHIN_S)
             else:
                 wait_answer(port, host, job.path, processes)
-            yield Serving(process.pid, host, port, job.path, time.monotonic() - before, in_pod(proxy.pod) if leaves else [])
+            serving.ready_s = time.monotonic() - before
+            yield serving
         finally:
             for one in processes:
                 end(one)
@@ -124,16 +133,40 @@ class Serving:
     """A proxy that is ready.
 
     Args:
-        host, port, path: where to ask.
-        ready_s: how long it took from its start to its first answer.
+        host, port: where to ask, what `job` says.
+        place: with its files.
         where: begins the command that asks it: of an application in its pod.
+
+    Attributes:
+        ready_s: how long it took from its start to its first answer.
     """
 
-    def __init__(self, pid: int, host: str, port: int, path: str, ready_s: float, where: Sequence[str]) -> None:
-        self.pid, self.host, self.port, self.path, self.ready_s, self.where = pid, host, port, path, ready_s, where
+    def __init__(self, pid: int, host: str, port: int, job: Job, place: Place, where: Sequence[str]) -> None:
+        self.pid, self.host, self.port, self.path, self.place, self.where = pid, host, port, job.path, place, where
+        self._name = job.names[-1] if job.kind == "gateway" else ""
+        self.ready_s = 0.0
 
     def url(self, port: int | None = None) -> str:
-        return f"http://{self.host}:{port or self.port}{self.path}"
+        return f"https://{self._name}{self.path}" if self._name else f"http://{self.host}:{port or self.port}{self.path}"
+
+    @property
+    def connect_to(self) -> str:
+        """Where the host of the URL is; empty: it is that."""
+        return f"{self.host}:{self.port}" if self._name else ""
+
+
+    def in_force_s(self, job: Job) -> float:
+        """How long from another snapshot's coming until its last rule is in force, of a gateway of ours.
+
+        Args:
+            job: with more hosts.
+        """
+        text = gateway_snapshot(job, self.place)
+        before = time.monotonic()
+        os.replace(self.place.write("next.json", text), self.place.folder / SNAPSHOT)
+        once = h2load_once_argv(f"https://{job.names[-1]}/", connect_to=self.connect_to)
+        wait_h2load(once, (), "its new rules are not in force", READY_WITHIN_S)
+        return time.monotonic() - before
 
 
 def in_pod(pod: str) -> list[str]:

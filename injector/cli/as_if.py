@@ -1,4 +1,7 @@
-"""Manifests as if they ran: each workload has one pod, with a sidecar where the webhook would give it one, at an address of nobody's."""
+"""Manifests as if they ran: each workload has one pod, with a sidecar where the webhook would give it one, at an address of nobody's.
+
+A pod whose status stands there has the address that it says, or none if it has ended.
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -55,4 +58,5 @@ def _running(item: dict[str, Any], number: int, cluster: Cluster) -> dict[str, A
     if not pod.has_sidecar and isinstance(decide(pod, pod.namespace, labels, mesh=mesh, settings=Settings()), Inject):
         spec["initContainers"] = [*pod.init_containers, {"name": SIDECAR}]
     metadata = {**pod.metadata, "uid": pod.uid or f"{pod.namespace}-{pod.name}-{number}"}
-    return {**item, "metadata": metadata, "spec": spec, "status": {"phase": "Running", "podIP": f"{ADDRESSES}{number:x}"}}
+    status = item["status"] if pod.addresses or pod.has_ended else {"phase": "Running", "podIP": f"{ADDRESSES}{number:x}"}
+    return {**item, "metadata": metadata, "spec": spec, "status": status}

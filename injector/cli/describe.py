@@ -83,6 +83,13 @@ def _pod(pod: PodView, now: float) -> Iterator[str]:
     yield from _listed("Egress (everything else is refused)", map(_egress, pod.egress), "nothing is approved")
     if pod.observed_until:
         yield f"   observed until {date(pod.observed_until)}: what nobody approves is let through, and written down"
+    if pod.isolated_in or pod.isolated_out:
+        yield RULE
+        yield "NetworkPolicies (what they do not list is refused; who may: bartizan reach FROM TO)"
+        yield from (f"   what {way} is isolated by {', '.join(names)}{approves}" for way, names, approves in (
+            ("enters", pod.isolated_in, ""),
+            ("leaves", pod.isolated_out, "; what their ipBlocks list is approved thereby" if pod.is_approved_by_them else ""),
+        ) if names)
     if pod.rules or status.problems:
         yield RULE
         yield "Not in force as it is written"

@@ -123,7 +123,8 @@ def misplaced(one: Object) -> Iterator[tuple[str, str]]:
         return
     if one.kind not in TEMPLATES:
         for name in one.annotations:
-            if name in documents.ANNOTATIONS and name != documents.ANALYZE_SUPPRESS:
+            is_edges = name == documents.EDGE and one.kind in ("Ingress", "HTTPRoute")
+            if name in documents.ANNOTATIONS and name != documents.ANALYZE_SUPPRESS and not is_edges:
                 text = f"{name}: nobody reads it on a {one.kind}; write it on the pods that it is about, or on the workload that owns them"
                 yield f"metadata.annotations.{name}", text
         if documents.INJECTION in one.labels and one.kind != "Namespace":

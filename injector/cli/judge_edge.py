@@ -1,6 +1,6 @@
 """What of Ingresses and of the Gateway API would not be in force, of files: in a cluster each object's status says it.
 
-Secrets are made elsewhere, and Services perhaps, too: that one is missing is said only where there are any, in the object's namespace.
+Secrets are made elsewhere: that one is missing nobody can say of files; and that a Service is, only where there are any in its namespace.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,7 +39,5 @@ def judge_edge(manifests: list[Manifest], readable: Iterable[Json]) -> Iterator[
 
 
 def _is_known(problem: str, namespace: str, cluster: Cluster) -> bool:
-    return not (
-        ("Secret" in problem and not any(of == namespace for of, _ in cluster.secrets))
-        or ("Service" in problem and not any(of == namespace for of, _ in cluster.services))
-    )
+    is_of_secret = "Secret" in problem and ("there is no" in problem or "missing" in problem)
+    return not is_of_secret and ("Service" not in problem or any(of == namespace for of, _ in cluster.services))

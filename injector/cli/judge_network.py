@@ -98,7 +98,7 @@ def _beyond(policy: Policy, cluster: Cluster) -> Iterator[Told]:
     """Pods that run, and that it selects in vain."""
     pods = [pod for _, pod in sorted(cluster.pods.items()) if policy.selects(pod) and not pod.has_ended]
     hosts = [pod.name for pod in pods if pod.spec.get("hostNetwork") is True]
-    without = [pod.name for pod in pods if pod.addresses and not pod.has_sidecar and pod.name not in hosts]
+    without = [pod.name for pod in pods if pod.addresses and not pod.is_meshed and pod.name not in hosts]
     if without:
         yield (Finding.UNMESHED, "Warning", "spec.podSelector",
                f"it selects {listed(without, MOST_NAMES)} without a sidecar: nobody of ours enforces it there, nor ports that it names")

@@ -24,6 +24,7 @@ VERBS = {
     "config": ("injector.cli.config", "the snapshot of a pod's sidecar, without keys"),
     "explain": ("injector.cli.explain", "what a reason code means, and what to do"),
     "egress": ("injector.cli.egress", "what workloads reach outside of the mesh: explain, propose"),
+    "reach": ("injector.cli.reach", "may one end reach another, by which NetworkPolicy"),
     "verify": ("injector.cli.verify", "one real request from a pod, each step of its way shown"),
     "audit": ("injector.cli.audit", "what the ledgers prove: mtls, certs, egress; and whether they can be believed: verify"),
     "version": ("injector.cli.version", "which version this is"),

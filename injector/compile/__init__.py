@@ -7,7 +7,6 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from injector.cluster import Cluster
-from injector.cluster.objects import Pod
 from injector.documents import EGRESS, HostPorts, HostRequest
 from injector.settings import GATEWAY, SYSTEM
 from sidecar.model import identity
@@ -15,6 +14,7 @@ from sidecar.model.egress import Outbound
 from sidecar.model.snapshot import Snapshot, Workload
 from sidecar.model.trust import Trust
 
+from .aliases import compile_aliases
 from .declared import declared
 from .edge import EdgeBook, Joined, compile_edge
 from .egress import Asker, compile_egress, size_bytes, unapproved, unreadable_hosts
@@ -64,7 +64,7 @@ def compile_workload(
     said = declared(pod, cluster, last_good)
     mesh = mesh_settings(cluster.mesh_policies, pod.namespace, pod.labels)
     asker = Asker.of(pod, pod.namespace, cluster)
-    joined = compile_edge(cluster, keys, edges) if is_ingress_gateway(pod) else None
+    joined = compile_edge(cluster, keys, edges) if pod.is_ingress_gateway else None
     asked = [*said.egress.values(), *_authorizers(joined)]
     hosts, ranges, no_way = compile_egress(asked, asker, cluster)
     hosts, is_too_much = without_material(hosts), False
@@ -78,17 +78,17 @@ def compile_workload(
     book = book or ServiceBook(trust_domain, last_good)
     led = [ref for ref in (*(host.gateway for host in hosts), *(item.gateway for item in ranges)) if ref is not None]
     reads: frozenset[str] | None = None
-    if is_gateway_port(pod, cluster):
-        wanted = None
     if joined is not None:
-        services, _ = book.told(cluster, pod, (*joined.services, *(ref.service for ref in led)))
-    elif wanted is None:
+        wanted = {*(wanted or ()), *joined.services}
+    elif is_gateway_port(pod, cluster):
+        wanted = None
+    if wanted is None:
         services = book.all(cluster)
     else:
         services, reads = book.told(cluster, pod, (*wanted, *(ref.service for ref in led)))
         reads |= {ref.service.partition(".")[2] for ref in led}
     isolated = (policies or NetworkBook(trust_domain)).isolated(cluster, pod)
-    reads = reads | isolated.reads if reads is not None and isolated.reads is not None else None
+    reads = reads | isolated.reads if reads is not None and isolated.reads is not None and joined is None else None    # a gateway: all
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
     inbound = replace(inbound, edges=(identity.workload_id(trust_domain, SYSTEM, GATEWAY),))
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
@@ -126,16 +126,12 @@ def compile_workload(
             cluster_ranges=mesh.cluster_ranges,
             dns=mesh.dns,
             isolation=isolated.outbound,
+            aliases=compile_aliases(cluster, pod.namespace, wanted, mesh.cluster_domain),
         ),
         gateway=callers,
         edge=joined.edge if joined is not None else None,
     )
     return Compiled(snapshot, tuple(problems), reads)
-
-
-def is_ingress_gateway(pod: Pod) -> bool:
-    """By its account alone, which nobody but the platform team can give; nothing of the pod's own makes it one."""
-    return pod.namespace == SYSTEM and pod.service_account == GATEWAY
 
 
 def _authorizers(joined: Joined | None) -> list[HostRequest]:

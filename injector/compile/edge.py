@@ -63,7 +63,7 @@ class EdgeBook:
         self.gateway_api = NOTHING
         self._known: dict[Ref, tuple[Object, Looked]] = {}
         self._keys: Keys = {}
-        self._gateways = GatewayBook(lambda one: annotated(one, last_good))
+        self._gateways = GatewayBook(last_good)
         self._joined: tuple[list[Said], Joined] | None = None
 
     def of(self, cluster: Cluster, keys: Keys) -> Joined:
@@ -75,7 +75,7 @@ class EdgeBook:
                 said[ref_of(one)] = self.read(one, cluster, self._ingress)
         self.said = said
         self._known = {ref: known for ref, known in self._known.items() if ref in said}
-        self.gateway_api = self._gateways.of(cluster)
+        self.gateway_api = self._gateways.of(cluster, keys)
         found = [*said.values(), *self.gateway_api.said]
         if self._joined is None or len(found) != len(self._joined[0]) or any(map(_is_other, found, self._joined[0])):
             self._joined = found, join(found)
@@ -93,7 +93,7 @@ class EdgeBook:
         return said
 
     def _ingress(self, one: Object, looked: Looked) -> Said:
-        return read_ingress(one, looked, annotated(one, self.last_good))
+        return read_ingress(one, looked, annotated(one, self.last_good, looked, self._keys))
 
 
 def _is_other(one: Said, other: Said) -> bool:

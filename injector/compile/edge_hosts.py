@@ -31,13 +31,16 @@ class _Host:
     routes: dict[str, list[EdgeRoute]] = field(default_factory=dict)
     whole: set[bytes] = field(default_factory=set)
     has_rest: bool = False      # a rule that is about every path
+    is_closed: bool = False     # and comes before wider rules, whatever they say: no default backend
 
     def add(self, namespace: str, route: EdgeRoute) -> None:
         self.routes.setdefault(namespace, []).append(route)
         for match in route.matches:
             if match.path is not None and match.path.type == "PathPrefix" and not (match.headers or match.query or match.method):
                 self.whole.add(path_of(match).rstrip(b"/"))
-        self.has_rest |= not route.matches or Match() in route.matches
+        is_rest = not route.matches or Match() in route.matches
+        self.has_rest |= is_rest
+        self.is_closed |= is_rest and (route.redirect is not None or not route.name.startswith("ingress/"))
 
     def holds(self, match: Match) -> bool:
         """Whether all that the match is about is led somewhere already."""
@@ -78,7 +81,7 @@ def apart(
             wider = [hosts[name] for name in _wider(host) if name in hosts]
             owner = owners.get((port, host), "")
             is_foreign = any(namespace != owner for one in wider for namespace in one.routes)
-            if b"" in here.whole or not wider or not (is_foreign or here.has_rest):
+            if here.is_closed or b"" in here.whole or not wider or not (is_foreign or here.has_rest):
                 continue
             if is_foreign and not here.has_rest:
                 ends.setdefault(port, []).append(host)

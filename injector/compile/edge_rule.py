@@ -5,7 +5,7 @@ and where there is none nobody is let in.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -16,11 +16,14 @@ from injector.documents import EDGE, EdgeRule
 from injector.documents.edge import Canary, ClientLimit, combined
 from injector.documents.text import in_bytes, seconds
 from injector.validate import read_edge
-from sidecar.model.edge import EdgeRoute
-from sidecar.model.route import Caller, HeaderEdit, HeaderMatch, Match, RateLimit
+from sidecar.model.edge import Access, ClientCertificates, EdgeRoute
+from sidecar.model.route import Caller, HeaderEdit, HeaderMatch, Match, RateLimit, TokenIssuer
 from sidecar.model.service import Backend
 
+from .access import CompiledAccess, asks_for_claims, compile_access, restrictions
+from .inbound import Keys
 from .last_good import LastGood
+from .looked import Looked
 from .routes import retries_of
 
 ANYBODY = (Caller(),)
@@ -33,15 +36,36 @@ class Annotated:
     Args:
         is_unreadable: something of it is broken, and never was in force.
         problems: in words.
+        name: by which its rules name `access`.
+        access: who clients are; None: nobody asks.
     """
 
     rule: EdgeRule = field(default_factory=EdgeRule)
     is_unreadable: bool = False
     problems: tuple[str, ...] = ()
+    name: str = ""
+    access: CompiledAccess | None = None
+
+    @property
+    def accesses(self) -> Mapping[str, Access]:
+        return {self.name: self.access.access} if self.access is not None else {}
+
+    @property
+    def issuers(self) -> tuple[TokenIssuer, ...]:
+        return self.access.issuers if self.access is not None else ()
+
+    @property
+    def clients(self) -> ClientCertificates | None:
+        """What TLS asks of clients at the object's hosts."""
+        return self.access.clients if self.access is not None else None
 
 
-def annotated(one: Object, last_good: LastGood) -> Annotated:
-    """What the annotation of an Ingress or an HTTPRoute says."""
+def annotated(one: Object, last_good: LastGood, look: Looked, keys: Keys) -> Annotated:
+    """What the annotation of an Ingress or an HTTPRoute says.
+
+    Args:
+        keys: of token issuers, as far as they were fetched.
+    """
     owner, text = f"{one.namespace}/{one.kind}/{one.name}", one.annotations.get(EDGE)
     if text is None:
         last_good.forget(owner, EDGE)
@@ -51,7 +75,13 @@ def annotated(one: Object, last_good: LastGood) -> Annotated:
     entries, broken, wrong = last_good.read(owner, EDGE, text, read_edge, lambda data: msgspec.convert(data, EdgeRule))
     is_unreadable = bool(broken or (wrong and not entries))
     problems = [*map(str, wrong), *([f"{EDGE}: nobody is let in before it is corrected"] if is_unreadable else [])]
-    return Annotated(combined(entries), is_unreadable, tuple(problems))
+    rule = combined(entries)
+    access = compile_access(look, one.namespace, rule.authentication, keys) if rule.authentication is not None else None
+    if access is not None:
+        problems += [f"{EDGE}: authentication: {problem}" for problem in access.problems]
+    if asks_for_claims(rule.authorization) and not (rule.authentication is not None and rule.authentication.has_ways):
+        problems.append(f"{EDGE}: authorization: nobody has roles or claims, since `authentication` names no way to say who one is")
+    return Annotated(rule, is_unreadable, tuple(problems), f"{one.kind.lower()}/{one.namespace}/{one.name}", access)
 
 
 def with_rule(route: EdgeRoute, found: Annotated) -> EdgeRoute:
@@ -60,6 +90,8 @@ def with_rule(route: EdgeRoute, found: Annotated) -> EdgeRoute:
     return replace(
         route,
         allow=() if found.is_unreadable else tuple(Caller(source=text) for text in rule.allow_from) or route.allow,
+        access=found.name if found.access is not None else route.access,
+        restrictions=restrictions(rule.authorization),
         deny=(*route.deny, *(Caller(source=text) for text in rule.deny_from)),
         rate_limit=_rate_limit(rule.rate_limit) if rule.rate_limit is not None else route.rate_limit,
         concurrency=rule.concurrency or route.concurrency,

@@ -329,11 +329,12 @@ def _rule(policy: str, entry: str) -> str:
 
 def client_certificate(name: str, secret: Object | None) -> ClientCertificate:
     """The certificate in a Secret of type kubernetes.io/tls; without chain and key if it is missing or does not hold both."""
-    chain, key = (_secret_text(secret, field) if secret else None for field in ("tls.crt", "tls.key"))
+    chain, key = (secret_text(secret, field) if secret else None for field in ("tls.crt", "tls.key"))
     return ClientCertificate(name, chain, key) if chain and key else ClientCertificate(name)
 
 
-def _secret_text(secret: Object, field: str) -> str | None:
+def secret_text(secret: Object, field: str) -> str | None:
+    """One text in a Secret; None: it is not there, or no ASCII."""
     plain = at(secret.data, "stringData").get(field)        # as written; the API server knows `data` only
     if isinstance(plain, str):
         return plain

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from injector.cluster import Cluster, Key, Ref
 from injector.cluster.objects import Object
 
+from .edge_rule import annotated
 from .gateways import Gateway, read_classes, read_gateways
 from .httproutes import Annotation, HttpRoute, read_routes
+from .inbound import Keys
+from .last_good import LastGood
 from .looked import Looked
 from .references import Condition, Grants
 from .said import Said
@@ -37,21 +40,24 @@ class GatewayBook:
     """What the objects say, for as long as they and what was looked up for them are the same.
 
     Args:
-        annotation: reads `bartizan.dev/edge` of an HTTPRoute.
+        last_good: of annotations of HTTPRoutes.
     """
 
-    def __init__(self, annotation: Annotation) -> None:
-        self._annotation = annotation
+    def __init__(self, last_good: LastGood) -> None:
+        self._last_good = last_good
+        self._keys: Keys = {}
         self._known: tuple[list[Mapping[Key, Object]], Looked, GatewayApi] | None = None
 
-    def of(self, cluster: Cluster) -> GatewayApi:
+    def of(self, cluster: Cluster, keys: Keys) -> GatewayApi:
+        if keys != self._keys:
+            self._known, self._keys = None, dict(keys)
         tables = [cluster.of_kind(kind) for kind in KINDS]
         if self._known is not None:
             before, looked, known = self._known
             if all(one is other or not (one or other) for one, other in zip(tables, before, strict=True)) and looked.holds_in(cluster):
                 return known
         looked = Looked(cluster)
-        made = read_gateway_api(cluster, looked, self._annotation)
+        made = read_gateway_api(cluster, looked, lambda one: annotated(one, self._last_good, looked, keys))
         self._known = tables, looked, made
         return made
 

@@ -33,6 +33,7 @@ from .references import Grants, read
 T = TypeVar("T")
 
 NO_BACKEND = DirectResponse(500, "no backend of this rule can be reached\n")
+REFUSED = DirectResponse(500, "this rule is not in force\n")
 NOT_THERE = DirectResponse(404, "this rule names no backend\n")
 
 
@@ -94,6 +95,19 @@ def compile_rule(name: str, data: object, where: str, namespace: str, look: Look
         request_s=_request_s(rule.timeouts),
     )
     return Rule(checked(where, route), tuple(dict.fromkeys(resolver.unresolved)))
+
+
+def refusing_rule(name: str, data: object) -> EdgeRoute | None:
+    """What a refused rule leaves: its requests are answered with 500, lest they go to a wider rule that asks less of them. None: what
+    it matches cannot be read.
+    """
+    said = data.get("matches") if isinstance(data, dict) else None
+    try:
+        matches = read([api.HttpMatch()] if said is None else said, tuple[api.HttpMatch, ...], "")
+        found = tuple(map(_match, matches or (api.HttpMatch(),)))
+        return checked("", EdgeRoute(name=name, allow=(Caller(),), ports=(80,), matches=found, direct_response=REFUSED))
+    except ConfigError:
+        return None
 
 
 def checked(where: str, route: EdgeRoute) -> EdgeRoute:

@@ -1,7 +1,8 @@
 """HTTPRoutes: which listeners hear each, and the rules at the edge that they become. Pure.
 
 A route is heard where a parent names a listener (all of a Gateway's, one by name, those of a port), the listener lets its namespace in, and
-both have a host in common; each parent is told apart. A rule that cannot be carried out as it says is left out and told, the others go on.
+both have a host in common; each parent is told apart. A rule that cannot be carried out as it says answers
+its requests with 500, lest they go to a wider one, and is told; the others go on.
 
 Spec: gateway.networking.k8s.io/v1 HTTPRoute, RouteParentStatus.
 """
@@ -17,15 +18,16 @@ from injector.cluster import Cluster, Ref
 from injector.cluster.objects import Object, objects
 from injector.documents.edge import Canary
 from injector.documents.gateway_api import GROUP, HttpRouteSpec, ParentRef
-from sidecar.model.edge import EdgeRoute
+from sidecar.model.edge import Access, EdgeRoute
 from sidecar.model.errors import ConfigError
+from sidecar.model.route import TokenIssuer
 from sidecar.model.rule_check import check_matches
 from sidecar.model.service import Backend
 
 from .edge_rule import Annotated, with_canaries, with_rule
 from .gateways import Gateway, Heard
 from .hostnames import deep, intersect, left_to
-from .http_rules import Refused, Rule, compile_rule
+from .http_rules import Refused, Rule, compile_rule, refusing_rule
 from .ingress import backend_of
 from .looked import Looked
 from .references import Condition, Fault, Grants, condition, created, of_kind, read
@@ -69,6 +71,8 @@ class HttpRoute:
     dropped: tuple[Fault, ...] = ()
     unresolved: tuple[Fault, ...] = ()
     annotated: tuple[str, ...] = ()
+    access: Mapping[str, Access] = field(default_factory=dict)
+    issuers: tuple[TokenIssuer, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -76,7 +80,8 @@ class HttpRoute:
         return tuple(dict.fromkeys((*(fault.message for fault in faults), *self.annotated)))
 
     def said(self) -> Said:
-        return Said(ref=self.ref, created=self.created, routes=self.routes, problems=self.problems)
+        return Said(
+            ref=self.ref, created=self.created, routes=self.routes, access=self.access, issuers=self.issuers, problems=self.problems)
 
     def conditions(self, parent: Parent) -> Iterator[Condition]:
         faults = [*parent.refused, *self.refused]
@@ -120,16 +125,22 @@ def _route(
         return refused(Fault("UnsupportedValue", str(exc)))
     for parent in parents:
         _attach(parent, ref, spec.hostnames, gateways[parent.gateway], look)
-    rules, dropped = _rules(ref, spec.rules, look, grants)
-    if not rules:
-        return refused(*dropped)
+    rules, refusing, dropped = _rules(ref, spec.rules, look, grants)
     places = _places(parents, gateways)
+    answers = tuple(placed for route in refusing for placed in _placed(route, places))
+    if not rules:
+        return HttpRoute(ref, created(one), parents, answers, refused=tuple(dropped))
     found, wrong = annotation(one), dict[str, None]()
     routes = tuple(
         placed for rule in rules for route in _annotated(rule.route, found, ref[1], look, wrong) for placed in _placed(route, places)
     )
     unresolved = tuple(dict.fromkeys(fault for rule in rules for fault in rule.unresolved))
-    return HttpRoute(ref, created(one), parents, routes, dropped=tuple(dropped), unresolved=unresolved, annotated=(*found.problems, *wrong))
+    if found.clients is not None:
+        wrong["authentication: clientCertificate: no listener of a Gateway asks for one, so that nobody is let in by it"] = None
+    return HttpRoute(
+        ref, created(one), parents, (*routes, *answers), dropped=tuple(dropped), unresolved=unresolved,
+        annotated=(*found.problems, *wrong), access=found.accesses, issuers=found.issuers,
+    )
 
 
 # -- where it is heard
@@ -198,14 +209,17 @@ def _placed(route: EdgeRoute, places: Places) -> Iterator[EdgeRoute]:
 # -- what it says
 
 
-def _rules(ref: Ref, said: Iterable[object], look: Looked, grants: Grants) -> tuple[list[Rule], list[Fault]]:
-    rules, dropped = [], []
+def _rules(ref: Ref, said: Iterable[object], look: Looked, grants: Grants) -> tuple[list[Rule], list[EdgeRoute], list[Fault]]:
+    """(those in force, what answers for the others, why these are not)."""
+    rules, refusing, dropped = [], [], []
     for i, data in enumerate(said):
+        name = f"httproute/{ref[1]}/{ref[2]}/{i}"[:253]
         try:
-            rules.append(compile_rule(f"httproute/{ref[1]}/{ref[2]}/{i}"[:253], data, f"spec.rules[{i}]", ref[1], look, grants))
+            rules.append(compile_rule(name, data, f"spec.rules[{i}]", ref[1], look, grants))
         except ConfigError as exc:
             dropped.append(Fault(exc.reason if isinstance(exc, Refused) else "UnsupportedValue", str(exc)))
-    return rules, dropped
+            refusing += [answer] if (answer := refusing_rule(name, data)) is not None else []
+    return rules, refusing, dropped
 
 
 def _annotated(route: EdgeRoute, found: Annotated, namespace: str, look: Looked, wrong: dict[str, None]) -> Iterable[EdgeRoute]:

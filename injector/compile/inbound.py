@@ -1,6 +1,6 @@
 """What enters a pod: its own rules, the protocols of its ports, and the keys of the token issuers that it asks for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from injector.cluster import Cluster
 from injector.cluster.objects import Pod, objects
@@ -65,13 +65,19 @@ def _issuers(
 ) -> tuple[tuple[model.TokenIssuer, ...], list[str]]:
     """Those that the rules ask for, as far as their keys are here."""
     asked = {rule.jwt.issuer for rule in rules if rule.jwt is not None}
-    found, problems = [], unknown_issuers(rules, known)
+    found, missing = keys_of(asked, known, keys)
+    return found, unknown_issuers(rules, known) + [f"{text}; rules that ask for it refuse every request" for text in missing]
+
+
+def keys_of(asked: Set[str], known: Iterable[TokenIssuer], keys: Keys) -> tuple[tuple[model.TokenIssuer, ...], list[str]]:
+    """(the issuers that are asked for, as far as their keys are here; in words, those whose are not)"""
+    found, missing = [], []
     for issuer in known:
         if issuer.issuer not in asked:
             continue
         text = public_keys(issuer.jwks.encode()) if issuer.jwks is not None else keys.get(issuer)
         if text is None:
-            problems.append(f"the keys of the token issuer {issuer.issuer} are not here yet; rules that ask for it refuse every request")
+            missing.append(f"the keys of the token issuer {issuer.issuer} are not here yet")
         else:
             found.append(model.TokenIssuer(issuer.issuer, text))
-    return tuple(found), problems
+    return tuple(found), missing

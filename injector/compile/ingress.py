@@ -70,6 +70,7 @@ def read_ingress(one: Object, look: Looked, found: Annotated) -> Said:
         reader.problems.append(f"{exc}; nothing of it is in force from there on")
     return Said(
         ("Ingress", one.namespace, one.name), created if isinstance(created := one.metadata.get("creationTimestamp"), str) else "",
+        access=found.accesses, issuers=found.issuers,
         routes=tuple(reader.routes), tls=tuple((TLS, host) for host in reader.tls), problems=(*found.problems, *reader.problems),
         default=reader.default, redirected=frozenset(reader.redirected), is_plain=not found.rule.https_redirect,
     )
@@ -249,7 +250,8 @@ class _Reader:
             if written and not hosts:
                 continue
             key = self._one.namespace, secret or "(none)"
-            one, problem = tls_host(key, self._look.secret(key) if secret else None, hosts, self._found.rule.min_tls_version)
+            found = self._look.secret(key) if secret else None
+            one, problem = tls_host(key, found, hosts, self._found.rule.min_tls_version, self._found.clients)
             if not secret:
                 problem = "it names no Secret (secretName), and TLS is not passed on unopened: TLS is refused for its hosts"
             if problem:

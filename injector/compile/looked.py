@@ -1,15 +1,17 @@
 """What somebody looked up in the cluster, so that what was made of it may be kept for as long as all of that is the same."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from injector.cluster import Cluster, Key
 from injector.cluster.objects import Json, Object
+from injector.documents import MeshPolicySpec
 
 
 class Looked:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._seen: dict[tuple[str, Hashable], object] = {}
+        self._policies: Mapping[str, MeshPolicySpec] | None = None
 
     def service(self, key: Key) -> Object | None:
         found = self._seen["services", key] = self._cluster.services.get(key)
@@ -23,6 +25,10 @@ class Looked:
         self._seen["namespaces", namespace] = self._cluster.namespaces.get(namespace)
         return self._cluster.namespace_labels(namespace)
 
+    def mesh_policies(self) -> Mapping[str, MeshPolicySpec]:
+        self._policies = self._cluster.mesh_policies
+        return self._policies
+
     def everything_in(self, namespace: str) -> Cluster:
         """For whoever reads more than a few objects there: nothing of it may have changed."""
         self._seen["versions", namespace] = self._cluster.versions.get(namespace)
@@ -30,4 +36,5 @@ class Looked:
 
     def holds_in(self, cluster: Cluster) -> bool:
         """Whether each look would find the very same."""
-        return all(getattr(cluster, table).get(key) is found for (table, key), found in self._seen.items())
+        are_policies_same = self._policies is None or self._policies == cluster.mesh_policies
+        return are_policies_same and all(getattr(cluster, table).get(key) is found for (table, key), found in self._seen.items())

@@ -75,6 +75,21 @@ class Isolated:
 NOTHING = Isolated()
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Whom the selectors of an item choose.
+
+    Args:
+        pods: by address.
+        identities: as in NetworkRule.
+        reads: as in Isolated.
+    """
+
+    pods: Mapping[str, Pod]
+    identities: dict[str, str]
+    reads: frozenset[str] | None
+
+
 def read_network_policy(found: Object) -> Policy:
     """Whatever stands there. What cannot be read is narrowed to what fails closed."""
     name, written = f"{found.namespace}/{found.name}"[:253], found.data.get("spec") or {}
@@ -119,7 +134,7 @@ class NetworkBook:
         self._cluster: Cluster | None = None
         self._policies: dict[str, list[Policy]] = {}                    # by namespace, of this version, as all that follows
         self._pods: dict[str, list[Pod]] | None = None                  # by namespace
-        self._chosen: dict[tuple[int, int], tuple[Mapping[str, Pod], frozenset[str] | None]] = {}
+        self._chosen: dict[tuple[int, int], _Chosen] = {}
 
     def policies(self, cluster: Cluster, namespace: str) -> list[Policy]:
         """In the order of their names."""
@@ -152,11 +167,6 @@ class NetworkBook:
             made[direction] = Isolation(names, tuple(rules), approves) if names else None
         return Isolated(made["Ingress"], made["Egress"], tuple(problems), reads)
 
-    def chosen(self, cluster: Cluster, policy: Policy, peers: Iterable[Peer]) -> Mapping[str, Pod]:
-        """The pods that the selectors of some items choose, by address."""
-        self.policies(cluster, policy.namespace)
-        return self._by_address(cluster, policy.namespace, peers)
-
     def _begin(self, cluster: Cluster) -> None:
         read: dict[Ref, tuple[Object, Policy]] = {}
         policies: dict[str, list[Policy]] = defaultdict(list)
@@ -168,35 +178,38 @@ class NetworkBook:
         self._cluster, self._read, self._policies, self._pods, self._chosen = cluster, read, dict(policies), None, {}
 
     def _rules(
-        self, cluster: Cluster, policy: Policy, direction: PolicyType, number: int, rule: PolicyRule, pod: Pod
+        self, cluster: Cluster, policy: Policy, direction: PolicyType, index: int, rule: PolicyRule, pod: Pod
     ) -> tuple[list[NetworkRule], frozenset[str] | None]:
         """(what one item of a policy lists, the namespaces that this depends on)"""
         peers, ports = rule.peers or (), [port for port in rule.ports or () if port.is_tcp]
         if rule.ports and not ports:
             return [], frozenset()
-        key = id(policy), number if direction == "Ingress" else -1 - number
+        key = id(policy), index if direction == "Ingress" else -1 - index
         if key not in self._chosen:
-            self._chosen[key] = self._by_address(cluster, policy.namespace, peers), _reads(policy.namespace, peers)
-        chosen, reads = self._chosen[key]
+            pods = self._by_address(cluster, policy.namespace, peers)
+            self._chosen[key] = _Chosen(pods, self._identities(pods), _reads(policy.namespace, peers))
+        chosen = self._chosen[key]
+        reads = chosen.reads
         blocks = tuple(_block(peer) for peer in peers if peer.ip_block is not None)
         named = [port.port for port in ports if isinstance(port.port, str)]
         numbers = [_range(port) for port in ports if not isinstance(port.port, str)]
         if direction == "Ingress":
-            numbers += [PortRange(found, found) for name in named if (found := pod.port(name)) is not None]
+            numbers += [PortRange(number, number) for name in named if (number := pod.port(name)) is not None]
         listed: list[NetworkRule] = []
-        if (not ports or numbers) and (not peers or blocks or chosen):
-            listed.append(NetworkRule(policy.name, not peers, blocks, self._identities(chosen), _merged(numbers) if ports else None))
+        if (not ports or numbers) and (not peers or blocks or chosen.pods):
+            listed.append(NetworkRule(policy.name, not peers, blocks, chosen.identities, _merged(numbers) if ports else None))
         if direction == "Egress" and named:
             everybody = {} if peers and not blocks else self._by_address(cluster, policy.namespace, [Peer(namespace_selector=Selector())])
-            meant = {address: one for address, one in everybody.items() if not peers or _holds(blocks, address)} | dict(chosen)
-            for names, pods in _by_numbers(named, meant).items():
-                listed.append(NetworkRule(policy.name, pods=self._identities(pods), ports=_merged(PortRange(n, n) for n in names)))
+            meant = {address: one for address, one in everybody.items() if not peers or _holds(blocks, address)} | dict(chosen.pods)
+            for found, there in _by_numbers(named, meant).items():
+                ranges = _merged(PortRange(one, one) for one in found)
+                listed.append(NetworkRule(policy.name, pods=self._identities(there), ports=ranges))
             reads = reads if peers and not blocks else None     # a pod may come anywhere
         return listed, reads
 
     def _identities(self, pods: Mapping[str, Pod]) -> dict[str, str]:
         return {
-            address: identity.workload_id(self._trust_domain, pod.namespace, pod.service_account) if pod.has_sidecar else ""
+            address: identity.workload_id(self._trust_domain, pod.namespace, pod.service_account) if pod.is_meshed else ""
             for address, pod in pods.items()
         }
 
@@ -205,7 +218,7 @@ class NetworkBook:
         for peer in peers:
             for pod in self._of_peer(cluster, own, peer):
                 for address in pod.addresses:
-                    if address not in found or pod.has_sidecar:     # of two for a moment, the one that has to prove who it is
+                    if address not in found or pod.is_meshed:     # of two for a moment, the one that has to prove who it is
                         found[address] = pod
         return dict(sorted(found.items()))
 

@@ -9,6 +9,7 @@ from sidecar.model.route import HEADER_NAME, HeaderEdit, HeaderName, HeaderValue
 from sidecar.model.service import Count
 from sidecar.model.value import Name, Port, Value
 
+from .access import Authentication, Authorization
 from .egress import TlsVersion
 from .routes import Retries, Timeouts
 from .text import Duration, Size
@@ -62,12 +63,16 @@ class EdgeRule(Value, frozen=True):
     """
     Args:
         https_redirect: for hosts that have TLS.
+        authentication: who clients are.
+        authorization: who may make which requests.
         allow_from: CIDRs of clients; none: everywhere.
         deny_from: CIDRs of clients that are refused all the same.
     """
 
     https_redirect: bool = True
     canary: tuple[Canary, ...] = ()
+    authentication: Authentication | None = None
+    authorization: tuple[Authorization, ...] = ()
     rate_limit: ClientLimit | None = None
     concurrency: Count | None = None
     max_body: Size | None = None

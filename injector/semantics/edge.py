@@ -6,6 +6,7 @@ from injector.documents.edge import Canary, EdgeRule
 from sidecar.model.fields import has_owner
 from sidecar.model.identity import NAMESPACE
 
+from .access import authentication_problems, authorization_problems
 from .routes import header_problems, retries_problems
 from .text import Complaint, below, duration_problems, network_problems
 
@@ -16,6 +17,10 @@ def edge_problems(rule: EdgeRule) -> Iterator[Complaint]:
         yield from below(f"canary[{i}]", _canary_problems(canary))
     if (shares := sum(canary.weight or 0 for canary in rule.canary)) > 100:
         yield "canary", f"the weights are {shares} together, and there are 100 to share"
+    if rule.authentication is not None:
+        yield from below("authentication", authentication_problems(rule.authentication))
+    for path, problem in authorization_problems(rule.authorization):
+        yield f"authorization{path}", problem
     if rule.rate_limit is not None:
         yield from duration_problems("rateLimit.per", rule.rate_limit.per)
         if (rule.rate_limit.by == "header") != (rule.rate_limit.header is not None):

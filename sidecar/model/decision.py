@@ -40,8 +40,10 @@ class Denied:
     Args:
         rule: the nearest rule, where one was involved; empty otherwise.
         detail: what to say beyond the reason's own words.
+        challenges: how the client may say who it is, the values of WWW-Authenticate.
     """
 
     reason: Reason
     rule: str = ""
     detail: str = ""
+    challenges: tuple[str, ...] = ()

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from .errors import ConfigError
-from .route import HEADER_NAME, HeaderName, Jwt, Route, Seconds, TokenIssuer
-from .rule_check import check_route
+from .path import judge_rule_path
+from .route import HEADER_NAME, Caller, HeaderName, Jwt, Method, Route, Seconds, TokenIssuer
+from .rule_check import check_client, check_route
 from .service import Backend, Mirror, Retries
 from .value import Name, Port, Value
 
@@ -22,10 +23,12 @@ class ClientCertificates(Value, frozen=True):
     Args:
         roots: PEM; what clients' certificates chain to.
         is_required: else a client may come without one.
+        name: of the roots, by which an `Access` means them; empty: none does.
     """
 
     roots: str
     is_required: bool = True
+    name: str = ""
 
 
 class TlsHost(Value, frozen=True):
@@ -137,23 +140,41 @@ class Access(Value, frozen=True):
 
     Args:
         tokens: of one of these issuers and audiences.
-        certificate: the client certificate of the connection: claims `sub` (its subject's common name), `dns`, `email`, `uri`.
+        certificate: the client certificate of the connection, if it chains to the roots of this name (`ClientCertificates`): claims
+            `sub` (its subject's common name), `dns`, `email`, `uri`. Empty: none counts.
         is_optional: a request that brings none of the ways goes on without claims; what it brings must be right all the same.
         claim_headers: what the application is told.
         keeps_credentials: the field that held the credentials goes on to the application.
+        unusable: what the operator has not given, or nobody can read, in words: nobody is let in until it is there.
     """
 
     tokens: tuple[Jwt, ...] = ()
     api_keys: ApiKeys | None = None
     basic: Basic | None = None
-    certificate: bool = False
+    certificate: str = ""
     is_optional: bool = False
     claim_headers: tuple[ClaimHeader, ...] = ()
     keeps_credentials: bool = False
     external: External | None = None
+    unusable: str = ""
 
 
 # -- rules
+
+
+class Restriction(Value, frozen=True):
+    """Of a rule's requests some, and who of those whom the rule lets in may make them.
+
+    Args:
+        paths: each stands for itself and what is below it, compared decoded; none: every path.
+        methods: none: every method.
+        allow: as in the rule; None: whoever `deny` does not name.
+    """
+
+    paths: tuple[str, ...] = ()
+    methods: tuple[Method, ...] = ()
+    allow: tuple[Caller, ...] | None = None
+    deny: tuple[Caller, ...] = ()
 
 
 class EdgeRoute(Route, frozen=True, kw_only=True):
@@ -164,6 +185,7 @@ class EdgeRoute(Route, frozen=True, kw_only=True):
         hosts: as in `TlsHost`.
         backends: where it leads, by weight; Services of the mesh, `web.shop`. None, where it answers itself.
         access: which of `Edge.access` clients must pass; empty: none.
+        restrictions: the first that is for a request is asked besides `allow` and `deny`.
     """
 
     ports: Annotated[tuple[Port, ...], msgspec.Meta(min_length=1)]
@@ -171,6 +193,7 @@ class EdgeRoute(Route, frozen=True, kw_only=True):
     mirror: Mirror | None = None
     retries: Retries | None = None
     access: str = ""
+    restrictions: tuple[Restriction, ...] = ()
 
 
 class Edge(Value, frozen=True):
@@ -202,9 +225,22 @@ def check_edge(where: str, edge: Edge) -> None:
             raise ConfigError(at, "`ports` and `access` stand here instead of `port` and `jwt`")
         if route.access and route.access not in edge.access:
             raise ConfigError(f"{at}.access", f"there is no {route.access!r}")
+        for j, one in enumerate(route.restrictions):
+            _check_restriction(f"{at}.restrictions[{j}]", one)
         if not (route.backends or route.redirect or route.direct_response):
             raise ConfigError(at, "it leads nowhere and answers nothing")
     for name, access in edge.access.items():
         external = access.external
         if external is not None and (external.service is None) == (external.host is None):
             raise ConfigError(f"{where}.access.{name}.external", "one of `service` and `host`")
+
+
+def _check_restriction(where: str, one: Restriction) -> None:
+    for i, path in enumerate(one.paths):
+        try:
+            judge_rule_path(path)
+        except ValueError as exc:
+            raise ConfigError(f"{where}.paths[{i}]", str(exc)) from exc
+    for part, entries in (("allow", one.allow or ()), ("deny", one.deny)):
+        for i, entry in enumerate(entries):
+            check_client(f"{where}.{part}[{i}]", entry)

@@ -4,6 +4,7 @@ A value here is an intersection already: of what the workload asks for and of wh
 """
 
 import ipaddress
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -82,6 +83,25 @@ class GatewayRef(Value, frozen=True):
     port: Port
 
 
+# Of a host outside; a name of the cluster's may be one, too.
+HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
+)
+
+
+class Alias(Value, frozen=True):
+    """A name of the cluster, `db.shop`, that stands for a host outside; that is what is judged, resolved, verified and asked for.
+
+    Args:
+        host: empty where it is no name at all.
+        problem: why it leads nowhere, in words.
+    """
+
+    name: Name
+    host: str
+    problem: str = ""
+
+
 class EgressHost(Value, frozen=True):
     """An approved external host.
 
@@ -157,6 +177,7 @@ class Outbound(Value, frozen=True):
         wanted: the addresses and names that were considered, see `sidecar/model/needs.py`; whether there is such a Service, `services`
             says.
         isolation: by NetworkPolicies; None: there is none.
+        aliases: ExternalName Services, of the namespaces of `services`.
     """
 
     services: tuple[Service, ...] = ()
@@ -171,6 +192,7 @@ class Outbound(Value, frozen=True):
     mesh_ranges: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
     isolation: Isolation | None = None
+    aliases: tuple[Alias, ...] = ()
 
 
 class GatewayCaller(Value, frozen=True):
@@ -211,6 +233,9 @@ def check_outbound(where: str, outbound: Outbound) -> None:
             server_address(text)
         except ValueError as exc:
             raise ConfigError(f"{where}.resolvers[{i}]", f"{text!r} is no address with an optional port: {exc}") from exc
+    for i, alias in enumerate(outbound.aliases):
+        if not alias.problem and not HOST_NAME.fullmatch(alias.host):
+            raise ConfigError(f"{where}.aliases[{i}].host", f"{alias.host!r} is no name of a host")
     for i, text in enumerate(outbound.cluster_ranges):
         _check_network(f"{where}.clusterRanges[{i}]", text)
     for i, text in enumerate(outbound.mesh_ranges):

@@ -2,7 +2,7 @@
 
     MeshError
       ConfigError          whoever wrote the document
-      PeerError            the downstream: ProtocolViolation, TlsRejected, DownstreamTimedOut, DownstreamGone
+      PeerError            the downstream: ProtocolViolation, TlsRejected, ClientTlsRejected, DownstreamTimedOut, DownstreamGone
       UpstreamError        the upstream: ConnectFailed, TimedOut, Reset, NoEndpoint, BadResponse, NotResolved,
                            NotVerified, StartTlsRefused, WrongIdentity
       Unavailable          this sidecar cannot do it now: no identity, no snapshot, secret missing
@@ -58,6 +58,12 @@ class ProtocolViolation(PeerError):
 
 class TlsRejected(PeerError):
     reason = Reason.PEER_NOT_VERIFIED
+
+
+class ClientTlsRejected(TlsRejected):
+    """A client of the ingress gateway's, who has no identity in the mesh."""
+
+    reason = Reason.CLIENT_TLS
 
 
 class DownstreamTimedOut(PeerError):

@@ -28,8 +28,10 @@ DROPPED_PREFIXES = (
     b"x-client-cert", b"x-ssl-client-", b"ssl-client-",         # certificates that somebody else is said to have verified
     b"x-amzn-oidc-", b"x-goog-authenticated-user-", b"x-ms-client-principal",   # an edge's login; no edge stands before a sidecar
 )
-# The ID of a request and the trace that it belongs to: as `proxy/headers.py` says them.
-CONTEXT = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
+# What an ingress gateway says of the client that it speaks for: `protocol/client_word.py`.
+CLIENT_WORD = b"bartizan-client"
+# The ID of a request, the trace that it belongs to, and that word: as `proxy/headers.py` says them.
+CONTEXT = frozenset({b"x-request-id", b"traceparent", b"tracestate", CLIENT_WORD})
 
 
 def has_owner(name: str) -> bool:

@@ -53,7 +53,7 @@ class Reason(Enum):
     )
     RATE_LIMITED = (
         "BZ0106", "rate-limited",
-        "The caller has used up what the rule's `rateLimit` grants.",
+        "The caller has used up what the rule's `rateLimit` grants, or the wrong passwords that one address may try in a minute.",
         "Call less often, or raise `rateLimit` of that rule. The limit holds in each pod of the destination for itself.",
     )
     TOO_MANY_REQUESTS = (
@@ -85,6 +85,31 @@ class Reason(Enum):
         "BZ0112", "network-policy",
         "NetworkPolicies isolate the pod for what enters, and none of them lists the caller at this port.",
         "List the caller's pod, namespace or address, and the port, in `ingress` of a NetworkPolicy that selects this pod.",
+    )
+    NO_EDGE_ROUTE = (
+        "BZ0113", "no-edge-route",
+        "No rule of the ingress gateway is for this port, host, path and method, and there is no default backend.",
+        "Add the host and path to an Ingress or an HTTPRoute of the class `bartizan`; their status says what was not taken over, and why.",
+    )
+    NOT_AUTHENTICATED = (
+        "BZ0115", "not-authenticated",
+        "The rule at the edge asks who the client is, and the request does not say, or what it says is not right.",
+        "Send one of the credentials that WWW-Authenticate names, current and once; `authentication` of the rule says which those are.",
+    )
+    REFUSED_BY_AUTHORIZER = (
+        "BZ0116", "refused-by-authorizer",
+        "The authorizer that the rule names was asked about this request and did not let it in; status and body are its own words.",
+        "Ask whoever runs the authorizer (`authentication.external` of the rule) why; its log has the request under the same path.",
+    )
+    AUTHORIZER_UNREACHED = (
+        "BZ0117", "authorizer-unreached",
+        "The authorizer that the rule names gave no verdict: it was not reached, not approved, too slow or failed. Nothing was let in.",
+        "Look at the detail in the access log. A host outside needs an EgressPolicy that approves it for the gateway, with TLS.",
+    )
+    ACCESS_UNUSABLE = (
+        "BZ0118", "access-unusable",
+        "What the rule at the edge verifies clients with (a Secret, the keys of an issuer) is missing or unreadable; nobody is let in.",
+        "Create or correct what the detail names; the status of the Ingress or HTTPRoute says the same.",
     )
     # -- what leaves a pod
     HOST_NOT_APPROVED = (
@@ -124,7 +149,7 @@ class Reason(Enum):
     )
     MISDIRECTED = (
         "BZ0208", "misdirected",
-        "A second request on the connection names another port, or Host and the TLS name disagree.",
+        "A second request on the connection names another port, or Host and the TLS name disagree, or TLS is spoken at this port.",
         "Send each host its own connection.",
     )
     BUDGET_EXHAUSTED = (
@@ -290,6 +315,17 @@ class Reason(Enum):
         "BZ0504", "revoked",
         "The peer's certificate is genuine and has not ended, but its identity, pod, key or serial number was revoked.",
         "If it was revoked by mistake: `bartizan certs revoke --lift`. Otherwise find out what the peer did since.",
+    )
+    CERTIFICATE_UNUSABLE = (
+        "BZ0505", "certificate-unusable",
+        "The Secret with the ingress gateway's certificate for this host is missing or unusable. Nothing else is shown in its place.",
+        "Create the Secret (tls.crt, tls.key) that `tls` of the Ingress or of the Gateway's listener names; the detail says what is wrong.",
+    )
+    CLIENT_TLS = (
+        "BZ0506", "client-tls-refused",
+        "TLS with a client of the ingress gateway failed: nobody here has the name it asked for, it speaks no version or suite that is "
+        "good enough, or its certificate is missing, has ended or chains to none of the roots for this host.",
+        "See that a listener has a certificate for the name; the detail says what was wrong with the client's side.",
     )
     # -- our own state
     NO_SNAPSHOT = (

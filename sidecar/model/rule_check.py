@@ -27,9 +27,10 @@ def check_route(where: str, route: Route, *, is_edge: bool = False) -> None:
     check_matches(where, route.hosts, route.matches, is_edge=is_edge)
     for part, entries in (("allow", route.allow), ("deny", route.deny)):
         for i, entry in enumerate(entries):
-            if is_edge and entry != Caller(source=entry.source, claims=entry.claims):
-                raise ConfigError(f"{where}.{part}[{i}]", "a client at the edge has an address (`source`) and `claims`, and no name")
-            _check_caller(f"{where}.{part}[{i}]", entry, has_token=is_edge or route.jwt is not None)
+            if is_edge:
+                check_client(f"{where}.{part}[{i}]", entry)
+            else:
+                _check_caller(f"{where}.{part}[{i}]", entry, has_token=route.jwt is not None)
     if route.jwt is not None:
         if not route.jwt.audiences:
             raise ConfigError(f"{where}.jwt.audiences", "name at least one; a token for anybody is a token for nobody")
@@ -57,6 +58,13 @@ def _check_answer(where: str, route: Route) -> None:
             raise ConfigError(f"{where}.redirect", "it leads to where the request was sent; name what is to be replaced")
     if route.direct_response is not None and route.direct_response.status in (204, 205, 304) and route.direct_response.body:
         raise ConfigError(f"{where}.directResponse.body", f"a response with status {route.direct_response.status} has none")
+
+
+def check_client(where: str, entry: Caller) -> None:
+    """An entry that speaks of clients at the edge. Raises: ConfigError."""
+    if entry != Caller(source=entry.source, claims=entry.claims):
+        raise ConfigError(where, "a client at the edge has an address (`source`) and `claims`, and no name")
+    _check_caller(where, entry, has_token=True)
 
 
 def check_matches(where: str, hosts: Iterable[str], matches: Iterable[Match], *, is_edge: bool = False) -> None:

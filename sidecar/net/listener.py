@@ -12,10 +12,12 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Network
 
 import trio
 from trio.lowlevel import wait_readable
 
+from sidecar.model.address import canonical
 from sidecar.model.errors import ConfigError, MeshError
 
 from .watched import Watched
@@ -24,6 +26,8 @@ BACKLOG = 1024
 ACCEPT_AT_ONCE = 64     # then the connections already there get their turn
 OUT_OF_FILES_PAUSE_S = 0.1
 MOST_FILES = 65536      # a connection costs some 5 KB from its first byte
+MOST_SHARES = 2         # what one address may hold is this part of all
+MOST_SHARES_AT_THE_EDGE = 8     # strangers have addresses at will; behind one of IPv4 there may be an office, or a load balancer
 
 ConnectionHandler = Callable[[socket.socket], Awaitable[None]]
 
@@ -107,9 +111,15 @@ def room_for_connections() -> int:
     return files // 4
 
 
+def client_network(address: str) -> str:
+    """Of IPv6 the /64, of which a household has one at least; an IPv4 address as it is, also where it is written as one of IPv6."""
+    ip = canonical(address)
+    return str(ip) if ip.version == 4 else str(IPv6Network((int(ip) >> 64 << 64, 64)))
+
+
 async def serve_listener(
     listener: socket.socket, handler: ConnectionHandler, tally: Tally, most: int | None = None,
-    *, accepting: trio.CancelScope | None = None,
+    *, accepting: trio.CancelScope | None = None, shares: int = MOST_SHARES, who: Callable[[str], str] = str,
 ) -> None:
     """Accept for ever; each connection gets a task, and its socket is closed when the task ends, however it ends.
 
@@ -117,8 +127,10 @@ async def serve_listener(
 
     Args:
         accepting: cancelled, it ends the accepting only; this returns when the last connection has ended.
-        most: connections at a time, `room_for_connections` if not given; the next ones wait in the kernel's queue. One address
-            holds half of them at most, and is shut out beyond: what the others ask must not wait for a stranger's silence.
+        most: connections at a time, `room_for_connections` if not given; the next ones wait in the kernel's queue.
+        shares: one address holds such a part of them at most, and is shut out beyond: what the others ask must not wait for a stranger's
+            silence.
+        who: what of an address is counted as one.
     """
     most = room_for_connections() if most is None else most
     room = trio.Semaphore(most)
@@ -147,8 +159,8 @@ async def serve_listener(
                 if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     await trio.sleep(OUT_OF_FILES_PAUSE_S)
                 break
-            source = peer[0] if peer else ""
-            if held[source] >= most / 2:
+            source = who(peer[0]) if peer else ""
+            if held[source] >= most / shares:
                 room.release()
                 sock.close()
                 continue

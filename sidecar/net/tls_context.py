@@ -1,6 +1,7 @@
 """TLS settings, one function for each use. A context is built for one set of credentials and never changed afterwards.
 
     mesh          TLS 1.3 both ways, both certificates SVIDs, no resumption, ALPN names what flows inside
+    edge          clients of an ingress gateway: one context for each certificate that it shows, their own certificates where asked for
     https         the mesh's own endpoints (issuer, webhook, stream): server named by DNS, client by SVID where asked
     origination   external hosts: chain and name verified, always; no setting turns it off, a policy may waive a check for a while
     unverified    the pod's own application, asked by its probes, and nobody else
@@ -17,8 +18,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
+from OpenSSL._util import lib  # noqa: TID251 -- what pyOpenSSL has no function for
 
-from sidecar.model.errors import ConfigError, TlsRejected
+from sidecar.model.errors import ClientTlsRejected, ConfigError, TlsRejected
 from sidecar.model.identity import SpiffeId
 
 ALPN_HTTP1 = b"bartizan/h1"
@@ -35,6 +37,9 @@ MOST_KEY_BITS = 8192        # of any key in it; OpenSSL would verify with 16384,
 
 # TLS 1.2 suites with forward secrecy and AEAD only (RFC 9325 s4.2); 1.3 has no others.
 _TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+# Those of Mozilla's "intermediate" profile, which is for servers of the public; with the suites above it is all of that profile.
+_EDGE_GROUPS = b"X25519:prime256v1:secp384r1"
+EDGE_ALPN = (b"h2", b"http/1.1")
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,50 @@ def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | N
         _identify(context, credentials.chain, credentials.key)
     context.set_verify(SSL.VERIFY_PEER, _accept)
     context.set_alpn_protos([b"http/1.1"])
+    return context
+
+
+def edge_server(
+    *, chain: str, key: str, min_version: str = "1.2", client_roots: str | None = None, is_client_required: bool = False,
+) -> Context:
+    """For clients of an ingress gateway that name one of the hosts of a certificate.
+
+    Tickets are given where no client certificate is asked for: a session resumed is a handshake without certificates, and what the
+    first one proved may have ended or been taken back since. The keys of the tickets are this context's own, so that none of one
+    certificate's hosts is resumed at another's.
+
+    Args:
+        chain, key: PEM.
+        client_roots: PEM; clients' certificates that chain to them are asked for.
+        is_client_required: who has none is refused.
+
+    Raises: ConfigError with `certificate` or `clientCertificates` as its place, if the material is unusable.
+    """
+    minimum = SSL.TLS1_3_VERSION if min_version == "1.3" else SSL.TLS1_2_VERSION
+    context = _context(SSL.TLS_SERVER_METHOD, minimum, takes_tickets=client_roots is None)
+    if lib.SSL_CTX_set1_curves_list(context._context, _EDGE_GROUPS) != 1:
+        raise AssertionError("OpenSSL does not know the groups of the edge")
+    where = "certificate"
+    try:
+        _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
+        context.check_privatekey()
+    except (ValueError, SSL.Error) as exc:
+        raise ConfigError(where, f"the certificate and its key cannot be used together: {exc}") from exc
+    if client_roots is not None:
+        roots = load_certificates(client_roots.encode(), "clientCertificates")
+        _trust(context, roots)
+        for root in roots:
+            context.add_client_ca(root)
+        context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if is_client_required else 0), _accept)
+
+    def select(conn: SSL.Connection, offered: list[bytes]) -> bytes:
+        for protocol in EDGE_ALPN:
+            if protocol in offered:
+                return protocol
+        # > [the server] SHALL send a fatal "no_application_protocol" alert (RFC 7301 s3.2): so no other protocol's client is led here.
+        raise ClientTlsRejected("the client offers neither h2 nor http/1.1")
+
+    context.set_alpn_select_callback(select)
     return context
 
 

@@ -1,4 +1,5 @@
-"""Who in the mesh the other end of a TLS connection is, once the handshake has verified its chain.
+"""Who in the mesh the other end of a TLS connection is, once the handshake has verified its chain; and what a client's certificate
+says, who comes from outside of it.
 
 Trust: the certificate's bytes are the peer's; OpenSSL has verified chain, dates, purposes and name constraints. What leaves here
 is a `Peer` with at most one identity, of our trust domain, in its one spelling, or an error.
@@ -18,6 +19,7 @@ from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 
 from sidecar.model import identity
 from sidecar.model.call import Peer
+from sidecar.model.client import ClientCertificate
 from sidecar.model.errors import NotVerified, ReasonedError
 from sidecar.model.reason import Reason
 from sidecar.model.trust import DenyList
@@ -112,6 +114,29 @@ def refuse_revoked_server(connection: SSL.Connection, deny: DenyList) -> None:
     assert certificate is not None, "the handshake has verified it"
     if why := why_revoked(replace(_peer(certificate, None), signers=_signers(connection)), deny):
         raise NotVerified(why)
+
+
+def read_client_certificate(certificate: x509.Certificate, authority: str) -> ClientCertificate:
+    """What a verified certificate says. UNREADABLE if it says it so that nobody can read it.
+
+    Args:
+        authority: the name of the roots that it chains to.
+    """
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    try:
+        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        san = x509.SubjectAlternativeName(())
+    return ClientCertificate(
+        subject=certificate.subject.rfc4514_string(),
+        common_name=str(names[0].value) if len(names) == 1 else "",
+        dns=tuple(san.get_values_for_type(x509.DNSName)),
+        emails=tuple(san.get_values_for_type(x509.RFC822Name)),
+        uris=tuple(san.get_values_for_type(x509.UniformResourceIdentifier)),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
+        authority=authority,
+    )
 
 
 def key_hash(certificate: x509.Certificate) -> str:

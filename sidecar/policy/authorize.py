@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from sidecar.model import identity
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.edge import EdgeRoute
+from sidecar.model.edge import EdgeRoute, Restriction
 from sidecar.model.identity import SpiffeId
 from sidecar.model.message import RequestHead
+from sidecar.model.path import decode_path, judge_rule_path
 from sidecar.model.reason import Reason
 from sidecar.model.route import Caller, Route
 from sidecar.model.snapshot import Inbound
@@ -93,19 +94,45 @@ def authorize(found: Found[Route], asker: Asker, trust_domain: str) -> Permit | 
     return Permit(route.name, route, found.match)
 
 
-def authorize_client(found: Found[EdgeRoute], source: str, claims: Claims | None) -> Permit | Denied:
+def authorize_client(found: Found[EdgeRoute], request: RequestHead, source: str, claims: Claims | None) -> Permit | Denied:
     """Whether the rule at the edge lets a client in, who has no identity in the mesh.
 
     Args:
         source: the client's IP address, canonical.
         claims: what its credentials say, verified; None: it brought none, or none was asked for.
     """
-    route, asker = found.rule, Asker(None, source, claims)
-    if any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in route.deny):
+    route, asker, (allow, deny) = found.rule, Asker(None, source, claims), _of_clients(found.rule, request)
+    if any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in deny):
         return Denied(Reason.CALLER_DENIED, route.name)
-    if not any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in route.allow):
+    if not all(any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in entries) for entries in allow):
         return Denied(Reason.NOT_ALLOWED, route.name)
     return Permit(route.name, route, found.match)
+
+
+def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> Denied | None:
+    """Why no claim could let a client in from there: asked before its credentials are looked at, so that it has nothing to guess at."""
+    route, asker, (allow, deny) = found.rule, Asker(None, source), _of_clients(found.rule, request)
+    if any(not entry.claims and _source_holds(entry, asker) for entry in deny):
+        return Denied(Reason.CALLER_DENIED, route.name)
+    if not all(any(_source_holds(entry, asker) for entry in entries) for entries in allow):
+        return Denied(Reason.NOT_ALLOWED, route.name)
+    return None
+
+
+def _of_clients(route: EdgeRoute, request: RequestHead) -> tuple[list[tuple[Caller, ...]], tuple[Caller, ...]]:
+    """(lists, each of which must name a client; those who are refused all the same), for this very request"""
+    for one in route.restrictions:
+        if _is_for(one, request):
+            return [route.allow, one.allow] if one.allow is not None else [route.allow], route.deny + one.deny
+    return [route.allow], route.deny
+
+
+def _is_for(one: Restriction, request: RequestHead) -> bool:
+    if one.methods and request.method.decode("ascii") not in one.methods:
+        return False
+    path = decode_path(request.path)
+    stems = (decode_path(judge_rule_path(text)).rstrip(b"/") for text in one.paths)
+    return not one.paths or any(path == stem or path.startswith(stem + b"/") for stem in stems)
 
 
 class _Name:

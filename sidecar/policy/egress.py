@@ -15,7 +15,7 @@ from msgspec import structs
 
 from sidecar.model.address import SPECIAL_RANGES, Address, IpAddress, IpNetwork, canonical, is_special, mesh_range
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost, EgressRange, Origination, Outbound
+from sidecar.model.egress import Alias, EgressHost, EgressRange, Origination, Outbound
 from sidecar.model.message import RequestHead
 from sidecar.model.path import decode_path, judge_rule_path
 from sidecar.model.reason import Reason
@@ -81,6 +81,8 @@ class OutboundTable:
         for service in outbound.services:
             for address in service.addresses:
                 self._services[Address(address, service.port)] = self._by_name[service.name, service.port]
+        self._aliases = {alias.name: alias for alias in outbound.aliases}
+        self._cluster_domain = outbound.cluster_domain
         self.leaving = Network(outbound.isolation) if outbound.isolation is not None else None
         self._hosts = HostTable(outbound.hosts)
         self._observe_until = (outbound.observe_until or 0.0) if outbound.mode == "observe" else 0.0
@@ -138,6 +140,18 @@ class OutboundTable:
 
     def named(self, host: str) -> EgressHost | None:
         return self._hosts.find(host)
+
+    def alias(self, host: str, namespace: str) -> Alias | None:
+        """The ExternalName Service that is meant by a name that nobody has approved as it is.
+
+        Args:
+            namespace: in which a name without one is looked for.
+        """
+        if not self._aliases:
+            return None
+        short = host.removesuffix("." + self._cluster_domain).removesuffix(".svc")
+        found = self._aliases.get(short if "." in short else f"{short}.{namespace}")
+        return found if found is not None and self.named(host) is None else None
 
     def observes(self, now: float) -> bool:
         """Whether what nobody has approved is let through, and written down."""

@@ -5,6 +5,7 @@ that one token takes to come back. So a full bucket is the same as none, and may
 others, newcomers share one bucket: nobody gets a fresh one by making us forget his own.
 """
 
+import ipaddress
 from collections.abc import Hashable
 
 from sidecar.model.route import RateLimit
@@ -14,6 +15,11 @@ SWEEP_S = 1.0           # a sweep costs a look at each bucket: not for every new
 ROUNDING = 1e-3         # of a token: what adding up times may lose
 
 _OVERFLOW = object()
+
+
+def client_key(address: str) -> str:
+    """Who a client at the edge is, for counting: of IPv6 its network, since a household has 2^64 addresses or more."""
+    return str(ipaddress.ip_network((address, 64), strict=False)) if ":" in address else address
 
 
 class Buckets:
@@ -40,12 +46,18 @@ class Buckets:
         Returns: 0.0, or the seconds until there is a token to take; nothing was taken then.
         """
         key = self._place(key, now)
-        full_at = max(self._full_at.get(key, now), now) + self._token_s
-        wait_s = full_at - now - self._whole_s
-        if wait_s > self._token_s * ROUNDING:
-            return wait_s
-        self._full_at[key] = full_at
-        return 0.0
+        wait_s = self._wait_s(key, now)
+        if not wait_s:
+            self._full_at[key] = max(self._full_at.get(key, now), now) + self._token_s
+        return wait_s
+
+    def wait_s(self, key: Hashable, now: float) -> float:
+        """What `take` would return; nothing is taken."""
+        return self._wait_s(self._place(key, now), now)
+
+    def _wait_s(self, key: Hashable, now: float) -> float:
+        wait_s = max(self._full_at.get(key, now), now) + self._token_s - now - self._whole_s
+        return wait_s if wait_s > self._token_s * ROUNDING else 0.0
 
     def are_full(self, now: float) -> bool:
         return all(full_at <= now for full_at in self._full_at.values())

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from sidecar.model import identity
 from sidecar.model.address import Address, IpAddress, canonical
 from sidecar.model.decision import Denied
-from sidecar.model.egress import EgressHost, Outbound
+from sidecar.model.edge import EdgeRoute
+from sidecar.model.egress import Alias, EgressHost, Outbound
 from sidecar.model.reason import Reason
 from sidecar.model.route import Route
 from sidecar.model.service import Endpoint
@@ -24,6 +25,7 @@ class Rules:
     """
     Args:
         callers: of an egress gateway: by SPIFFE ID, where it leads whom.
+        edge: of an ingress gateway.
         entering: where NetworkPolicies isolate the pod for what enters; None: they do not.
     """
 
@@ -33,6 +35,7 @@ class Rules:
     outbound: OutboundTable
     trust_domain: str
     callers: Mapping[str, OutboundTable]
+    edge: RouteTable[EdgeRoute]
     entering: Network | None
 
     @classmethod
@@ -53,6 +56,7 @@ class Rules:
                     hosts=one.hosts, ranges=one.ranges, cluster_ranges=snapshot.outbound.cluster_ranges,
                 )) for one in snapshot.gateway
             },
+            RouteTable(snapshot.edge.routes if snapshot.edge is not None else ()),
             Network(snapshot.inbound.isolation) if snapshot.inbound.isolation is not None else None,
         )
 
@@ -110,6 +114,10 @@ class Rules:
         )
 
     # -- egress
+
+    def alias(self, host: str) -> Alias | None:
+        """The ExternalName Service that the application means by a name."""
+        return self.outbound.alias(host, self.snapshot.workload.namespace)
 
     def may_resolve_to(self, approval: EgressHost, ip: IpAddress) -> bool:
         """Whether an approved name may lead to `ip`."""

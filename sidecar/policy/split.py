@@ -1,6 +1,7 @@
 """Which Service takes a call: the one that was dialled or, where its rule names backends, one of them by weight."""
 
 import random  # noqa: TID251 -- the type of the generator that is passed in
+from collections.abc import Sequence
 
 from sidecar.model.decision import Denied
 from sidecar.model.reason import Reason
@@ -18,6 +19,15 @@ def target(dialled: ToService, rule: CallRule | None, outbound: OutboundTable, r
     if not known:
         return Denied(Reason.NO_ENDPOINT, dialled.permit.rule, f"no backend of the rule {rule.name!r} is in the mesh")
     return rng.choices([to for _, to in known], [weight for weight, _ in known])[0]
+
+
+def led(backends: Sequence[Backend], outbound: OutboundTable, rng: random.Random) -> ToService | None:
+    """The Service of HTTP that a rule at the edge leads one request to; None: none of them is in the mesh, or gets any share."""
+    known = [(backend.weight, to) for backend in backends
+             if backend.weight and (to := outbound.service_named(backend.service, backend.port)) is not None and to.service.is_http]
+    if len(known) > 1:
+        return rng.choices([to for _, to in known], [weight for weight, _ in known])[0]
+    return known[0][1] if known else None
 
 
 def named(what: Backend | Mirror, dialled: ToService, outbound: OutboundTable) -> ToService | None:

@@ -11,6 +11,7 @@ import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
 import dns.rdataclass
@@ -47,9 +48,17 @@ def refuse(reply: dns.message.Message, query: dns.message.Message, text: str) ->
     explain(reply, query, text)
 
 
-def explain(reply: dns.message.Message, query: dns.message.Message, text: str) -> None:
+def postpone(reply: dns.message.Message, query: dns.message.Message, text: str) -> None:
+    """Nobody knows by now: whoever asked may ask again, and must not take it that there is no such name."""
+    reply.set_rcode(dns.rcode.SERVFAIL)
+    explain(reply, query, text, dns.edns.EDECode.NOT_READY)
+
+
+def explain(
+    reply: dns.message.Message, query: dns.message.Message, text: str, code: dns.edns.EDECode = dns.edns.EDECode.BLOCKED
+) -> None:
     if query.edns >= 0:
-        reply.use_edns(options=[dns.edns.EDEOption(dns.edns.EDECode.BLOCKED, text)])
+        reply.use_edns(options=[dns.edns.EDEOption(code, text)])
 
 
 def add_addresses(reply: dns.message.Message, kind: str, addresses: Iterable[str], ttl_s: float) -> None:
@@ -57,6 +66,14 @@ def add_addresses(reply: dns.message.Message, kind: str, addresses: Iterable[str
     texts = list(addresses)
     if texts:
         reply.answer.append(dns.rrset.from_text_list(reply.question[0].name, max(1, round(ttl_s)), "IN", kind, texts))
+
+
+def add_alias(reply: dns.message.Message, host: str, ttl_s: float) -> None:
+    """What the reply says so far is of `host`, for which the name that was asked for stands."""
+    owner, target = reply.question[0].name, dns.name.from_text(host)
+    for rrset in reply.answer:
+        rrset.name = target
+    reply.answer.insert(0, dns.rrset.from_text(owner, max(1, round(ttl_s)), "IN", "CNAME", target.to_text()))
 
 
 def add_texts(reply: dns.message.Message, theirs: dns.message.Message) -> None:

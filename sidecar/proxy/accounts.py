@@ -201,7 +201,9 @@ class Accounts:
         entry.received, entry.sent = (record.sent, record.received) if is_outbound else (record.received, record.sent)
 
     def _of(self, record: Record, kind: Literal["connection", "refusal"]) -> Entry:
-        direction: Direction = "inbound" if record.direction == "inbound" else "outbound"
+        # What a client at the edge is refused, or had of us alone, has entered only.
+        is_inbound = record.direction == "inbound" or (record.direction == "edge" and not record.peer)
+        direction: Direction = "inbound" if is_inbound else "outbound"
         caller = _caller(record)
         return Entry(
             kind, id=record.connection, opened=record.time, direction=direction, security=record.security, local=self._local(),

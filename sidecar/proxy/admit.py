@@ -45,21 +45,21 @@ class Admission:
         self._buckets: dict[str, Buckets] = {}
 
     def admit(
-        self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Upstream],
+        self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Callable[[], Upstream]],
         is_permitted: Callable[[], bool], *, now: float, rng: random.Random,
     ) -> Decision:
         """How a permitted request is carried out.
 
         Args:
             caller: its identity, or its address where it has none.
-            upstream: where the request, as it is then, goes.
+            upstream: makes of the request, as it is then, what chooses where each attempt goes. What it raises ends the admission
+                before anything is counted as under way.
             is_permitted: whether it still is; asked while an upgraded connection lasts.
             now: seconds of a clock that never goes back.
         """
         route = permit.route
         if route is None:
-            chosen = upstream(request)
-            return Plan(permit, lambda: chosen)
+            return Plan(permit, upstream(request))
         refused = self.limit(permit, request, caller, now)                                              # 1, 2
         if refused is not None:
             return refused
@@ -79,9 +79,9 @@ class Admission:
             return Denied(Reason.BAD_TARGET, route.name, f"what the rule makes of it: {exc}")
         if _edits(route.request_headers):
             sent = replace(sent, headers=edit_headers(sent.headers, route.request_headers))
-        chosen = upstream(sent)
+        choose = upstream(sent)
         return Plan(                                                                                    # 7
-            permit, lambda: chosen,
+            permit, choose,
             request=sent if sent is not request else None,
             adapt=partial(_edit_response, route.response_headers) if _edits(route.response_headers) else None,
             request_s=route.request_s, idle_s=route.idle_s, delay_s=fault.delay_s, max_body_bytes=most, done=self.hold(permit),

@@ -25,19 +25,15 @@ from sidecar.protocol.render import render_request
 
 from .exchange import Exchange
 from .lease import connect, lease
-from .plan import Plan, Upstream
+from .plan import BODY_IDLE_S, Plan, Upstream
 from .runtime import Runtime
 from .upgrade import switch
 
 RESPONSE_HEAD_S = 60.0
-BODY_IDLE_S = 60.0
 STREAM_IDLE_S = 300.0   # an answer that comes in pieces may pause so long: events, gRPC streams
 MAX_INTERIM = 8
 OURS = b"x-bartizan-"
-# A body with a length, or before an answer, is an upload and no stream: after a grace it must keep up a rate, or one byte a minute
-# would hold a connection. A stream of HTTP/2 holds none.
-GRACE_S = 60.0
-LEAST_BYTES_PER_S = 500
+LEAST_BYTES_PER_S = 500     # of an upload, after the grace of `Patience`
 # > A proxy MUST NOT automatically retry non-idempotent requests (RFC 9110 s9.2.2).
 REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
@@ -157,12 +153,13 @@ class Attempt:
         return await self._read_head()
 
     async def _send_body(self) -> None:
-        exchange, deadline = self._exchange, self._deadline
+        exchange, deadline, patience = self._exchange, self._deadline, self._plan.patience
         end, request = exchange.end, exchange.request
         is_upload = request.body.kind is BodyKind.LENGTH
+        is_hurried = not request.is_http2 or (patience.is_strict and not request.is_grpc)     # until there is an answer
         idle_s = self._plan.idle_s or (BODY_IDLE_S if is_upload else STREAM_IDLE_S)
         if not request.expects_continue:    # else it is the upstream's turn
-            deadline.downstream("request body", idle_s)
+            deadline.downstream("request body", min(idle_s, patience.grace_s) if patience.is_strict and is_hurried else idle_s)
         started = trio.current_time()
         is_end = False
         while not is_end:
@@ -176,9 +173,9 @@ class Attempt:
             if is_end:
                 end.take_buffered()     # there is no more, and the last piece has gone on
                 deadline.upstream_waits("response", RESPONSE_HEAD_S if is_upload else idle_s)
-            elif is_upload or not (request.is_http2 or exchange.has_answered):
+            elif is_upload or (is_hurried and not exchange.has_answered):
                 spent_s = trio.current_time() - started
-                deadline.downstream("request body", min(idle_s, GRACE_S + exchange.record.received / LEAST_BYTES_PER_S - spent_s))
+                deadline.downstream("request body", min(idle_s, patience.grace_s + exchange.record.received / LEAST_BYTES_PER_S - spent_s))
             else:
                 deadline.downstream("request body", idle_s)
 
@@ -251,7 +248,8 @@ class Attempt:
         exchange.has_answered = True
         exchange.record.status = response.status
         exchange.record.sent += len(piece)
-        deadline.downstream("response", BODY_IDLE_S)
+        take_s = self._plan.patience.take_s
+        deadline.downstream("response", take_s)
         await end.send_head(
             response, piece, is_end=is_end, closes=self._runtime.draining.current,
             trailers=asking.trailers if is_end and takes_trailers else None,
@@ -262,7 +260,7 @@ class Attempt:
             piece = await asking.read_body()
             is_end = asking.is_body_done
             exchange.record.sent += len(piece)
-            deadline.downstream("response", BODY_IDLE_S)
+            deadline.downstream("response", take_s)
             await end.send_body(piece, is_end=is_end, trailers=asking.trailers if is_end and takes_trailers else None)
 
     def _as_told(self, response: ResponseHead) -> ResponseHead:

@@ -2,9 +2,12 @@
 
     names of the cluster    asked on as they are, of the resolvers of the snapshot, whatever server the application meant; only what
                             the cluster can know (`policy/cluster_names.py`)
+    ExternalName Services   as the host that they stand for, if that is approved: CNAME, and what that host is told
     approved for TCP        the name's synthetic address, whatever else the name is approved for; no IPv6
     approved otherwise      A and AAAA out of the resolver's memory, and only addresses that the name may lead to; TXT where approved
     all else                NXDOMAIN with the extended error "blocked" (RFC 8914, code 15), written down
+    what we cannot judge    without a snapshot, while packet rules are lost, before the injector has told: SERVFAIL, "not ready" (code
+                            14), since NXDOMAIN would be final
 
 Other types of approved names have no data: an answer of the name's own server would be a way in, and HTTPS and SVCB records (64, 65)
 would hide the name of the next connection (ECH) or move it to QUIC. Names below wildcards are judged by `policy/dns_limits.py`. What
@@ -19,28 +22,30 @@ answers are passed on as they are. Attacked by tests/proxy/test_dns_guard.py.
 import re
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 import dns.exception
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import trio
 
 from sidecar.model.address import canonical
 from sidecar.model.decision import Denied
-from sidecar.model.egress import DnsLimits, EgressHost
+from sidecar.model.egress import Alias, DnsLimits, EgressHost
 from sidecar.model.errors import ConnectFailed, NotResolved
 from sidecar.model.reason import Reason
 from sidecar.model.route import RateLimit
 from sidecar.net.resolve import Kind, Resolver
 from sidecar.net.socket_stream import SocketStream
-from sidecar.policy.cluster_names import pod_service, searched, why_no_cluster_name
+from sidecar.policy.cluster_names import pod_service, searched, service_name, why_no_cluster_name
 from sidecar.policy.dns_limits import why_suspicious
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rate_limit import Buckets
 from sidecar.policy.rules import Rules
-from sidecar.protocol.dns_message import add_addresses, add_texts, explain, read_question, refuse, render, reply_to
+from sidecar.protocol.dns_message import add_addresses, add_alias, add_texts, explain, postpone, read_question, refuse, render, reply_to
 from sidecar.telemetry.access_log import Record
 
 from .runtime import Runtime
@@ -53,6 +58,7 @@ LINES_AT_ONCE = 20
 SEARCH_LABELS = 4       # of a domain that a pod's search list may add: `europe-west1-b.c.project.internal`
 SEARCH_DOMAINS = 8
 _PLAIN = re.compile(r"[a-z0-9_.-]+")
+UNREADY = (Reason.NO_SNAPSHOT, Reason.REDIRECT_LOST, Reason.NOT_TOLD)
 WITHOUT_DATA = (dns.rdatatype.SVCB, dns.rdatatype.HTTPS)
 FAMILIES: dict[dns.rdatatype.RdataType, Kind] = {dns.rdatatype.A: "A", dns.rdatatype.AAAA: "AAAA"}
 
@@ -89,19 +95,28 @@ class DnsGuard:
         # A name that needs escaping is not what its text looks like: `x\.store.example` is below example, not below store.example. And
         # no name of a host has other characters, which would carry data only.
         is_plain = _PLAIN.fullmatch(name) is not None
+        if is_plain and (alias := rules.alias(name)) is not None:
+            await self._answer_alias(reply, query, name, alias, rules, dst)
+            return
         if is_plain and (name == outbound.cluster_domain or name.endswith(f".{outbound.cluster_domain}")):
             below = name[:-len(outbound.cluster_domain)].rstrip(".")
             service = pod_service(below)
             if service and service not in rules.outbound.service_names and rules.outbound.is_told_of_needs:
                 rules = await self._runtime.discovery.look_for(service, rules)
+                if service not in rules.outbound.wanted and service not in rules.outbound.service_names:
+                    self._refuse(reply, query, Denied(Reason.NOT_TOLD, detail=f"whether there is a Service {service}"), name, dst)
+                    return
             if (denied := self._refuse_below_cluster(below, rules)) is not None:
                 self._refuse(reply, query, denied, name, dst, is_search=_is_known(below, rules))
                 return
-            self._count("allowed")
             if kind not in WITHOUT_DATA:
                 theirs = await self._ask_on(query, rules)
+                if _leads_outside(theirs, outbound.cluster_domain):
+                    await self._answer_unknown_alias(reply, query, name, rules, dst)
+                    return
                 reply.set_rcode(theirs.rcode())
                 reply.answer, reply.authority = theirs.answer, theirs.authority
+            self._count("allowed")
             return
         approval = self._approve(name, rules, dst) if is_plain else Denied(Reason.NAME_NOT_APPROVED, detail="no host has such a name")
         if isinstance(approval, Denied):
@@ -151,7 +166,8 @@ class DnsGuard:
         self, reply: dns.message.Message, query: dns.message.Message, denied: Denied, name: str, dst: str, *, is_search: bool = False
     ) -> None:
         self._count("refused", denied.reason)
-        refuse(reply, query, f"{denied.reason.code} {denied.reason.token}")
+        say = postpone if denied.reason in UNREADY else refuse
+        say(reply, query, f"{denied.reason.code} {denied.reason.token}")
         if not is_search:
             self._tell(denied, name, dst)
 
@@ -228,6 +244,39 @@ class DnsGuard:
             explain(reply, query, f"{denied.reason.code} {denied.reason.token}")
             self._tell(denied, name, dst)
 
+    async def _answer_alias(
+        self, reply: dns.message.Message, query: dns.message.Message, name: str, alias: Alias, rules: Rules, dst: str
+    ) -> None:
+        """An ExternalName Service: what is told of the host that it stands for, if that is approved."""
+        if alias.problem:
+            why: EgressHost | Denied = Denied(Reason.NAME_NOT_APPROVED, detail=f"the Service {alias.name} leads nowhere: {alias.problem}")
+        else:
+            why = self._approve(alias.host, rules, dst)
+        if isinstance(why, Denied):
+            detail = why.detail if alias.problem else f"the Service {alias.name} stands for {alias.host}: {why.detail}"
+            self._refuse(reply, query, replace(why, detail=detail), name, dst)
+            return
+        self._count("allowed")
+        if query.question[0].rdtype in FAMILIES:
+            await self._resolve(reply, query, alias.host, why, rules, dst)
+        add_alias(reply, alias.host, SYNTHETIC_TTL_S)
+
+    async def _answer_unknown_alias(
+        self, reply: dns.message.Message, query: dns.message.Message, name: str, rules: Rules, dst: str
+    ) -> None:
+        """The cluster's name server knows an ExternalName Service that our snapshot does not: the injector may tell."""
+        service = service_name(name, rules.snapshot.outbound.cluster_domain)
+        if service and rules.outbound.is_told_of_needs:
+            rules = await self._runtime.discovery.look_for(service, rules)
+            if (alias := rules.alias(name)) is not None:
+                await self._answer_alias(reply, query, name, alias, rules, dst)
+                return
+            if service not in rules.outbound.wanted:
+                self._refuse(reply, query, Denied(Reason.NOT_TOLD, detail=f"what the Service {service} stands for"), name, dst)
+                return
+        detail = "its answer leads out of the cluster, and no ExternalName Service is known that says so"
+        self._refuse(reply, query, Denied(Reason.NAME_NOT_APPROVED, detail=detail), name, dst)
+
     async def _ask_on(self, query: dns.message.Message, rules: Rules) -> dns.message.Message:
         """What the resolvers say to the same question in a message of ours; SERVFAIL if they say nothing."""
         question = query.question[0]
@@ -271,6 +320,14 @@ def _is_known(below: str, rules: Rules) -> bool:
     table = rules.outbound
     stems = searched(below, rules.snapshot.workload.namespace)
     return any(stem.removesuffix(".svc") in table.service_names or table.named(stem) is not None for stem in stems)
+
+
+def _leads_outside(theirs: dns.message.Message, cluster_domain: str) -> bool:
+    """Whether an answer about a name of the cluster's is an alias for a name that is none."""
+    domain = dns.name.from_text(cluster_domain)
+    return any(
+        not item.target.is_subdomain(domain) for rrset in theirs.answer if rrset.rdtype == dns.rdatatype.CNAME for item in rrset
+    )
 
 
 def _observes(limits: DnsLimits) -> bool:

@@ -7,6 +7,9 @@ certificate must be for. The address that the application dialled decides nothin
     TLS          judged by SNI; passed through as it is to the address that *we* resolved
     TCP          by the name whose synthetic address was dialled: `egress_tcp.py`
 
+An ExternalName Service stands for a host: plain HTTP that says its name is judged, resolved, verified and sent on as if it had said the
+host's; TLS that says its name is refused, since nobody's certificate is for it.
+
 If anything is missing (Secret, roots, name, verification) the answer is a refusal that says so. Never plaintext instead.
 
 Trust: the application chooses the name, and nothing else. Name and port have passed `policy/egress.py`; the host at the other end is
@@ -17,9 +20,11 @@ import socket
 from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from sidecar.model.address import Address
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import EgressHost
+from sidecar.model.egress import Alias, EgressHost
 from sidecar.model.errors import Unavailable
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
@@ -86,6 +91,24 @@ def demand(judged: Leave | Denied, record: Record) -> Leave:
     return judged
 
 
+def alias_of(host: str, runtime: Runtime) -> Alias | None:
+    """The ExternalName Service that our application means."""
+    rules = runtime.rules.current
+    return rules.alias(host) if rules is not None else None
+
+
+def _leads_nowhere(alias: Alias) -> Denied:
+    return Denied(Reason.HOST_NOT_APPROVED, detail=f"the Service {alias.name} leads nowhere: {alias.problem}")
+
+
+def _by_its_own_name(alias: Alias) -> Denied:
+    """Of TLS, whose name the server's certificate is verified for by the application, nothing can be changed."""
+    if alias.problem:
+        return _leads_nowhere(alias)
+    words = f"the Service {alias.name} stands for {alias.host}: TLS must say that name, which the certificate is for"
+    return Denied(Reason.HOST_NOT_APPROVED, detail=words)
+
+
 def judge_name(host: str, approval: EgressHost, rules: Rules, record: Record, runtime: Runtime) -> Denied | None:
     """Why a name that our application says is not looked up: it could be data on its way to the name server."""
     return runtime.names.judge(host, approval, rules, record, is_observed=rules.outbound.observes(runtime.wall()))
@@ -109,6 +132,13 @@ def plain_decider(to: Address, originator: Originator, runtime: Runtime) -> Deci
         record.spoken = f"plain:{to.port}"
         headers = egress_headers(request, record, runtime.rng)
         host = request.host.decode("ascii")
+        alias = alias_of(host, runtime)
+        if alias is not None:
+            if alias.problem:
+                return _leads_nowhere(alias)
+            # From here on there is no other name: a host outside knows nothing of the cluster's.
+            host = record.host = alias.host
+            request = replace(request, host=host.encode())
         if request.port not in (None, to.port):
             return Denied(Reason.MISDIRECTED, detail=f"Host says port {request.port}, the connection goes to port {to.port}")
         judged = approve(host, to.port, runtime, "plain")
@@ -137,6 +167,8 @@ async def serve_tls(
     if hello.server_name is None:
         raise Unavailable(Reason.ADDRESS_NOT_APPROVED, f"TLS to {to} without a server name, and no approved range holds it")
     host = record.host = hello.server_name
+    if (alias := alias_of(host, runtime)) is not None:
+        demand(_by_its_own_name(alias), record)
     permit, approval, rules = demand(approve(host, to.port, runtime, "tls"), record)
     if (denied := judge_name(host, approval, rules, record, runtime)) is not None:
         raise Unavailable(denied.reason, denied.detail)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import trio
+from msgspec.structs import replace as replace_head
 
 from sidecar.model import ports
 from sidecar.model.address import Address, canonical, is_address
@@ -109,6 +110,8 @@ class Inquiry:
         self.at = "destination"
         request = request_of(question)
         host = request.host.decode("ascii")
+        if (alias := rules.alias(host)) is not None and not alias.problem and question.kind != "tls":
+            host, request = alias.host, replace_head(request, host=alias.host.encode())      # as the recipe has it
         rules = await self._look_for(host, rules)
         meant = forecast(question, host, rules, runtime.wall(), request)
         if question.port == ports.NAME_SERVER:

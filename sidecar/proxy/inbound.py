@@ -11,6 +11,7 @@ Trust: everything until step 3 is a stranger's bytes. Who is allowed what is dec
 """
 
 import socket
+from collections.abc import Callable
 
 import trio
 
@@ -248,8 +249,12 @@ async def _serve_requests(
 
     caller = caller_headers(runtime, peer, known.tls, known.source)
 
+    def is_edge() -> bool:
+        rules = runtime.rules.current
+        return peer is not None and rules is not None and peer.identity in rules.snapshot.inbound.edges
+
     async def decide(request: RequestHead, record: Record) -> Decision:
-        headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None)
+        headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None, is_edge=is_edge)
         return enter(request, headers, to, peer, record, runtime)
 
     await serve(stream, runtime, decide, new_record)
@@ -259,14 +264,15 @@ def enter(
     request: RequestHead, headers: Headers, to: Address, peer: Peer | None, record: Record, runtime: Runtime
 ) -> Decision:
     """Whether one request may go to the application at `to`, and how it gets there; `headers` say who calls."""
-    def upstream(sent: RequestHead) -> Upstream:                                                # 6
+    def upstream(sent: RequestHead) -> Callable[[], Upstream]:                                  # 6
         async def connect() -> Connection:
             return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
 
         rules = runtime.rules.current
         is_http2 = speaks_http2(sent, rules.snapshot.inbound.ports.get(to.port) if rules else None)
         host = sent.host if sent.port is None else sent.host + b":%d" % sent.port
-        return Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
+        chosen = Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
+        return lambda: chosen
 
     def is_permitted() -> bool:
         return isinstance(_judge(peer, record.source, request, to, runtime), Permit)

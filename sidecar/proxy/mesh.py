@@ -18,6 +18,7 @@ from sidecar.model.address import Address
 from sidecar.model.decision import Denied
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
+from sidecar.model.service import CallRule
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.egress import ToService
 from sidecar.policy.rules import Rules
@@ -53,26 +54,33 @@ def mesh_decider(to: Address, runtime: Runtime) -> Decide:
         if dialled is None:
             return Denied(Reason.ADDRESS_NOT_APPROVED, detail=f"{to} is in the mesh no longer")
         record.rule = dialled.permit.rule
-        return _call(request, headers, dialled, rules, record, runtime)
+        return call(request, headers, dialled, rules, record, runtime)
 
     return decide
 
 
-def _call(
-    request: RequestHead, headers: Headers, dialled: ToService, rules: Rules, record: Record, runtime: Runtime
+def call(
+    request: RequestHead, headers: Headers, dialled: ToService, rules: Rules, record: Record, runtime: Runtime,
+    *, rule: CallRule | None = None, is_http2: bool | None = None,
 ) -> Decision:
-    rule = dialled.rule(request)                                                                # 1
-    to = target(dialled, rule, rules.outbound, runtime.rng)                                     # 2
+    """How one call is carried out.
+
+    Args:
+        rule: instead of that which the destination has declared for it.
+        is_http2: whether that is spoken with the endpoint's sidecar; None: where the request came by it.
+    """
+    rule = rule or dialled.rule(request)                                                        # 1
+    to = target(dialled, rule, rules.outbound, runtime.rng)                                                 # 2
     if isinstance(to, Denied):
         return to
-    decision = MeshCall(request, headers, to, rules, record, runtime).decide()                  # 3, 4
+    decision = MeshCall(request, headers, to, rules, record, runtime, is_http2=is_http2).decide()       # 3, 4
     if rule is None or not isinstance(decision, Plan):
         return decision
     plan = replace(decision, request_s=rule.request_s or decision.request_s, idle_s=rule.idle_s or decision.idle_s)
     if rule.mirror is not None and runtime.rng.random() * 100 < rule.mirror.percent:
         mirror = named(rule.mirror, dialled, rules.outbound)
         if mirror is not None:
-            plan = replace(plan, mirror=MeshCall(request, headers, mirror, rules, record, runtime).copy())
+            plan = replace(plan, mirror=MeshCall(request, headers, mirror, rules, record, runtime, is_http2=is_http2).copy())
     if rule.retries is not None and record.security != "in-process":
         now = trio.current_time()
         group = runtime.endpoints.group(rules, dialled.service, now)

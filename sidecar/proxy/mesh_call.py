@@ -10,6 +10,7 @@ import trio
 from msgspec.structs import replace
 
 from sidecar.model.address import Address
+from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint, Unavailable
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
@@ -39,14 +40,19 @@ class MeshCall:
         headers: our own fields, which go with it to whichever endpoint.
         rules: in which `to` was found.
         to: the Service; a single endpoint if the application dialled a pod itself.
+        is_http2: whether that is spoken with the endpoint's sidecar; None: where the request came by it.
     """
 
-    __slots__ = ("_first", "_group", "_headers", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried")
+    __slots__ = (
+        "_first", "_group", "_headers", "_is_http2", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried",
+    )
 
     def __init__(
-        self, request: RequestHead, headers: Headers, to: ToService, rules: Rules, record: Record, runtime: Runtime
+        self, request: RequestHead, headers: Headers, to: ToService, rules: Rules, record: Record, runtime: Runtime,
+        *, is_http2: bool | None = None,
     ) -> None:
         self._request = request
+        self._is_http2 = request.is_http2 if is_http2 is None else is_http2
         self._headers = headers
         self._to = to
         self._rules = rules
@@ -65,6 +71,8 @@ class MeshCall:
         if self._first is None:
             return self._rules.why_nobody(self._to)
         if self._rules.is_this_pod(self._first.endpoint):
+            if self._rules.snapshot.edge is not None:   # no application stands behind it, and the request would come back to it
+                return Denied(Reason.NO_ENDPOINT, self._to.permit.rule, "the Service leads to the ingress gateway itself")
             return self._enter(self._first)
         return Plan(
             self._to.permit, self.choose, retries=ELSEWHERE, may_retry=self.has_other, upgrades=UPGRADES, is_permitted=self.is_there
@@ -120,7 +128,7 @@ class MeshCall:
     ) -> Upstream:
         endpoint, service, runtime, request = member.endpoint, self._to.service, self._runtime, self._request
         at = Address(endpoint.address, endpoint.port)
-        is_http2 = request.is_http2
+        is_http2 = self._is_http2
 
         async def connect() -> Connection:
             alpn = ALPN_HTTP2 if is_http2 else ALPN_HTTP1

@@ -13,6 +13,27 @@ from sidecar.model.service import Limits, Retries
 from sidecar.net.ends import Connection
 
 CONNECT_S = 10.0
+BODY_IDLE_S = 60.0
+# A body with a length, or before an answer, is an upload and no stream: after a grace it must keep up a rate, or one byte a minute
+# would hold a connection. A stream of HTTP/2 holds none.
+GRACE_S = 60.0
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """With how slow a client an exchange is carried out.
+
+    Args:
+        grace_s: after so long its upload must have kept up a rate.
+        take_s: for each piece of the answer.
+        is_strict: the rate is asked from a body's first byte on, and of what comes by HTTP/2, too, but for gRPC, whose streams may pause.
+    """
+
+    grace_s: float = GRACE_S
+    take_s: float = BODY_IDLE_S
+    is_strict: bool = False
+
+
+PATIENT = Patience()
 
 
 class Upstream(msgspec.Struct, frozen=True):
@@ -70,6 +91,7 @@ class Plan(msgspec.Struct, frozen=True):
         mirror: gets a copy.
         spend: called with how many bytes of the request are about to go; raises Unavailable where they are too many.
         done: called once when the exchange is over, however it ended.
+        patience: with the client.
     """
 
     permit: Permit
@@ -87,6 +109,7 @@ class Plan(msgspec.Struct, frozen=True):
     mirror: Upstream | None = None
     spend: Callable[[int], None] | None = None
     done: Callable[[], None] | None = None
+    patience: Patience = PATIENT
 
 
 class Reply(msgspec.Struct, frozen=True):

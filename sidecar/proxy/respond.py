@@ -41,6 +41,11 @@ TABLE: dict[Reason, Row] = {
     Reason.CALLER_DENIED: Row(403, 7, False),
     Reason.FAULT_INJECTED: Row(503, 14, False),     # the rule says which status
     Reason.NETWORK_POLICY_IN: Row(403, 7, False),
+    Reason.NO_EDGE_ROUTE: Row(404, 12, False),
+    Reason.NOT_AUTHENTICATED: Row(401, 16, False),
+    Reason.REFUSED_BY_AUTHORIZER: Row(403, 7, False),       # the authorizer says which status
+    Reason.AUTHORIZER_UNREACHED: Row(503, 14, False),
+    Reason.ACCESS_UNUSABLE: Row(503, 14, False),
     Reason.HOST_NOT_APPROVED: Row(403, 7, False),
     Reason.ADDRESS_NOT_APPROVED: Row(403, 7, True),
     Reason.CLIENT_CERTIFICATE_MISSING: Row(503, 14, False),
@@ -81,13 +86,15 @@ TABLE: dict[Reason, Row] = {
     Reason.WRONG_IDENTITY: Row(503, 14, False),
     Reason.NO_IDENTITY: Row(503, 14, False),
     Reason.REVOKED: Row(403, 7, True),
+    Reason.CERTIFICATE_UNUSABLE: Row(503, 14, True),
+    Reason.CLIENT_TLS: Row(403, 16, True),
     Reason.NO_SNAPSHOT: Row(503, 14, False),
     Reason.NOT_TOLD: Row(503, 14, False),
 }
 
 
 def explanation(
-    reason: Reason, rule: str, detail: str, *, is_grpc: bool = False, status: int | None = None
+    reason: Reason, rule: str, detail: str, *, is_grpc: bool = False, status: int | None = None, challenges: tuple[str, ...] = ()
 ) -> tuple[ResponseHead, bytes]:
     """The response that explains a refusal: head and body.
 
@@ -96,11 +103,12 @@ def explanation(
         detail: what to add to the reason's own words; shown to the caller, so nothing secret.
         is_grpc: say it as a gRPC status, in a head that is all there is (grpc.io "gRPC over HTTP2", Trailers-Only).
         status: instead of the table's.
+        challenges: of a 401; none are said by whoever takes bearer tokens only.
     """
     row = TABLE[reason]
     headers: Headers = [(b"x-bartizan-reason", f"{reason.code} {reason.token}".encode())]
-    if row.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))    # RFC 9110 s15.5.2 demands it
+    if row.status == 401:       # RFC 9110 s15.5.2 demands one
+        headers += [(b"www-authenticate", challenge.encode()) for challenge in challenges or ("Bearer",)]
     if rule:
         headers.append((b"x-bartizan-rule", rule.encode("unicode_escape")))
     if is_grpc:

@@ -15,6 +15,7 @@ from sidecar.net.dial import Dialer
 from sidecar.net.jwt import Tokens
 from sidecar.net.pool import Pool
 from sidecar.net.splice import Pipes
+from sidecar.net.tls_edge import EdgeHosts
 from sidecar.net.tls_mesh import MeshTls, connect_mesh
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.verify import why_revoked
@@ -53,6 +54,7 @@ class Runtime:
         names: which of those below approved wildcards were looked up.
         budgets: what approvals have spent of their bytes.
         discovery: of Services in other namespaces.
+        edge_hosts: of an ingress gateway: how TLS is spoken with clients.
     """
 
     rules: Watched[Rules | None]
@@ -79,6 +81,7 @@ class Runtime:
     names: Names = field(default_factory=Names)
     budgets: Budgets = field(init=False)
     discovery: Discovery = field(init=False)
+    edge_hosts: EdgeHosts = field(default_factory=EdgeHosts)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))

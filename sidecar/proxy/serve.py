@@ -15,15 +15,15 @@ from sidecar.net.socket_stream import LAST_WORDS_S, linger
 from sidecar.protocol.grpc_timeout import grpc_timeout_s
 from sidecar.telemetry.access_log import Record
 
-from .attempt import BODY_IDLE_S
 from .exchange import Exchange
 from .forward import forward
-from .plan import Decision, Plan, Reply
+from .plan import BODY_IDLE_S, Decision, Plan, Reply
 from .respond import TABLE, explanation
 from .runtime import Runtime
 
 DECISION_S = 10.0
 DISCARD_BYTES = 65536   # a short body is read to its end so that the connection can go on after a refusal
+DISCARD_S = 5.0         # ... if it comes at once
 
 Decide = Callable[[RequestHead, Record], Awaitable[Decision]]
 NewRecord = Callable[[], Record]
@@ -99,16 +99,17 @@ async def _refuse(exchange: Exchange, denied: Denied, runtime: Runtime, deadline
 
 async def _discard_body(exchange: Exchange, deadline: Deadline) -> None:
     """A short body is read to its end, so that the connection can go on. HTTP/2 goes on anyway, and its client may wait for us."""
-    if exchange.request.is_http2:
+    if exchange.request.is_http2 or exchange.request.expects_continue or exchange.end.is_body_done:
         return
     deadline.downstream("request body", BODY_IDLE_S)
     seen = 0
-    while not exchange.request.expects_continue and seen < DISCARD_BYTES and (piece := await exchange.end.read_body()):
-        seen += len(piece)
+    with trio.move_on_after(DISCARD_S):     # who is slow gets the answer, and the connection ends with it
+        while seen < DISCARD_BYTES and (piece := await exchange.end.read_body()):
+            seen += len(piece)
 
 
 async def _explain(exchange: Exchange, denied: Denied, *, closes: bool) -> None:
-    head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc)
+    head, body = explanation(denied.reason, denied.rule, denied.detail, is_grpc=exchange.request.is_grpc, challenges=denied.challenges)
     await _send_own(exchange, head, body, closes=closes)
 
 

@@ -17,9 +17,11 @@ class Record(msgspec.Struct, omit_defaults=True):
 
     Args:
         time: Unix seconds at the start.
-        direction: `inbound` or `outbound`; `gateway`: from the mesh and out of it.
+        direction: `inbound` or `outbound`; `gateway`: from the mesh and out of it; `edge`: from clients into it.
         security: of the downstream side inbound, of the upstream side outbound: mtls, tls, plaintext, passthrough.
         peer: the verified SPIFFE ID at the other end; of a gateway, of whom it leads out.
+        client: the address of who called the ingress gateway: there, and at the pod that it led the request to.
+        user: who the client's credentials say that it is, verified there.
         connection: the account of the connection to or from the peer, by which the ledger knows it, too.
         dst: where the connection was going, address and port.
         status: what was answered; 0: nothing.
@@ -38,6 +40,8 @@ class Record(msgspec.Struct, omit_defaults=True):
     tls: str = ""
     peer: str = ""
     source: str = ""
+    client: str = ""
+    user: str = ""
     connection: str = ""
     method: str = ""
     host: str = ""

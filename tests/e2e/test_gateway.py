@@ -16,13 +16,13 @@ from tests.helpers import pki
 from tests.helpers.gateway import GATEWAY
 from tests.helpers.mesh import call, echo, read_until, root
 from tests.helpers.pki import WEB
+from tests.helpers.sockets import free_ports
 
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
     """Where the gateway listens, which leads `web` to the loopback and nowhere else."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
+    number, health, metrics = free_ports(3)
     holder = pki.issue(root(), pki.uri(GATEWAY))
     for name, text in (("chain", holder.chain_pem), ("key", holder.key_pem), ("roots", pki.pem([root().certificate]))):
         (tmp_path / f"{name}.pem").write_text(text)
@@ -34,7 +34,7 @@ def port(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "config.json").write_text(json.dumps({
         "adminSocket": str(tmp_path / "admin"), "snapshot": {"source": "file", "path": str(tmp_path / "snapshot.json")},
         "identity": {"source": "files", **{f"{name}File": str(tmp_path / f"{name}.pem") for name in ("chain", "key", "roots")}},
-        "listen": {"gateway": number}, "drainAfterS": 0,
+        "listen": {"gateway": number, "health": health, "metrics": metrics}, "drainAfterS": 0,
     }))
     with (tmp_path / "log.jsonl").open("wb") as log, subprocess.Popen(
         [sys.executable, "-m", "injector.cli.main", "gateway", "--config", str(tmp_path / "config.json")], cwd=ROOT, stdout=log,

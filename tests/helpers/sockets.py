@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -20,6 +20,12 @@ def tcp() -> Iterator[tuple[socket.socket, socket.socket]]:
     client, server = tcp_pair()
     with client, server:
         yield client, server
+
+
+def free_ports(count: int) -> list[int]:
+    """That nobody listens at on loopback."""
+    with ExitStack() as stack:
+        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
 
 
 def reset(sock: socket.socket) -> None:

@@ -154,3 +154,11 @@ def test_what_is_not_there(name: str, words: str) -> None:
 ])
 def test_callers_in_words(caller: Caller, words: str) -> None:
     assert caller_words(caller) == words
+
+
+def test_network_policies_that_isolate_it() -> None:
+    spec = {"podSelector": {"matchLabels": {"app": "orders"}}, "policyTypes": ["Ingress", "Egress"]}
+    policy = {"kind": "NetworkPolicy", "metadata": {"name": "none", "namespace": "shop"}, "spec": spec}
+    found = view([*objects(), policy])
+    assert (found.isolated_in, found.isolated_out, found.is_approved_by_them) == (("shop/none",), ("shop/none",), False)
+    assert (view(objects()).isolated_in, view(objects()).isolated_out) == ((), ())

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from sidecar.model.edge import Access, Edge, EdgeListener, EdgeRoute, External, check_edge
+from sidecar.model.edge import Access, Edge, EdgeListener, EdgeRoute, External, Restriction, check_edge
 from sidecar.model.errors import ConfigError
 from sidecar.model.route import Caller, DirectResponse, Jwt
 from sidecar.model.service import Backend
@@ -30,6 +30,11 @@ def changed(**fields: object) -> EdgeRoute:
     (Edge(routes=(changed(backends=(), direct_response=DirectResponse(404)),)), ""),
     (Edge(routes=(changed(allow=(Caller("web"),)),)), "edge.routes[0].allow[0]"),
     (Edge(routes=(changed(allow=(Caller(source="192.0.2.0/24", claims={"roles": ("staff",)}),)),)), ""),
+    (Edge(routes=(changed(restrictions=(Restriction(("/a",), allow=(Caller(source="192.0.2.0/24"),)),)),)), ""),
+    (Edge(routes=(changed(restrictions=(Restriction(("/a", "b")),)),)), "edge.routes[0].restrictions[0].paths[1]"),
+    (Edge(routes=(changed(restrictions=(Restriction(("/a?b",)),)),)), "edge.routes[0].restrictions[0].paths[0]"),
+    (Edge(routes=(changed(restrictions=(Restriction(deny=(Caller(source="x"),)),)),)), "edge.routes[0].restrictions[0].deny[0].source"),
+    (Edge(routes=(changed(restrictions=(Restriction(allow=(Caller("web"),)),)),)), "edge.routes[0].restrictions[0].allow[0]"),
     (Edge(access={"staff": Access(external=External())}), "edge.access.staff.external"),
     (Edge(access={"staff": Access(external=External(host="authorizer.example"))}), ""),
 ])
@@ -43,5 +48,5 @@ def test_edge(edge: Edge, where: str) -> None:
 
 
 def test_a_rule_is_read_as_it_was_written() -> None:
-    edge = Edge((EdgeListener(80),), (WEB,), {"staff": Access(certificate=True)})
+    edge = Edge((EdgeListener(80),), (WEB,), {"staff": Access(certificate="partners")})
     assert from_json(msgspec.json.encode(edge), Edge) == edge

@@ -13,7 +13,17 @@ from trio.lowlevel import wait_readable
 from trio.testing import wait_all_tasks_blocked
 
 from sidecar.model.errors import ConfigError, DownstreamGone
-from sidecar.net.listener import ConnectionHandler, Tally, has_ipv6, listen_tcp, listen_unix, room_for_connections, serve_listener
+from sidecar.net.listener import (
+    MOST_SHARES_AT_THE_EDGE,
+    ConnectionHandler,
+    Tally,
+    client_network,
+    has_ipv6,
+    listen_tcp,
+    listen_unix,
+    room_for_connections,
+    serve_listener,
+)
 
 
 async def talk(handler: ConnectionHandler, tally: Tally, times: int) -> list[bytes]:
@@ -179,7 +189,7 @@ def test_no_place_for_a_unix_socket(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def held(most: int, sources: Sequence[str]) -> AsyncIterator[tuple[list[str], list[socket.socket], trio.Event]]:
+async def held(most: int, sources: Sequence[str], shares: int = 2) -> AsyncIterator[tuple[list[str], list[socket.socket], trio.Event]]:
     """One connection from each of `sources`, in order: (whose is served so far, the clients, what ends all that are served)."""
     served: list[str] = []
     leave = trio.Event()
@@ -193,7 +203,7 @@ async def held(most: int, sources: Sequence[str]) -> AsyncIterator[tuple[list[st
     try:
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(serve_listener, listener, hold, Tally(), most)
+                nursery.start_soon(partial(serve_listener, listener, hold, Tally(), most, shares=shares, who=client_network))
                 for source in sources:
                     clients.append(socket.create_connection(listener.getsockname(), source_address=(source, 0)))
                     await wait_all_tasks_blocked(0.02)
@@ -216,6 +226,20 @@ async def test_one_address_holds_half_of_the_room_at_most() -> None:
     async with held(4, ("127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.2")) as (served, clients, _):
         assert served == ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
         assert clients[2].recv(1) == b""
+
+
+async def test_at_the_edge_it_holds_less() -> None:
+    async with held(8, ("127.0.0.1", "127.0.0.1", "127.0.0.2"), MOST_SHARES_AT_THE_EDGE) as (served, clients, _):
+        assert served == ["127.0.0.1", "127.0.0.2"]
+        assert clients[1].recv(1) == b""
+
+
+@pytest.mark.parametrize(("address", "network"), [
+    ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+    ("fe80::1%eth0", "fe80::/64"),
+])
+def test_who_counts_as_one_client(address: str, network: str) -> None:
+    assert client_network(address) == network
 
 
 def test_half_of_the_descriptors_stay_for_the_process_itself() -> None:

@@ -3,13 +3,13 @@
 import pytest
 
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.edge import EdgeRoute
+from sidecar.model.edge import EdgeRoute, Restriction
 from sidecar.model.identity import SpiffeId, parse
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.route import Caller, DirectResponse, Jwt, Match, PathMatch, Redirect, Route
 from sidecar.model.snapshot import Inbound, PortMode
-from sidecar.policy.authorize import Asker, Claims, authorize, authorize_client, find_route
+from sidecar.policy.authorize import Asker, Claims, authorize, authorize_client, find_route, judge_source
 from sidecar.policy.route_table import Found, RouteTable
 
 WEB = parse("spiffe://example.org/ns/shop/sa/web")
@@ -20,8 +20,8 @@ ALLOW_WEB = (Caller("web", "shop"),)
 POD = "10.1.0.9"
 
 
-def get(target: str = "/") -> RequestHead:
-    return RequestHead(b"GET", target.encode(), b"orders", None, [], NO_BODY, False)
+def get(target: str = "/", method: str = "GET") -> RequestHead:
+    return RequestHead(method.encode(), target.encode(), b"orders", None, [], NO_BODY, False)
 
 
 def prefix(path: str) -> Match:
@@ -267,4 +267,45 @@ def test_clients(source: str, claims: Claims | None, expected: Permit | Denied) 
     )
     found = RouteTable((route,)).find(443, get())
     assert found is not None
-    assert authorize_client(found, source, claims) == expected
+    assert authorize_client(found, get(), source, claims) == expected
+    if claims is None:      # what the source alone decides is decided before credentials are looked at
+        assert judge_source(found, get(), source) == (REFUSED if expected == REFUSED else None)
+
+
+@pytest.mark.parametrize(("method", "path", "roles", "expected"), [
+    ("GET", "/", [], Permit("r")),
+    ("GET", "/admin", [], OUTSIDE),
+    ("GET", "/admin/x", ["staff"], OUTSIDE),
+    ("GET", "/admin/x", ["admin"], Permit("r")),
+    ("GET", "/adm%69n/x", [], OUTSIDE),                     # compared decoded
+    ("GET", "/administration", [], Permit("r")),            # by whole elements
+    ("GET", "/admin/health", [], Permit("r")),              # the first that is for it decides
+    ("POST", "/orders", [], OUTSIDE),
+    ("POST", "/orders", ["staff"], Permit("r")),
+    ("POST", "/orders", ["staff", "suspended"], REFUSED),
+    ("GET", "/orders", [], Permit("r")),
+    ("GET", "/closed", ["admin"], OUTSIDE),
+    ("GET", "/orders", ["banned"], REFUSED),                # what the rule itself says holds besides
+])
+def test_restrictions(method: str, path: str, roles: list[str], expected: Permit | Denied) -> None:
+    def of(*names: str) -> tuple[Caller, ...]:
+        return (Caller(claims={"roles": names}),)
+
+    route = EdgeRoute("r", (Caller(),), ports=(443,), deny=of("banned"), restrictions=(
+        Restriction(("/admin/health",)), Restriction(("/admin",), allow=of("admin")),
+        Restriction(("/orders", "/carts/"), ("POST", "PUT"), of("staff", "admin"), of("suspended")), Restriction(("/closed",), allow=()),
+    ))
+    request = get(path, method=method)
+    found = RouteTable((route,)).find(443, request)
+    assert found is not None
+    assert authorize_client(found, request, "192.0.2.7", {"roles": roles}) == expected
+
+
+def test_from_where_no_claim_helps() -> None:
+    inside = Caller(source="10.0.0.0/8", claims={"roles": ("admin",)})
+    route = EdgeRoute("r", (Caller(),), ports=(443,), restrictions=(Restriction(("/admin",), allow=(inside,)),))
+    found = RouteTable((route,)).find(443, get())
+    assert found is not None
+    assert judge_source(found, get("/admin"), "192.0.2.7") == OUTSIDE
+    assert judge_source(found, get("/admin"), "10.1.2.3") is None
+    assert judge_source(found, get("/"), "192.0.2.7") is None

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sidecar.model.address import Address, canonical
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.egress import ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Outbound, Waiver
+from sidecar.model.egress import Alias, ClientCertificate, EgressHost, EgressRange, GatewayRef, Origination, Outbound, Waiver
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.service import Endpoint, Service
@@ -308,3 +308,17 @@ def test_how_the_sidecar_verifies_is_nothing_to_the_applications_own_tls() -> No
 def test_what_goes_to_a_range_likewise(changed: dict[str, Any], may: bool) -> None:
     begun = EgressRange("203.0.113.0/24", "lan", bytes_per_hour=1000)
     assert range_holds(begun, replace(begun, **changed)) is may
+
+
+# -- ExternalName Services
+
+
+@pytest.mark.parametrize(("host", "found"), [
+    ("db", "db.shop"), ("db.shop", "db.shop"), ("db.shop.svc", "db.shop"), ("db.shop.svc.cluster.local", "db.shop"),
+    ("pay", None), ("pay.money", "pay.money"), ("db.money", None), ("x.db.shop", None), ("db.shop.svc.evil.example", None),
+    ("approved.shop", None),        # an approval of the very name is what was meant
+])
+def test_which_alias_a_name_means(host: str, found: str | None) -> None:
+    aliases = Alias("db.shop", "db.example"), Alias("pay.money", "pay.example"), Alias("approved.shop", "x.example")
+    alias = OutboundTable(Outbound(hosts=(EgressHost("approved.shop", "r"),), aliases=aliases)).alias(host, "shop")
+    assert (alias.name if alias else None) == found

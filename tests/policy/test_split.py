@@ -9,7 +9,7 @@ from sidecar.model.egress import Outbound
 from sidecar.model.reason import Reason
 from sidecar.model.service import Backend, CallRule, Endpoint, Service
 from sidecar.policy.egress import OutboundTable, ToService
-from sidecar.policy.split import named, target
+from sidecar.policy.split import led, named, target
 
 OLD, NEW, IDLE, TCP = Backend("old.shop", 80, 9), Backend("new.shop", 80, 1), Backend("idle.shop", 80, 0), Backend("tcp.shop", 80, 9)
 
@@ -44,6 +44,17 @@ def drawn(backends: tuple[Backend, ...], outbound: OutboundTable, times: int = 2
 ])
 def test_who_can_be_drawn(backends: tuple[Backend, ...], known: tuple[Backend, ...], expected: set[str]) -> None:
     assert set(drawn(backends, table(*known))) == expected
+
+
+@pytest.mark.parametrize(("backends", "known", "expected"), [
+    ((OLD, NEW, IDLE), (NEW, IDLE), {"old.shop", "new.shop"}), ((NEW, IDLE), (IDLE,), set()), ((TCP, NEW), (TCP, NEW), {"new.shop"}),
+    ((), (NEW,), set()), ((NEW,), (NEW,), {"new.shop"}),
+])
+def test_where_a_rule_at_the_edge_leads(backends: tuple[Backend, ...], known: tuple[Backend, ...], expected: set[str]) -> None:
+    rng = random.Random(1)
+    found = [led(backends, table(*known), rng) for _ in range(100)]
+    assert {to.service.name for to in found if to is not None} == expected
+    assert (None in found) == (not expected)
 
 
 def test_shares_follow_the_weights() -> None:

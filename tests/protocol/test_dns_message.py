@@ -9,7 +9,7 @@ import dns.rrset
 import pytest
 
 from sidecar.protocol import dns_message
-from sidecar.protocol.dns_message import add_addresses, add_texts, read_question, refuse, render, reply_to
+from sidecar.protocol.dns_message import add_addresses, add_texts, postpone, read_question, refuse, render, reply_to
 
 NAME = "Api.Partner.example."
 
@@ -74,6 +74,14 @@ def test_a_refusal_says_why_to_who_understands_it(is_extended: bool) -> None:
     assert query.is_response(sent)
     assert sent.rcode() == dns.rcode.NXDOMAIN
     assert [option.to_text() for option in sent.options] == ["EDE 15 (Blocked): BZ0211 name-not-approved"] * is_extended
+
+
+def test_what_is_not_known_yet_is_no_refusal() -> None:
+    query = asked(use_edns=0)
+    postpone(reply := reply_to(query), query, "BZ0601 no-snapshot")
+    sent = rendered(reply, query)
+    assert sent.rcode() == dns.rcode.SERVFAIL
+    assert [option.to_text() for option in sent.options] == ["EDE 14 (Not Ready): BZ0601 no-snapshot"]
 
 
 def test_addresses_belong_to_the_name_as_it_was_asked_for() -> None:

@@ -1,6 +1,7 @@
 """What a rule says beyond leave, one permitted request at a time; how it looks to the caller: test_inbound.py."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -58,9 +59,10 @@ class Gate:
         assert isinstance(permit, Permit)
         return self.admission.admit(permit, request, caller, self.upstream, lambda: True, now=now, rng=random.Random(1))
 
-    def upstream(self, request: RequestHead) -> Upstream:
+    def upstream(self, request: RequestHead) -> Callable[[], Upstream]:
         self.sent.append(request)
-        return Upstream("app", self.connect, request.host, [], "app")
+        chosen = Upstream("app", self.connect, request.host, [], "app")
+        return lambda: chosen
 
     async def connect(self) -> object:      # type: ignore[override]
         raise AssertionError

@@ -17,13 +17,14 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from sidecar.model.address import Address
-from sidecar.model.egress import DnsLimits, EgressHost, EgressMode, Outbound
+from sidecar.model.egress import Alias, DnsLimits, EgressHost, EgressMode, Outbound
 from sidecar.model.errors import ConnectFailed
 from sidecar.model.service import Service
 from sidecar.net.resolve import ASK_S, ATTEMPT_S
 from sidecar.net.socket_stream import SocketStream
 from sidecar.policy.egress import OBSERVED
 from sidecar.policy.rules import Rules
+from sidecar.proxy.discovery import WAIT_S
 from sidecar.proxy.dns_guard import LINES_AT_ONCE, LINES_PER_S, SEARCH_DOMAINS
 from sidecar.proxy.synthetic import MOST_NAMES
 from tests.helpers.leave import Pod, pod
@@ -184,13 +185,25 @@ async def test_nobody_answers(nursery: trio.Nursery, autojump_clock: MockClock) 
 # -- our own state
 
 
-async def test_while_the_way_out_is_not_whole_nothing_exists(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_while_the_way_out_is_not_whole_nothing_is_known(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """SERVFAIL, which clients take for a reason to ask again; that there is no such name they would believe, and keep."""
     web = pod(nursery, KNOWN)
     web.bench.runtime.is_outbound_open.set(False)
-    assert (await ask(web, "api.partner.example")).rcode() == dns.rcode.NXDOMAIN
+    assert (await ask(web, "api.partner.example")).rcode() == dns.rcode.SERVFAIL
+    assert (await ask(web, "evil.example")).rcode() == dns.rcode.SERVFAIL
     web.bench.runtime.is_outbound_open.set(True)
     web.bench.runtime.rules.set(None)
-    assert (await ask(web, "orders.shop.svc.cluster.local")).rcode() == dns.rcode.NXDOMAIN
+    assert (await ask(web, "orders.shop.svc.cluster.local")).rcode() == dns.rcode.SERVFAIL
+    assert web.resolver.asked == []
+
+
+async def test_a_service_of_which_the_injector_does_not_tell_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, rules(outbound=replace(KNOWN.snapshot.outbound, mesh_ranges=("10.96.7.0/24",))))
+    reply = await ask(web, "db-0.db.money.svc.cluster.local")
+    assert reply.rcode() == dns.rcode.SERVFAIL
+    assert trio.current_time() == WAIT_S
+    assert web.bench.codes == ["BZ0602"]
+    assert web.resolver.asked == []
 
 
 # -- what is no question
@@ -607,3 +620,83 @@ async def test_while_the_way_out_is_not_whole_that_is_what_is_written(nursery: t
     web.bench.runtime.rules.set(None)
     await ask(web, "api.partner.example")
     assert web.bench.codes == ["BZ0207", "BZ0601"]
+
+
+# -- ExternalName Services
+
+STANDS_FOR = Outbound(
+    hosts=(EgressHost("api.partner.example", "api"), EgressHost("db.partner.example", "db", tcp_ports=(5432,))),
+    resolvers=("10.96.0.10",), aliases=(
+        Alias("partner.shop", "api.partner.example"), Alias("db.shop", "db.partner.example"), Alias("evil.shop", "evil.example"),
+        Alias("odd.shop", "", "its externalName is an address"),
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ["partner.shop.svc.cluster.local", "partner.shop.svc", "partner.shop", "PARTNER.shop"])
+async def test_a_service_that_stands_for_an_approved_host(name: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, rules(outbound=STANDS_FOR))
+    replying(web, "api.partner.example", "A", "203.0.113.80")
+    reply = await ask(web, name)
+    assert reply.rcode() == dns.rcode.NOERROR
+    assert texts(reply) == ["api.partner.example.", "203.0.113.80"]
+    assert reply.resolve_chaining().canonical_name.to_text() == "api.partner.example."  # type: ignore[attr-defined]
+    assert web.resolver.asked == [f"api.partner.example. {FIRST}"]      # the cluster's name server is not asked
+
+
+async def test_one_that_stands_for_a_host_by_tcp_gets_that_hosts_address(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, rules(outbound=STANDS_FOR))
+    reply = await ask(web, "db.shop.svc.cluster.local")
+    assert texts(reply) == ["db.partner.example.", web.bench.runtime.synthetic.address("db.partner.example")]
+    assert texts(await ask(web, "db.shop.svc.cluster.local", "AAAA")) == ["db.partner.example."]
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("evil.shop.svc.cluster.local", "evil.example is not approved"), ("evil.shop", "evil.example is not approved"),
+    ("odd.shop.svc.cluster.local", "its externalName is an address"),
+])
+async def test_one_that_stands_for_nobody_approved(name: str, words: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = pod(nursery, rules(outbound=STANDS_FOR))
+    assert (await ask(web, name)).rcode() == dns.rcode.NXDOMAIN
+    (line,) = web.bench.lines
+    assert line["code"] == "BZ0211"
+    assert words in line["detail"]
+    assert web.resolver.asked == []
+
+
+@pytest.mark.parametrize(("told", "rcode"), [
+    ((Alias("pay.money", "api.partner.example"),), dns.rcode.NOERROR), ((Alias("pay.money", "evil.example"),), dns.rcode.NXDOMAIN),
+    ((), dns.rcode.NXDOMAIN), (None, dns.rcode.SERVFAIL),
+])
+async def test_one_that_was_not_told_of(
+    told: tuple[Alias, ...] | None, rcode: int, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The cluster's name server may say where it leads; what is passed on is judged by its name all the same."""
+    known = replace(STANDS_FOR, mesh_ranges=("10.96.7.0/24",))
+    web = pod(nursery, rules(outbound=known))
+
+    async def tell() -> None:
+        asked = await web.bench.runtime.discovery.wanted.wait_change(())
+        assert asked == ("pay.money",)
+        replying(web, "api.partner.example", "A", "203.0.113.80")
+        web.bench.runtime.rules.set(rules(outbound=replace(known, aliases=told, wanted=asked)))
+
+    if told is not None:
+        nursery.start_soon(tell)
+    name = "pay.money.svc.cluster.local"
+    replying(web, name)
+    web.resolver.replies[FIRST].answer += [  # type: ignore[union-attr]
+        dns.rrset.from_text(f"{name}.", 30, "IN", "CNAME", "evil.example."),
+        dns.rrset.from_text("evil.example.", 30, "IN", "A", "198.51.100.6"),
+    ]
+    reply = await ask(web, name)
+    assert reply.rcode() == rcode
+    assert texts(reply) == (["api.partner.example.", "203.0.113.80"] if rcode == dns.rcode.NOERROR else [])
+
+
+async def test_an_alias_within_the_cluster_is_passed_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web, name = pod(nursery, KNOWN), "old.shop.svc.cluster.local"
+    replying(web, name)
+    inside = dns.rrset.from_text(f"{name}.", 30, "IN", "CNAME", "new.shop.svc.cluster.local.")
+    web.resolver.replies[FIRST].answer.append(inside)  # type: ignore[union-attr]
+    assert texts(await ask(web, name)) == ["new.shop.svc.cluster.local."]

@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.egress import ClientCertificate, DnsLimits, EgressHost, Origination, Outbound
+from sidecar.model.egress import Alias, ClientCertificate, DnsLimits, EgressHost, Origination, Outbound
 from sidecar.model.errors import NotVerified
 from sidecar.net.race import STAGGER_S
 from sidecar.net.socket_stream import SocketStream
@@ -620,3 +620,61 @@ async def test_plaintext_that_a_policy_lets_out_ends_too(nursery: trio.Nursery, 
     web.bench.runtime.withdrawals.part()
     assert b"BZ0216" in await ask(app)
     assert web.bench.dialer.dialled == [at]
+
+
+# -- ExternalName Services
+
+ALIASES = (Alias("partner.shop", HOST), Alias("evil.shop", "evil.example"), Alias("odd.shop", "", "its externalName is an address"))
+
+
+def aliased(known: Rules) -> Rules:
+    return Rules.of(replace(known.snapshot, outbound=replace(known.snapshot.outbound, aliases=ALIASES)), known.digest)
+
+
+@pytest.mark.parametrize("name", ["partner", "partner.shop", "partner.shop.svc", "partner.shop.svc.cluster.local"])
+async def test_a_service_that_stands_for_a_host_is_that_host(name: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    seen: list[bytes] = []
+    web = outside(nursery, aliased(approved(methods=("GET",))), seen=seen)
+    assert await ask(web.dial(DIALLED), name) == OK
+    assert f"host: {HOST}".encode() in seen[0].lower()
+    assert b"partner.shop" not in seen[0]
+    assert web.resolver.asked == [HOST]
+    await wait_all_tasks_blocked()
+    app = web.dial(DIALLED)
+    await app.send_all(f"POST / HTTP/1.1\r\nhost: {name}\r\ncontent-length: 0\r\n\r\n".encode())
+    assert b"BZ0210" in await app.receive_some()        # judged as that host
+    app.close()
+    await wait_all_tasks_blocked()
+    assert {line["host"] for line in web.bench.lines} == {HOST}
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("evil.shop", b"evil.example is not approved"), ("odd.shop", b"its externalName is an address"), ("partner.money", b"not approved"),
+])
+async def test_an_alias_approves_nothing(name: str, words: bytes, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    web = outside(nursery, aliased(approved()))
+    answer = await ask(web.dial(DIALLED), name)
+    assert b"BZ0201" in answer
+    assert words in answer
+    assert web.bench.dialer.dialled == web.resolver.asked == []
+
+
+@pytest.mark.parametrize(("name", "words"), [("partner.shop", HOST), ("odd.shop", "its externalName is an address")])
+async def test_tls_that_says_the_services_name_is_refused(
+    name: str, words: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    web = outside(nursery, aliased(approved()))
+    with pytest.raises(NotVerified):
+        await own_tls(web.dial(Address(DIALLED.host, 443)), name)
+    await wait_all_tasks_blocked()
+    (line,) = web.bench.lines
+    assert line["code"] == "BZ0201"
+    assert words in line["detail"]
+    assert web.bench.dialer.dialled == []
+
+
+async def test_a_name_that_is_approved_as_it_is_stands_for_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = approved(host="partner.shop")
+    web = outside(nursery, aliased(known), holder=partner("partner.shop"))
+    web.resolver.names["partner.shop"] = (SERVER.host,)
+    assert await ask(web.dial(DIALLED), "partner.shop") == OK

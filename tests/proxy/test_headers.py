@@ -8,10 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from sidecar.model.client import Client
 from sidecar.model.message import NO_BODY, Headers, RequestHead
 from sidecar.model.snapshot import Inbound
 from sidecar.net.socket_stream import SocketStream
-from sidecar.proxy.headers import caller_headers, egress_headers, inbound_headers, mesh_headers
+from sidecar.protocol.client_word import word_of
+from sidecar.proxy.headers import caller_headers, edge_headers, egress_headers, inbound_headers, mesh_headers
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import OK
 from tests.helpers.mesh import APP, arrive, call, http_app, meshed, read_until
@@ -38,6 +40,7 @@ CLAIMS = [
     "x-arr-clientcert", "x-amzn-oidc-data", "x-amzn-oidc-identity", "x-goog-authenticated-user-email", "x-ms-client-principal-name",
     "l5d-client-id", "L5D-remote-ip", "x-envoy-external-address", "X-Envoy-Peer-Metadata", "x-envoy-original-path",
     "x-istio-attributes", "x-bartizan-tls", "X-BARTIZAN-PEER", "x_bartizan_tls",
+    "x-bartizan-client-cert", "bartizan-client", "Bartizan-Client", "bartizan_client",
 ]
 OVERRIDES = [
     "x-original-url", "X-Original-URI", "x-original-host", "x-original-method", "X-Original-Forwarded-For", "X-Rewrite-URL", "x-host",
@@ -114,6 +117,62 @@ async def test_an_ipv6_address_is_quoted(nursery: trio.Nursery, autojump_clock: 
     """> Note that an IPv6 address is always enclosed in square brackets, and must be quoted (RFC 7239 s6)."""
     told = dict(caller_headers(bench(nursery).runtime, None, "", "fd00::9"))
     assert told == {b"x-forwarded-for": b"fd00::9", b"x-forwarded-proto": b"http", b"forwarded": b'for="[fd00::9]";proto=http'}
+
+
+# -- the word of an ingress gateway
+
+
+VISITOR = Client("2001:db8::7", "https", 443, "www.example.com")
+WORD = word_of(VISITOR, b"www.example.com", 8443)
+CALLER = [
+    (b"x-forwarded-for", b"10.1.0.9"), (b"x-forwarded-proto", b"https"), (b"forwarded", b"for=10.1.0.9;proto=https"), (b"x-other", b"1"),
+]
+
+
+def entering(*fields: tuple[bytes, bytes], is_edge: bool = True) -> tuple[dict[bytes, bytes], Record]:
+    """What the application is told, and what is written down."""
+    request, told = head(*fields), record()
+    headers = inbound_headers(request, told, CALLER, RNG, is_mesh=True, is_edge=lambda: is_edge)
+    assert request.headers == [(b"Accept", b"*/*"), (b"Cookie", b"a=b")]
+    assert len(dict(headers)) == len(headers)
+    return dict(headers), told
+
+
+def test_a_gateways_word_about_its_client() -> None:
+    headers, told = entering((b"Bartizan-Client", WORD))
+    del headers[b"x-request-id"]
+    assert headers == {
+        b"x-forwarded-for": b"2001:db8::7", b"x-forwarded-proto": b"https", b"x-forwarded-host": b"www.example.com:8443",
+        b"x-forwarded-port": b"443", b"forwarded": b'for="[2001:db8::7]";host="www.example.com:8443";proto=https', b"x-other": b"1",
+    }
+    assert told.client == "2001:db8::7"
+
+
+@pytest.mark.parametrize(("fields", "is_edge"), [
+    (((b"bartizan-client", WORD),), False), (((b"bartizan-client", WORD), (b"Bartizan-Client", WORD)), True),
+    (((b"bartizan-client", WORD[:-1]),), True), (((b"bartizan-client", b""),), True), ((), True),
+])
+def test_a_word_that_does_not_count(fields: tuple[tuple[bytes, bytes], ...], is_edge: bool) -> None:
+    headers, told = entering(*fields, is_edge=is_edge)
+    del headers[b"x-request-id"]
+    assert headers == dict(CALLER)
+    assert told.client == ""
+
+
+@pytest.mark.parametrize("way", [mesh_headers, egress_headers])
+def test_an_application_cannot_say_it(way: Callable[[RequestHead, Record, random.Random], Headers]) -> None:
+    request = head((b"Bartizan-Client", WORD))
+    assert b"bartizan-client" not in dict(way(request, record(), RNG))
+    assert request.headers == [(b"Accept", b"*/*"), (b"Cookie", b"a=b")]
+
+
+def test_a_client_cannot_say_it() -> None:
+    request, told = head((b"bartizan-client", word_of(Client("192.0.2.66", "http", 80), b"evil", None)), (b"x-request-id", b"a")), record()
+    headers = edge_headers(request, told, VISITOR, RNG)
+    assert [name for name, _ in headers] == [b"bartizan-client", b"x-request-id"]
+    assert headers[0][1] == word_of(VISITOR, b"a", None)
+    assert told.request_id != "a"
+    assert request.headers == [(b"Accept", b"*/*"), (b"Cookie", b"a=b")]
 
 
 # -- ID and trace

@@ -121,6 +121,7 @@ def _connect(place: Room) -> Place:
        "link add world type veth peer name eth0 netns outside", f"address add {files.ROUTER[4]}/24 dev world",
        f"address add {files.ROUTER[6]}/64 dev world nodad", "link set world up")
     ip(outside, f"address add {files.OUTSIDE[4]}/24 dev eth0", f"address add {files.OUTSIDE[6]}/64 dev eth0 nodad", "link set eth0 up",
+       *(f"address add {address}/32 dev eth0" for address in files.ELSEWHERE),
        f"route add default via {files.ROUTER[4]}", f"route add default via {files.ROUTER[6]}")
     ip(place, f"route add default via {files.OUTSIDE[4]}", f"route add default via {files.OUTSIDE[6]}")
     for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):

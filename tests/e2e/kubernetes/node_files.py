@@ -3,7 +3,7 @@
     node      10.90.0.1, fd00:90::1              the node's own addresses
     pods      10.244.0.0/24, fd00:244::/64       each at the end of a wire of its own: between two of them the node routes
     Services  10.96.0.0/16, fd00:96::/112        .10 is the name server
-    outside   203.0.113.0/24, 2001:db8:113::/64  whatever is none of the above
+    outside   203.0.113.0/24, 2001:db8:113::/64  whatever is none of the above, ELSEWHERE with it
 """
 
 from pathlib import Path
@@ -18,6 +18,7 @@ API, DNS = {4: "10.96.0.1", 6: "fd00:96::1"}, "10.96.0.10"
 HOST_LINK, ROOM_LINK = "198.18.0.1", "198.18.0.2"
 ROUTER = {4: "203.0.113.1", 6: "2001:db8:113::1"}
 OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:113::10"}
+ELSEWHERE = ("192.168.1.10", "34.102.136.180")      # further addresses of the world outside
 DOMAIN = "cluster.local"
 ISSUER = f"https://kubernetes.default.svc.{DOMAIN}"
 NAME = "one"

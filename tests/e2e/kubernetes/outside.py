@@ -1,6 +1,6 @@
 """A host that is no part of the cluster, in a network of its own beside the node: what arrives there is written down.
 
-    python outside.py FOLDER    HTTP on 80, HTTPS on 443 with FOLDER's certificate, until its input ends; a line of JSON for each
+    python outside.py FOLDER    HTTP on 80 and 9000, HTTPS on 443 with FOLDER's certificate, until its input ends; a line of JSON for each
                                 connection and request
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PARTNER, STRANGER = "api.partner.example", "stranger.example"
+OTHER = 9000
 
 
 class _Server(ThreadingHTTPServer):
@@ -45,6 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         said = {"event": "request", "port": self.server.server_port, "path": self.path, "host": self.headers["Host"],
+                "address": self.connection.getsockname()[0],
                 "tls": self.connection.version() if isinstance(self.connection, ssl.SSLSocket) else ""}
         self.server.note(**said)
         body = json.dumps(said).encode()
@@ -75,7 +77,7 @@ class Outside:
 def main(folder: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(folder / "chain.pem", folder / "key.pem")
-    for port, context in ((80, None), (443, tls)):
+    for port, context in ((80, None), (OTHER, None), (443, tls)):
         threading.Thread(target=_Server(port, folder, context).serve_forever, daemon=True).start()
     print("ready", flush=True)
     sys.stdin.read()

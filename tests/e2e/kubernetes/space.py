@@ -61,7 +61,7 @@ class Space:
         self.ready(name)
 
     def apply_app(self, name: str, annotations: Mapping[str, str] | None = None, replicas: int = 1, **spec: Any) -> None:
-        made = template(container(self.images.app, **spec.pop("container", {})), name, annotations, **spec)
+        made = template(container(self.images.app, *spec.pop("command", ()), **spec.pop("container", {})), name, annotations, **spec)
         self.apply(account(name), service(name), deployment(name, made, replicas))
 
     def ready(self, *names: str) -> None:

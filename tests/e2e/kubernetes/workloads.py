@@ -17,8 +17,9 @@ def container(image: str, *command: str, **more: Any) -> Object:
             **probe, **more}
 
 
-def template(app: Object, name: str, annotations: Mapping[str, str] | None = None, **spec: Any) -> Object:
-    return {"metadata": {"labels": {"app": name}, "annotations": dict(annotations or {})},
+def template(app: Object, name: str, annotations: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None,
+             **spec: Any) -> Object:
+    return {"metadata": {"labels": {"app": name, **(labels or {})}, "annotations": dict(annotations or {})},
             "spec": {"serviceAccountName": name, "terminationGracePeriodSeconds": 5, "containers": [app], **spec}}
 
 

@@ -23,9 +23,9 @@ def test_versions(text: str, number: str) -> None:
 
 def test_ours_goes_through_the_redirect_and_the_others_do_not() -> None:
     job = Job("http1")
-    assert {proxy.pod for proxy in PROXIES} == set(ADDRESS)
-    assert (BY_NAME[OURS].pod, BY_NAME[OURS].port(job)) == ("mesh", 8080)
-    assert {(proxy.pod, proxy.port(job)) for proxy in PROXIES if proxy.name != OURS} == {("plain", 9000)}
+    assert {proxy.pod(job) for proxy in PROXIES} == set(ADDRESS)
+    assert (BY_NAME[OURS].pod(job), BY_NAME[OURS].port(job)) == ("mesh", 8080)
+    assert {(proxy.pod(job), proxy.port(job)) for proxy in PROXIES if proxy.name != OURS} == {("plain", 9000)}
     assert REFERENCE in BY_NAME
 
 
@@ -54,6 +54,11 @@ def test_setting_up_writes_what_the_command_names(proxy: Proxy, tmp_path: Path) 
 
 def test_ours_is_this_very_python() -> None:
     assert BY_NAME[OURS].find() == sys.executable
+
+
+def test_a_gateway_is_behind_no_redirect() -> None:
+    job = Job("gateway")
+    assert {(proxy.pod(job), proxy.port(job)) for proxy in PROXIES} == {("plain", 9000)}
 
 
 def test_ours_is_asked_to_lead_out_as_an_application_does() -> None:

@@ -36,6 +36,14 @@ def text(pod: PodView, now: float = 6.0) -> str:
     return "\n".join(as_text(Description(pod=pod, now=now), Paint()))
 
 
+def test_network_policies_are_named() -> None:
+    told = text(msgspec.structs.replace(POD, isolated_in=("shop/a", "shop/b")))
+    assert "refused; who may: bartizan reach FROM TO)\n   what enters is isolated by shop/a, shop/b\n" in told
+    assert "what leaves" not in told
+    told = text(msgspec.structs.replace(POD, isolated_out=("shop/c",), is_approved_by_them=True))
+    assert "   what leaves is isolated by shop/c; what their ipBlocks list is approved thereby\n" in told
+
+
 def test_a_pod() -> None:
     assert text(POD) == r"""
 Pod: orders-1.shop (Deployment orders)

@@ -7,6 +7,8 @@ from sidecar.model.errors import ConfigError
 from tests.injector.audit.support import PAYMENTS, World
 from tests.injector.egress.support import refuse, tell
 
+from .conftest import Program
+
 SINCE = "2026-05-01T00:00Z"     # before what the stores tell of
 
 
@@ -55,3 +57,39 @@ def test_what_cannot_be_believed_is_said(state: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr()
     assert "evil.test" not in told.out
     assert "bartizan audit verify" in told.err
+
+
+APPROVED = """\
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: web, namespace: shop}
+spec: {template: {metadata: {labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: app}]}}}
+---
+apiVersion: bartizan.dev/v1alpha1
+kind: EgressPolicy
+metadata: {name: partners}
+spec: {subjects: [{namespace: %s}], ranges: [{cidr: 203.0.113.0/24, ports: [5432]}]}
+"""
+
+
+def test_as_network_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.yaml").write_text(APPROVED % "shop")
+    assert main(["propose", "-o", "networkpolicy", "-f", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert '- ipBlock: {cidr: "203.0.113.0/24"}\n      ports: [{port: 5432, protocol: TCP}]' in told
+    assert main(["propose", "-o", "networkpolicy", "-f", str(tmp_path), "--workload", "shop/other"]) == 2
+    (tmp_path / "x.yaml").write_text(APPROVED % "other")
+    assert main(["propose", "-o", "networkpolicy", "-f", str(tmp_path)]) == 2
+    assert "no EgressPolicy means a workload" in capsys.readouterr().err
+
+
+def test_of_the_cluster(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    program("""
+case "$*" in
+*egresspolicies*) echo '{"items": [{"apiVersion": "bartizan.dev/v1alpha1", "kind": "EgressPolicy", "metadata": {"name": "partners"},
+    "spec": {"subjects": [{"namespace": "shop"}], "ranges": [{"cidr": "203.0.113.0/24"}]}}]}' ;;
+*policies*|*"get namespaces"*) echo '{"items": []}' ;;
+*pods*) echo '{"items": [{"kind": "Pod", "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}}, "spec": {}}]}' ;;
+esac""")
+    assert main(["propose", "-o", "networkpolicy", "--context", "one"]) == 0
+    assert "# shop/web, by EgressPolicy partners" in capsys.readouterr().out

@@ -3,10 +3,8 @@
 from typing import Any
 
 from injector.cluster import Cluster
-from injector.compile.edge_rule import annotated
-from injector.compile.gateway_api import GatewayApi, read_gateway_api
+from injector.compile.gateway_api import GatewayApi, GatewayBook
 from injector.compile.last_good import LastGood
-from injector.compile.looked import Looked
 from tests.helpers import pki
 
 Json = dict[str, Any]
@@ -62,5 +60,4 @@ def read(*objects: Json) -> GatewayApi:
 
 
 def read_cluster(cluster: Cluster) -> GatewayApi:
-    last_good = LastGood()
-    return read_gateway_api(cluster, Looked(cluster), lambda one: annotated(one, last_good))
+    return GatewayBook(LastGood()).of(cluster, {})

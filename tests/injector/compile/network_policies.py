@@ -277,3 +277,27 @@ CASES = (
          yes="172.17.0.1 shop/db:5432, bank/pay shop/db:5432, shop/web shop/db:5432, shop/db void/web:5978",
          no="172.17.1.1 shop/db:5432, shop/api shop/db:5432, shop/web shop/db:80, shop/db void/web:8082, void/web shop/db:5432"),
 )
+
+# A spec that an API server refuses, the pods of shop that it may mean, and a part of what is told.
+OF_API = {"podSelector": {"matchLabels": {"app": "api"}}}
+UNREADABLE: list[tuple[Any, str, str]] = [
+    ({**OF_API, "ingress": [{"from": [{}]}]}, "api", "spec.ingress[0].from[0]: an empty item"),
+    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0"}}]}]}, "api", "is no range"),
+    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}, "api", "lies not within"),
+    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}]}, "api", "stands alone"),
+    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "::ffff:10.0.0.0/104"}}]}]}, "api", "write them as IPv4"),
+    ({**OF_API, "ingress": [{"ports": [{"port": "80"}]}]}, "api", "without quotes"),
+    ({**OF_API, "ingress": [{"ports": [{"port": 0}]}]}, "api", "ports[0].port"),
+    ({**OF_API, "ingress": [{"ports": [{"port": 9, "endPort": 8}]}]}, "api", "8 is before 9"),
+    ({**OF_API, "ingress": [{"ports": [{"endPort": 8}]}]}, "api", "a range begins with a number"),
+    ({**OF_API, "ingress": [{"ports": [{"protocol": "ICMP"}]}]}, "api", "ICMP"),
+    ({**OF_API, "ingress": [{"form": []}]}, "api", 'unknown field "form"'),
+    ({**OF_API, "ingress": "all"}, "api", "spec.ingress"),
+    ({**OF_API, "ingress": [None]}, "api", "spec.ingress[0]"),
+    ({"podSelector": {"matchLabels": {"app": "api"}, "matchExpressions": [{"key": "x", "operator": "In"}]}}, "api", "at least one value"),
+    ({"podSelector": {"matchLabels": {"app": "api"}, "matchExpressions": [{"key": "x", "operator": "Near"}]}}, "api", "Near"),
+    ({"podSelector": {"matchExpressions": [{"key": "x", "operator": "Exists", "values": ["y"]}]}}, "api db web", "takes no values"),
+    ({"podSelector": {"app": "api"}}, "api db web", 'unknown field "app"'),
+    ({"podSelector": "api"}, "api db web", "spec.podSelector"),
+    ("everything", "api db web", "spec"),
+]

@@ -253,6 +253,12 @@ def test_it_is_for_all_rules_of_the_host_but_those_that_want_none() -> None:
     assert asked(with_tls("a", "x.test"), ingress("b", rules, edge="httpsRedirect: false")).to("x.test", "/open", port=80) == "open"
 
 
+def test_it_comes_before_wider_rules_that_stay_on_port_80() -> None:
+    one = asked(with_tls("a", "x.test"), ingress("b", [rule(None, path("P", "/status", "status"))]))
+    assert one.to("x.test", "/status", port=80) == 308
+    assert one.to("y.test", "/status", port=80) == "status"
+
+
 def test_it_may_be_turned_off() -> None:
     assert asked(with_tls("a", "x.test", edge="httpsRedirect: false")).to("x.test", port=80) == "web"
 

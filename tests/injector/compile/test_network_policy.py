@@ -25,6 +25,7 @@ from tests.injector.compile.network_policies import (
     OUTSIDE,
     PODS,
     SIX,
+    UNREADABLE,
     WORLD,
     Case,
     pod,
@@ -205,6 +206,24 @@ def test_a_pod_without_a_sidecar_proves_nothing() -> None:
     assert inbound.rules[0].pods == {"10.0.1.3": ""}
 
 
+def test_an_ingress_gateway_proves_who_it_is_and_has_no_sidecar() -> None:
+    gate = pod("bartizan-system/gate", "10.0.8.1", {}, {})
+    gate["spec"] |= {"serviceAccountName": "bartizan-gateway", "initContainers": []}
+    spec = {"ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "bartizan-system"}}}]}]}
+    inbound, _ = isolation([*WORLD, gate, policy(spec)])
+    assert inbound is not None
+    assert inbound.rules[0].pods == {"10.0.8.1": "spiffe://mesh/ns/bartizan-system/sa/bartizan-gateway"}
+
+
+def test_of_two_pods_at_one_address_for_a_moment_one_has_to_prove_who_it_is() -> None:
+    of_db = {"matchLabels": {"app": "db"}}
+    for name in ("shop/aa", "shop/zz"):     # before and behind the other, which has no sidecar
+        new = pod(name, PODS["shop/db"][0], {"app": "db"}, {})
+        inbound, _ = isolation([*WORLD, new, policy({"ingress": [{"from": [{"podSelector": of_db}]}]})])
+        assert inbound is not None
+        assert inbound.rules[0].pods == {"10.0.1.3": f"spiffe://mesh/ns/shop/sa/{name[-2:]}"}
+
+
 def test_a_named_port_that_differs_makes_several_rules() -> None:
     spec = {"policyTypes": ["Egress"], "egress": [{"to": [{"namespaceSelector": {}}], "ports": [{"port": "http"}]}]}
     _, outbound = isolation([*WORLD, policy(spec)], "shop/web")
@@ -234,30 +253,6 @@ def test_it_approves_where_nobody_else_has_a_say(beside: list[dict[str, Any]], a
 
 
 # -- what cannot be read
-
-OF_API = {"podSelector": {"matchLabels": {"app": "api"}}}
-UNREADABLE: list[tuple[Any, str, str]] = [
-    ({**OF_API, "ingress": [{"from": [{}]}]}, "api", "spec.ingress[0].from[0]: an empty item"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0"}}]}]}, "api", "is no range"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}, "api", "lies not within"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}]}, "api", "stands alone"),
-    ({**OF_API, "ingress": [{"from": [{"ipBlock": {"cidr": "::ffff:10.0.0.0/104"}}]}]}, "api", "write them as IPv4"),
-    ({**OF_API, "ingress": [{"ports": [{"port": "80"}]}]}, "api", "without quotes"),
-    ({**OF_API, "ingress": [{"ports": [{"port": 0}]}]}, "api", "ports[0].port"),
-    ({**OF_API, "ingress": [{"ports": [{"port": 9, "endPort": 8}]}]}, "api", "8 is before 9"),
-    ({**OF_API, "ingress": [{"ports": [{"endPort": 8}]}]}, "api", "a range begins with a number"),
-    ({**OF_API, "ingress": [{"ports": [{"protocol": "ICMP"}]}]}, "api", "ICMP"),
-    ({**OF_API, "ingress": [{"form": []}]}, "api", 'unknown field "form"'),
-    ({**OF_API, "ingress": "all"}, "api", "spec.ingress"),
-    ({**OF_API, "ingress": [None]}, "api", "spec.ingress[0]"),
-    ({"podSelector": {"matchLabels": {"app": "api"}, "matchExpressions": [{"key": "x", "operator": "In"}]}}, "api", "at least one value"),
-    ({"podSelector": {"matchLabels": {"app": "api"}, "matchExpressions": [{"key": "x", "operator": "Near"}]}}, "api", "Near"),
-    ({"podSelector": {"matchExpressions": [{"key": "x", "operator": "Exists", "values": ["y"]}]}}, "api db web", "takes no values"),
-    ({"podSelector": {"app": "api"}}, "api db web", 'unknown field "app"'),
-    ({"podSelector": "api"}, "api db web", "spec.podSelector"),
-    ("everything", "api db web", "spec"),
-]
-
 
 @pytest.mark.parametrize(("spec", "isolated", "why"), UNREADABLE, ids=lambda value: str(value)[-50:])
 def test_what_cannot_be_read_isolates_whom_it_may_mean_and_lists_nothing(spec: Any, isolated: str, why: str) -> None:

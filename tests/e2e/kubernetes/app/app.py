@@ -1,6 +1,7 @@
 """What runs in the pods of these tests: plain, with no idea of a mesh.
 
-    serve           HTTP on 8080 (the answer is the request as it arrived), lines over TCP on 9000, gRPC health on 9090.
+    serve [PORT]    HTTP on 8080 and on that port (the answer is the request as it arrived), lines over TCP on 9000, gRPC health on
+                    9090.
                     While /tmp/dead exists it is ill; while /tmp/deaf exists none of the ports is served.
     load URL        requests, one after the other, until there is input: a line at the first answer, and at the end how many had which
                     status, as JSON
@@ -93,7 +94,7 @@ class GrpcHealth(socketserver.BaseRequestHandler):
             self.request.sendall(connection.data_to_send())
 
 
-def serve():
+def serve(*more):
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     servers = []
@@ -104,7 +105,8 @@ def serve():
                 server.server_close()
             servers = []
         elif not servers:
-            servers = [HttpServer(("::", HTTP), Http), TcpServer(("::", TCP), Lines), TcpServer(("::", GRPC), GrpcHealth)]
+            servers = [*(HttpServer(("::", port), Http) for port in (HTTP, *more)), TcpServer(("::", TCP), Lines),
+                       TcpServer(("::", GRPC), GrpcHealth)]
             for server in servers:
                 threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
 
@@ -131,4 +133,4 @@ def load(url):
 
 
 if __name__ == "__main__":
-    load(sys.argv[2]) if sys.argv[1] == "load" else serve()
+    load(sys.argv[2]) if sys.argv[1] == "load" else serve(*map(int, sys.argv[2:]))

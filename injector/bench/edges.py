@@ -1,0 +1,139 @@
+"""The proxies as gateways: TLS 1.3 with clients, one of many hosts chosen, mTLS to a pod; and what answers there in the pod's place.
+
+The pod's end has an SVID, which names no host. nginx verifies names of hosts only, so it is given a certificate with one, at another port.
+"""
+
+import json
+from typing import Any
+
+from sidecar.model.edge import Edge, EdgeListener, EdgeRoute, TlsHost
+from sidecar.model.egress import Outbound
+from sidecar.model.route import Caller, Match, PathMatch
+from sidecar.model.service import Backend, Endpoint, Service
+from sidecar.model.snapshot import Snapshot, Workload, render_snapshot
+
+from .bartizan import files_config
+from .envoy import cluster_of, connection_manager, filter_of, static
+from .haproxy import AROUND
+from .layout import ALPN, ANSWER_BYTES, CLIENT, CLIENT_PORT, ENDPOINT, LISTEN, SERVER, Job, Place
+from .nginx import LOG_FORMAT, UNENDING, around
+
+SVID_PORT, NAMED_PORT = 8443, 8444
+SNAPSHOT = "snapshot.json"
+
+
+def endpoint_config(place: Place) -> str:
+    """HAProxy: short answers for whoever has a certificate of the mesh."""
+    answer = place.write("answer", "x" * ANSWER_BYTES)
+    certificates = place.certificates
+    tls = f"ca-file {certificates}/roots.pem verify required ssl-min-ver TLSv1.3 curves X25519 no-tls-tickets alpn {ALPN},http/1.1 proto h1"
+    return AROUND.format(mode="http").replace("defaults\n", "    tune.ssl.cachesize 0\ndefaults\n") + f"""
+frontend pod
+    bind {ENDPOINT}:{SVID_PORT} ssl crt {certificates}/server.both.pem {tls}
+    bind {ENDPOINT}:{NAMED_PORT} ssl crt {certificates}/outside.both.pem {tls}
+    http-request return status 200 content-type text/plain file {answer}
+"""
+
+
+def bartizan_gateway(job: Job, place: Place) -> str:
+    """Its configuration; `place.folder` gets the snapshot."""
+    snapshot = place.write(SNAPSHOT, gateway_snapshot(job, place))
+    return json.dumps({
+        **files_config(place, "client", snapshot), "listen": {"edge": {CLIENT_PORT: LISTEN}}, "workers": job.workers,
+        "drainAfterS": 0, "drainS": 0,
+    })
+
+
+def gateway_snapshot(job: Job, place: Place) -> bytes:
+    """A rule for each host, all of them led to the one pod."""
+    backend = "app.bench"
+    chain, key = ((place.certificates / f"outside.{kind}").read_text() for kind in ("pem", "key"))
+    tls = (TlsHost("bench/web", chain=chain, key=key),)
+    routes = tuple(
+        EdgeRoute(name=f"ingress/bench/{name}/0/0", allow=(Caller(),), ports=(CLIENT_PORT,), hosts=(name,),
+                  matches=(Match(PathMatch("/")),), backends=(Backend(backend, 80),)) for name in job.names)
+    service = Service(backend, 80, ("10.96.0.9",), "http1", (Endpoint(ENDPOINT, SVID_PORT, SERVER),))
+    return render_snapshot(Snapshot(
+        Workload(CLIENT, "bench", addresses=(place.address,)), outbound=Outbound(services=(service,)),
+        edge=Edge((EdgeListener(CLIENT_PORT, tls),), routes),
+    ))
+
+
+def nginx_gateway(job: Job, place: Place) -> str:
+    hosts = "".join(f"        {name} 1;\n" for name in job.names)
+    certificates = place.certificates
+    return around(place, f"""{LOG_FORMAT}
+    access_log /dev/null told;
+    map_hash_max_size 65536;
+    map $host $is_known {{
+        default 0;
+{hosts}    }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Request-Id $request_id;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_ssl_certificate {certificates}/client.pem;
+    proxy_ssl_certificate_key {certificates}/client.key;
+    proxy_ssl_trusted_certificate {certificates}/roots.pem;
+    proxy_ssl_verify on;
+    proxy_ssl_verify_depth 3;
+    proxy_ssl_name {job.names[-1]};
+    proxy_ssl_protocols TLSv1.3;
+    upstream app {{ server {ENDPOINT}:{NAMED_PORT}; keepalive 128; keepalive_requests {UNENDING}; }}
+    server {{
+        listen {LISTEN} ssl http2{" reuseport" if job.workers > 1 else ""};
+        ssl_certificate {certificates}/outside.pem;
+        ssl_certificate_key {certificates}/outside.key;
+        ssl_protocols TLSv1.3;
+        ssl_ecdh_curve X25519;
+        ssl_session_cache off;
+        ssl_session_tickets off;
+        if ($is_known = 0) {{ return 404; }}
+        location / {{ proxy_pass https://app; }}
+    }}
+""", workers=job.workers)
+
+
+def haproxy_gateway(job: Job, place: Place) -> str:
+    """`place.folder` gets `hosts.lst`."""
+    certificates, hosts = place.certificates, place.write("hosts.lst", "".join(f"{name}\n" for name in job.names))
+    began = AROUND.format(mode="http").replace("nbthread 1", f"nbthread {job.workers}")
+    return began.replace("defaults\n", "    tune.ssl.cachesize 0\ndefaults\n") + f"""    log global
+    option httplog
+    http-reuse always
+frontend in
+    bind *:{LISTEN} ssl crt {certificates}/outside.both.pem ssl-min-ver TLSv1.3 curves X25519 no-tls-tickets alpn h2,http/1.1
+    http-request deny deny_status 404 unless {{ req.hdr(host),lower -f {hosts} }}
+    http-request set-header x-request-id %[uuid()]
+    http-request set-header x-forwarded-proto https
+    http-request set-header x-forwarded-for %[src]
+    default_backend app
+backend app
+    server app {ENDPOINT}:{SVID_PORT} ssl crt {certificates}/client.both.pem ca-file {certificates}/roots.pem verify required \
+ssl-min-ver TLSv1.3 alpn {ALPN},http/1.1 proto h1
+"""
+
+
+def envoy_gateway(job: Job, place: Place) -> str:
+    def certificate(name: str) -> list[dict[str, Any]]:
+        return [{"certificate_chain": {"filename": str(place.certificates / f"{name}.pem")},
+                 "private_key": {"filename": str(place.certificates / f"{name}.key")}}]
+
+    only = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3", "ecdh_curves": ["X25519"]}
+    towards_clients = filter_of(
+        "envoy.transport_sockets.tls", "transport_sockets.tls.v3.DownstreamTlsContext",
+        disable_stateless_session_resumption=True, disable_stateful_session_resumption=True,
+        common_tls_context={"tls_params": only, "tls_certificates": certificate("outside"), "alpn_protocols": ["h2", "http/1.1"]})
+    pod = [{"san_type": "URI", "matcher": {"exact": SERVER}}]
+    towards_pod = filter_of(
+        "envoy.transport_sockets.tls", "transport_sockets.tls.v3.UpstreamTlsContext",
+        common_tls_context={
+            "tls_params": only, "tls_certificates": certificate("client"), "alpn_protocols": ["http/1.1"],
+            "validation_context": {"trusted_ca": {"filename": str(place.certificates / "roots.pem")}, "match_typed_subject_alt_names": pod},
+        })
+    everything = [{"name": "all", "match": {"prefix": "/"}, "route": {"cluster": "app"}}]
+    hosts: list[dict[str, Any]] = [{"name": name, "domains": [name], "routes": everything} for name in job.names]
+    chain = {"filters": [connection_manager(hosts, codec_type="AUTO", use_remote_address=True)], "transport_socket": towards_clients}
+    return static([chain], {**cluster_of(ENDPOINT, SVID_PORT), "transport_socket": towards_pod})

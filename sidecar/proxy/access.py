@@ -1,0 +1,190 @@
+"""Who may come in at the edge: from what a request brings to a Permit, or to what the client is told instead.
+
+    1  from where               a rule that nobody from there can pass looks at no credentials
+    2  who is it?               one of the ways of the rule's `Access`, verified: its claims
+    3  may it?                  `allow` and `deny` of the rule, on address and claims
+    4  the authorizer           if there is one, has the last word
+    5  what is told             claims and the authorizer's fields, said by us alone, whatever rule decides; the credentials stay here
+
+Trust: the client is a stranger, in every byte. It is told what it may bring, never whether it was the user or the password that was
+wrong; guessing costs it time, and nobody else's. Attacked by tests/proxy/test_access.py.
+"""
+
+from collections.abc import Set
+from typing import NamedTuple
+
+import trio
+
+from sidecar.model.client import Client
+from sidecar.model.decision import Denied, Permit
+from sidecar.model.edge import Access, Basic, EdgeRoute
+from sidecar.model.message import Headers, RequestHead
+from sidecar.model.reason import Reason
+from sidecar.model.route import Match, RateLimit, TokenIssuer
+from sidecar.net.jwt import Tokens
+from sidecar.net.passwords import Busy, Passwords
+from sidecar.policy import credentials
+from sidecar.policy.authorize import authorize_client, judge_source
+from sidecar.policy.credentials import Brought, Verified
+from sidecar.policy.rate_limit import Buckets, client_key
+from sidecar.policy.route_table import Found
+from sidecar.policy.rules import Rules
+from sidecar.telemetry.access_log import Record
+
+from .authorizer import Authorizer
+from .originate import Originator
+from .plan import Reply
+from .runtime import Runtime
+
+MOST_WRONG = 10     # passwords, of one client, a minute
+NO_ACCESS = Access()
+Issuers = tuple[TokenIssuer, ...]
+
+
+class Admitted(NamedTuple):
+    """
+    Args:
+        verified: None: it did not say who it is, and need not.
+    """
+
+    permit: Permit
+    request: RequestHead
+    verified: Verified | None = None
+
+
+class Clients:
+    """Lets clients in; one for the process."""
+
+    def __init__(self, originator: Originator, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._authorizer = Authorizer(originator, runtime)
+        self._tokens = Tokens()
+        self._passwords = Passwords()
+        self._wrong = Buckets(RateLimit(requests=MOST_WRONG, per_s=60.0))
+        self._owned_by: tuple[Rules | None, dict[str, frozenset[bytes]]] = None, {}
+
+    async def admit(
+        self, found: Found[EdgeRoute], rules: Rules, request: RequestHead, client: Client, record: Record
+    ) -> Admitted | Denied | Reply:
+        """Whether a request may go on; its fields are then what the application may see, in the very list that `request` holds.
+
+        Args:
+            found: the rule that decides, by `rules`.
+        """
+        route, edge = found.rule, rules.snapshot.edge
+        assert edge is not None
+        access = edge.access[route.access] if route.access else NO_ACCESS
+        if (refused := judge_source(found, request, client.address)) is not None:                   # 1
+            return refused
+        if access.unusable:
+            return Denied(Reason.ACCESS_UNUSABLE, route.name, access.unusable)
+        verified = await self._verify(route, access, edge.issuers, request, client)                # 2
+        if isinstance(verified, Denied):
+            return verified
+        claims = verified.claims if verified is not None else None
+        record.user = str(claims.get("sub", "")) if claims is not None else ""
+        judged = authorize_client(found, request, client.address, claims)                          # 3
+        if isinstance(judged, Denied):
+            is_unasked = verified is None and judged.reason is Reason.NOT_ALLOWED and credentials.has_ways(access)
+            return _not_authenticated(route, access, "the rule lets in clients with certain claims") if is_unasked else judged
+        owned, told = self._owned(rules, route), credentials.claim_headers(access.claim_headers, claims)
+        if access.external is not None:                                                             # 4
+            shown = _without(request.headers, owned) + told
+            taken = await self._authorizer.ask(access.external, request, shown, client, judged, record)
+            if not isinstance(taken, list):
+                return taken
+            told = _without(told, {name for name, _ in taken}) + taken
+        spent = frozenset() if access.keeps_credentials else credentials.credential_fields(access)
+        # In the list itself: what is sent on, copied and matched is one.
+        request.headers[:] = _without(request.headers, owned | spent) + told                         # 5
+        return Admitted(judged, request, verified)
+
+    def still(self, admitted: Admitted, client: Client) -> bool:
+        """Whether what was let in may go on, by the rules as they are now; the authorizer is not asked again."""
+        rules = self._runtime.rules.current
+        edge = rules.snapshot.edge if rules is not None else None
+        route = next((one for one in edge.routes if one.name == admitted.permit.rule), None) if edge is not None else None
+        if edge is None or route is None:
+            return False
+        access, verified = edge.access[route.access] if route.access else NO_ACCESS, admitted.verified
+        is_who_it_was = credentials.holds(verified, access, self._runtime.wall()) if verified is not None else not access.unusable
+        is_asked = verified is not None or access.is_optional or not credentials.has_ways(access)
+        claims = verified.claims if verified is not None else None
+        judged = authorize_client(
+            Found(route, admitted.permit.match or Match()), admitted.request, client.address, claims,
+        )
+        return is_who_it_was and is_asked and isinstance(judged, Permit)
+
+    def _owned(self, rules: Rules, route: EdgeRoute) -> frozenset[bytes]:
+        known, owned = self._owned_by
+        if known is not rules:
+            edge = rules.snapshot.edge
+            owned = credentials.owned_fields(edge) if edge is not None else {}
+            self._owned_by = rules, owned
+        return owned[route.name]
+
+    # -- 2
+
+    async def _verify(
+        self, route: EdgeRoute, access: Access, issuers: Issuers, request: RequestHead, client: Client
+    ) -> Verified | Denied | None:
+        if not credentials.has_ways(access):
+            return None
+        try:
+            one = credentials.brought(access, request.headers, client.certificate)
+            if one is None and not access.is_optional:
+                return _not_authenticated(route, access)
+            if one is None:
+                return None
+            if one.way == "basic" and access.basic is not None:
+                return await self._verify_password(route, access, access.basic, one, client)
+            verified = self._verify_now(access, issuers, request, one, client)
+        except ValueError as exc:
+            return _not_authenticated(route, access, str(exc))
+        return verified or _not_authenticated(route, access, f"{credentials.WORDS[one.way]} was brought that nobody was given")
+
+    def _verify_now(self, access: Access, issuers: Issuers, request: RequestHead, one: Brought, client: Client) -> Verified | None:
+        """Raises: ValueError with what is wrong with a token."""
+        if one.way == "apiKey" and access.api_keys is not None:
+            return credentials.verify_key(access.api_keys, one.value)
+        if one.way == "certificate" and client.certificate is not None:
+            verified = credentials.of_certificate(client.certificate)
+            return verified if self._runtime.wall() < verified.ends else None
+        why = ""
+        for jwt in credentials.tokens_in(access, one.field):
+            try:
+                return credentials.of_token(self._tokens.claims(request, jwt, issuers, self._runtime.wall()), jwt)
+            except ValueError as exc:
+                why = f"the token: {exc}"
+        raise ValueError(why)
+
+    async def _verify_password(
+        self, route: EdgeRoute, access: Access, basic: Basic, one: Brought, client: Client
+    ) -> Verified | Denied:
+        name, password = credentials.read_basic(one.value)
+        wrong = _not_authenticated(route, access, "user or password is wrong")
+        if not basic.users:
+            return wrong
+        user, asker = credentials.user_named(basic, name), client_key(client.address)
+        if user is not None and self._passwords.is_remembered(name, password, user.hash):
+            return credentials.of_user(user)
+        if wait_s := self._wrong.wait_s(asker, trio.current_time()):
+            return Denied(Reason.RATE_LIMITED, route.name, f"too many wrong passwords came from here; try again in {wait_s:.0f} s")
+        stored = (user or credentials.stand_in(basic, name)).hash
+        try:
+            is_right = await self._passwords.is_right(name, password, stored, asker, is_known=user is not None)
+        except Busy as exc:
+            reason = Reason.RATE_LIMITED if exc.is_asker else Reason.TOO_MANY_REQUESTS
+            return Denied(reason, route.name, "more passwords wait to be verified than may")
+        if user is not None and is_right:
+            return credentials.of_user(user)
+        self._wrong.take(asker, trio.current_time())
+        return wrong
+
+
+def _not_authenticated(route: EdgeRoute, access: Access, why: str = "") -> Denied:
+    return Denied(Reason.NOT_AUTHENTICATED, route.name, why, credentials.challenges(access, why if why.startswith("the token") else ""))
+
+
+def _without(headers: Headers, fields: Set[bytes]) -> Headers:
+    return [field for field in headers if field[0].lower() not in fields] if fields else headers

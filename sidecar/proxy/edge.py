@@ -1,0 +1,272 @@
+"""What comes in from outside of the mesh, step by step: one connection of a client's at a listener of an ingress gateway.
+
+    1  which listener?      the snapshot's, by the port that clients know; a client of a port that it does not name is told so, as is
+                            one whom NetworkPolicies keep from this pod
+    2  TLS                  by the server name of the hello the certificate for it, or an alert, and no other certificate instead
+    3  who is it?           an address; and a client certificate, where the host asks for one
+    4  is it meant here?    per request: Host is the server name (else 421), and asks for no more than the connection has shown
+    5  which rule?          by port, host, path, method and fields; none: 404
+    6  may it?              who the client is, what the rule allows: `access.py`
+    7  what else?           limits, faults, answers of our own, edits: `admit.py`
+    8  forward              to a Service of the mesh, by weight, and from there as any caller in the mesh: `mesh.py`
+
+A browser speaks HTTP/2 to whatever stands in front, and seldom does the application: it gets HTTP/1.1, unless its port says otherwise,
+or it is gRPC. What the destination has declared for its callers (timeouts, retries, splits) holds where the rule here says nothing.
+
+Trust: everything is a stranger's, and nothing that a client says of itself goes on but what was verified here; what it reaches is what
+a rule of the snapshot names, by mTLS to the identity that the snapshot names. Attacked by tests/proxy/test_edge.py.
+Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
+"""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+from msgspec.structs import replace
+
+from sidecar.model.address import Address, canonical
+from sidecar.model.client import Client
+from sidecar.model.decision import Denied
+from sidecar.model.edge import EdgeRoute
+from sidecar.model.errors import ClientTlsRejected, NoEndpoint, ReasonedError, Unavailable
+from sidecar.model.message import Headers, RequestHead
+from sidecar.model.reason import Reason
+from sidecar.model.service import CallRule, Service
+from sidecar.net.deadline import Deadline
+from sidecar.net.peek import peek
+from sidecar.net.socket_stream import SocketStream, linger
+from sidecar.net.tls_edge import INTERNAL_ERROR, UNRECOGNIZED_NAME, Served
+from sidecar.net.tls_stream import TlsStream
+from sidecar.policy.egress import ToService
+from sidecar.policy.rate_limit import client_key
+from sidecar.policy.rules import Rules
+from sidecar.policy.split import led
+from sidecar.protocol.client_hello import ClientHello
+from sidecar.protocol.detect import Detected, recognise
+from sidecar.telemetry.access_log import Record
+
+from .access import Admitted, Clients
+from .headers import edge_headers
+from .http import serve_http, serve_http1
+from .http2 import serve_http2
+from .mesh import call
+from .mesh_call import UPGRADES
+from .plan import Decision, Patience, Plan, Upstream
+from .respond import TABLE, explain, explain_http2
+from .runtime import Runtime
+from .serve import ServeConnection
+
+HANDSHAKE_S = 10.0      # with the hello
+GRACE_S = 10.0
+TAKE_S = 15.0
+# Strangers may be many and slow on purpose: who holds a connection, and an application's worker with it, for nothing is soon gone.
+HURRIED = Patience(GRACE_S, TAKE_S, is_strict=True)
+
+
+async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: Clients) -> None:
+    """Serve one connection.
+
+    Args:
+        port: as clients know it, of the listener that it came to.
+    """
+    source, own = str(canonical(sock.getpeername()[0])), str(canonical(sock.getsockname()[0]))
+    record = Record(runtime.wall(), "edge", dst=str(Address(own, port)), source=source, client=source)
+    rules = runtime.rules.current
+    edge = rules.snapshot.edge if rules is not None else None
+    try:
+        if edge is None or all(listener.port != port for listener in edge.listeners):               # 1
+            why = Unavailable(Reason.NO_SNAPSHOT) if rules is None else Unavailable(Reason.NO_EDGE_ROUTE, f"nothing is served at {port}")
+            await _turn_away(sock, why, record, runtime)
+        elif rules is not None and (denied := rules.why_no_entry(source, sock.getsockname()[1], None)) is not None:
+            await _turn_away(sock, Unavailable(denied.reason, denied.detail), record, runtime)
+        elif runtime.edge_hosts.follow(edge).speaks_tls(port):
+            await _serve_tls(sock, port, record, runtime, clients)
+        else:
+            entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], runtime, clients)
+            await entered.serve(SocketStream(sock), record, serve_http)
+    except ReasonedError as exc:
+        record.refuse(exc.reason, exc.detail)
+        runtime.tell(record)
+    except (OSError, trio.BrokenResourceError):
+        pass    # the client reset before it had said anything
+
+
+async def _first_bytes(sock: socket.socket, deadline: Deadline) -> ClientHello | Detected | None:
+    deadline.downstream("TLS handshake", HANDSHAKE_S)
+    return await peek(sock, recognise)
+
+
+async def _turn_away(sock: socket.socket, why: ReasonedError, record: Record, runtime: Runtime) -> None:
+    """Whatever it speaks, it is told why in that."""
+    with Deadline() as deadline:
+        hello = await _first_bytes(sock, deadline)
+    if hello is not None:       # else it only looked whether anybody listens
+        await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
+
+
+async def _say_no(
+    sock: socket.socket, hello: ClientHello | Detected, alert: bytes, why: ReasonedError, record: Record, runtime: Runtime
+) -> None:
+    stream, last_words = SocketStream(sock), alert
+    record.refuse(why.reason, why.detail)
+    if hello in (Detected.HTTP1, Detected.HTTP2):
+        record.status = TABLE[why.reason].status
+        last_words = explain(why.reason, "", why.detail) if hello is Detected.HTTP1 else explain_http2(why.reason)
+    runtime.tell(record)
+    await stream.send_all(last_words)
+    await linger(stream)
+
+
+async def _serve_tls(sock: socket.socket, port: int, record: Record, runtime: Runtime, clients: Clients) -> None:    # 2
+    stream: TlsStream | None = None
+    try:
+        with Deadline() as deadline:
+            hello = await _first_bytes(sock, deadline)
+            if not isinstance(hello, ClientHello):
+                served = None
+            elif (served := runtime.edge_hosts.find(port, hello.server_name)) is not None:
+                stream = TlsStream(served.context(), sock, is_server=True)
+                client = await _shake_hands(stream, served, hello.server_name, record, port)
+        if hello is None:
+            return
+        if not isinstance(hello, ClientHello):
+            await _say_no(sock, hello, b"", Unavailable(Reason.MISDIRECTED, f"TLS is spoken at port {port}"), record, runtime)
+        elif served is None:
+            why = ClientTlsRejected(f"no certificate is for the server name {hello.server_name}")
+            await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
+        elif stream is not None:
+            serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
+            await _Entered(client, served, sock.getsockname()[1], runtime, clients).serve(stream, record, serve)
+    except Unavailable as exc:
+        if stream is not None:
+            raise
+        await _say_no(sock, Detected.TLS, INTERNAL_ERROR, exc, record, runtime)
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+async def _shake_hands(stream: TlsStream, served: Served, server_name: str | None, record: Record, port: int) -> Client:       # 3
+    try:
+        await stream.handshake(ClientTlsRejected)
+    except ClientTlsRejected:
+        await linger(SocketStream(stream.sock))     # so that the alert arrives before the end does
+        raise
+    record.tls = stream.connection.get_protocol_version_name()
+    return Client(record.source, "https", port, server_name, served.client_certificate(stream, server_name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """One connection of a client's, whose requests are to come.
+
+    Args:
+        served: as what it was served TLS; None: it spoke none.
+        at: the port of ours that it came to.
+    """
+
+    client: Client
+    served: Served | None
+    at: int
+    runtime: Runtime
+    clients: Clients
+
+    async def serve(self, stream: trio.abc.HalfCloseableStream, known: Record, serve: ServeConnection) -> None:
+        def new_record() -> Record:
+            return replace(known, time=self.runtime.wall())
+
+        await serve(stream, self.runtime, self._decide, new_record)
+
+    async def _decide(self, request: RequestHead, record: Record) -> Decision:
+        runtime, rules = self.runtime, self.runtime.rules.current
+        headers = edge_headers(request, record, self.client, runtime.rng)
+        if rules is None:
+            return Denied(Reason.NO_SNAPSHOT)
+        denied = rules.why_no_entry(self.client.address, self.at, None) or self._misdirected(request, rules)        # 4
+        if denied is not None:
+            return denied
+        found = rules.edge.find(self.client.port, request)                                          # 5
+        if found is None:
+            return Denied(Reason.NO_EDGE_ROUTE)
+        record.rule = found.rule.name
+        admitted = await self.clients.admit(found, rules, request, self.client, record)             # 6
+        if not isinstance(admitted, Admitted):
+            return admitted
+        return self._carry_out(admitted, found.rule, request, headers, rules, record)
+
+    def _misdirected(self, request: RequestHead, rules: Rules) -> Denied | None:
+        """Why the request is not for this connection."""
+        client, served = self.client, self.served
+        if served is None:
+            return None
+        host = request.host.decode("ascii")
+        if client.server_name is not None and host != client.server_name:
+            return Denied(Reason.MISDIRECTED, detail=f"the request is for {host}, and TLS was asked for {client.server_name}")
+        # Without a server name, or since rules have changed, it may be a host that asks a client for more than this one has shown.
+        asked = self.runtime.edge_hosts.follow(rules.snapshot.edge).find(client.port, host)
+        if not served.asks_as(asked):
+            return Denied(Reason.MISDIRECTED, detail=f"TLS for {host} is another than that of this connection")
+        if client.certificate is not None and client.certificate.not_after <= self.runtime.wall():
+            return Denied(Reason.CLIENT_TLS, detail="the client's certificate has ended since it connected")
+        return None
+
+    def _carry_out(
+        self, admitted: Admitted, route: EdgeRoute, request: RequestHead, headers: Headers, rules: Rules, record: Record
+    ) -> Decision:
+        way: Plan | None = None
+
+        def upstream(sent: RequestHead) -> Callable[[], Upstream]:                                  # 8
+            nonlocal way
+            way = self._lead(sent, route, headers, rules, record)
+            return way.choose
+
+        def is_permitted() -> bool:
+            now = self.runtime.rules.current
+            is_there = way is None or way.is_permitted is None or way.is_permitted()
+            if now is None or now.why_no_entry(self.client.address, self.at, None) or self._misdirected(request, now):
+                return False
+            return is_there and self.clients.still(admitted, self.client)
+
+        plan = self.runtime.admission.admit(                                                        # 7
+            admitted.permit, request, client_key(self.client.address), upstream, is_permitted,
+            now=trio.current_time(), rng=self.runtime.rng,
+        )
+        if not isinstance(plan, Plan) or way is None:
+            return plan
+        return replace(
+            plan, request_s=way.request_s, idle_s=way.idle_s, retries=way.retries, may_retry=way.may_retry, mirror=way.mirror,
+            upgrades=UPGRADES, is_permitted=is_permitted, patience=HURRIED,     # an upgrade the pod's own rule must allow
+        )
+
+    def _lead(self, sent: RequestHead, route: EdgeRoute, headers: Headers, rules: Rules, record: Record) -> Plan:
+        """How the call is carried out. Unavailable, or NoEndpoint, if it cannot be."""
+        to = led(route.backends, rules.outbound, self.runtime.rng)
+        if to is None:
+            raise NoEndpoint(f"no backend of the rule {route.name!r} is in the mesh")
+        decision = call(
+            sent, headers, to, rules, record, self.runtime, rule=_call_rule(route, to, sent), is_http2=_speaks_http2(sent, to.service),
+        )
+        if isinstance(decision, Denied):
+            raise Unavailable(decision.reason, decision.detail)
+        assert isinstance(decision, Plan), "no Service answers by itself"
+        return decision
+
+
+def _call_rule(route: EdgeRoute, to: ToService, sent: RequestHead) -> CallRule | None:
+    """Instead of what the destination has declared for its callers: that, but for what the rule here says. None: it says nothing."""
+    if not (route.request_s or route.idle_s or route.retries or route.mirror):
+        return None
+    rule = to.rule(sent) or CallRule(route.name)
+    return replace(
+        rule, name=route.name if route.retries is not None else rule.name,     # retries are paid for by whoever asked for them
+        request_s=route.request_s or rule.request_s, idle_s=route.idle_s or rule.idle_s,
+        retries=route.retries or rule.retries, mirror=route.mirror or rule.mirror,
+    )
+
+
+def _speaks_http2(request: RequestHead, service: Service) -> bool:
+    """Towards the destination's sidecar, and so its application."""
+    if request.upgrade or service.protocol == "http1":
+        return False
+    return service.protocol == "http2" or (request.is_http2 and request.is_grpc)
