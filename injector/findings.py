@@ -101,6 +101,12 @@ class Finding(Enum):
         "An annotation or label of ours stands on an object where nobody reads it.",
         "Write it where the finding says; `routes`, `egress`, `ports` and `endpoints` belong to pods and to the workloads that own them.",
     )
+    EDGE_WAITS = (
+        "BZ0717", "edge-not-in-force",
+        "Something of an Ingress waits for another object, or another object has what it claims: a Service or a Secret is not among the "
+        "files, or a host and path, or a host's certificate, belongs to an older object.",
+        "Create what the finding names, or have the two owners agree on who has the host and path.",
+    )
     UNSEEN = (
         "BZ0720", "beyond-tcp",
         "A NetworkPolicy lists ports of UDP or SCTP. A sidecar judges TCP alone.",

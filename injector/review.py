@@ -24,6 +24,8 @@ from .compile.egress import Asker, unapproved
 from .compile.mesh import mesh_settings
 from .containers import AUDIENCE, CONTAINERS, VOLUMES
 from .decide import MIRROR, Refuse, Skip, decide, exempt_uid
+from .edge_review import KINDS as EDGE_KINDS
+from .edge_review import mistakes, not_in_force
 from .exclude import exclusion_problems
 from .form import costs
 from .hardening import container_reasons, left_open, left_open_by
@@ -140,6 +142,8 @@ def _judge(request: Request, settings: Settings, cluster: Cluster) -> tuple[Oper
         return _judge_workload(Object({**request.object, "kind": request.kind}), request.namespace, settings, cluster)
     elif request.kind in ("EgressPolicy", "MeshPolicy"):
         read_policy({**request.object, "kind": request.object.get("kind", request.kind)})
+    elif request.kind in EDGE_KINDS and not request.subresource:
+        return _judge_edge(request, cluster)
     elif request.kind == "TokenRequest":
         _refuse_if(_token_problems(request))
     elif request.kind == "Namespace":
@@ -178,6 +182,13 @@ def _judge_pod(request: Request, settings: Settings, cluster: Cluster) -> tuple[
     patch = patch_pod(request.object, request.namespace, settings, mesh)
     patched = Pod(patch.value)
     return patch.operations, (*costs(patched), *left_open(patched))
+
+
+def _judge_edge(request: Request, cluster: Cluster) -> tuple[Operations, Warnings]:
+    """What waits for other objects, or is another's, is a warning: it may come, or go."""
+    found = Object({**request.object, "kind": request.kind, "metadata": {**at(request.object, "metadata"), "namespace": request.namespace}})
+    _refuse_if([*name_problems(found.annotations, found.labels), *mistakes(found, cluster)])
+    return [], tuple(not_in_force(found, cluster))
 
 
 def _require_few(pod: Pod) -> None:

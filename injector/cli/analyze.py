@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from injector.cluster import Cluster, ref_of
+from injector.cluster.default_classes import with_classes
 from injector.cluster.objects import TEMPLATES, Object
 from injector.findings import Finding
 from injector.yaml_text import YamlError
@@ -67,7 +68,7 @@ def find(files: list[str], wall: WallClock = wall_clock, beside: Cluster | None 
     """
     manifests, found = read(files)
     readable = [with_namespace(manifest.data) for manifest in manifests if _is_readable(manifest)]
-    cluster = Cluster.of(readable) if beside is None else _applied(beside, readable)
+    cluster = Cluster.of(map(dict, with_classes(readable))) if beside is None else _applied(beside, readable)
     return list(dict.fromkeys([*found, *judge(manifests, cluster, wall())]))
 
 

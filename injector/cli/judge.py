@@ -18,6 +18,8 @@ from injector.compile.routes import missing_services
 from injector.compile.services import service_ports
 from injector.decide import Inject, Refuse, decide
 from injector.documents import EgressPolicySpec, MeshPolicySpec, Mtls
+from injector.edge_review import KINDS as EDGE_KINDS
+from injector.edge_review import mistakes, not_in_force
 from injector.exclude import exclusion_problems, passage
 from injector.findings import Finding
 from injector.hardening import left_open
@@ -95,12 +97,29 @@ def _findings(manifest: Manifest, cluster: Cluster, now: float) -> Iterator[Foun
             for finding, problem in _annotations(holder, one.pod, one.namespace or "default", cluster):
                 line = _annotation_line(manifest, path, holder, problem)
                 yield Found(finding, "Error", str(problem), manifest.name, manifest.file, line)
+    if one.kind in EDGE_KINDS:
+        yield from _of_edge(manifest, cluster)
     for where, text in misplaced(one):
         yield found_at(Finding.MISPLACED, manifest, where, text, "Warning")
     if one.kind in ("Pod", *TEMPLATES):
         for finding, text in _of_admission(one.pod, one.namespace or "default", cluster):
             where = _template_path(one) + "spec"
             yield found_at(finding, manifest, where, text, "Error" if finding == Finding.POD_REFUSED else "Warning")
+
+
+def _of_edge(manifest: Manifest, cluster: Cluster) -> Iterator[Found]:
+    """As the cluster has it, in which the default class is filled in."""
+    own = Object(with_namespace(manifest.data))
+    one = cluster.of_kind(own.kind).get((own.namespace, own.name), own)
+    for problem in mistakes(one, cluster):
+        if problem.source == documents.EDGE:
+            line = _annotation_line(manifest, "", own, problem)
+            yield Found(Finding.INVALID, "Error", str(problem), manifest.name, manifest.file, line)
+        else:
+            yield found_at(Finding.INVALID, manifest, problem.path, problem.text)
+    for text in not_in_force(one, cluster):
+        path = text.partition(": ")[0]
+        yield found_at(Finding.EDGE_WAITS, manifest, path if path.startswith("spec.") else "", text, "Warning")
 
 
 def _of_policy(manifest: Manifest, now: float) -> Iterator[Found]:
@@ -123,7 +142,9 @@ def misplaced(one: Object) -> Iterator[tuple[str, str]]:
         return
     if one.kind not in TEMPLATES:
         for name in one.annotations:
-            if name in documents.ANNOTATIONS and name != documents.ANALYZE_SUPPRESS:
+            if name in documents.ANNOTATIONS and name != documents.ANALYZE_SUPPRESS and not (
+                name == documents.EDGE and one.kind in EDGE_KINDS
+            ):
                 text = f"{name}: nobody reads it on a {one.kind}; write it on the pods that it is about, or on the workload that owns them"
                 yield f"metadata.annotations.{name}", text
         if documents.INJECTION in one.labels and one.kind != "Namespace":

@@ -67,11 +67,12 @@ def read_ingress(one: Object, look: Looked, found: Annotated) -> Said:
     try:
         reader.read()
     except ConfigError as exc:
-        reader.problems.append(f"{exc}; nothing of it is in force from there on")
+        reader.mistakes.append(f"{exc}; nothing of it is in force from there on")
     return Said(
         ("Ingress", one.namespace, one.name), created if isinstance(created := one.metadata.get("creationTimestamp"), str) else "",
         access=found.accesses, issuers=found.issuers,
-        routes=tuple(reader.routes), tls=tuple((TLS, host) for host in reader.tls), problems=(*found.problems, *reader.problems),
+        routes=tuple(reader.routes), tls=tuple((TLS, host) for host in reader.tls),
+        problems=(*found.problems, *reader.mistakes, *reader.absent), mistakes=tuple(reader.mistakes),
         default=reader.default, redirected=frozenset(reader.redirected), is_plain=not found.rule.https_redirect,
     )
 
@@ -126,19 +127,20 @@ class _Reader:
         self.tls: list[TlsHost] = []
         self.default: EdgeRoute | None = None
         self.redirected: set[str] = set()
-        self.problems: list[str] = []
+        self.mistakes: list[str] = []
+        self.absent: list[str] = []         # what other objects may still cure
 
     def read(self) -> None:
         spec = self._one.spec
         hosts: list[str] = []       # of the rules; empty text: every one
         without_paths: list[str] = []
-        for i, rule in _items(spec.get("rules"), "spec.rules", self.problems):
+        for i, rule in _items(spec.get("rules"), "spec.rules", self.mistakes):
             host = self._host(rule.get("host"), f"spec.rules[{i}].host")
             if host is None:
                 continue
             hosts.append(host)
-            http = _below(rule, "http", self.problems, f"spec.rules[{i}]")
-            paths = list(_items(http.get("paths"), f"spec.rules[{i}].http.paths", self.problems))
+            http = _below(rule, "http", self.mistakes, f"spec.rules[{i}]")
+            paths = list(_items(http.get("paths"), f"spec.rules[{i}].http.paths", self.mistakes))
             if not paths:
                 without_paths.append(host)
             for j, path in paths:
@@ -152,7 +154,7 @@ class _Reader:
             return ""
         problem = host_problem(value) if isinstance(value, str) else "expected text"
         if problem:
-            self.problems.append(f"{where}: {problem}; the rule is not in force")
+            self.mistakes.append(f"{where}: {problem}; the rule is not in force")
             return None
         return str(value)
 
@@ -175,11 +177,11 @@ class _Reader:
         if not problem:
             problem = _path_problem(value)
         if problem:
-            self.problems.append(f"{where}.{problem}; the path is not in force")
+            self.mistakes.append(f"{where}.{problem}; the path is not in force")
             return None
         value = str(value)
         if kind == OURS and not _NOT_LITERAL.isdisjoint(value):
-            self.problems.append(f"{where}.path: {value!r} is a prefix here, of whole segments, and each of its signs stands for itself; "
+            self.mistakes.append(f"{where}.path: {value!r} is a prefix here, of whole segments, and each of its signs stands for itself; "
                                  "expressions are for an HTTPRoute")
         if kind == EXACT:
             return Match(PathMatch(value, "Exact"))
@@ -198,7 +200,7 @@ class _Reader:
     def _canary(self, canary: Canary) -> Backend | None:
         backend, problem = backend_of(canary.service, canary.port, self._one.namespace, self._look)
         if problem:
-            self._tell(f"canary: {problem}; nothing is sent there")
+            self._miss(f"canary: {problem}; nothing is sent there")
         return backend if not problem else None
 
     def _backend(self, value: object, where: str) -> Backend | None:
@@ -208,16 +210,16 @@ class _Reader:
             service = mapping(whole.get("service"), f"{where}.service")
             if not service:
                 why = "a `resource` is no Service; name a Service" if whole.get("resource") is not None else "it names no Service"
-                self.problems.append(f"{where}: {why}; requests are answered 503")
+                self.mistakes.append(f"{where}: {why}; requests are answered 503")
                 return None
             port = mapping(service.get("port"), f"{where}.service.port")
             named = port.get("number") if port.get("number") is not None else port.get("name")
             backend, problem = backend_of(text(service.get("name"), f"{where}.service.name"), named, self._one.namespace, self._look)
         except ConfigError as exc:
-            self.problems.append(f"{exc}; requests are answered 503")
+            self.mistakes.append(f"{exc}; requests are answered 503")
             return None
         if problem:
-            self.problems.append(f"{where}: {problem}; requests are answered 503")
+            self._miss(f"{where}: {problem}; requests are answered 503")
         return backend
 
     # -- what no rule is about
@@ -225,7 +227,7 @@ class _Reader:
     def _add_default(self, value: object, hosts: list[str], without_paths: list[str]) -> None:
         if value is None:
             for host in dict.fromkeys(without_paths):
-                self.problems.append(f"spec.rules: the rule of {host or 'every host'} has no paths, and there is no defaultBackend")
+                self.mistakes.append(f"spec.rules: the rule of {host or 'every host'} has no paths, and there is no defaultBackend")
             return
         backend = self._backend(value, "spec.defaultBackend")
         before = len(self.routes)
@@ -239,12 +241,12 @@ class _Reader:
     # -- TLS
 
     def _add_tls(self, value: object, of_rules: list[str]) -> None:
-        for i, entry in _items(value, "spec.tls", self.problems):
+        for i, entry in _items(value, "spec.tls", self.mistakes):
             where = f"spec.tls[{i}]"
             try:
                 written, secret = texts(entry.get("hosts"), f"{where}.hosts"), text(entry.get("secretName"), f"{where}.secretName")
             except ConfigError as exc:
-                self.problems.append(f"{exc}; the entry is not in force")
+                self.mistakes.append(f"{exc}; the entry is not in force")
                 continue
             hosts = [host for host in dict.fromkeys(written) if self._host(host, f"{where}.hosts")] if written else of_rules
             if written and not hosts:
@@ -253,16 +255,17 @@ class _Reader:
             found = self._look.secret(key) if secret else None
             one, problem = tls_host(key, found, hosts, self._found.rule.min_tls_version, self._found.clients)
             if not secret:
-                problem = "it names no Secret (secretName), and TLS is not passed on unopened: TLS is refused for its hosts"
-            if problem:
-                self._tell(f"{where}: {problem}")
+                self.mistakes.append(f"{where}: it names no Secret (secretName), and TLS is not passed on unopened: "
+                                     "TLS is refused for its hosts")
+            elif problem:
+                self._miss(f"{where}: {problem}")
             self.tls.append(one)
             if self._found.rule.https_redirect:
                 self.redirected |= {*hosts, *_covered(of_rules, hosts)} or {""}
 
-    def _tell(self, problem: str) -> None:
-        if problem not in self.problems:
-            self.problems.append(problem)
+    def _miss(self, problem: str) -> None:
+        if problem not in self.absent:
+            self.absent.append(problem)
 
 
 def _covered(hosts: Iterable[str], patterns: Iterable[str]) -> Iterator[str]:

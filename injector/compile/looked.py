@@ -25,11 +25,6 @@ class Looked:
         self._policies = self._cluster.mesh_policies
         return self._policies
 
-    def everything_in(self, namespace: str) -> Cluster:
-        """For whoever reads more than a few objects there: nothing of it may have changed."""
-        self._seen["versions", namespace] = self._cluster.versions.get(namespace)
-        return self._cluster
-
     def holds_in(self, cluster: Cluster) -> bool:
         """Whether each look would find the very same."""
         are_policies_same = self._policies is None or self._policies == cluster.mesh_policies

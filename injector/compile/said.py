@@ -23,6 +23,7 @@ class Said:
         listeners: (port, whether it speaks TLS).
         access: by a name that nobody else gives: it begins with that of the object, as routes' names do.
         problems: what of the object is not in force, in words.
+        mistakes: of these, what no other object can cure; each begins with the field.
         default: a route for every host and path that nobody else names (`defaultBackend`); the oldest of all counts.
         redirected: hosts with TLS, whose rules of Ingresses leave port 80 to a redirect; empty text: those of no name.
         is_plain: its own rules stay on port 80 whatever others say.
@@ -37,6 +38,7 @@ class Said:
     access: Mapping[str, Access] = field(default_factory=dict)
     issuers: tuple[TokenIssuer, ...] = ()
     problems: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
     default: EdgeRoute | None = None
     redirected: frozenset[str] = frozenset()
     is_plain: bool = False

@@ -2,9 +2,10 @@
 
 With `failurePolicy: Fail` a control plane that is away stops what it would have been asked about. So little is asked: in namespaces of
 the mesh (of this revision) new pods, workloads whose template or words of ours change, and of running pods only what would touch our
-containers or words of ours. Kubelets' status reports, a Job's finalizers, `kubectl exec` into an application: none of them waits for
-us. Outside of the mesh: a pod that asks for a sidecar there (it would run without one, in silence), labels of ours on namespaces, and
-our policies. Never anything in our own namespace, kube-system or kube-node-lease.
+containers or words of ours. Kubelets' status reports, a Job's finalizers, `kubectl exec` into an application: none of them waits for us.
+Outside of the mesh: a pod that asks for a sidecar there (it would run without one, in silence), labels of ours on namespaces, and our
+policies, and what is to be served at the edge: Ingresses of the class `bartizan`, and where `bartizan.dev/edge` stands. Never anything in
+our own namespace, kube-system or kube-node-lease.
 
 Each webhook has its conditions in CEL, which the API server evaluates before it calls. They save calls and are no protection by
 themselves: what they leave out is judged by `backstop.py`. `caBundle` is not here: the control plane writes it.
@@ -13,12 +14,13 @@ themselves: what they leave out is judged by `backstop.py`. `caBundle` is not he
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from injector.cluster.kinds import OLD_CLASS
 from injector.cluster.objects import TEMPLATES
 from injector.containers import AUDIENCE, CONTAINERS
 from injector.decide import MIRROR
-from injector.documents import INJECTION, REVISION
+from injector.documents import EDGE, INJECTION, REVISION
 from injector.review import NODES
-from injector.settings import SYSTEM, UNMESHED
+from injector.settings import INGRESS_CLASS, SYSTEM, UNMESHED
 from sidecar.model import ports
 
 from .cel import cel, either
@@ -59,6 +61,12 @@ RUNNING_CHANGES = either([
 HAS_SIDECAR = either([
     f"oldObject.spec.?{field}.orValue([]).exists(one, one.name in {cel(list(CONTAINERS))})" for field in ("initContainers", "containers")
 ])
+_ANNOTATIONS = "object.metadata.?annotations.orValue({})"
+OF_THE_EDGE = either([
+    f"{cel(EDGE)} in {_ANNOTATIONS}", f"object.spec.?ingressClassName.orValue('') == {cel(INGRESS_CLASS)}",
+    f"{_ANNOTATIONS}[?{cel(OLD_CLASS)}].orValue('') == {cel(INGRESS_CLASS)}",
+])
+EDGE_CHANGES = either(["oldObject == null", WORDS_CHANGE, "object.spec != oldObject.spec"])
 TEMPLATE_CHANGES = either([
     "oldObject == null", WORDS_CHANGE, *(f"object.spec.?{field} != oldObject.spec.?{field}" for field in ("template", "jobTemplate")),
 ])
@@ -94,6 +102,10 @@ def webhooks(plan: Plan) -> list[Manifest]:
             _webhook(plan, "validate", "apart", pods, [], apart),
             _webhook(plan, "validate", "policies", [rule(
                 ["CREATE", "UPDATE"], ["egresspolicies", "meshpolicies"], "bartizan.dev", version="v1alpha1", scope="Cluster")], [], {}),
+            _webhook(plan, "validate", "edge", [
+                rule(["CREATE", "UPDATE"], ["ingresses"], "networking.k8s.io"),
+                rule(["CREATE", "UPDATE"], ["httproutes"], "gateway.networking.k8s.io"),
+            ], [OF_THE_EDGE, EDGE_CHANGES], {"namespaceSelector": {"matchExpressions": [_NEVER]}}),
             _webhook(plan, "validate", "namespaces", [rule(["CREATE", "UPDATE"], ["namespaces"], scope="Cluster")], [WORDS_CHANGE], {}),
         ]),
     ]

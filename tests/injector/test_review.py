@@ -460,3 +460,34 @@ def test_a_pod_with_wrong_words_from_before_goes_on_and_gets_no_new_ones() -> No
     for sub in ("", "status"):
         assert _response(_request(finished, "UPDATE", old, sub=sub))["allowed"] is True
         assert "line 1" in _refusal(_request(old, "UPDATE", pod(), sub=sub))
+
+
+def _ingress(path: str = "/app", edge: str = "{}", of: str = "bartizan") -> dict[str, Any]:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    rules = [{"host": "x.test", "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}}]
+    return {"kind": "Ingress", "metadata": {"name": "i", "annotations": {"bartizan.dev/edge": edge}},
+            "spec": {"ingressClassName": of, "rules": rules}}
+
+
+OF_THE_EDGE = Cluster.of([
+    namespace(), {"kind": "IngressClass", "metadata": {"name": "bartizan"}, "spec": {"controller": "bartizan.dev/ingress"}},
+    {"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}},
+])
+
+
+def test_what_is_to_be_served_is_judged_where_it_is_written() -> None:
+    assert _response(_request(_ingress()), OF_THE_EDGE) == {"uid": "u-1", "allowed": True}
+    assert "bartizan.dev/edge: line 1: unknown field" in _refusal(_request(_ingress(edge="canry: []")), OF_THE_EDGE)
+    assert "Ingress i: spec.rules[0].http.paths[0].path: '/a//b' is no path" in _refusal(_request(_ingress("/a//b")), OF_THE_EDGE)
+    assert _response(_request(_ingress("/a//b", of="nginx")), OF_THE_EDGE)["allowed"] is True
+    route = {"kind": "HTTPRoute", "metadata": {"name": "r", "annotations": {"bartizan.dev/edge": "canry: []"}}}
+    assert "unknown field" in _refusal(_request(route), OF_THE_EDGE)
+
+
+def test_what_is_anothers_or_not_there_is_a_warning() -> None:
+    elsewhere = OF_THE_EDGE.having({("Ingress", "other", "o"): {**_ingress(), "metadata": {
+        "name": "o", "namespace": "other", "creationTimestamp": "2026-01-01T00:00:00Z"}}})
+    (warning,) = _response(_request(_ingress()), elsewhere)["warnings"]
+    assert warning.startswith("bartizan: the path /app (PathPrefix) of x.test is Ingress other/o's, which is older")
+    (warning,) = _response(_request(_ingress()), OF_THE_EDGE.having({("Service", "shop", "web"): None}))["warnings"]
+    assert "there is no Service web in namespace shop" in warning

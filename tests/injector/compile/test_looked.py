@@ -1,4 +1,3 @@
-import pytest
 
 from injector.compile.looked import Looked
 from tests.injector.compile.edge_objects import cluster_of, service
@@ -18,11 +17,3 @@ def test_what_was_found_or_not_must_be_the_same() -> None:
     assert not looked.holds_in(cluster.having({REF: service("web", type="ClusterIP")}))
     assert not looked.holds_in(cluster.having({REF: None}))
     assert not looked.holds_in(cluster.having({("Secret", "shop", "cert"): secret_of("cert", {})}))
-
-
-@pytest.mark.parametrize(("namespace", "holds"), [("shop", False), ("other", True)])
-def test_a_whole_namespace(namespace: str, holds: bool) -> None:
-    cluster = cluster_of(service("web"))
-    looked = Looked(cluster)
-    assert looked.everything_in("shop") is cluster
-    assert looked.holds_in(cluster.having({("Service", namespace, "new"): service("new", namespace)})) is holds

@@ -24,7 +24,7 @@ def test_who_does_not_answer_admits_nothing() -> None:
 
 
 def test_what_needs_no_answer_is_never_asked() -> None:
-    """Outside of the mesh only a pod that asks for a sidecar there, our labels on namespaces, and our policies."""
+    """Outside of the mesh only a pod that asks for a sidecar there, our labels on namespaces, our policies, and what we serve."""
     for (_, name), hook in _hooks("revision").items():
         if name in ("policies", "namespaces"):
             assert {rule["scope"] for rule in hook["rules"]} == {"Cluster"}
@@ -32,7 +32,10 @@ def test_what_needs_no_answer_is_never_asked() -> None:
         *rest, never = hook["namespaceSelector"]["matchExpressions"]
         assert never == {"key": "kubernetes.io/metadata.name", "operator": "NotIn",
                          "values": ["bartizan-system", "kube-system", "kube-node-lease"]}
-        if name == "apart":
+        if name == "edge":
+            assert rest == []
+            assert len(hook["matchConditions"]) == 2
+        elif name == "apart":
             assert hook["objectSelector"] == {"matchLabels": {"bartizan.dev/injection": "enabled"}}
         else:
             assert {"key": "bartizan.dev/rev", "operator": "In", "values": ["v2"]} in rest
@@ -47,5 +50,6 @@ def test_what_is_asked_about() -> None:
     assert asked["Validating", "entering"] == ["pods/attach", "pods/exec", "pods/portforward"]
     assert asked["Validating", "tokens"] == ["serviceaccounts/token"]
     assert asked["Validating", "workloads"] == ["cronjobs", "daemonsets", "deployments", "jobs", "replicasets", "statefulsets"]
+    assert asked["Validating", "edge"] == ["httproutes", "ingresses"]
     assert asked["Validating", "policies"] == ["egresspolicies", "meshpolicies"]
     assert all("DELETE" not in rule["operations"] for hook in _hooks().values() for rule in hook["rules"])
