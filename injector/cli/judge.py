@@ -117,7 +117,11 @@ def _of_edge(manifest: Manifest, cluster: Cluster) -> Iterator[Found]:
             yield Found(Finding.INVALID, "Error", str(problem), manifest.name, manifest.file, line)
         else:
             yield found_at(Finding.INVALID, manifest, problem.path, problem.text)
+    namespaces = {"Service": cluster.services, "Secret": cluster.secrets}
+    unknown = [f"there is no {kind} " for kind, found in namespaces.items() if all(of != own.namespace for of, _ in found)]
     for text in not_in_force(one, cluster):
+        if any(words in text for words in unknown):     # nobody knows: there is none of its kind to judge by
+            continue
         path = text.partition(": ")[0]
         yield found_at(Finding.EDGE_WAITS, manifest, path if path.startswith("spec.") else "", text, "Warning")
 
@@ -138,6 +142,9 @@ def _of_policy(manifest: Manifest, now: float) -> Iterator[Found]:
 
 def misplaced(one: Object) -> Iterator[tuple[str, str]]:
     """(path, text) for each name of ours that is valid and that nobody reads where it stands."""
+    if documents.EDGE in one.annotations and (one.kind == "Pod" or one.kind in TEMPLATES):
+        yield (f"metadata.annotations.{documents.EDGE}",
+               f"{documents.EDGE}: nobody reads it on a {one.kind}; write it on the Ingress or HTTPRoute that leads there")
     if one.kind == "Pod":
         return
     if one.kind not in TEMPLATES:
