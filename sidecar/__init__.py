@@ -46,6 +46,8 @@ One word for one thing:
     worker       one of the processes of a gateway that has several
     edge         where clients come in that have no identity in the mesh; what an ingress gateway serves
     client       who comes in there; what its credentials say, verified, are its claims
+    authorizer   a Service or a host that is asked about a client's request before it goes on
+    restriction  who may make some of the requests that a rule at the edge is for
     isolation    what NetworkPolicies leave of the traffic in one direction, where any selects the pod
     caller       whom a gateway leads out; of a Service, who calls it
     preface      the line by which a caller's sidecar tells a gateway where to

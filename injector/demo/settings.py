@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from injector.settings import SYSTEM
+
 from .network import NODE
 
 WORLD = Path("/run/world")
@@ -25,7 +27,7 @@ ISSUER_PORT = 8443
 WEBHOOK_PORT = 9443
 STREAM_PORT = 9444
 INJECTOR_POD: dict[str, Any] = {
-    "metadata": {"name": "bartizan-injector-0", "namespace": "bartizan-system", "uid": "bartizan-injector-0"},
+    "metadata": {"name": "bartizan-injector-0", "namespace": SYSTEM, "uid": "bartizan-injector-0"},
     "spec": {"serviceAccountName": "bartizan-injector"},
 }
 INJECTOR_TOKEN_S = 30 * 86400         # no kubelet keeps it fresh: as long as anybody keeps a world

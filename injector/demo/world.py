@@ -22,6 +22,8 @@ from typing import Any
 import trio
 import yaml
 
+from injector.settings import ROOTS, ROOTS_KEY, SYSTEM
+
 from . import images, settings
 from .apiserver import ApiServer, Webhook
 from .applying import Applying, with_roots
@@ -137,14 +139,19 @@ class World:
             with_roots(item, self.papers.roots)
             _not_yet(item)
             self.api.store(item)
-        certificate, key = self.papers.issue("shop-web", is_client=True)
+        self._store_certificate("mutual-client", self.papers.issue("shop-web", is_client=True))
+        self._store_certificate("shop-tls", self.papers.issue("shop.demo.example"))
         self.api.store({
-            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-            "metadata": {"name": "mutual-client", "namespace": "shop"},
-            "data": {"tls.crt": base64.b64encode(certificate.encode()).decode(),
-                     "tls.key": base64.b64encode(key.encode()).decode()},
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": ROOTS, "namespace": SYSTEM},
+            "data": {ROOTS_KEY: (settings.AUTHORITY / "roots.pem").read_text()},
         })
         return deployments
+
+    def _store_certificate(self, name: str, issued: tuple[str, str]) -> None:
+        self.api.store({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": name, "namespace": "shop"},
+            "data": {file: base64.b64encode(text.encode()).decode() for file, text in zip(("tls.crt", "tls.key"), issued, strict=True)},
+        })
 
     async def deploy(self, deployment: Object) -> list[str]:
         """Apply a Deployment. Returns the names of its pods once all are ready."""
@@ -162,7 +169,8 @@ class World:
             with trio.move_on_after(POD_WITHIN_S) as patience:
                 while True:
                     services = json.loads(await self.admin(name, "GET", "/snapshot")).get("outbound", {}).get("services", ())
-                    if all(service.get("endpoints") for service in services):
+                    # What has no sidecar, as the ingress gateway, is no endpoint of the mesh.
+                    if all(service.get("endpoints") for service in services if not service["name"].endswith(f".{SYSTEM}")):
                         break
                     await trio.sleep(ASK_EVERY_S)
             if patience.cancelled_caught:

@@ -28,7 +28,7 @@ UNTESTED: dict[str, str] = {
     "injector/capture.py": RUNS,
     "injector/cli/exits.py": VALUES,
     **{f"injector/documents/{name}.py": VALUES for name in (
-        "__init__", "access", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},
+        "__init__", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},
     "injector/compile/said.py": VALUES,
     "injector/server.py": RUNS,
     "injector/demo/capture.py": RUNS,

@@ -360,8 +360,9 @@ KUBERNETES_README = (KUBERNETES / "README.md").read_text()
 
 def _leaves(values: dict[str, Any], base: str = "") -> Iterator[tuple[str, object]]:
     """The values as the table has them: one row for each, and for the resources of each part."""
+    whole = ("gateway.resources", "gateway.service.annotations", "gateway.service.nodePorts")
     for name, value in values.items():
-        if isinstance(value, dict) and base != "resources.":
+        if isinstance(value, dict) and base != "resources." and f"{base}{name}" not in whole:
             yield from _leaves(value, f"{base}{name}.")
         else:
             yield f"{base}{name}", value

@@ -556,6 +556,7 @@ async def test_a_websocket_until_nobody_permits_it_any_more(nursery: trio.Nurser
         assert await read_until(stream, b"still") == b"still"
     known.bench.runtime.rules.set(edge_rules(route(allow=())))
     assert await is_gone(stream)
+    assert trio.current_time() == 0
 
 
 @pytest.mark.parametrize("later", [
@@ -566,6 +567,7 @@ async def test_a_websocket_ends_with_what_it_rests_on(later: object, nursery: tr
     stream = await upgraded(known)
     known.bench.runtime.rules.set(later)    # type: ignore[arg-type]
     assert await is_gone(stream)
+    assert trio.current_time() == 0
 
 
 # -- slow clients

@@ -4,6 +4,7 @@
     orders   one server of each kind; `second` is its second endpoint, for the Service `pair`
     archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date, by which it serves other protocols, too
     paths    servers that read paths each in their own way, with something private; takes plaintext until a date
+    edge     an ingress gateway before paths, at the same ports; no packet rules
     legacy   no sidecar, no packet rules
     leaving  the first endpoint of a Service `shrinking`, started by the test that ends it; `staying` is the second
     outside  beyond the router: an approved HTTPS host, one that nobody approved, and what is reached by TCP (`DATABASES`)
@@ -15,19 +16,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.model.config import Probe
+import msgspec
+
+from sidecar.model.config import Config, FileIdentity, Listen, Probe, SnapshotFile
+from sidecar.model.edge import Edge, EdgeListener, EdgeRoute
 from sidecar.model.egress import EgressHost, Origination, Outbound, StartTls
+from sidecar.model.ports import HEALTH
 from sidecar.model.route import Caller, Match, PathMatch, Route
-from sidecar.model.service import Endpoint, Protocol, Service
-from sidecar.model.snapshot import Inbound, Snapshot, Workload
+from sidecar.model.service import Backend, Endpoint, Protocol, Service
+from sidecar.model.snapshot import Inbound, Snapshot, Workload, render_snapshot
 from tests.helpers import pki
 from tests.helpers.pki import DOMAIN, ORDERS, WEB
-from tests.helpers.pods import NODE, ROOT, ROUTER, MeshedPod, Pod, node
+from tests.helpers.pods import BARTIZAN, NODE, ROOT, ROUTER, SIDECAR_UID, MeshedPod, Pod, node, wait_until
 
 APPS = Path(__file__).parent / "apps"
 VENV = ROOT / ".venv-e2e" / "bin"
 GO, PYTHON = VENV / "foreign-go", VENV / "python"
 ARCHIVE = f"spiffe://{DOMAIN}/ns/shop/sa/archive"
+EDGE = f"spiffe://{DOMAIN}/ns/bartizan-system/sa/bartizan-gateway"
 PATHS = f"spiffe://{DOMAIN}/ns/shop/sa/paths"
 YEAR_2096 = 4_000_000_000.0
 PARTNER, STRANGER = "partner.example", "stranger.example"       # where databases are; no certificate is for those of the second
@@ -48,7 +54,7 @@ DATABASES: dict[str, tuple[StartTls | None, int, int]] = {
     "postgres": ("postgres", 5432, 5433), "mysql": ("mysql", 3306, 3307), "mail": ("smtp", 2525, 2526), "cache": (None, 6380, 3307),
 }
 ADDRESSES = {"web": "10.44.0.10", "orders": "10.44.0.20", "second": "10.44.0.21", "archive": "10.44.0.22", "paths": "10.44.0.23",
-             "legacy": "10.44.0.30",
+             "edge": "10.44.0.24", "legacy": "10.44.0.30",
              "leaving1": "10.44.0.40", "staying1": "10.44.0.41", "leaving2": "10.44.0.42", "staying2": "10.44.0.43"}
 VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "paths": "10.96.0.25",
         "shrinking1": "10.96.0.23", "shrinking2": "10.96.0.24"}
@@ -123,6 +129,7 @@ class Mesh:
         self.archive = self.meshed("archive", ARCHIVE, archive_rules(), accept_http10=True)
         self.paths = self.meshed("paths", PATHS, paths_rules())
         self.web = self.meshed("web", WEB, Inbound())
+        self.edge = self._edge()
 
     @property
     def meshed_pods(self) -> tuple[MeshedPod, ...]:
@@ -135,6 +142,22 @@ class Mesh:
         snapshot = Snapshot(Workload(identity, "shop", pod=name, addresses=(address,)), accept_http10=accept_http10, inbound=inbound,
                             outbound=self.outbound())
         return MeshedPod(stack or self._stack, self.node, self.folder, name, self.root, snapshot, probes=PROBES)
+
+    def _edge(self) -> Pod:
+        pod = Pod(self._stack, self.node, self.folder, "edge", ADDRESSES["edge"])
+        own, holder = pod.folder / "sidecar", pki.issue(self.root, pki.uri(EDGE))
+        snapshot = Snapshot(Workload(EDGE, "bartizan-system", addresses=(pod.address,)), outbound=self.outbound(), edge=edge_rules())
+        config = Config(
+            admin_socket=str(own / "admin.sock"), snapshot=SnapshotFile(str(own / "snapshot.json")),
+            listen=Listen(edge={port: port for port in PATH_SERVERS.values()}),
+            identity=FileIdentity(str(own / "chain.pem"), str(own / "key.pem"), str(own / "roots.pem")))
+        for file, text in (("chain.pem", holder.chain_pem), ("key.pem", holder.key_pem), ("roots.pem", pki.pem(self.root.chain)),
+                           ("snapshot.json", render_snapshot(snapshot).decode()), ("config.json", msgspec.json.encode(config).decode())):
+            (own / file).write_text(text)
+        process = pod.start("gateway", *BARTIZAN, "gateway", "--config", own / "config.json", uid=SIDECAR_UID, output=pod.log.path,
+                            environment={"PYTHONPATH": str(ROOT)})
+        wait_until(lambda: process.poll() is not None or pod.listens(HEALTH), lambda: (pod.folder / "gateway.log").read_text())
+        return pod
 
     def outbound(self) -> Outbound:
         def service(name: str, port: int, protocol: Protocol, identity: str, *pods: str) -> Service:
@@ -162,6 +185,17 @@ class Mesh:
 def archive_rules() -> Inbound:
     ports = {HTTP10_PORT: "http1", **{PORTS[name][0]: PORTS[name][1] for name in IN_PLAINTEXT}}
     return Inbound(mode="permissive", permissive_until=YEAR_2096, ports=ports, routes=(Route("all", (Caller(),), upgrades=("websocket",)),))
+
+
+def edge_rules() -> Edge:
+    """As the pod's own, one for each port."""
+    def route(name: str, path: str, port: int, *allow: Caller) -> EdgeRoute:
+        return EdgeRoute(name=f"{name}-{port}", allow=allow, ports=(port,), matches=(Match(path=PathMatch(path)),), hosts=(host("paths"),),
+                         backends=(Backend("paths.shop", port),))
+
+    ports = PATH_SERVERS.values()
+    routes = (one for port in ports for one in (route("private", "/private", port), route("public", "/", port, Caller())))
+    return Edge(tuple(EdgeListener(port) for port in ports), tuple(routes))
 
 
 def paths_rules() -> Inbound:

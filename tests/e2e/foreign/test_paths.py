@@ -42,10 +42,12 @@ def test_the_servers_would_give_it_away(mesh: Mesh, server: str) -> None:
 
 
 @servers
-@pytest.mark.parametrize("client", ["legacy", "web"])
+@pytest.mark.parametrize("client", ["legacy", "web", "edge"])
 def test_nobody_is_given_it(mesh: Mesh, evidence: Evidence, server: str, client: str) -> None:
-    """Neither without a sidecar, whose bytes reach the pod's as they are, nor through one."""
-    pod, address = (mesh.legacy, mesh.paths.address) if client == "legacy" else (mesh.web, VIPS["paths"])
+    """Neither without a sidecar, whose bytes reach the pod's as they are, nor through one, nor through the gateway."""
+    pod, address = {
+        "legacy": (mesh.legacy, mesh.paths.address), "web": (mesh.web, VIPS["paths"]), "edge": (mesh.legacy, mesh.edge.address),
+    }[client]
     last, before = f"/public/{secrets.token_hex(8)}", len(logged(mesh, server))
     answers = ask(pod, address, server, (*SPELLINGS, last))[:-1]
     assert [target for target, (_, body) in zip(SPELLINGS, answers, strict=True) if SECRET in body] == []
