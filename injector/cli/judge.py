@@ -138,6 +138,9 @@ def _of_policy(manifest: Manifest, now: float) -> Iterator[Found]:
 
 def misplaced(one: Object) -> Iterator[tuple[str, str]]:
     """(path, text) for each name of ours that is valid and that nobody reads where it stands."""
+    if documents.EDGE in one.annotations and (one.kind == "Pod" or one.kind in TEMPLATES):
+        yield (f"metadata.annotations.{documents.EDGE}",
+               f"{documents.EDGE}: nobody reads it on a {one.kind}; write it on the Ingress or HTTPRoute that leads there")
     if one.kind == "Pod":
         return
     if one.kind not in TEMPLATES:

@@ -13,7 +13,7 @@ from .terminal import printable
 
 WORKLOADS = "deployments.apps,replicasets.apps,statefulsets.apps,daemonsets.apps,jobs.batch,cronjobs.batch"
 KINDS = f"pods,services,{WORKLOADS}"
-NETWORK_POLICIES = "networkpolicies.networking.k8s.io"
+NETWORKING = "networkpolicies.networking.k8s.io,ingresses.networking.k8s.io,ingressclasses.networking.k8s.io"
 POLICIES = ("egresspolicies.bartizan.dev", "meshpolicies.bartizan.dev")
 
 
@@ -26,7 +26,7 @@ def everything(kubectl: Kubectl, namespace: str = "") -> tuple[list[Json], list[
     found = [kubectl.get("namespace", namespace)] if namespace else kubectl.list("namespaces")
     found += kubectl.list(KINDS, namespace)
     missing: list[str] = []
-    for kind, where in (*((kind, "") for kind in POLICIES), (NETWORK_POLICIES, namespace)):
+    for kind, where in (*((kind, "") for kind in POLICIES), (NETWORKING, namespace)):
         try:
             found += kubectl.list(kind, where)
         except KubectlError as exc:

@@ -33,7 +33,8 @@ PLAN = Plan(image="bartizan:e2e", revision="asked")
 WHERE, APART = "asked", "not-asked"
 LABELS = {"bartizan.dev/injection": "enabled", "bartizan.dev/rev": "asked"}
 SETTINGS = replace(rendered_by(PLAN), roots="PEM")
-MESH = Objects.of([namespace(WHERE, **LABELS), namespace(APART, x="y"), egress_policy()])
+INGRESS_CLASS = {"kind": "IngressClass", "metadata": {"name": "bartizan"}, "spec": {"controller": "bartizan.dev/ingress"}}
+MESH = Objects.of([namespace(WHERE, **LABELS), namespace(APART, x="y"), egress_policy(), INGRESS_CLASS])
 AUTHORITY = pki.authority("webhook")
 READY_S = 30.0
 Json = dict[str, Any]
@@ -254,3 +255,31 @@ async def test_a_control_plane_that_is_away_stops_what_it_must_decide_and_nothin
     assert gone in await _changed(cluster, f"/api/v1/namespaces/{APART}", {"metadata": {"labels": LABELS}})
     assert gone in await _made_namespace(cluster, LABELS)
     await cluster.delete(path, 0)       # nobody is kept from leaving
+
+
+async def test_what_is_to_be_served_is_asked_about_where_it_is_ours(registered: tuple[Cluster, int]) -> None:
+    cluster, port = registered
+
+    def ingress(path: str = "/app", of: str = "bartizan", **annotations: str) -> Json:
+        backend = {"service": {"name": "web", "port": {"number": 80}}}
+        return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "i", "annotations": annotations}, "spec": {
+            **({"ingressClassName": of} if of else {}),
+            "rules": [{"host": "x.test", "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}}]}}
+
+    plural = "/apis/networking.k8s.io/v1/namespaces/{}/ingresses?dryRun=All"
+
+    async def refusal(data: Json) -> str:
+        try:
+            await cluster.admin.create(plural.format(APART), data, dict)
+        except ApiError as exc:
+            return str(exc)
+        return ""
+
+    async with _answering(port) as asked:
+        assert "spec.rules[0].http.paths[0].path: '/a;b' is no path" in await refusal(ingress("/a;b"))
+        assert "did you mean \"maxBody\"?" in await refusal(ingress(of="nginx", **{"bartizan.dev/edge": "maxBdy: 1KiB"}))
+        assert "is no path" in await refusal(ingress("/a;b", "", **{"kubernetes.io/ingress.class": "bartizan"}))
+        assert asked.about == [("/validate", "CREATE", "ingresses")] * 3
+        assert await refusal(ingress("/a;b", of="nginx")) == ""
+        assert await refusal(ingress("/a;b", of="")) == ""
+        assert len(asked.about) == 3

@@ -7,6 +7,7 @@ import pytest
 from injector.cli.judge import judge, misplaced
 from injector.cli.manifests import live
 from injector.cluster import Cluster
+from injector.cluster.default_classes import with_classes
 from injector.cluster.objects import Object
 from tests.injector.pods import pod
 
@@ -47,3 +48,33 @@ def test_an_annotation_wants_to_hear_nothing_of_some(text: str, codes: set[str])
     data["metadata"] |= {"name": "x", "annotations": {
         "bartizan.dev/routes": "[", "bartizan.dev/rotues": "", "bartizan.dev/analyze-suppress": text}}
     assert {one.finding.code for one in judge([live(data)], Cluster.of([]), 0.0)} == codes
+
+
+def ingress(path: str = "/app", edge: str = "{}", **spec: Any) -> dict[str, Any]:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    rules = [{"host": "x.test", "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}}]
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"rules": rules, **spec},
+            "metadata": {"name": "i", "namespace": "shop", "annotations": {"bartizan.dev/edge": edge}}}
+
+
+SECRET = {"kind": "Secret", "metadata": {"name": "other", "namespace": "shop"}}
+SERVICE = {"kind": "Service", "metadata": {"name": "other", "namespace": "shop"}, "spec": {}}
+TLS = [{"hosts": ["x.test"], "secretName": "cert"}]
+
+
+@pytest.mark.parametrize(("one", "others", "codes"), [
+    (ingress(), [], []),
+    (ingress("/a//b"), [], ["BZ0701"]),
+    (ingress(edge="canry: []"), [], ["BZ0701"]),
+    (ingress("/a//b", ingressClassName="nginx"), [], []),
+    (ingress(), [SERVICE], ["BZ0717"]),
+    (ingress(tls=TLS), [], []),
+    (ingress(tls=TLS), [SECRET], ["BZ0717"]),
+    (of("HTTPRoute", annotations={"bartizan.dev/edge": "canry: []"}), [], ["BZ0701"]),
+    (of("HTTPRoute", annotations={"bartizan.dev/edge": "{}"}), [], []),
+    (of("Pod", annotations={"bartizan.dev/edge": "{}"}), [], ["BZ0716"]),
+    (of("Service", annotations={"bartizan.dev/edge": "{}"}), [], ["BZ0716"]),
+])
+def test_what_is_to_be_served(one: dict[str, Any], others: list[dict[str, Any]], codes: list[str]) -> None:
+    cluster = Cluster.of(map(dict, with_classes([one, *others])))
+    assert [found.finding.code for found in judge([live(one)], cluster, 0.0)] == codes

@@ -26,7 +26,8 @@ from sidecar.policy.rules import Rules
 from tests.certs import support as keys
 from tests.helpers.exchange import GET, OK
 from tests.helpers.mesh import arrive, call, http_app, meshed
-from tests.injector.pods import ROUTES, egress_policy, mesh_policy, namespace
+from tests.injector.compile import edge_objects
+from tests.injector.pods import ROUTES, egress_policy, ingress_gateway, mesh_policy, namespace
 
 
 def _pod(uid: str = "u", status: dict[str, Any] | None = None, owner: str | None = None, **annotations: str) -> dict[str, Any]:
@@ -357,3 +358,45 @@ def test_the_trust_of_now_is_in_it() -> None:
     compiled = compile_workload(Cluster.of([namespace(), _pod()]), "u", "example.org", LastGood(), trust=trust)
     assert compiled is not None
     assert compiled.snapshot.trust == trust
+
+
+# -- the ingress gateway
+
+AUTHORIZER = "authentication: {external: {host: auth.partner.example}}"
+
+
+def _served(*objects: dict[str, Any], wanted: list[str] | None = None) -> Compiled:
+    item = edge_objects.ingress("i", [edge_objects.rule("x.test", edge_objects.path("P", "/", "web"))], edge=AUTHORIZER)
+    found = edge_objects.cluster_of(
+        namespace(), namespace("other"), ingress_gateway(), item, edge_objects.service("web"), edge_objects.service("own"),
+        edge_objects.service("far", "other"), *objects,
+    )
+    uid = next(pod.uid for pod in found.pods.values() if pod.is_ingress_gateway)
+    compiled = compile_workload(found, uid, "example.org", LastGood(), wanted=wanted)
+    assert compiled is not None
+    assert parse_snapshot(render_snapshot(compiled.snapshot)) == compiled.snapshot
+    return compiled
+
+
+@pytest.mark.parametrize("wanted", [None, ["far.other"]])
+def test_a_gateway_has_what_is_served_and_where_that_leads(wanted: list[str] | None) -> None:
+    compiled = _served(wanted=wanted)
+    assert compiled.snapshot.edge is not None
+    assert [route.name for route in compiled.snapshot.edge.routes] == ["ingress/shop/i/0/0"]
+    assert {one.name for one in compiled.snapshot.outbound.services if one.name != "far.other"} == {"web.shop"}
+    assert compiled.reads is None       # whatever changes may concern it
+    assert compiled.snapshot.inbound.routes is None
+
+
+def test_an_authorizer_is_asked_for_as_if_the_gateway_did_and_must_be_approved() -> None:
+    assert _served().snapshot.outbound.hosts == ()
+    assert any('no EgressPolicy approves host "auth.partner.example"' in problem for problem in _served().problems)
+    subjects = [{"namespace": "bartizan-system", "serviceAccounts": ["bartizan-gateway"]}]
+    (host,) = _served(egress_policy(subjects=subjects, hosts=[{"host": "auth.partner.example"}])).snapshot.outbound.hosts
+    assert (host.host, host.plain_ports, host.tls_ports) == ("auth.partner.example", (80,), ())
+
+
+def test_every_pod_knows_whose_word_of_clients_counts_and_no_other_pod_serves_them() -> None:
+    snapshot = _compile(_pod()).snapshot
+    assert snapshot.inbound.edges == ("spiffe://example.org/ns/bartizan-system/sa/bartizan-gateway",)
+    assert snapshot.edge is None
