@@ -42,7 +42,7 @@ One word for one thing:
     origination  TLS that the sidecar speaks for an application that does not
     waiver       a check of a host's certificate that a policy relaxes until a date
     synthetic address   of nobody's, stands for one name, so that a TCP connection says which name it means
-    gateway      a sidecar that leads others out of the mesh, each as its own identity was granted
+    gateway      a sidecar that leads others out of the mesh, each as its own identity was granted, or clients into it
     worker       one of the processes of a gateway that has several
     edge         where clients come in that have no identity in the mesh; what an ingress gateway serves
     client       who comes in there; what its credentials say, verified, are its claims

@@ -7,7 +7,7 @@ from .exits import DATA, UNKNOWN, USAGE
 
 VERBS = {
     "sidecar": ("sidecar.start", "run the sidecar proxy"),
-    "gateway": ("sidecar.start:gateway", "run an egress gateway outside of a meshed pod"),
+    "gateway": ("sidecar.start:gateway", "run an ingress or egress gateway outside of a meshed pod"),
     "intercept": ("sidecar.intercept", "load the packet rules of this pod"),
     "certs": ("certs.cli", "the certificate authority: init, serve, issue, inspect, list, rotate, revoke, bundle, verify"),
     "injector": ("injector.server", "run the admission webhook and the snapshot stream"),
