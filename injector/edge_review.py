@@ -69,3 +69,9 @@ def _hosts(one: Object) -> set[object]:
         host = rule.get("host") if isinstance(rule, dict) else None
         found.add(host if isinstance(host, str) and host else None)
     return found
+
+
+def can_be_told(problem: str, namespace: str, cluster: Cluster) -> bool:
+    """Whether files can tell it: Secrets are made elsewhere, and Services may be, where there are none of the namespace."""
+    is_of_secret = "Secret" in problem and ("there is no" in problem or "missing" in problem)
+    return not is_of_secret and ("Service" not in problem or any(of == namespace for of, _ in cluster.services))

@@ -103,9 +103,10 @@ class Finding(Enum):
     )
     EDGE_WAITS = (
         "BZ0717", "edge-not-in-force",
-        "Something of an Ingress waits for another object, or another object has what it claims: a Service or a Secret is not among the "
-        "files, or a host and path, or a host's certificate, belongs to an older object.",
-        "Create what the finding names, or have the two owners agree on who has the host and path.",
+        "Something of an Ingress, a Gateway or an HTTPRoute waits for another object, another object has what it claims, or no process "
+        "of the gateway serves it: a Service or a Secret is not among the files, a host and path, or a host's certificate, belongs to an "
+        "older object, a port is not listened on.",
+        "Create or change what the finding names, or have the two owners agree. In a cluster the object's status and Events say the same.",
     )
     UNSEEN = (
         "BZ0720", "beyond-tcp",

@@ -41,18 +41,20 @@ from .acknowledged import Acknowledged
 from .audit.coverage_file import CoverageFile
 from .ca_bundle import CaBundle
 from .capture import CaptureWatch
-from .cluster import Cluster, Source
+from .cluster import Cluster, Ref, Source
 from .cluster.api import ApiSource
 from .cluster.directory import Directory
 from .collect import MAX_BODY_BYTES as MAX_LEDGER_BYTES
 from .collect import Collector
 from .compile import Compiled, compile_workload
 from .compile.edge import EdgeBook
+from .compile.edge_status import Told, told_of
 from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
 from .compile.network_policy import NetworkBook
 from .compile.service_book import ServiceBook
 from .config import InjectorConfig, issuer_of, parse_config, settings_of
+from .edge_status import EdgeStatus
 from .egress.alerts import Alerts
 from .events import Events
 from .jwks import JwksWatch, fetch_keys
@@ -136,6 +138,9 @@ async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> 
         last_good.save()
         return compiled
 
+    def told_at_the_edge(now: Cluster) -> dict[Ref, Told]:
+        return told_of(now, jwks.keys.current, edges)
+
     def place_of(uid: str) -> tuple[str, str] | None:
         pod = cluster.current.pods_by_uid.get(uid)
         return (pod.namespace, pod.name) if pod is not None else None
@@ -188,8 +193,9 @@ async def _serve(config: InjectorConfig, state: Path, nursery: trio.Nursery) -> 
     if events is not None and told is not None:
         nursery.start_soon(events.run)
         nursery.start_soon(_as_leader, leader, told.tell_skipped)
-    if leader is not None and api is not None:
-        nursery.start_soon(leader.while_leading, OptOutMap(api, cluster, trust, config.revision, _report).run)
+    if leader is not None and api is not None and events is not None:
+        statuses = EdgeStatus(api, cluster, told_at_the_edge, events, wall_clock, _report)
+        nursery.start_soon(leader.while_leading, OptOutMap(api, cluster, trust, config.revision, _report).run, statuses.run)
     if ca_bundle is not None:
         nursery.start_soon(ca_bundle.run)
     nursery.start_soon(serve_listener, door, operator.serve, tally)

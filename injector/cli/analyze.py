@@ -20,6 +20,7 @@ from .exits import FINDINGS
 from .found import LEVELS, Found, as_json, as_sarif
 from .judge import judge, with_namespace
 from .judge_cluster import judge_cluster
+from .judge_edge import judge_edge
 from .kubectl import Kubectl, add_arguments, add_scope
 from .live import everything
 from .manifests import Manifest, files_in, live, manifests_in, read_documents
@@ -69,7 +70,8 @@ def find(files: list[str], wall: WallClock = wall_clock, beside: Cluster | None 
     manifests, found = read(files)
     readable = [with_namespace(manifest.data) for manifest in manifests if _is_readable(manifest)]
     cluster = Cluster.of(map(dict, with_classes(readable))) if beside is None else _applied(beside, readable)
-    return list(dict.fromkeys([*found, *judge(manifests, cluster, wall())]))
+    at_the_edge = judge_edge(manifests, readable) if beside is None else ()
+    return list(dict.fromkeys([*found, *judge(manifests, cluster, wall()), *at_the_edge]))
 
 
 def _is_readable(manifest: Manifest) -> bool:

@@ -19,7 +19,7 @@ from injector.compile.services import service_ports
 from injector.decide import Inject, Refuse, decide
 from injector.documents import EgressPolicySpec, MeshPolicySpec, Mtls
 from injector.edge_review import KINDS as EDGE_KINDS
-from injector.edge_review import mistakes, not_in_force
+from injector.edge_review import can_be_told, mistakes, not_in_force
 from injector.exclude import exclusion_problems, passage
 from injector.findings import Finding
 from injector.hardening import left_open
@@ -117,11 +117,7 @@ def _of_edge(manifest: Manifest, cluster: Cluster) -> Iterator[Found]:
             yield Found(Finding.INVALID, "Error", str(problem), manifest.name, manifest.file, line)
         else:
             yield found_at(Finding.INVALID, manifest, problem.path, problem.text)
-    namespaces = {"Service": cluster.services, "Secret": cluster.secrets}
-    unknown = [f"there is no {kind} " for kind, found in namespaces.items() if all(of != own.namespace for of, _ in found)]
-    for text in not_in_force(one, cluster):
-        if any(words in text for words in unknown):     # nobody knows: there is none of its kind to judge by
-            continue
+    for text in filter(lambda text: can_be_told(text, own.namespace, cluster), not_in_force(one, cluster)):
         path = text.partition(": ")[0]
         yield found_at(Finding.EDGE_WAITS, manifest, path if path.startswith("spec.") else "", text, "Warning")
 

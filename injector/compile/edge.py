@@ -22,7 +22,7 @@ from sidecar.model.route import Match, Redirect
 
 from .edge_hosts import apart, path_of
 from .edge_rule import ANYBODY, annotated
-from .gateway_api import read_gateway_api
+from .gateway_api import GatewayApi, GatewayBook
 from .inbound import Keys
 from .ingress import class_of, our_classes, read_ingress
 from .last_good import LastGood
@@ -30,6 +30,7 @@ from .looked import Looked
 from .said import PLAIN, TLS, Said
 
 EVERYTHING = Match()
+NOTHING = GatewayApi({}, {}, {}, ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +38,14 @@ class Joined:
     """
     Args:
         problems: by object, what of it is not in force, in words.
+        taken: objects that an older one stands before: it has their host and path, or the certificate.
         services: of the mesh that it leads to, as `web.shop`.
         hosts: outside of the mesh that authorizers are at, and their ports.
     """
 
     edge: Edge
     problems: Mapping[Ref, tuple[str, ...]]
+    taken: frozenset[Ref] = frozenset()
     services: frozenset[str] = frozenset()
     hosts: frozenset[tuple[str, int]] = frozenset()
 
@@ -56,9 +59,11 @@ class EdgeBook:
 
     def __init__(self, last_good: LastGood) -> None:
         self.last_good = last_good
-        self.said: dict[Ref, Said] = {}
+        self.said: dict[Ref, Said] = {}         # by Ingresses
+        self.gateway_api = NOTHING
         self._known: dict[Ref, tuple[Object, Looked]] = {}
         self._keys: Keys = {}
+        self._gateways = GatewayBook(last_good)
         self._joined: tuple[list[Said], Joined] | None = None
 
     def of(self, cluster: Cluster, keys: Keys) -> Joined:
@@ -68,10 +73,10 @@ class EdgeBook:
         for one in cluster.of_kind("Ingress").values():
             if class_of(one) in ours:
                 said[ref_of(one)] = self.read(one, cluster, self._ingress)
-        gateway_api = read_gateway_api(cluster).said() if any(map(cluster.of_kind, ("Gateway", "HTTPRoute"))) else []
         self.said = said
         self._known = {ref: known for ref, known in self._known.items() if ref in said}
-        found = [*said.values(), *gateway_api]
+        self.gateway_api = self._gateways.of(cluster, keys)
+        found = [*said.values(), *self.gateway_api.said]
         if self._joined is None or len(found) != len(self._joined[0]) or any(map(_is_other, found, self._joined[0])):
             self._joined = found, join(found)
         return self._joined[1]
@@ -117,6 +122,7 @@ class _Join:
     def __init__(self, saids: list[Said]) -> None:
         self._saids = saids
         self._problems: dict[Ref, list[str]] = {said.ref: list(said.problems) for said in saids}
+        self._taken: set[Ref] = set()
         self._owners: dict[Place, str] = {}
         for said in saids:
             for place in _named(said):
@@ -147,8 +153,8 @@ class _Join:
         services |= {route.mirror.service for route in whole if route.mirror is not None}
         services |= {one.service.service for one in external if one.service is not None}
         return Joined(
-            edge, {ref: tuple(problems) for ref, problems in self._problems.items() if problems}, frozenset(services),
-            frozenset((one.host, one.port) for one in external if one.host is not None),
+            edge, {ref: tuple(problems) for ref, problems in self._problems.items() if problems}, frozenset(self._taken),
+            frozenset(services), frozenset((one.host, one.port) for one in external if one.host is not None),
         )
 
     def _tell(self, said: Said, problem: str) -> None:
@@ -203,6 +209,7 @@ class _Join:
             return
         kind, namespace, name = other.ref
         path = f"the path {match.path.value} ({match.path.type})" if match.path is not None else "every path"
+        self._taken.add(said.ref)
         self._tell(said, f"{path} of {host or 'every host'} is {kind} {namespace}/{name}'s, which is older; remove one of the two")
 
     def _is_redirected(self, host: str, said: Said) -> bool:
@@ -254,11 +261,13 @@ class _Join:
     def _has_certificate(self, said: Said, port: int, host: str, one: TlsHost, holders: dict[Place, tuple[Said, str]]) -> bool:
         named, owner = host or "every other host", self._owners.get((port, host))
         if said.ref[0] != "Gateway" and owner != said.namespace:
+            self._taken.add(said.ref)
             self._tell(said, f"TLS for {named} is not this namespace's to speak: an object of namespace {owner} has named it before")
             return False
         other, name = holders.setdefault((port, host), (said, one.name))
         if other is not said and name != one.name:
             kind, namespace, of = other.ref
+            self._taken.add(said.ref)
             self._tell(said, f"{named} shows the certificate {name}, as {kind} {namespace}/{of} says, which is older; not {one.name}")
         return other is said
 

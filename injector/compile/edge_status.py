@@ -15,9 +15,11 @@ from injector.settings import GATEWAY, GATEWAY_CONTROLLER, SYSTEM
 from sidecar.model.address import is_address
 from sidecar.model.errors import ConfigError
 
+from .edge import EdgeBook, compile_edge
 from .gateway_api import GatewayApi
 from .gateways import FEATURES, Gateway
 from .httproutes import HttpRoute, attached_json
+from .inbound import Keys
 from .references import Condition, Fault, condition
 from .said import PLAIN, TLS
 
@@ -113,6 +115,12 @@ class Told:
     @property
     def reason(self) -> str:
         return TAKEN if self.is_taken else NOT_IN_FORCE
+
+
+def told_of(cluster: Cluster, keys: Keys, book: EdgeBook) -> dict[Ref, Told]:
+    """By what the book knows of the edge."""
+    joined = compile_edge(cluster, keys, book)
+    return told(cluster, book.gateway_api, book.said, joined.problems, joined.taken)
 
 
 def told(

@@ -21,8 +21,9 @@ from sidecar.model.edge import TlsHost
 from sidecar.model.errors import ConfigError
 from sidecar.model.rule_check import check_matches
 
-from .egress import client_certificate
+from .edge_tls import tls_host
 from .hostnames import deep, is_within
+from .looked import Looked
 from .references import Condition, Fault, Grants, condition, created, of_kind, read
 from .said import PLAIN, TLS, Said
 
@@ -63,14 +64,14 @@ class Heard:
     def hostname(self) -> str:
         return (self.said.hostname if self.said is not None else None) or ""
 
-    def hears(self, ref: Ref, own_namespace: str, cluster: Cluster) -> bool:
+    def hears(self, ref: Ref, own_namespace: str, look: Looked) -> bool:
         """Whether routes of this kind and namespace may ask for it."""
         if self.said is None or ref[0] not in self.kinds:
             return False
         namespaces = self.said.allowed_routes.namespaces
         if namespaces.from_ == "Selector":
             # The API server gives each namespace its name; a directory does not.
-            labels = {**cluster.namespace_labels(ref[1]), "kubernetes.io/metadata.name": ref[1]}
+            labels = {**look.namespace_labels(ref[1]), "kubernetes.io/metadata.name": ref[1]}
             return namespaces.selector is not None and namespaces.selector.selects(labels)
         return namespaces.from_ == "All" or (namespaces.from_ == "Same" and ref[1] == own_namespace)
 
@@ -153,16 +154,16 @@ def read_classes(cluster: Cluster) -> dict[str, Condition]:
     return found
 
 
-def read_gateways(cluster: Cluster, classes: Mapping[str, Condition], grants: Grants) -> dict[Ref, Gateway]:
+def read_gateways(cluster: Cluster, look: Looked, classes: Mapping[str, Condition], grants: Grants) -> dict[Ref, Gateway]:
     """Those of our classes."""
     found = {}
     for ref, one in of_kind(cluster, "Gateway").items():
         if isinstance(one.data.get("spec"), dict) and (accepted := classes.get(str(one.spec.get("gatewayClassName")))) is not None:
-            found[ref] = _gateway(ref, one, accepted, cluster, grants)
+            found[ref] = _gateway(ref, one, accepted, look, grants)
     return found
 
 
-def _gateway(ref: Ref, one: Object, accepted: Condition, cluster: Cluster, grants: Grants) -> Gateway:
+def _gateway(ref: Ref, one: Object, accepted: Condition, look: Looked, grants: Grants) -> Gateway:
     def refused(reason: str, message: str) -> Gateway:
         return Gateway(ref, created(one), refused=(Fault(reason, message),))
 
@@ -179,13 +180,13 @@ def _gateway(ref: Ref, one: Object, accepted: Condition, cluster: Cluster, grant
         return refused("InvalidParameters", "spec.infrastructure.parametersRef: there are no parameters of a Gateway; remove it")
     heard: list[Heard] = []
     for i, data in enumerate(listeners):
-        made = _heard(f"spec.listeners[{i}]", data, ref[1], cluster, grants)
+        made = _heard(f"spec.listeners[{i}]", data, ref[1], look, grants)
         made.conflicts += _conflicts(made, heard)
         heard.append(made)
     return Gateway(ref, created(one), tuple(heard))
 
 
-def _heard(where: str, data: Mapping[str, Any], namespace: str, cluster: Cluster, grants: Grants) -> Heard:
+def _heard(where: str, data: Mapping[str, Any], namespace: str, look: Looked, grants: Grants) -> Heard:
     name = str(data.get("name"))[:253]
     try:
         said = read(data, Listener, where)
@@ -211,7 +212,7 @@ def _heard(where: str, data: Mapping[str, Any], namespace: str, cluster: Cluster
     elif PORTS[said.port] != said.protocol:
         heard.refused.append(Fault("PortUnavailable", f"port {said.port} speaks {PORTS[said.port]}, not {said.protocol}"))
     if said.protocol == "HTTPS":
-        heard.tls = _certificate(heard, said, hosts, namespace, cluster, grants)
+        heard.tls = _certificate(heard, said, hosts, namespace, look, grants)
     elif said.tls is not None:
         heard.refused.append(Fault("UnsupportedValue", f"{where}.tls: {said.protocol} has none; write protocol: HTTPS"))
     if said.tls is not None and said.tls.mode == "Passthrough":
@@ -220,7 +221,7 @@ def _heard(where: str, data: Mapping[str, Any], namespace: str, cluster: Cluster
 
 
 def _certificate(
-    heard: Heard, said: Listener, hosts: tuple[str, ...], namespace: str, cluster: Cluster, grants: Grants,
+    heard: Heard, said: Listener, hosts: tuple[str, ...], namespace: str, look: Looked, grants: Grants,
 ) -> TlsHost:
     refs = said.tls.certificate_refs if said.tls is not None else ()
     if len(refs) != 1:
@@ -230,13 +231,12 @@ def _certificate(
     key = refs[0].namespace or namespace, refs[0].name
     name = "/".join(key)[:253]
     fault = _unresolved(refs[0], namespace, key, grants)
-    if fault is None:
-        found = client_certificate(name, cluster.secrets.get(key))
-        if found.chain and found.key:
-            return TlsHost(name, hosts, found.chain, found.key)
-        fault = Fault("InvalidCertificateRef", f"Secret {name} is not there, cannot be read, or holds no tls.crt and tls.key")
-    heard.unresolved.append(fault)
-    return TlsHost(name, hosts)
+    if fault is not None:
+        heard.unresolved.append(fault)
+        return TlsHost(name, hosts)
+    found, problem = tls_host(key, look.secret(key), hosts, "1.2")
+    heard.unresolved += [Fault("InvalidCertificateRef", problem)] if problem else []
+    return found
 
 
 def _unresolved(ref: ObjectRef, namespace: str, key: tuple[str, str], grants: Grants) -> Fault | None:

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import msgspec
 
-from injector.cluster import Cluster
 from injector.cluster.objects import objects
 from injector.documents import gateway_api as api
 from injector.documents.text import seconds
@@ -28,11 +27,13 @@ from sidecar.model.value import convert
 from sidecar.policy.route_table import RouteTable
 
 from . import references
+from .looked import Looked
 from .references import Grants, read
 
 T = TypeVar("T")
 
 NO_BACKEND = DirectResponse(500, "no backend of this rule can be reached\n")
+REFUSED = DirectResponse(500, "this rule is not in force\n")
 NOT_THERE = DirectResponse(404, "this rule names no backend\n")
 
 
@@ -59,7 +60,7 @@ class Rule:
     unresolved: tuple[references.Fault, ...]
 
 
-def compile_rule(name: str, data: object, where: str, namespace: str, cluster: Cluster, grants: Grants) -> Rule:
+def compile_rule(name: str, data: object, where: str, namespace: str, look: Looked, grants: Grants) -> Rule:
     """Raises ConfigError, which is Refused where a special reason says why.
 
     Args:
@@ -73,7 +74,7 @@ def compile_rule(name: str, data: object, where: str, namespace: str, cluster: C
         raise Refused(f"{where}.filters", "RequestRedirect and URLRewrite exclude each other", "IncompatibleFilters")
     if redirect is not None and rule.backend_refs:
         raise Refused(f"{where}.backendRefs", "what RequestRedirect answers is not forwarded; remove one of the two", "IncompatibleFilters")
-    resolver = _Resolver(namespace, cluster, grants)
+    resolver = _Resolver(namespace, look, grants)
     backends, lost_percent = resolver.backends(rule.backend_refs)
     answer = None
     if redirect is None and not backends:
@@ -94,6 +95,19 @@ def compile_rule(name: str, data: object, where: str, namespace: str, cluster: C
         request_s=_request_s(rule.timeouts),
     )
     return Rule(checked(where, route), tuple(dict.fromkeys(resolver.unresolved)))
+
+
+def refusing_rule(name: str, data: object) -> EdgeRoute | None:
+    """What a refused rule leaves: its requests are answered with 500, lest they go to a wider rule that asks less of them. None: what
+    it matches cannot be read.
+    """
+    said = data.get("matches") if isinstance(data, dict) else None
+    try:
+        matches = read([api.HttpMatch()] if said is None else said, tuple[api.HttpMatch, ...], "")
+        found = tuple(map(_match, matches or (api.HttpMatch(),)))
+        return checked("", EdgeRoute(name=name, allow=(Caller(),), ports=(80,), matches=found, direct_response=REFUSED))
+    except ConfigError:
+        return None
 
 
 def checked(where: str, route: EdgeRoute) -> EdgeRoute:
@@ -193,9 +207,9 @@ def _request_s(said: api.HttpTimeouts) -> float | None:
 
 
 class _Resolver:
-    def __init__(self, namespace: str, cluster: Cluster, grants: Grants) -> None:
+    def __init__(self, namespace: str, look: Looked, grants: Grants) -> None:
         self._namespace = namespace
-        self._cluster = cluster
+        self._look = look
         self._grants = grants
         self.unresolved: list[references.Fault] = []
 
@@ -238,7 +252,7 @@ class _Resolver:
         if not self._grants.allow("HTTPRoute", self._namespace, ("", "Service", namespace, ref.name)):
             what = f"no ReferenceGrant in namespace {namespace} lets HTTPRoutes of {self._namespace} name Service {ref.name}"
             return references.Fault("RefNotPermitted", what)
-        service = self._cluster.services.get((namespace, ref.name))
+        service = self._look.service((namespace, ref.name))
         if service is None:
             return references.Fault("BackendNotFound", f"there is no Service {name}")
         if service.spec.get("type") == "ExternalName":

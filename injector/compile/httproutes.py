@@ -1,12 +1,13 @@
 """HTTPRoutes: which listeners hear each, and the rules at the edge that they become. Pure.
 
 A route is heard where a parent names a listener (all of a Gateway's, one by name, those of a port), the listener lets its namespace in, and
-both have a host in common; each parent is told apart. A rule that cannot be carried out as it says is left out and told, the others go on.
+both have a host in common; each parent is told apart. A rule that cannot be carried out as it says answers
+its requests with 500, lest they go to a wider one, and is told; the others go on.
 
 Spec: gateway.networking.k8s.io/v1 HTTPRoute, RouteParentStatus.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +16,24 @@ from msgspec.structs import replace
 
 from injector.cluster import Cluster, Ref
 from injector.cluster.objects import Object, objects
+from injector.documents.edge import Canary
 from injector.documents.gateway_api import GROUP, HttpRouteSpec, ParentRef
-from sidecar.model.edge import EdgeRoute
+from sidecar.model.edge import Access, EdgeRoute
 from sidecar.model.errors import ConfigError
+from sidecar.model.route import TokenIssuer
 from sidecar.model.rule_check import check_matches
+from sidecar.model.service import Backend
 
+from .edge_rule import Annotated, with_canaries, with_rule
 from .gateways import Gateway, Heard
 from .hostnames import deep, intersect, left_to
-from .http_rules import Refused, Rule, compile_rule
+from .http_rules import Refused, Rule, compile_rule, refusing_rule
+from .ingress import backend_of
+from .looked import Looked
 from .references import Condition, Fault, Grants, condition, created, of_kind, read
 from .said import Said
 
+Annotation = Callable[[Object], Annotated]
 MOST_PARENTS = 32       # what the API takes
 Places = dict[tuple[str, ...], tuple[int, ...]]     # ports by the hosts that a rule has there
 
@@ -52,6 +60,7 @@ class HttpRoute:
         refused: why nothing of it is in force, wherever it is heard.
         dropped: rules that are left out.
         unresolved: backends that are answered for with 500.
+        annotated: what is wrong with the annotation, in words.
     """
 
     ref: Ref
@@ -61,14 +70,18 @@ class HttpRoute:
     refused: tuple[Fault, ...] = ()
     dropped: tuple[Fault, ...] = ()
     unresolved: tuple[Fault, ...] = ()
+    annotated: tuple[str, ...] = ()
+    access: Mapping[str, Access] = field(default_factory=dict)
+    issuers: tuple[TokenIssuer, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         faults = (*self.refused, *(fault for parent in self.parents for fault in parent.refused), *self.dropped, *self.unresolved)
-        return tuple(dict.fromkeys(fault.message for fault in faults))
+        return tuple(dict.fromkeys((*(fault.message for fault in faults), *self.annotated)))
 
     def said(self) -> Said:
-        return Said(ref=self.ref, created=self.created, routes=self.routes, problems=self.problems)
+        return Said(
+            ref=self.ref, created=self.created, routes=self.routes, access=self.access, issuers=self.issuers, problems=self.problems)
 
     def conditions(self, parent: Parent) -> Iterator[Condition]:
         faults = [*parent.refused, *self.refused]
@@ -79,17 +92,21 @@ class HttpRoute:
                             f"Dropped Rule: {'; '.join(one.message for one in self.dropped)}")
 
 
-def read_routes(cluster: Cluster, gateways: Mapping[Ref, Gateway], grants: Grants) -> dict[Ref, HttpRoute]:
+def read_routes(
+    cluster: Cluster, look: Looked, gateways: Mapping[Ref, Gateway], grants: Grants, annotation: Annotation,
+) -> dict[Ref, HttpRoute]:
     """Those that name a Gateway of ours. Each is counted by the listeners that it is attached to."""
     found = {}
     for ref, one in of_kind(cluster, "HTTPRoute").items():
-        made = _route(ref, one, cluster, gateways, grants)
+        made = _route(ref, one, look, gateways, grants, annotation)
         if made is not None:
             found[ref] = made
     return found
 
 
-def _route(ref: Ref, one: Object, cluster: Cluster, gateways: Mapping[Ref, Gateway], grants: Grants) -> HttpRoute | None:
+def _route(
+    ref: Ref, one: Object, look: Looked, gateways: Mapping[Ref, Gateway], grants: Grants, annotation: Annotation,
+) -> HttpRoute | None:
     try:
         named = objects(one.spec.get("parentRefs"), "spec.parentRefs")[:MOST_PARENTS]
     except ConfigError:
@@ -107,14 +124,23 @@ def _route(ref: Ref, one: Object, cluster: Cluster, gateways: Mapping[Ref, Gatew
     except ConfigError as exc:
         return refused(Fault("UnsupportedValue", str(exc)))
     for parent in parents:
-        _attach(parent, ref, spec.hostnames, gateways[parent.gateway], cluster)
-    rules, dropped = _rules(ref, spec.rules, cluster, grants)
-    if not rules:
-        return refused(*dropped)
+        _attach(parent, ref, spec.hostnames, gateways[parent.gateway], look)
+    rules, refusing, dropped = _rules(ref, spec.rules, look, grants)
     places = _places(parents, gateways)
-    routes = tuple(route for rule in rules for route in _placed(rule.route, places))
+    answers = tuple(placed for route in refusing for placed in _placed(route, places))
+    if not rules:
+        return HttpRoute(ref, created(one), parents, answers, refused=tuple(dropped))
+    found, wrong = annotation(one), dict[str, None]()
+    routes = tuple(
+        placed for rule in rules for route in _annotated(rule.route, found, ref[1], look, wrong) for placed in _placed(route, places)
+    )
     unresolved = tuple(dict.fromkeys(fault for rule in rules for fault in rule.unresolved))
-    return HttpRoute(ref, created(one), parents, routes, dropped=tuple(dropped), unresolved=unresolved)
+    if found.clients is not None:
+        wrong["authentication: clientCertificate: no listener of a Gateway asks for one, so that nobody is let in by it"] = None
+    return HttpRoute(
+        ref, created(one), parents, (*routes, *answers), dropped=tuple(dropped), unresolved=unresolved,
+        annotated=(*found.problems, *wrong), access=found.accesses, issuers=found.issuers,
+    )
 
 
 # -- where it is heard
@@ -129,7 +155,7 @@ def _parent(data: Mapping[str, Any], namespace: str, gateways: Mapping[Ref, Gate
     return Parent(data, ref) if ref in gateways else None
 
 
-def _attach(parent: Parent, ref: Ref, hostnames: Iterable[str], gateway: Gateway, cluster: Cluster) -> None:
+def _attach(parent: Parent, ref: Ref, hostnames: Iterable[str], gateway: Gateway, look: Looked) -> None:
     """Finds the listeners that hear the route."""
     try:
         said = read(parent.data, ParentRef, "spec.parentRefs")
@@ -146,7 +172,7 @@ def _attach(parent: Parent, ref: Ref, hostnames: Iterable[str], gateway: Gateway
         what = " and ".join(f"{key} {value}" for key, value in asked.items() if value is not None)
         parent.refused.append(Fault("NoMatchingParent", f"{where} has no listener" + (f" of {what}" if what else "")))
         return
-    open_to = [heard for heard in named if heard.hears(ref, gateway.ref[1], cluster)]
+    open_to = [heard for heard in named if heard.hears(ref, gateway.ref[1], look)]
     if not open_to:
         what = f"no listener of {where} lets HTTPRoutes of namespace {ref[1]} in (allowedRoutes)"
         parent.refused.append(Fault("NotAllowedByListeners", what))
@@ -183,14 +209,34 @@ def _placed(route: EdgeRoute, places: Places) -> Iterator[EdgeRoute]:
 # -- what it says
 
 
-def _rules(ref: Ref, said: Iterable[object], cluster: Cluster, grants: Grants) -> tuple[list[Rule], list[Fault]]:
-    rules, dropped = [], []
+def _rules(ref: Ref, said: Iterable[object], look: Looked, grants: Grants) -> tuple[list[Rule], list[EdgeRoute], list[Fault]]:
+    """(those in force, what answers for the others, why these are not)."""
+    rules, refusing, dropped = [], [], []
     for i, data in enumerate(said):
+        name = f"httproute/{ref[1]}/{ref[2]}/{i}"[:253]
         try:
-            rules.append(compile_rule(f"httproute/{ref[1]}/{ref[2]}/{i}"[:253], data, f"spec.rules[{i}]", ref[1], cluster, grants))
+            rules.append(compile_rule(name, data, f"spec.rules[{i}]", ref[1], look, grants))
         except ConfigError as exc:
             dropped.append(Fault(exc.reason if isinstance(exc, Refused) else "UnsupportedValue", str(exc)))
-    return rules, dropped
+            refusing += [answer] if (answer := refusing_rule(name, data)) is not None else []
+    return rules, refusing, dropped
+
+
+def _annotated(route: EdgeRoute, found: Annotated, namespace: str, look: Looked, wrong: dict[str, None]) -> Iterable[EdgeRoute]:
+    """With what `bartizan.dev/edge` adds.
+
+    Args:
+        wrong: takes what is wrong with it, in words.
+    """
+    def backend(canary: Canary) -> Backend | None:
+        made, problem = backend_of(canary.service, canary.port, namespace, look)
+        if problem:
+            wrong[f"canary: {problem}; nothing is sent there"] = None
+            return None
+        return made
+
+    route = with_rule(route, found)
+    return with_canaries(route, found.rule, backend) if route.backends else (route,)
 
 
 def attached_json(route: HttpRoute, more: Iterable[Condition] = ()) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping
 
 from injector.cluster import Cluster, Key
-from injector.cluster.objects import Object
+from injector.cluster.objects import Json, Object
 from injector.documents import MeshPolicySpec
 
 
@@ -20,6 +20,10 @@ class Looked:
     def secret(self, key: Key) -> Object | None:
         found = self._seen["secrets", key] = self._cluster.secrets.get(key)
         return found
+
+    def namespace_labels(self, namespace: str) -> Json:
+        self._seen["namespaces", namespace] = self._cluster.namespaces.get(namespace)
+        return self._cluster.namespace_labels(namespace)
 
     def mesh_policies(self) -> Mapping[str, MeshPolicySpec]:
         self._policies = self._cluster.mesh_policies

@@ -66,7 +66,7 @@ def read(data: object, kind: type[T], where: str) -> T:
 
 def of_kind(cluster: Cluster, kind: str) -> dict[Ref, Object]:
     """Older ones first, then by namespace and name."""
-    found = {ref: one for ref, one in cluster.others.items() if ref[0] == kind}
+    found = {(kind, *key): one for key, one in cluster.of_kind(kind).items()}
     return dict(sorted(found.items(), key=lambda item: (created(item[1]), item[0])))
 
 

@@ -13,12 +13,11 @@ from injector.cluster import EMPTY, Cluster, Ref, ref_of
 from injector.cluster.kinds import KINDS, Collection
 from injector.cluster.objects import Object
 from injector.compile.edge_status import Told, told
-from injector.compile.gateway_api import read_gateway_api
 from injector.edge_status import EdgeStatus, path_of
 from injector.events import About, Events
 from sidecar.net.watched import Watched
 from tests.helpers.api_double import ApiDouble, Asked, api_double
-from tests.injector.compile.gateway_objects import gateway, gateway_class, listener, route, service, to
+from tests.injector.compile.gateway_objects import gateway, gateway_class, listener, read_cluster, route, service, to
 
 NOW = 1_795_000_000.0
 ALL = (("GatewayClass", "bartizan"), ("Gateway", "edge"), ("HTTPRoute", "web"))
@@ -48,8 +47,8 @@ class World:
         self.refusals: list[int] = []
 
     def told_of(self, cluster: Cluster) -> dict[Ref, Told]:
-        api = read_gateway_api(cluster)
-        problems = {one.ref: one.problems for one in api.said()} | self.problems
+        api = read_cluster(cluster)
+        problems = {one.ref: one.problems for one in api.said} | self.problems
         return told(cluster, api, [], problems, self.problems)
 
     async def of_status(self, asked: Asked) -> bool:

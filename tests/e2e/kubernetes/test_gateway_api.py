@@ -15,14 +15,15 @@ import yaml
 from certs.kubernetes import Api
 from injector.cluster import Cluster as State
 from injector.cluster.api import ApiSource
-from injector.compile.edge import join
-from injector.compile.edge_status import told
-from injector.compile.gateway_api import GatewayApi, read_gateway_api
+from injector.compile.edge import EdgeBook
+from injector.compile.edge_status import told_of
+from injector.compile.gateway_api import GatewayApi
+from injector.compile.last_good import LastGood
 from injector.edge_status import EdgeStatus
 from injector.events import Events
 from sidecar.net.clock import wall_clock
 from sidecar.net.watched import Watched
-from tests.injector.compile.gateway_objects import Json, gateway, gateway_class, listener, route, secure, service, to
+from tests.injector.compile.gateway_objects import Json, gateway, gateway_class, listener, read_cluster, route, secure, service, to
 
 from .cluster import Cluster
 from .kubectl import Kubectl
@@ -51,6 +52,7 @@ class Writer:
         self.source = ApiSource(api, random.Random(1), self.reports.append)
         self.events = Events(api, wall_clock)
         self.api = api
+        self.book = EdgeBook(LastGood())
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -62,23 +64,25 @@ class Writer:
                 cluster.set(now)
 
     def told_of(self, cluster: State) -> Any:
-        api = read_gateway_api(cluster)
-        return told(cluster, api, [], join(api.said()).problems, frozenset())
+        return told_of(cluster, {}, self.book)
 
 
-def api_object(item: Json) -> Json:
-    return {"apiVersion": "v1" if item["kind"] in ("Service", "Namespace") else "gateway.networking.k8s.io/v1", **item}
+VERSIONS = {"Service": "v1", "Namespace": "v1", "Ingress": "networking.k8s.io/v1", "IngressClass": "networking.k8s.io/v1"}
+EDGE = {**service("bartizan-gateway", "bartizan-system"), "spec": {"ports": [{"port": 80}], "externalIPs": ["192.0.2.7"]}}
+
+
+async def apply(kubectl: Kubectl, *items: Json) -> None:
+    whole = [{"apiVersion": VERSIONS.get(item["kind"], "gateway.networking.k8s.io/v1"), **item} for item in items]
+    await trio.to_thread.run_sync(lambda: kubectl.apply(*whole))
 
 
 async def test_statuses_are_written_by_the_injectors_account(defined: Cluster, injector_api: Api) -> None:
     kubectl = Kubectl(defined.kubeconfig)
     writer = Writer(injector_api)
-    apply = partial(trio.to_thread.run_sync, lambda *items: kubectl.apply(*map(api_object, items)))
-    edge = {**service("bartizan-gateway", "bartizan-system"), "spec": {"ports": [{"port": 80}], "externalIPs": ["192.0.2.7"]}}
     await apply(
-        edge, gateway_class(), service(),
+        kubectl, EDGE, gateway_class(), service(),
         gateway(listener(), listener("more", port=8080), secure(certificate="gone", hostname="a.example.com")),
-        route(name="good", hostnames=["a.example.com"]), route({"backendRefs": [to("gone")]}, name="lost"),
+        route(name="good", hostnames=["a.example.com"]), route({"backendRefs": [to("gone")]}, name="lost", hostnames=["lost.example.com"]),
         route(name="nowhere", parents=({"name": "edge", "sectionName": "none"},)),
     )
 
@@ -102,7 +106,7 @@ async def test_statuses_are_written_by_the_injectors_account(defined: Cluster, i
             assert accepted["status"]["supportedFeatures"]
             found = await shown("namespaces/shop/gateways/edge", lambda status: status.get("addresses"))
             assert found["status"]["addresses"] == [{"type": "IPAddress", "value": "192.0.2.7"}]
-            assert {one["name"]: one["attachedRoutes"] for one in found["status"]["listeners"]} == {"http": 2, "more": 2, "https": 2}
+            assert {one["name"]: one["attachedRoutes"] for one in found["status"]["listeners"]} == {"http": 2, "more": 2, "https": 1}
             assert all(one["observedGeneration"] == 1 for one in found["status"]["conditions"])
             reasons = {one["name"]: {item["type"]: item["reason"] for item in one["conditions"]} for one in found["status"]["listeners"]}
             assert reasons["more"]["Accepted"] == "PortUnavailable"
@@ -117,9 +121,10 @@ async def test_statuses_are_written_by_the_injectors_account(defined: Cluster, i
 
             # A new generation is judged, and told so; a condition that says the same keeps its time.
             before = of_first(await defined.admin.get(f"{GROUP}/namespaces/shop/httproutes/lost", dict))
-            await apply(service("gone"))
+            await apply(kubectl, service("gone"))
             await shown("namespaces/shop/httproutes/lost", lambda status: of_route(status)["ResolvedRefs"] == "True/ResolvedRefs")
-            await apply(route({"backendRefs": [to("gone")], "timeouts": {"request": "9s"}}, name="lost"))
+            changed = {"backendRefs": [to("gone")], "timeouts": {"request": "9s"}}
+            await apply(kubectl, route(changed, name="lost", hostnames=["lost.example.com"]))
             later = await shown("namespaces/shop/httproutes/lost", lambda status: of_first({"status": status})["observedGeneration"] == 2)
             assert of_first(later)["lastTransitionTime"] == before["lastTransitionTime"]
 
@@ -127,13 +132,53 @@ async def test_statuses_are_written_by_the_injectors_account(defined: Cluster, i
             await defined.admin.patch(f"{GROUP}/gatewayclasses/bartizan/status", {"status": {"conditions": []}}, dict)
             await shown("gatewayclasses/bartizan", lambda status: status.get("conditions"))
             versions = [await version_of(defined, path) for path in PATHS]
-            await apply(service("unrelated"))
-            await apply(service("unrelated-2"))
+            await apply(kubectl, service("unrelated"))
+            await apply(kubectl, service("unrelated-2"))
             assert versions == [await version_of(defined, path) for path in PATHS]
             nursery.cancel_scope.cancel()
     text = await trio.to_thread.run_sync(partial(kubectl, "get", "gatewayclass,gateway,httproute", "-A"))
     assert "192.0.2.7" in text
     assert [one for one in writer.reports if "status" in one] == []
+
+
+def ingress(namespace: str, name: str, host: str) -> Json:
+    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
+    return {"kind": "Ingress", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"ingressClassName": "bartizan", "rules": [{"host": host, "http": {"paths": [path]}}]}}
+
+
+async def test_of_two_namespaces_that_claim_one_host_and_path_the_younger_is_told(defined: Cluster, injector_api: Api) -> None:
+    kubectl = Kubectl(defined.kubeconfig)
+    meshed = {**service(), "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
+    first, second = "claims-first", "claims-second"
+    for namespace in (first, second):
+        await apply(kubectl, {"kind": "Namespace", "metadata": {"name": namespace}})
+        await apply(kubectl, {**meshed, "metadata": {"name": "web", "namespace": namespace}})
+    await apply(kubectl, {"kind": "IngressClass", "metadata": {"name": "bartizan"}, "spec": {"controller": "bartizan.dev/ingress"}}, EDGE)
+    await apply(kubectl, ingress(first, "web", "taken.example.com"))
+    await apply(kubectl, ingress(second, "a-web", "taken.example.com"))       # of two of one second the namespace's name decides
+
+    async def balancer(namespace: str, name: str) -> Any:
+        while True:
+            path = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}"
+            found = await defined.admin.get(path, dict)
+            if found["status"].get("loadBalancer", {}).get("ingress"):
+                return found["metadata"]["uid"], found["status"]["loadBalancer"]["ingress"]
+            await trio.sleep(0.05)
+
+    writer = Writer(injector_api)
+    with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            _, older = await balancer(first, "web")
+            uid, younger = await balancer(second, "a-web")
+            (event,) = await about(defined, uid, bool, second)
+            nursery.cancel_scope.cancel()
+    assert older == [{"ip": "192.0.2.7"}]
+    assert [one["error"] for one in younger[0]["ports"]] == ["bartizan.dev/HostAndPathTaken"] * 2
+    assert event["reason"] == "HostAndPathTaken"
+    assert event["message"].startswith(f"the path / (PathPrefix) of taken.example.com is Ingress {first}/web's, which is older")
+    assert "192.0.2.7" in await trio.to_thread.run_sync(partial(kubectl, "get", "ingress", "-A"))
 
 
 PATHS = ("gatewayclasses/bartizan", "namespaces/shop/gateways/edge", "namespaces/shop/httproutes/good", "namespaces/shop/httproutes/lost")
@@ -158,7 +203,7 @@ def manifests(*names: str) -> Iterator[Json]:
 
 
 def compiled(*names: str) -> GatewayApi:
-    return read_gateway_api(State.of(manifests(*names)))
+    return read_cluster(State.of(manifests(*names)))
 
 
 # What is refused in the manifests of features that we say we have, and so is told; everything else in them is in force.
@@ -202,7 +247,7 @@ LISTENERS = {
     },
     "gateway-invalid-tls-configuration": {
         "gateway-certificate-nonexistent-secret": "InvalidCertificateRef", "gateway-certificate-unsupported-group": "InvalidCertificateRef",
-        "gateway-certificate-unsupported-kind": "InvalidCertificateRef",
+        "gateway-certificate-unsupported-kind": "InvalidCertificateRef", "gateway-certificate-malformed-secret": "InvalidCertificateRef",
     },
     "gateway-secret-invalid-reference-grant": {"gateway-secret-invalid-reference-grant": "RefNotPermitted"},
     "gateway-secret-missing-reference-grant": {"gateway-secret-missing-reference-grant": "RefNotPermitted"},

@@ -35,7 +35,7 @@ ANNOTATION = "bartizan.dev/edge"
 @pytest.fixture(scope="module")
 def gated(mesh: Mesh, lasting: Lasting) -> Iterator[Mesh]:
     """The mesh with an ingress gateway, whose class is the default one; Secrets may be read in the namespace `edge`."""
-    wanted = {"ingress": True, "defaultClass": True, "service": {"type": "NodePort", "nodePorts": PORTS},
+    wanted = {"ingress": True, "workers": 2, "defaultClass": True, "service": {"type": "NodePort", "nodePorts": PORTS},
               "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}}
     mesh.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "edge", "labels": {
         "bartizan.dev/injection": "enabled"}}})

@@ -3,10 +3,13 @@
 from typing import Any
 
 from injector.cluster import Cluster
-from injector.compile.gateway_api import GatewayApi, read_gateway_api
+from injector.compile.gateway_api import GatewayApi, GatewayBook
+from injector.compile.last_good import LastGood
+from tests.helpers import pki
 
 Json = dict[str, Any]
 API = "gateway.networking.k8s.io"
+CERTIFICATE = pki.issue(pki.authority("edge"), pki.host("a.example.com"))
 
 
 def gateway_class(name: str = "bartizan", **spec: Any) -> Json:
@@ -43,7 +46,8 @@ def service(name: str = "web", namespace: str = "shop", port: int = 80, **spec: 
 
 
 def secret(name: str = "web-tls", namespace: str = "shop") -> Json:
-    return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": {"tls.crt": "CHAIN", "tls.key": "KEY"}}
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace},
+            "stringData": {"tls.crt": CERTIFICATE.chain_pem, "tls.key": CERTIFICATE.key_pem}}
 
 
 def grant(kind: str, namespace: str, *to: Json, into: str = "data", group: str = API) -> Json:
@@ -52,4 +56,8 @@ def grant(kind: str, namespace: str, *to: Json, into: str = "data", group: str =
 
 
 def read(*objects: Json) -> GatewayApi:
-    return read_gateway_api(Cluster.of([gateway_class(), service(), secret(), *objects]))
+    return read_cluster(Cluster.of([gateway_class(), service(), secret(), *objects]))
+
+
+def read_cluster(cluster: Cluster) -> GatewayApi:
+    return GatewayBook(LastGood()).of(cluster, {})

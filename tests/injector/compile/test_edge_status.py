@@ -7,8 +7,7 @@ import pytest
 from injector.cluster import Cluster
 from injector.cluster.objects import Object
 from injector.compile.edge_status import Told, changed, gateway_addresses, ingress_status, told
-from injector.compile.gateway_api import read_gateway_api
-from tests.injector.compile.gateway_objects import Json, gateway, gateway_class, listener, route, secret, service, to
+from tests.injector.compile.gateway_objects import Json, gateway, gateway_class, listener, read_cluster, route, secret, service, to
 
 NOW, BEFORE = "2026-11-21T15:00:00Z", "2026-11-20T15:00:00Z"
 GATEWAY = ("Gateway", "shop", "edge")
@@ -67,7 +66,7 @@ def test_an_ingress_is_told_addresses_and_what_is_wrong_at_them() -> None:
 
 def told_all(*objects: Json, problems: dict[Any, tuple[str, ...]] | None = None, taken: frozenset[Any] = frozenset()) -> dict[Any, Told]:
     cluster = Cluster.of([gateway_class(), service(), secret(), *objects])
-    return told(cluster, read_gateway_api(cluster), [], problems or {}, taken)
+    return told(cluster, read_cluster(cluster), [], problems or {}, taken)
 
 
 def conditions(status: Any) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pytest
 
 from injector.compile.gateways import Gateway
 from sidecar.model.edge import TlsHost
+from tests.helpers import pki
 from tests.injector.compile.gateway_objects import (
     API,
     Json,
@@ -18,6 +19,9 @@ from tests.injector.compile.gateway_objects import (
     secret,
     secure,
     service,
+)
+from tests.injector.compile.gateway_objects import (
+    CERTIFICATE as HELD,
 )
 
 SECRET = {"group": "", "kind": "Secret"}
@@ -49,7 +53,7 @@ def test_a_listener_that_is_served() -> None:
 def test_one_with_a_certificate() -> None:
     found = made(gateway(listener(), secure(hostname="*.example.com")))
     assert conditions(found, 1) == GOOD
-    assert found.said().tls == ((443, TlsHost("shop/web-tls", ("**.example.com",), "CHAIN", "KEY")),)
+    assert found.said().tls == ((443, TlsHost("shop/web-tls", ("**.example.com",), HELD.chain_pem, HELD.key_pem)),)
     assert found.said().listeners == ((80, False), (443, True))
 
 
@@ -61,7 +65,9 @@ CERTIFICATE: tuple[tuple[str, Json, tuple[Json, ...], str], ...] = (
     ("another kind", {**secure(), "tls": {"certificateRefs": [{"name": "web-tls", "kind": "ConfigMap"}]}}, (), "InvalidCertificateRef"),
     ("another group", {**secure(), "tls": {"certificateRefs": [{"name": "web-tls", "group": "x.io"}]}}, (), "InvalidCertificateRef"),
     ("half a certificate", secure(certificate="half"),
-     ({"kind": "Secret", "metadata": {"name": "half", "namespace": "shop"}, "stringData": {"tls.crt": "CHAIN"}},), "InvalidCertificateRef"),
+     ({**secret("half"), "stringData": {"tls.crt": HELD.chain_pem}},), "InvalidCertificateRef"),
+    ("another's key", secure(certificate="other"), ({**secret("other"), "stringData": {
+        "tls.crt": HELD.chain_pem, "tls.key": pki.issue(pki.authority("x"), pki.host("x")).key_pem}},), "InvalidCertificateRef"),
     ("another namespace's", {**secure(), "tls": {"certificateRefs": [{"name": "web-tls", "namespace": "data"}]}},
      (secret(namespace="data"),), "RefNotPermitted"),
     ("another's, granted to routes", {**secure(), "tls": {"certificateRefs": [{"name": "web-tls", "namespace": "data"}]}},
@@ -82,7 +88,7 @@ def test_another_namespaces_certificate_where_it_grants_it() -> None:
     said = {**secure(), "tls": {"certificateRefs": [{"name": "web-tls", "namespace": "data"}]}}
     found = made(gateway(said), secret(namespace="data"), grant("Gateway", "shop", SECRET))
     assert conditions(found) == GOOD
-    assert found.said().tls == ((443, TlsHost("data/web-tls", (), "CHAIN", "KEY")),)
+    assert found.said().tls == ((443, TlsHost("data/web-tls", (), HELD.chain_pem, HELD.key_pem)),)
 
 
 REFUSED: tuple[tuple[Json, str], ...] = (

@@ -6,6 +6,7 @@ import pytest
 
 from injector.cluster import Cluster
 from injector.compile.http_rules import Refused, Rule, checked, compile_rule
+from injector.compile.looked import Looked
 from injector.compile.references import Grants
 from sidecar.model.edge import EdgeRoute
 from sidecar.model.errors import ConfigError
@@ -23,7 +24,7 @@ THERE = (
 
 def compiled(rule: Any) -> Rule:
     cluster = Cluster.of(THERE)
-    return compile_rule("httproute/shop/web/0", rule, "spec.rules[0]", "shop", cluster, Grants(cluster))
+    return compile_rule("httproute/shop/web/0", rule, "spec.rules[0]", "shop", Looked(cluster), Grants(cluster))
 
 
 def led(**fields: Any) -> EdgeRoute:

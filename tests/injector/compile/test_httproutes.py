@@ -88,7 +88,10 @@ def test_a_route_that_names_no_gateway_of_ours_is_not_ours(parent: Json) -> None
 
 def test_a_rule_that_is_dropped_takes_no_other_with_it() -> None:
     found = made(gateway(), route({"backendRefs": [to()]}, {"filters": [{"type": "CORS"}]}, {"backendRefs": [to()], "matches": [{}]}))
-    assert [one.name for one in found.routes] == ["httproute/shop/web/0", "httproute/shop/web/2"]
+    assert [one.name for one in found.routes] == [f"httproute/shop/web/{i}" for i in (0, 2, 1)]
+    refusing = found.routes[-1].direct_response
+    assert refusing is not None, "lest its requests go to a wider rule"
+    assert refusing.status == 500
     assert told(found) == [{**GOOD, "PartiallyInvalid": "True/UnsupportedValue"}]
     (message,) = (one["message"] for one in attached_json(found)[0]["conditions"] if one["type"] == "PartiallyInvalid")
     assert message.startswith("Dropped Rule")
@@ -98,7 +101,7 @@ def test_a_rule_that_is_dropped_takes_no_other_with_it() -> None:
 def test_where_every_rule_is_dropped_the_route_is_not_accepted() -> None:
     found = made(gateway(), route({"filters": [{"type": "CORS"}]}))
     assert told(found) == [{"Accepted": "False/UnsupportedValue", "ResolvedRefs": "True/ResolvedRefs"}]
-    assert found.routes == ()
+    assert [one.direct_response.status for one in found.routes if one.direct_response] == [500]
     assert len(found.problems) == 1
 
 
@@ -162,3 +165,26 @@ def test_services_of_the_routes_namespace_are_meant() -> None:
                  route(namespace="data", parents=({"name": "edge", "namespace": "shop"},)))
     ((_, made_of),) = found.routes.items()
     assert [one.service for one in made_of.routes[0].backends] == ["web.data"]
+
+
+def test_the_annotation_counts_here_too() -> None:
+    said = route({"backendRefs": [to()]})
+    said["metadata"]["annotations"] = {"bartizan.dev/edge": "canary: [{service: gone, port: 80, weight: 5}]\nconcurrency: 7\n"}
+    found = made(gateway(), said)
+    assert [one.concurrency for one in found.routes] == [7]
+    assert found.problems == ("canary: there is no Service gone in namespace shop; nothing is sent there",)
+
+
+def test_an_annotation_that_cannot_be_read_lets_nobody_in() -> None:
+    said = route({"backendRefs": [to()]})
+    said["metadata"]["annotations"] = {"bartizan.dev/edge": "authentication: {oops: 1}\n"}
+    found = made(gateway(), said)
+    assert [one.allow for one in found.routes] == [()]
+    assert found.problems
+
+
+def test_whom_it_lets_in_stands_beside_its_rules() -> None:
+    said = route({"backendRefs": [to()]})
+    said["metadata"]["annotations"] = {"bartizan.dev/edge": "authentication: {apiKeys: {secret: keys}}\n"}
+    found = made(gateway(), said)
+    assert set(found.said().access) == {one.access for one in found.routes} == {"httproute/shop/web"}
