@@ -69,7 +69,7 @@ TLS = [{"hosts": ["x.test"], "secretName": "cert"}]
     (ingress("/a//b", ingressClassName="nginx"), [], []),
     (ingress(), [SERVICE], ["BZ0717"]),
     (ingress(tls=TLS), [], []),
-    (ingress(tls=TLS), [SECRET], []),
+    (ingress(tls=TLS), [SECRET], []),       # Secrets are made elsewhere
     (of("HTTPRoute", annotations={"bartizan.dev/edge": "canry: []"}), [], ["BZ0701"]),
     (of("HTTPRoute", annotations={"bartizan.dev/edge": "{}"}), [], []),
     (of("Pod", annotations={"bartizan.dev/edge": "{}"}), [], ["BZ0716"]),
