@@ -187,7 +187,7 @@ def _rules(ref: Ref, said: Iterable[object], cluster: Cluster, grants: Grants) -
     rules, dropped = [], []
     for i, data in enumerate(said):
         try:
-            rules.append(compile_rule(f"httproute/{ref[1]}/{ref[2]}/{i}"[:253], data, f"spec.rules[{i}]", ref[1], cluster, grants))
+            rules.append(compile_rule(f"httproute/{ref[1]}/{ref[2]}/{i}", data, f"spec.rules[{i}]", ref[1], cluster, grants))
         except ConfigError as exc:
             dropped.append(Fault(exc.reason if isinstance(exc, Refused) else "UnsupportedValue", str(exc)))
     return rules, dropped
