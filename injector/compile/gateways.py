@@ -227,9 +227,9 @@ def _certificate(
     if len(refs) != 1:
         what = "names no certificate" if not refs else "names several certificates"
         heard.unresolved.append(Fault("InvalidCertificateRef", f"it {what}; tls.certificateRefs takes one Secret"))
-        return TlsHost(f"{namespace}/{heard.name}"[:253], hosts)
+        return TlsHost(f"{namespace}/{heard.name}", hosts)
     key = refs[0].namespace or namespace, refs[0].name
-    name = "/".join(key)[:253]
+    name = "/".join(key)
     fault = _unresolved(refs[0], namespace, key, grants)
     if fault is not None:
         heard.unresolved.append(fault)

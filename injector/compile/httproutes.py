@@ -213,7 +213,7 @@ def _rules(ref: Ref, said: Iterable[object], look: Looked, grants: Grants) -> tu
     """(those in force, what answers for the others, why these are not)."""
     rules, refusing, dropped = [], [], []
     for i, data in enumerate(said):
-        name = f"httproute/{ref[1]}/{ref[2]}/{i}"[:253]
+        name = f"httproute/{ref[1]}/{ref[2]}/{i}"
         try:
             rules.append(compile_rule(name, data, f"spec.rules[{i}]", ref[1], look, grants))
         except ConfigError as exc:

@@ -13,7 +13,7 @@ from .path import judge_rule_path
 from .route import HEADER_NAME, Caller, HeaderName, Jwt, Method, Route, Seconds, TokenIssuer
 from .rule_check import check_client, check_route
 from .service import Backend, Mirror, Retries
-from .value import Name, Port, Value
+from .value import MadeName, Name, Port, Value
 
 # -- listeners
 
@@ -41,8 +41,8 @@ class TlsHost(Value, frozen=True):
         clients: their certificates are asked for.
     """
 
-    name: Name
-    hosts: tuple[Name, ...] = ()
+    name: MadeName
+    hosts: tuple[MadeName, ...] = ()
     chain: str | None = None
     key: str | None = None
     clients: ClientCertificates | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from .value import Name, Port, Value
+from .value import MadeName, Name, Port, Value
 
 HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?!\n)$"
 # The descriptions are for people: they stand in the JSON Schema, and in what is said of a value that is none.
@@ -172,11 +172,11 @@ class Route(Value, frozen=True):
         request_s, idle_s: as in callers' `CallRule`; here they hold for callers without a sidecar, too.
     """
 
-    name: Name
+    name: MadeName
     allow: tuple[Caller, ...]
     port: Port | None = None
     matches: tuple[Match, ...] = ()
-    hosts: tuple[Name, ...] = ()
+    hosts: tuple[MadeName, ...] = ()
     deny: tuple[Caller, ...] = ()
     jwt: Jwt | None = None
     rate_limit: RateLimit | None = None

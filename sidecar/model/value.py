@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+MadeName = Annotated[str, msgspec.Meta(min_length=1)]     # by the compiler, of several names, each as long as a Name
 
 
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
