@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from injector.cluster import Cluster, Ref
+from injector.cluster import Cluster, Ref, ref_of
 from injector.cluster.objects import Object, objects
 from injector.documents.gateway_api import GROUP, HttpRouteSpec, ParentRef
 from sidecar.model.edge import EdgeRoute
@@ -23,7 +23,7 @@ from sidecar.model.rule_check import check_matches
 from .gateways import Gateway, Heard
 from .hostnames import deep, intersect, left_to
 from .http_rules import Refused, Rule, compile_rule
-from .references import Condition, Fault, Grants, condition, created, of_kind, read
+from .references import Condition, Fault, Grants, condition, read
 from .said import Said
 
 MOST_PARENTS = 32       # what the API takes
@@ -82,10 +82,10 @@ class HttpRoute:
 def read_routes(cluster: Cluster, gateways: Mapping[Ref, Gateway], grants: Grants) -> dict[Ref, HttpRoute]:
     """Those that name a Gateway of ours. Each is counted by the listeners that it is attached to."""
     found = {}
-    for ref, one in of_kind(cluster, "HTTPRoute").items():
-        made = _route(ref, one, cluster, gateways, grants)
+    for one in cluster.of_kind("HTTPRoute").values():
+        made = _route(ref_of(one), one, cluster, gateways, grants)
         if made is not None:
-            found[ref] = made
+            found[made.ref] = made
     return found
 
 
@@ -99,7 +99,7 @@ def _route(ref: Ref, one: Object, cluster: Cluster, gateways: Mapping[Ref, Gatew
         return None
 
     def refused(*faults: Fault) -> HttpRoute:
-        return HttpRoute(ref, created(one), parents, refused=faults)
+        return HttpRoute(ref, one.created, parents, refused=faults)
 
     try:
         spec = read(one.spec, HttpRouteSpec, "spec")
@@ -114,7 +114,7 @@ def _route(ref: Ref, one: Object, cluster: Cluster, gateways: Mapping[Ref, Gatew
     places = _places(parents, gateways)
     routes = tuple(route for rule in rules for route in _placed(rule.route, places))
     unresolved = tuple(dict.fromkeys(fault for rule in rules for fault in rule.unresolved))
-    return HttpRoute(ref, created(one), parents, routes, dropped=tuple(dropped), unresolved=unresolved)
+    return HttpRoute(ref, one.created, parents, routes, dropped=tuple(dropped), unresolved=unresolved)
 
 
 # -- where it is heard
