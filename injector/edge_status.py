@@ -73,7 +73,7 @@ class EdgeStatus:
         now = datetime.fromtimestamp(int(self._wall()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         writes: list[tuple[Ref, Object, dict[str, Any]]] = []
         for ref, one in told.items():
-            item = cluster.others[ref]
+            item = cluster.of_kind(ref[0])[ref[1:]]
             self._tell(ref, item, one)
             status = changed(item, one.status, now)
             # Written, and not yet seen as written; or the API server left out what it does not know.

@@ -14,6 +14,7 @@ from functools import partial
 
 import trio
 
+from .model.address import client_network
 from .model.call import Handler
 from .model.config import Config
 from .net.deadline import Deadline
@@ -21,7 +22,6 @@ from .net.listener import (
     MOST_SHARES_AT_THE_EDGE,
     ConnectionHandler,
     Tally,
-    client_network,
     has_ipv6,
     listen_tcp,
     room_for_connections,
@@ -51,14 +51,13 @@ class Doors:
 
     def __init__(self, config: Config, *, is_gateway: bool) -> None:
         listen, mark = config.listen, config.interception.bypass_mark
-        wildcard = "::" if has_ipv6() else "0.0.0.0"
-        bind = partial(listen_tcp, wildcard, is_shared=config.worker > 0)
+        bind = partial(listen_tcp, wildcard(), is_shared=config.worker > 0)
         is_edge = is_gateway and bool(listen.edge)
         self._inbound = [] if is_gateway else [bind(listen.inbound, mark)]
         self._outbound = [] if is_gateway else [listen_tcp(host, listen.outbound) for host in loopback()]
         self._gateway = [bind(listen.gateway, mark)] if is_gateway and not is_edge else []
         self._edge = {known: bind(port, mark) for known, port in listen.edge.items()} if is_edge else {}
-        self._own = [listen_tcp(wildcard, port) for port in (listen.health, listen.metrics)] if is_gateway and not config.worker else []
+        self._own = [listen_tcp(wildcard(), port) for port in (listen.health, listen.metrics)] if is_gateway and not config.worker else []
         self._accepting: list[trio.CancelScope] = []
 
     def open(self, nursery: trio.Nursery, handlers: Handlers, tally: Tally) -> None:
@@ -88,6 +87,11 @@ class Doors:
         """Nobody enters any more; who is in stays."""
         for scope in self._accepting:
             scope.cancel()
+
+
+def wildcard() -> str:
+    """Every address of this host."""
+    return "::" if has_ipv6() else "0.0.0.0"
 
 
 def loopback() -> tuple[str, ...]:

@@ -25,11 +25,11 @@ from functools import partial
 import msgspec
 import trio
 
-from .doors import serve_own
+from .doors import serve_own, wildcard
 from .model.call import Answer, Call
 from .model.config import Config, worker_config
 from .model.errors import MeshError
-from .net.listener import Tally, has_ipv6, listen_tcp, serve_listener
+from .net.listener import Tally, listen_tcp, serve_listener
 from .net.service import call_unix
 from .telemetry.totals import Totals
 
@@ -84,8 +84,7 @@ class Supervisor:
         self._starting = 0          # children whose number is not known yet
         self._leaving = trio.Event()
         self._status = 0
-        host = "::" if has_ipv6() else "0.0.0.0"
-        self._listeners = [(listen_tcp(host, port), handler) for port, handler in (
+        self._listeners = [(listen_tcp(wildcard(), port), handler) for port, handler in (
             (config.listen.health, self.health), (config.listen.metrics, self.metrics),
         )]
 

@@ -52,7 +52,7 @@ def judge(manifests: list[Manifest], cluster: Cluster, now: float) -> Iterator[F
         hidden = suppressed(Object(manifest.data))
         yield from (one for one in found if "*" not in hidden and one.finding.code not in hidden)
     if any(manifest.data.get("kind") == KIND for manifest in manifests):
-        policies = (one for (kind, _, _), one in sorted(cluster.others.items()) if kind == KIND)
+        policies = (one for _, one in sorted(cluster.of_kind(KIND).items()))
         loud = [one for one in policies if not {"*", Finding.CNI_BESIDES.code} & suppressed(one)]
         for finding, level, _, text in cni_finding(loud, cluster):
             yield Found(finding, level, text)

@@ -19,6 +19,7 @@ Ref = tuple[str, str, str]  # kind, namespace, name
 T = TypeVar("T")
 
 EVERYWHERE = ""             # among namespaces: what belongs to none, and may concern all
+NAME_OF_NAMESPACE = "kubernetes.io/metadata.name"       # a label that the API server puts on every namespace, and a directory does not
 
 
 class Source(Protocol):
@@ -39,8 +40,7 @@ class Cluster:
     Args:
         slices: EndpointSlices by the (namespace, name) of their Service.
         workloads: Deployments and the like, by (kind, namespace, name).
-        others: objects of further kinds.
-        by_kind: the same, kind by kind; ask `of_kind`.
+        by_kind: objects of further kinds; ask `of_kind`.
         versions: by namespace, what is another with each change there. A Namespace belongs to itself.
         pods_at: pods with a sidecar, by address; two of them for a moment, where one has just gone.
         unreadable: what is wrong with objects that could not be read and are left out.
@@ -56,7 +56,6 @@ class Cluster:
     slices: Mapping[Key, tuple[Object, ...]]
     secrets: Mapping[Key, Object]
     workloads: Mapping[Ref, Object]
-    others: Mapping[Ref, Object]
     egress_policies: Mapping[str, EgressPolicySpec]
     mesh_policies: Mapping[str, MeshPolicySpec]
     versions: Mapping[str, object]
@@ -107,7 +106,7 @@ class Cluster:
 
     def namespace_labels(self, namespace: str) -> Json:
         found = self.namespaces.get(namespace)
-        return found.labels if found else {}
+        return {**(found.labels if found else {}), NAME_OF_NAMESPACE: namespace}
 
     def workload_of(self, pod: Pod) -> Object | None:
         """What the pod was made from: its controller, or the controller's own, as Deployment behind ReplicaSet."""
@@ -144,7 +143,6 @@ class _Next:
         self._slices = dict(before.slices)
         self._secrets = dict(before.secrets)
         self._workloads = dict(before.workloads)
-        self._others = dict(before.others)
         self._egress_policies = dict(before.egress_policies)
         self._mesh_policies = dict(before.mesh_policies)
         self._versions = dict(before.versions)
@@ -168,7 +166,7 @@ class _Next:
         for namespace in {name if kind == "Namespace" else namespace for kind, namespace, name in changed}:
             self._versions[namespace] = object()
         return Cluster(
-            self._namespaces, self._pods, self._services, self._slices, self._secrets, self._workloads, self._others,
+            self._namespaces, self._pods, self._services, self._slices, self._secrets, self._workloads,
             dict(sorted(self._egress_policies.items())), dict(sorted(self._mesh_policies.items())), self._versions, self._by_uid,
             self._pods_at, self._unreadable, self._slices_by_name, self._services_in, self._services_at, self._mesh_ranges, self._by_kind,
         )
@@ -192,7 +190,6 @@ class _Next:
         elif kind == "MeshPolicy":
             self._put_policy(self._mesh_policies, ref, found, read_mesh_policy)
         else:
-            _set(self._others, ref, found)
             of_kind = self._by_kind.get(kind, {})
             if of_kind is self._before.by_kind.get(kind):
                 of_kind = dict(of_kind)     # once, and only of kinds of which something has changed

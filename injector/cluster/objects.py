@@ -100,6 +100,12 @@ class Object:
         return text(self.metadata.get("uid"), "metadata.uid")
 
     @property
+    def created(self) -> str:
+        """When, as RFC 3339 says it, so that the smaller text is older; empty in a directory."""
+        found = self.metadata.get("creationTimestamp")
+        return found if isinstance(found, str) else ""
+
+    @property
     def labels(self) -> Json:
         return at(self.data, "metadata", "labels")
 

@@ -90,7 +90,6 @@ def compile_workload(
     isolated = (policies or NetworkBook(trust_domain)).isolated(cluster, pod)
     reads = reads | isolated.reads if reads is not None and isolated.reads is not None and joined is None else None    # a gateway: all
     inbound, refusing = compile_inbound(pod, said, mesh, cluster, keys)
-    inbound = replace(inbound, edges=(identity.workload_id(trust_domain, SYSTEM, GATEWAY),))
     callers, unlike = callers_of(pod, cluster, trust_domain, last_good)
     of_namespace = book.of(cluster, pod.namespace)
     own = {one.name for one in services for endpoint in one.endpoints if endpoint.address in pod.addresses}
@@ -112,7 +111,7 @@ def compile_workload(
         ),
         trust=trust,
         accept_http10=mesh.accept_http10,
-        inbound=replace(inbound, isolation=isolated.inbound),
+        inbound=replace(inbound, isolation=isolated.inbound, edges=(identity.workload_id(trust_domain, SYSTEM, GATEWAY),)),
         outbound=Outbound(
             services=services,
             mesh_ranges=tuple(sorted(cluster.mesh_ranges)) if wanted is not None else (),

@@ -142,7 +142,7 @@ def told(
         made["GatewayClass", "", name] = one(("GatewayClass", "", name), class_status(accepted))
     made |= {ref: one(ref, gateway_status(gateway, found)) for ref, gateway in api.gateways.items()}
     for ref, route in api.routes.items():
-        made[ref] = one(ref, route_status(route, problems.get(ref, ()), cluster.others[ref], is_taken=ref in taken))
+        made[ref] = one(ref, route_status(route, problems.get(ref, ()), cluster.of_kind(ref[0])[ref[1:]], is_taken=ref in taken))
     return made
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from injector.cluster import Cluster, Ref
+from injector.cluster import Cluster, Ref, ref_of
 from injector.cluster.objects import Object, mapping, objects
 from injector.documents.gateway_api import GROUP, GatewaySpec, Listener, ObjectRef
 from injector.settings import GATEWAY_CONTROLLER
@@ -24,7 +24,7 @@ from sidecar.model.rule_check import check_matches
 from .edge_tls import tls_host
 from .hostnames import deep, is_within
 from .looked import Looked
-from .references import Condition, Fault, Grants, condition, created, of_kind, read
+from .references import Condition, Fault, Grants, condition, read
 from .said import PLAIN, TLS, Said
 
 ROUTE_KINDS = ("HTTPRoute",)
@@ -70,9 +70,7 @@ class Heard:
             return False
         namespaces = self.said.allowed_routes.namespaces
         if namespaces.from_ == "Selector":
-            # The API server gives each namespace its name; a directory does not.
-            labels = {**look.namespace_labels(ref[1]), "kubernetes.io/metadata.name": ref[1]}
-            return namespaces.selector is not None and namespaces.selector.selects(labels)
+            return namespaces.selector is not None and namespaces.selector.selects(look.namespace_labels(ref[1]))
         return namespaces.from_ == "All" or (namespaces.from_ == "Same" and ref[1] == own_namespace)
 
     def status(self) -> dict[str, Any]:
@@ -142,7 +140,7 @@ class Gateway:
 def read_classes(cluster: Cluster) -> dict[str, Condition]:
     """Whether each GatewayClass that is ours is accepted, by name."""
     found = {}
-    for (_, _, name), one in of_kind(cluster, "GatewayClass").items():
+    for (_, name), one in cluster.of_kind("GatewayClass").items():
         try:
             spec = one.spec
         except ConfigError:
@@ -157,15 +155,15 @@ def read_classes(cluster: Cluster) -> dict[str, Condition]:
 def read_gateways(cluster: Cluster, look: Looked, classes: Mapping[str, Condition], grants: Grants) -> dict[Ref, Gateway]:
     """Those of our classes."""
     found = {}
-    for ref, one in of_kind(cluster, "Gateway").items():
+    for one in cluster.of_kind("Gateway").values():
         if isinstance(one.data.get("spec"), dict) and (accepted := classes.get(str(one.spec.get("gatewayClassName")))) is not None:
-            found[ref] = _gateway(ref, one, accepted, look, grants)
+            found[ref_of(one)] = _gateway(ref_of(one), one, accepted, look, grants)
     return found
 
 
 def _gateway(ref: Ref, one: Object, accepted: Condition, look: Looked, grants: Grants) -> Gateway:
     def refused(reason: str, message: str) -> Gateway:
-        return Gateway(ref, created(one), refused=(Fault(reason, message),))
+        return Gateway(ref, one.created, refused=(Fault(reason, message),))
 
     if not accepted.holds:
         return refused("Pending", "its GatewayClass is not accepted")
@@ -183,7 +181,7 @@ def _gateway(ref: Ref, one: Object, accepted: Condition, look: Looked, grants: G
         made = _heard(f"spec.listeners[{i}]", data, ref[1], look, grants)
         made.conflicts += _conflicts(made, heard)
         heard.append(made)
-    return Gateway(ref, created(one), tuple(heard))
+    return Gateway(ref, one.created, tuple(heard))
 
 
 def _heard(where: str, data: Mapping[str, Any], namespace: str, look: Looked, grants: Grants) -> Heard:

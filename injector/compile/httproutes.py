@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from injector.cluster import Cluster, Ref
+from injector.cluster import Cluster, Ref, ref_of
 from injector.cluster.objects import Object, objects
 from injector.documents.edge import Canary
 from injector.documents.gateway_api import GROUP, HttpRouteSpec, ParentRef
@@ -30,7 +30,7 @@ from .hostnames import deep, intersect, left_to
 from .http_rules import Refused, Rule, compile_rule, refusing_rule
 from .ingress import backend_of
 from .looked import Looked
-from .references import Condition, Fault, Grants, condition, created, of_kind, read
+from .references import Condition, Fault, Grants, condition, read
 from .said import Said
 
 Annotation = Callable[[Object], Annotated]
@@ -97,10 +97,10 @@ def read_routes(
 ) -> dict[Ref, HttpRoute]:
     """Those that name a Gateway of ours. Each is counted by the listeners that it is attached to."""
     found = {}
-    for ref, one in of_kind(cluster, "HTTPRoute").items():
-        made = _route(ref, one, look, gateways, grants, annotation)
+    for one in cluster.of_kind("HTTPRoute").values():
+        made = _route(ref_of(one), one, look, gateways, grants, annotation)
         if made is not None:
-            found[ref] = made
+            found[made.ref] = made
     return found
 
 
@@ -116,7 +116,7 @@ def _route(
         return None
 
     def refused(*faults: Fault) -> HttpRoute:
-        return HttpRoute(ref, created(one), parents, refused=faults)
+        return HttpRoute(ref, one.created, parents, refused=faults)
 
     try:
         spec = read(one.spec, HttpRouteSpec, "spec")
@@ -129,7 +129,7 @@ def _route(
     places = _places(parents, gateways)
     answers = tuple(placed for route in refusing for placed in _placed(route, places))
     if not rules:
-        return HttpRoute(ref, created(one), parents, answers, refused=tuple(dropped))
+        return HttpRoute(ref, one.created, parents, answers, refused=tuple(dropped))
     found, wrong = annotation(one), dict[str, None]()
     routes = tuple(
         placed for rule in rules for route in _annotated(rule.route, found, ref[1], look, wrong) for placed in _placed(route, places)
@@ -138,7 +138,7 @@ def _route(
     if found.clients is not None:
         wrong["authentication: clientCertificate: no listener of a Gateway asks for one, so that nobody is let in by it"] = None
     return HttpRoute(
-        ref, created(one), parents, (*routes, *answers), dropped=tuple(dropped), unresolved=unresolved,
+        ref, one.created, parents, (*routes, *answers), dropped=tuple(dropped), unresolved=unresolved,
         annotated=(*found.problems, *wrong), access=found.accesses, issuers=found.issuers,
     )
 

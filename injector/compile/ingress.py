@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from injector.cluster import Cluster
+from injector.cluster import Cluster, ref_of
 from injector.cluster.kinds import OLD_CLASS
 from injector.cluster.objects import Object, is_port, mapping, text, texts
 from injector.documents.edge import Canary
@@ -69,8 +69,7 @@ def read_ingress(one: Object, look: Looked, found: Annotated) -> Said:
     except ConfigError as exc:
         reader.mistakes.append(f"{exc}; nothing of it is in force from there on")
     return Said(
-        ("Ingress", one.namespace, one.name), created if isinstance(created := one.metadata.get("creationTimestamp"), str) else "",
-        access=found.accesses, issuers=found.issuers,
+        ref_of(one), one.created, access=found.accesses, issuers=found.issuers,
         routes=tuple(reader.routes), tls=tuple((TLS, host) for host in reader.tls),
         problems=(*found.problems, *reader.mistakes, *reader.absent), mistakes=tuple(reader.mistakes),
         default=reader.default, redirected=frozenset(reader.redirected), is_plain=not found.rule.https_redirect,

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from injector.cluster import Cluster, Ref
-from injector.cluster.objects import Json, Object, Pod
+from injector.cluster import NAME_OF_NAMESPACE, Cluster, Key
+from injector.cluster.objects import Object, Pod
 from injector.documents.network_policy import NetworkPolicySpec, Peer, PolicyPort, PolicyRule, PolicyType
 from injector.documents.selector import Selector
 from injector.hints import explain
@@ -35,7 +35,6 @@ from .mesh import mesh_settings
 
 KIND = "NetworkPolicy"
 DIRECTIONS: tuple[PolicyType, ...] = ("Ingress", "Egress")
-NAME_OF_NAMESPACE = "kubernetes.io/metadata.name"       # a label that the API server puts on every namespace
 MOST_BYTES = 1024 * 1024                                # of what is told of one direction
 
 
@@ -130,7 +129,7 @@ class NetworkBook:
 
     def __init__(self, trust_domain: str) -> None:
         self._trust_domain = trust_domain
-        self._read: dict[Ref, tuple[Object, Policy]] = {}
+        self._read: dict[Key, tuple[Object, Policy]] = {}
         self._cluster: Cluster | None = None
         self._policies: dict[str, list[Policy]] = {}                    # by namespace, of this version, as all that follows
         self._pods: dict[str, list[Pod]] | None = None                  # by namespace
@@ -168,13 +167,12 @@ class NetworkBook:
         return Isolated(made["Ingress"], made["Egress"], tuple(problems), reads)
 
     def _begin(self, cluster: Cluster) -> None:
-        read: dict[Ref, tuple[Object, Policy]] = {}
+        read: dict[Key, tuple[Object, Policy]] = {}
         policies: dict[str, list[Policy]] = defaultdict(list)
-        for ref in sorted(ref for ref in cluster.others if ref[0] == KIND):
-            found = cluster.others[ref]
-            known = self._read.get(ref)
-            read[ref] = known if known is not None and known[0] is found else (found, read_network_policy(found))
-            policies[ref[1]].append(read[ref][1])
+        for key, found in sorted(cluster.of_kind(KIND).items()):
+            known = self._read.get(key)
+            read[key] = known if known is not None and known[0] is found else (found, read_network_policy(found))
+            policies[key[0]].append(read[key][1])
         self._cluster, self._read, self._policies, self._pods, self._chosen = cluster, read, dict(policies), None, {}
 
     def _rules(
@@ -227,7 +225,7 @@ class NetworkBook:
             return
         pods, of_pods, of_namespaces = self._running(cluster), peer.pod_selector or Selector(), peer.namespace_selector
         for namespace in [own] if of_namespaces is None else sorted(pods):
-            if of_namespaces is None or of_namespaces.selects(labels_of(cluster, namespace)):
+            if of_namespaces is None or of_namespaces.selects(cluster.namespace_labels(namespace)):
                 yield from (pod for pod in pods.get(namespace, ()) if of_pods.selects(pod.labels))
 
     def _running(self, cluster: Cluster) -> dict[str, list[Pod]]:
@@ -243,10 +241,6 @@ def told(policy: Policy) -> Iterator[str]:
     """What is wrong with it, and what that means."""
     for _, problem in policy.problems:
         yield f"{problem}; until it is corrected, the pods that it selects are isolated and it lists nothing"
-
-
-def labels_of(cluster: Cluster, namespace: str) -> Json:
-    return {**cluster.namespace_labels(namespace), NAME_OF_NAMESPACE: namespace}
 
 
 def approvals_count(cluster: Cluster, pod: Pod) -> bool:

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from injector.cluster import Cluster, Ref
-from injector.cluster.objects import Object
+from injector.cluster import Cluster, Ref, ref_of
 from injector.documents.gateway_api import GROUP, GrantFrom, GrantTo, ReferenceGrant
 from injector.hints import explain
 from sidecar.model.errors import ConfigError
@@ -64,29 +63,17 @@ def read(data: object, kind: type[T], where: str) -> T:
         raise ConfigError("", explain(exc, kind, where)[1]) from exc       # the text says where
 
 
-def of_kind(cluster: Cluster, kind: str) -> dict[Ref, Object]:
-    """Older ones first, then by namespace and name."""
-    found = {(kind, *key): one for key, one in cluster.of_kind(kind).items()}
-    return dict(sorted(found.items(), key=lambda item: (created(item[1]), item[0])))
-
-
-def created(one: Object) -> str:
-    """When, as RFC 3339 says it; empty in a directory, and of what is no text."""
-    found = one.metadata.get("creationTimestamp")
-    return found if isinstance(found, str) else ""
-
-
 class Grants:
     """All ReferenceGrants of a cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._grants: dict[str, list[ReferenceGrant]] = {}
         self.problems: dict[Ref, str] = {}
-        for ref, one in of_kind(cluster, "ReferenceGrant").items():
+        for one in cluster.of_kind("ReferenceGrant").values():
             try:
-                self._grants.setdefault(ref[1], []).append(read(one.spec, ReferenceGrant, "spec"))
+                self._grants.setdefault(one.namespace, []).append(read(one.spec, ReferenceGrant, "spec"))
             except ConfigError as exc:
-                self.problems[ref] = f"it grants nothing: {exc}"
+                self.problems[ref_of(one)] = f"it grants nothing: {exc}"
 
     def allow(self, kind: str, namespace: str, to: tuple[str, str, str, str]) -> bool:
         """

@@ -9,11 +9,10 @@ Trust: names come from objects of the cluster; each is quoted, or has no charact
 from collections.abc import Iterable, Iterator
 from json import dumps
 
-from injector.cluster import Cluster
+from injector.cluster import NAME_OF_NAMESPACE, Cluster
 from injector.cluster.objects import Json, Object, Pod, at
 from injector.compile.egress import Asker
 from injector.compile.mesh import mesh_settings
-from injector.compile.network_policy import NAME_OF_NAMESPACE
 from injector.documents import ApprovedHost, ApprovedRange, EgressPolicySpec
 from injector.manifests.injector import STREAM_PORT
 from injector.manifests.issuer import PORT as ISSUER_PORT

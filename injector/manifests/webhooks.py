@@ -14,6 +14,7 @@ themselves: what they leave out is judged by `backstop.py`. `caBundle` is not he
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from injector.cluster import NAME_OF_NAMESPACE
 from injector.cluster.kinds import OLD_CLASS
 from injector.cluster.objects import TEMPLATES
 from injector.containers import AUDIENCE, CONTAINERS
@@ -28,7 +29,6 @@ from .parts import Manifest, metadata
 from .plan import Plan
 
 TIMEOUT_S = 5
-_NAME = "kubernetes.io/metadata.name"
 
 # -- conditions, in CEL
 
@@ -111,7 +111,7 @@ def webhooks(plan: Plan) -> list[Manifest]:
     ]
 
 
-_NEVER = {"key": _NAME, "operator": "NotIn", "values": list(UNMESHED)}
+_NEVER = {"key": NAME_OF_NAMESPACE, "operator": "NotIn", "values": list(UNMESHED)}
 
 
 def selector(revision: str | None) -> Manifest:

@@ -30,6 +30,12 @@ def canonical(text: str) -> IpAddress:
     return mapped if mapped is not None else ip
 
 
+def client_network(address: str) -> str:
+    """What counts as one client: of IPv6 the /64, of which a household has one at least; an IPv4 address as it is, however written."""
+    ip = canonical(address)
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
 def is_address(text: str) -> bool:
     try:
         canonical(text)

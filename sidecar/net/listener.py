@@ -12,12 +12,10 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv6Network
 
 import trio
 from trio.lowlevel import wait_readable
 
-from sidecar.model.address import canonical
 from sidecar.model.errors import ConfigError, MeshError
 
 from .watched import Watched
@@ -109,12 +107,6 @@ def room_for_connections() -> int:
     if soft < files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     return files // 4
-
-
-def client_network(address: str) -> str:
-    """Of IPv6 the /64, of which a household has one at least; an IPv4 address as it is, also where it is written as one of IPv6."""
-    ip = canonical(address)
-    return str(ip) if ip.version == 4 else str(IPv6Network((int(ip) >> 64 << 64, 64)))
 
 
 async def serve_listener(

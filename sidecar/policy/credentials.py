@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from sidecar.model.client import ClientCertificate
-from sidecar.model.edge import Access, ApiKey, ApiKeys, Basic, BasicUser, ClaimHeader, Edge, EdgeRoute
+from sidecar.model.edge import Access, ApiKey, ApiKeys, Basic, BasicUser, ClaimHeader
 from sidecar.model.message import Headers
 from sidecar.model.route import Jwt
 
@@ -210,29 +210,6 @@ def _text(claim: object) -> str | None:
         texts.append(text)
     told = ",".join(texts)
     return told if told and len(told) <= MOST_CLAIM_BYTES else None
-
-
-def owned_fields(edge: Edge) -> dict[str, frozenset[bytes]]:
-    """By rule: the fields that no client may say, in lower case.
-
-    What some rule tells an application no other rule lets a client tell it: they could share a backend, and a rule without
-    authentication would be the way round one that has it.
-    """
-    said: dict[str, set[bytes]] = {}
-    for route in edge.routes:
-        access = edge.access.get(route.access)
-        if access is not None:
-            fields = {one.header.lower().encode() for one in access.claim_headers}
-            if access.external is not None:
-                fields |= {name.lower().encode() for name in access.external.takes}
-            for service in _services(route):
-                said.setdefault(service, set()).update(fields)
-    return {route.name: frozenset().union(*(said.get(service, ()) for service in _services(route))) for route in edge.routes}
-
-
-def _services(route: EdgeRoute) -> set[str]:
-    services = {backend.service for backend in route.backends}
-    return services | {route.mirror.service} if route.mirror is not None else services
 
 
 # -- what a client is told that must say who it is

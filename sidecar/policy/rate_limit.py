@@ -5,7 +5,6 @@ that one token takes to come back. So a full bucket is the same as none, and may
 others, newcomers share one bucket: nobody gets a fresh one by making us forget his own.
 """
 
-import ipaddress
 from collections.abc import Hashable
 
 from sidecar.model.route import RateLimit
@@ -15,11 +14,6 @@ SWEEP_S = 1.0           # a sweep costs a look at each bucket: not for every new
 ROUNDING = 1e-3         # of a token: what adding up times may lose
 
 _OVERFLOW = object()
-
-
-def client_key(address: str) -> str:
-    """Who a client at the edge is, for counting: of IPv6 its network, since a household has 2^64 addresses or more."""
-    return str(ipaddress.ip_network((address, 64), strict=False)) if ":" in address else address
 
 
 class Buckets:

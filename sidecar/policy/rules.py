@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from sidecar.model import identity
 from sidecar.model.address import Address, IpAddress, canonical
 from sidecar.model.decision import Denied
-from sidecar.model.edge import EdgeRoute
+from sidecar.model.edge import Edge
 from sidecar.model.egress import Alias, EgressHost, Outbound
 from sidecar.model.reason import Reason
 from sidecar.model.route import Route
 from sidecar.model.service import Endpoint
 from sidecar.model.snapshot import Snapshot
 
+from .edge import EdgeTable
 from .egress import OutboundTable, ToService
 from .network import Network
 from .route_table import RouteTable
@@ -35,7 +36,7 @@ class Rules:
     outbound: OutboundTable
     trust_domain: str
     callers: Mapping[str, OutboundTable]
-    edge: RouteTable[EdgeRoute]
+    edge: EdgeTable
     entering: Network | None
 
     @classmethod
@@ -56,7 +57,7 @@ class Rules:
                     hosts=one.hosts, ranges=one.ranges, cluster_ranges=snapshot.outbound.cluster_ranges,
                 )) for one in snapshot.gateway
             },
-            RouteTable(snapshot.edge.routes if snapshot.edge is not None else ()),
+            EdgeTable(snapshot.edge or Edge()),
             Network(snapshot.inbound.isolation) if snapshot.inbound.isolation is not None else None,
         )
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import trio
 
+from sidecar.model.address import client_network
 from sidecar.model.client import Client
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.edge import Access, Basic, EdgeRoute
@@ -26,7 +27,7 @@ from sidecar.net.passwords import Busy, Passwords
 from sidecar.policy import credentials
 from sidecar.policy.authorize import authorize_client, judge_source
 from sidecar.policy.credentials import Brought, Verified
-from sidecar.policy.rate_limit import Buckets, client_key
+from sidecar.policy.rate_limit import Buckets
 from sidecar.policy.route_table import Found
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
@@ -37,7 +38,6 @@ from .plan import Reply
 from .runtime import Runtime
 
 MOST_WRONG = 10     # passwords, of one client, a minute
-NO_ACCESS = Access()
 Issuers = tuple[TokenIssuer, ...]
 
 
@@ -61,7 +61,6 @@ class Clients:
         self._tokens = Tokens()
         self._passwords = Passwords()
         self._wrong = Buckets(RateLimit(requests=MOST_WRONG, per_s=60.0))
-        self._owned_by: tuple[Rules | None, dict[str, frozenset[bytes]]] = None, {}
 
     async def admit(
         self, found: Found[EdgeRoute], rules: Rules, request: RequestHead, client: Client, record: Record
@@ -71,9 +70,8 @@ class Clients:
         Args:
             found: the rule that decides, by `rules`.
         """
-        route, edge = found.rule, rules.snapshot.edge
-        assert edge is not None
-        access = edge.access[route.access] if route.access else NO_ACCESS
+        route, edge = found.rule, rules.edge
+        access = edge.access(route)
         if (refused := judge_source(found, request, client.address)) is not None:                   # 1
             return refused
         if access.unusable:
@@ -87,7 +85,7 @@ class Clients:
         if isinstance(judged, Denied):
             is_unasked = verified is None and judged.reason is Reason.NOT_ALLOWED and credentials.has_ways(access)
             return _not_authenticated(route, access, "the rule lets in clients with certain claims") if is_unasked else judged
-        owned, told = self._owned(rules, route), credentials.claim_headers(access.claim_headers, claims)
+        owned, told = edge.owned_fields(route), credentials.claim_headers(access.claim_headers, claims)
         if access.external is not None:                                                             # 4
             shown = _without(request.headers, owned) + told
             taken = await self._authorizer.ask(access.external, request, shown, client, judged, record)
@@ -102,26 +100,15 @@ class Clients:
     def still(self, admitted: Admitted, client: Client) -> bool:
         """Whether what was let in may go on, by the rules as they are now; the authorizer is not asked again."""
         rules = self._runtime.rules.current
-        edge = rules.snapshot.edge if rules is not None else None
-        route = next((one for one in edge.routes if one.name == admitted.permit.rule), None) if edge is not None else None
-        if edge is None or route is None:
+        route = rules.edge.named(admitted.permit.rule) if rules is not None else None
+        if rules is None or route is None:
             return False
-        access, verified = edge.access[route.access] if route.access else NO_ACCESS, admitted.verified
+        access, verified = rules.edge.access(route), admitted.verified
         is_who_it_was = credentials.holds(verified, access, self._runtime.wall()) if verified is not None else not access.unusable
         is_asked = verified is not None or access.is_optional or not credentials.has_ways(access)
         claims = verified.claims if verified is not None else None
-        judged = authorize_client(
-            Found(route, admitted.permit.match or Match()), admitted.request, client.address, claims,
-        )
+        judged = authorize_client(Found(route, admitted.permit.match or Match()), admitted.request, client.address, claims)
         return is_who_it_was and is_asked and isinstance(judged, Permit)
-
-    def _owned(self, rules: Rules, route: EdgeRoute) -> frozenset[bytes]:
-        known, owned = self._owned_by
-        if known is not rules:
-            edge = rules.snapshot.edge
-            owned = credentials.owned_fields(edge) if edge is not None else {}
-            self._owned_by = rules, owned
-        return owned[route.name]
 
     # -- 2
 
@@ -165,7 +152,7 @@ class Clients:
         wrong = _not_authenticated(route, access, "user or password is wrong")
         if not basic.users:
             return wrong
-        user, asker = credentials.user_named(basic, name), client_key(client.address)
+        user, asker = credentials.user_named(basic, name), client_network(client.address)
         if user is not None and self._passwords.is_remembered(name, password, user.hash):
             return credentials.of_user(user)
         if wait_s := self._wrong.wait_s(asker, trio.current_time()):

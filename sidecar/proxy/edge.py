@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import trio
 from msgspec.structs import replace
 
-from sidecar.model.address import Address, canonical
+from sidecar.model.address import Address, canonical, client_network
 from sidecar.model.client import Client
 from sidecar.model.decision import Denied
 from sidecar.model.edge import EdgeRoute
@@ -39,7 +39,6 @@ from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_edge import INTERNAL_ERROR, UNRECOGNIZED_NAME, Served
 from sidecar.net.tls_stream import TlsStream
 from sidecar.policy.egress import ToService
-from sidecar.policy.rate_limit import client_key
 from sidecar.policy.rules import Rules
 from sidecar.policy.split import led
 from sidecar.protocol.client_hello import ClientHello
@@ -73,14 +72,14 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
     source, own = str(canonical(sock.getpeername()[0])), str(canonical(sock.getsockname()[0]))
     record = Record(runtime.wall(), "edge", dst=str(Address(own, port)), source=source, client=source)
     rules = runtime.rules.current
-    edge = rules.snapshot.edge if rules is not None else None
     try:
-        if edge is None or all(listener.port != port for listener in edge.listeners):               # 1
-            why = Unavailable(Reason.NO_SNAPSHOT) if rules is None else Unavailable(Reason.NO_EDGE_ROUTE, f"nothing is served at {port}")
-            await _turn_away(sock, why, record, runtime)
-        elif rules is not None and (denied := rules.why_no_entry(source, sock.getsockname()[1], None)) is not None:
+        if rules is None:                                                                           # 1
+            await _turn_away(sock, Unavailable(Reason.NO_SNAPSHOT), record, runtime)
+        elif not rules.edge.serves(port):
+            await _turn_away(sock, Unavailable(Reason.NO_EDGE_ROUTE, f"nothing is served at {port}"), record, runtime)
+        elif (denied := rules.why_no_entry(source, sock.getsockname()[1], None)) is not None:
             await _turn_away(sock, Unavailable(denied.reason, denied.detail), record, runtime)
-        elif runtime.edge_hosts.follow(edge).speaks_tls(port):
+        elif runtime.edge_hosts.follow(rules.snapshot.edge).speaks_tls(port):
             await _serve_tls(sock, port, record, runtime, clients)
         else:
             entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], runtime, clients)
@@ -229,7 +228,7 @@ class _Entered:
             return is_there and self.clients.still(admitted, self.client)
 
         plan = self.runtime.admission.admit(                                                        # 7
-            admitted.permit, request, client_key(self.client.address), upstream, is_permitted,
+            admitted.permit, request, client_network(self.client.address), upstream, is_permitted,
             now=trio.current_time(), rng=self.runtime.rng,
         )
         if not isinstance(plan, Plan) or way is None:

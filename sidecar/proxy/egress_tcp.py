@@ -56,12 +56,7 @@ async def serve_tcp(sock: socket.socket, to: Address, name: str, originator: Ori
     app, upstream, at = await connect(
         SocketStream(sock), name, to.port, approval, rules, originator, runtime, record, is_permitted
     )
-    may_go_on = partial(_may_go_on, is_permitted, at, runtime)
-    await carry(app, upstream, permit, record, runtime, may_go_on, approval=approval)                           # 4
-
-
-def _may_go_on(is_permitted: Callable[[], bool], at: Address, runtime: Runtime) -> bool:
-    return is_permitted() and runtime.has_way(at)
+    await carry(app, upstream, permit, record, runtime, runtime.with_way(at, is_permitted), approval=approval)     # 4
 
 
 async def connect(

@@ -263,13 +263,9 @@ class _Led:
                 self.record.detail = "one side was gone before anything moved"
                 self.runtime.tell(self.record)
             else:
-                may_go_on = partial(self._may_go_on, is_permitted, at)
-                await carry(app, upstream, permit, self.record, self.runtime, may_go_on)
+                await carry(app, upstream, permit, self.record, self.runtime, self.runtime.with_way(at, is_permitted))
         finally:
             close_stream(upstream)
-
-    def _may_go_on(self, is_permitted: Callable[[], bool], at: Address) -> bool:
-        return is_permitted() and self.runtime.has_way(at)
 
     async def _pass_hello(self, upstream: trio.abc.SendStream, is_permitted: Callable[[], bool]) -> None:
         """The first message of the application's TLS, once its server name is known to be what was judged."""

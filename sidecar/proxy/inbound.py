@@ -218,7 +218,7 @@ def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Addr
         return Denied(Reason.PEER_NOT_VERIFIED if peer.not_after <= now else Reason.REVOKED, detail=why)
     inbound = rules.snapshot.inbound
     found = find_route(to.port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
-    if not (isinstance(found, Denied) and found.reason in AT_ONCE):
+    if rules.entering is not None and not (isinstance(found, Denied) and found.reason in AT_ONCE):
         denied = rules.why_no_entry(source, to.port, peer.identity if peer else None)
         if denied is not None:
             return denied

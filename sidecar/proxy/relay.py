@@ -43,11 +43,7 @@ async def relay(
         deadline.upstream("connect", CONNECT_S)
         sock_up, at = await dial([address.host for address in to], to[0].port, runtime)
     record.upstream = f"{record.host or to[0].host}:{to[0].port}"
-
-    def may_go_on() -> bool:
-        return is_permitted() and runtime.has_way(at)
-
-    await carry(SocketStream(sock), SocketStream(sock_up), permit, record, runtime, may_go_on, approval=approval)
+    await carry(SocketStream(sock), SocketStream(sock_up), permit, record, runtime, runtime.with_way(at, is_permitted), approval=approval)
 
 
 async def carry(

@@ -1,6 +1,7 @@
 """What every recipe needs, built once by `main` and passed as one parameter. What changes is a `Watched`."""
 
 import random  # noqa: TID251 -- the generator is made by main and passed
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sidecar.model.address import Address
@@ -142,6 +143,10 @@ class Runtime:
         """Whether they let one."""
         rules = self.rules.current
         return rules is not None and rules.why_no_way(to) is None
+
+    def with_way(self, to: Address, is_permitted: Callable[[], bool]) -> Callable[[], bool]:
+        """Whether a connection to it may go on: it `is_permitted`, and there is a way."""
+        return lambda: is_permitted() and self.has_way(to)
 
     async def dial_mesh(self, endpoint: Endpoint, alpn: bytes) -> TlsStream:
         """mTLS to `endpoint`, with its account opened; or an error. The caller sets the deadline."""

@@ -109,7 +109,7 @@ async def _connect(way: _Way, runtime: Runtime, record: Record) -> Connection:
     if settings is None or context is None:
         sock, at = await dial(way.addresses, way.port, runtime)
         try:
-            runtime.withdrawals.watch(sock, lambda: way.is_permitted() and runtime.has_way(at))
+            runtime.withdrawals.watch(sock, runtime.with_way(at, way.is_permitted))
         except BaseException:
             sock.close()
             raise

@@ -34,8 +34,9 @@ def route(name: str = "ingress/shop/web", *, access: str = "users", allow: Seque
 
 def edge_rules(
     access: Access, *routes: EdgeRoute, issuers: tuple[TokenIssuer, ...] = (), outbound: Outbound = Outbound(),  # noqa: B008 -- frozen
+    **others: Access,
 ) -> Rules:
-    edge = Edge((EdgeListener(443),), routes or (route(),), {"users": access}, issuers)
+    edge = Edge((EdgeListener(443),), routes or (route(),), {"users": access, **others}, issuers)
     return Rules.of(Snapshot(Workload(WEB, "shop", addresses=(POD,)), outbound=outbound, edge=edge), "digest")
 
 

@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-from sidecar.model.address import Address, canonical, is_address, is_special, server_address
+from sidecar.model.address import Address, canonical, client_network, is_address, is_special, server_address
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -70,3 +70,11 @@ def test_what_is_no_server_address(text: str) -> None:
 ])
 def test_is_address(text: str, expected: bool) -> None:
     assert is_address(text) is expected
+
+
+@pytest.mark.parametrize(("address", "network"), [
+    ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+    ("fe80::1%eth0", "fe80::/64"),
+])
+def test_who_counts_as_one_client(address: str, network: str) -> None:
+    assert client_network(address) == network

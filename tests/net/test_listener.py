@@ -12,12 +12,12 @@ import trio
 from trio.lowlevel import wait_readable
 from trio.testing import wait_all_tasks_blocked
 
+from sidecar.model.address import client_network
 from sidecar.model.errors import ConfigError, DownstreamGone
 from sidecar.net.listener import (
     MOST_SHARES_AT_THE_EDGE,
     ConnectionHandler,
     Tally,
-    client_network,
     has_ipv6,
     listen_tcp,
     listen_unix,
@@ -232,14 +232,6 @@ async def test_at_the_edge_it_holds_less() -> None:
     async with held(8, ("127.0.0.1", "127.0.0.1", "127.0.0.2"), MOST_SHARES_AT_THE_EDGE) as (served, clients, _):
         assert served == ["127.0.0.1", "127.0.0.2"]
         assert clients[1].recv(1) == b""
-
-
-@pytest.mark.parametrize(("address", "network"), [
-    ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-    ("fe80::1%eth0", "fe80::/64"),
-])
-def test_who_counts_as_one_client(address: str, network: str) -> None:
-    assert client_network(address) == network
 
 
 def test_half_of_the_descriptors_stay_for_the_process_itself() -> None:

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.model.client import ClientCertificate
-from sidecar.model.edge import Access, ApiKey, ApiKeys, Basic, BasicUser, ClaimHeader, Edge, EdgeRoute, External
+from sidecar.model.edge import Access, ApiKey, ApiKeys, Basic, BasicUser, ClaimHeader, External
 from sidecar.model.message import Headers
-from sidecar.model.route import Caller, Jwt
-from sidecar.model.service import Backend, Mirror
+from sidecar.model.route import Jwt
 from sidecar.policy.credentials import (
     Brought,
     Verified,
@@ -25,7 +24,6 @@ from sidecar.policy.credentials import (
     of_certificate,
     of_token,
     of_user,
-    owned_fields,
     read_basic,
     stand_in,
     tokens_in,
@@ -174,26 +172,6 @@ WANTED = (ClaimHeader("sub", "X-User"), ClaimHeader("roles", "x-roles"))
 ])
 def test_claims_are_told_exactly_or_not_at_all(claims: dict[str, object] | None, expected: Headers) -> None:
     assert claim_headers(WANTED, claims) == expected
-
-
-def test_no_rule_lets_a_client_say_what_another_rule_tells_the_same_application() -> None:
-    def rule(name: str, *services: str, access: str = "", mirror: str = "") -> EdgeRoute:
-        return EdgeRoute(
-            name, (Caller(),), ports=(443,), access=access, backends=tuple(Backend(service, 80) for service in services),
-            mirror=Mirror(mirror, 80) if mirror else None,
-        )
-
-    edge = Edge(
-        routes=(
-            rule("private", "web.shop", access="users"), rule("public", "web.shop"), rule("canary", "web.shop", "new.shop"),
-            rule("new", "new.shop"), rule("copied", "other.shop", mirror="web.shop"), rule("alone", "third.shop"),
-        ),
-        access={"users": Access(claim_headers=WANTED, external=External(host="auth.example", takes=("X-Team",)))},
-    )
-    owned = {b"x-user", b"x-roles", b"x-team"}
-    assert owned_fields(edge) == {
-        "private": owned, "public": owned, "canary": owned, "new": frozenset(), "copied": owned, "alone": frozenset(),
-    }
 
 
 def test_the_challenges() -> None:

@@ -165,10 +165,7 @@ def test_a_clients_field_never_reaches_the_application_under_the_name_of_a_claim
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             for first in (public, private):
-                rules = edge_rules(access, first, *(one for one in (public, private, team) if one is not first))
-                edge = rules.snapshot.edge
-                assert edge is not None
-                edge.access["teams"] = other
+                rules = edge_rules(access, first, *(one for one in (public, private, team) if one is not first), teams=other)
                 door = Door(nursery, rules)
                 for own in ([], [("x-api-key", "k1-secret")]):
                     outcome = await door.ask(*headers, *own)

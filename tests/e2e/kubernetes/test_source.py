@@ -84,7 +84,7 @@ async def test_every_kind_is_followed_with_just_the_rights_of_the_injector(grant
     subjects = [{"namespace": "lively"}]
     async with followed(injector_api) as one:
         assert one.state.namespace_labels("lively")["bartizan.dev/injection"] == "enabled"
-        assert ("ServiceAccount", "lively", "web") in one.state.others
+        assert ("lively", "web") in one.state.of_kind("ServiceAccount")
         for item in (
             named("Deployment", "web", "lively", spec={"selector": selector, "template": lasting}),
             named("ReplicaSet", "web-1", "lively", spec={"selector": selector, "template": lasting}),
@@ -105,7 +105,7 @@ async def test_every_kind_is_followed_with_just_the_rights_of_the_injector(grant
         await one.until(lambda state: (
             {kind for kind, namespace, _ in state.workloads if namespace == "lively"}
             == {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob"}
-            and {"Ingress", "NetworkPolicy"} <= {kind for kind, namespace, _ in state.others if namespace == "lively"}
+            and all(any(namespace == "lively" for namespace, _ in state.of_kind(kind)) for kind in ("Ingress", "NetworkPolicy"))
             and ("lively", "web") in state.services and "lively" in state.egress_policies
             and state.mesh_policies.get("lively") is not None and state.mesh_policies["lively"].hardening == "strict"
             and state.pod_at("10.244.0.9") is not None
@@ -128,7 +128,7 @@ async def test_what_nobody_reads_is_no_change(granted: Cluster, injector_api: Ap
         for number in range(5):
             await granted.admin.patch(path, {"metadata": {"annotations": {"other": str(number)}}}, dict)
         await granted.admin.patch(path, {"metadata": {"annotations": {"bartizan.dev/x": "1"}}}, dict)
-        await one.until(lambda state: state.others["ServiceAccount", "shop", "quiet"].annotations)
+        await one.until(lambda state: state.of_kind("ServiceAccount")["shop", "quiet"].annotations)
         assert one.taken == 1
 
 

@@ -104,8 +104,8 @@ async def test_the_first_state_is_whole(world: World) -> None:
         (first,) = begun
         assert set(first.pods_by_uid) == {"u-web"}
         assert set(first.egress_policies) == {"partners"}
-        assert first.namespace_labels("shop") == {"bartizan.dev/injection": "enabled"}
-        assert set(first.others) == {("NetworkPolicy", "shop", "n")}
+        assert first.namespace_labels("shop")["bartizan.dev/injection"] == "enabled"
+        assert set(first.of_kind("NetworkPolicy")) == {("shop", "n")}
     assert one.reports == []
 
 

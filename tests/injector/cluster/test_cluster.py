@@ -42,8 +42,8 @@ def test_an_invalid_policy_is_left_out_and_named() -> None:
 
 def test_objects_are_found() -> None:
     cluster = Cluster.of([namespace(), _owned("Pod", "p", None)])
-    assert cluster.namespace_labels("shop") == {"bartizan.dev/injection": "enabled"}
-    assert cluster.namespace_labels("nowhere") == {}
+    assert cluster.namespace_labels("shop") == {"bartizan.dev/injection": "enabled", "kubernetes.io/metadata.name": "shop"}
+    assert cluster.namespace_labels("nowhere") == {"kubernetes.io/metadata.name": "nowhere"}
     assert cluster.pods_by_uid["uid-p"].name == "p"
 
 

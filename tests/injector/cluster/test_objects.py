@@ -23,6 +23,11 @@ def test_a_field_of_the_wrong_type_is_refused_by_name(read: Any, empty: object, 
             read(value, "spec.x")
 
 
+@pytest.mark.parametrize(("written", "expected"), [("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"), (None, ""), (7, "")])
+def test_when_it_was_created(written: object, expected: str) -> None:
+    assert Object({"metadata": {"creationTimestamp": written}}).created == expected
+
+
 def test_at() -> None:
     assert at({"a": {"b": {"c": 1}}}, "a", "b") == {"c": 1}
     assert at({"a": None}, "a", "b") == {}

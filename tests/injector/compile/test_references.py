@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from injector.cluster import Cluster
-from injector.compile.references import Condition, Fault, Grants, condition, of_kind, read
+from injector.compile.references import Condition, Fault, Grants, condition, read
 from injector.documents.gateway_api import HttpRule
 from sidecar.model.errors import ConfigError
-from tests.injector.compile.gateway_objects import gateway, grant
+from tests.injector.compile.gateway_objects import grant
 
 SERVICE = {"group": "", "kind": "Service"}
 GRANTS: tuple[tuple[str, dict[str, Any] | None, bool], ...] = (
@@ -45,11 +45,6 @@ def test_a_grant_that_cannot_be_read_grants_nothing_and_is_told() -> None:
     assert grants.problems == {
         ("ReferenceGrant", "data", "grant"): 'it grants nothing: the field "group" is missing in spec.to[0]',
     }
-
-
-def test_older_ones_come_first_then_by_name() -> None:
-    made = [gateway(name="b", created="2026-01-01T00:00:00Z"), gateway(name="c"), gateway(name="a", created="2026-01-01T00:00:00Z")]
-    assert [ref[2] for ref in of_kind(Cluster.of(made), "Gateway")] == ["c", "a", "b"]
 
 
 def test_a_condition_holds_where_nothing_is_wrong_and_says_everything_where_something_is() -> None:
