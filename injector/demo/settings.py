@@ -31,6 +31,7 @@ INJECTOR_POD: dict[str, Any] = {
     "spec": {"serviceAccountName": "bartizan-injector"},
 }
 INJECTOR_TOKEN_S = 30 * 86400         # no kubelet keeps it fresh: as long as anybody keeps a world
+INGRESS_GATEWAY = "gateway"           # the container of the ingress gateway
 SIDECAR = "bartizan-sidecar"          # the container that admission adds
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import trio
 import yaml
 
-from injector.settings import ROOTS, ROOTS_KEY, SYSTEM
+from injector.settings import GATEWAY, ROOTS, ROOTS_KEY, SYSTEM
 
 from . import images, settings
 from .apiserver import ApiServer, Webhook
@@ -88,6 +88,11 @@ class World:
             raise DemoError(f"the client in pod {pod} ended with status {done.status}: {said}")
         return dict(json.loads(done.out))
 
+    async def ask_outside(self, *words: str) -> Object:
+        """The same outside, as a client of no pod."""
+        argv = in_netns("outside", [*self.client, *words])
+        return dict(json.loads((await trio.run_process(argv, env=self.environment, capture_stdout=True)).stdout))
+
     async def bartizan(self, *words: str) -> Done:
         """Run our command on the node, as an operator would."""
         done = await trio.run_process([*self.program, *words], env=self.environment, check=False, capture_stdout=True, capture_stderr=True)
@@ -102,7 +107,7 @@ class World:
 
     def access_log(self, pod: str, since: float) -> list[Object]:
         """What a pod's sidecar wrote about requests and connections that began after a moment."""
-        return [item for item in json_lines(self.kubelet.log(pod, settings.SIDECAR)) if item.get("time", 0) >= since]
+        return [item for item in json_lines(self.kubelet.log(pod, _container(pod))) if item.get("time", 0) >= since]
 
     def ledger(self, pod: str) -> list[Object]:
         """What a pod's sidecar wrote down as evidence, shipped or not."""
@@ -114,7 +119,7 @@ class World:
         script = ("import http.client, socket, sys; c = http.client.HTTPConnection('admin'); "
                   "c.sock = socket.socket(socket.AF_UNIX); c.sock.connect('/run/bartizan/private/admin.sock'); "
                   "c.request(*sys.argv[1:]); sys.stdout.buffer.write(c.getresponse().read())")
-        done = await self.run(pod, self.client[0], "-c", script, method, path, container=settings.SIDECAR)
+        done = await self.run(pod, self.client[0], "-c", script, method, path, container=_container(pod))
         if done.status != 0:
             raise DemoError(f"the admin socket of pod {pod} did not answer: {done.err.decode(errors='replace')[-300:]}")
         return done.out
@@ -285,6 +290,11 @@ async def _wait_listening(address: tuple[str, int]) -> None:
         if await ask_tcp(*address):
             return
         await trio.sleep(ASK_EVERY_S)
+
+
+def _container(pod: str) -> str:
+    """Of a pod, the one in which our process runs."""
+    return settings.INGRESS_GATEWAY if pod == GATEWAY else settings.SIDECAR
 
 
 def _not_yet(item: Object) -> None:

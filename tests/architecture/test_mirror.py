@@ -40,7 +40,8 @@ UNTESTED: dict[str, str] = {
        for name in ("plane", "sidecars", "store", "reviews")},
     "injector/bench/world.py": "it makes the namespaces that a benchmark runs in: no test runs one",
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail"
-       for name in ("approvals", "change", "check", "explaining", "identity", "leaving", "mesh", "observing", "proving", "speaking")},
+       for name in ("approvals", "change", "check", "edge", "explaining", "identity", "leaving", "mesh", "observing", "proving",
+                    "speaking")},
 }
 
 # Tests of something that no one source file holds.

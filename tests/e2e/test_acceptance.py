@@ -148,7 +148,7 @@ async def _try_ingress(world: World, name: str) -> Answers:
 
 async def _through_the_gateway(world: World, url: str) -> str:
     """What a client beyond the node is answered: the status, and as whom the application was called."""
-    answer = await _ask_outside(world, url, "--to", f"{world.address('bartizan-gateway')}:8080")
+    answer = await world.ask_outside("http", "GET", url, "--to", f"{world.address('bartizan-gateway')}:8080")
     called = ""
     if answer["status"] == 200:
         told = {name.lower(): value for name, value in json.loads(answer["body"])["headers"]}
@@ -158,7 +158,7 @@ async def _through_the_gateway(world: World, url: str) -> str:
     return f"{answer['status']}{called}"
 
 
-async def _try_policy(world: World, name: str) -> dict[str, Answers]:
+async def _try_policy(world: World, name: str) -> dict[str, Any]:
     asked = POLICIES[name]
     began = time.time()
     before = {f"{who} {url}": await _settled(partial(_from, world, who, url), expected) for who, url, _, expected in asked}
@@ -206,12 +206,6 @@ async def _from(world: World, who: str, url: str) -> str:
     answer = await world.ask(who, "http", "GET", url)
     reason = answer.get("headers", {}).get("x-bartizan-reason", "").partition(" ")[0]
     return f"{answer['status']} {reason}".strip() if answer["status"] else "nothing"
-
-
-async def _ask_outside(world: World, *words: str) -> dict[str, Any]:
-    argv = in_netns("outside", [*world.client, "http", "GET", *words])
-    done = await trio.run_process(argv, env=world.environment, capture_stdout=True)
-    return dict(json.loads(done.stdout))
 
 
 @pytest.fixture(scope="module")

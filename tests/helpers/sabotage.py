@@ -31,6 +31,7 @@ from injector.demo.modes import BY_NAME, search_path
 from injector.demo.network import NODE, command, in_netns
 from injector.demo.outside import HOSTS
 from injector.demo.world import World, world
+from injector.settings import GATEWAY
 from injector.yaml_text import read_yaml
 
 Object = dict[str, Any]
@@ -198,6 +199,20 @@ def _secret(world: World, name: str, subject: str) -> Object:
 
 def another_client(world: World) -> Stands:
     return stored(world, "web", _secret(world, "mutual-client", "shop-other"))
+
+
+def nameless_rule(world: World) -> Stands:
+    """An Ingress says nothing of hosts, nor of paths."""
+    ingress = _found(world, "Ingress", "shop", "shop")
+    (rule,) = ingress["spec"]["rules"]
+    del rule["host"]
+    rule["http"]["paths"][0]["path"] = "/"
+    return stored(world, GATEWAY, ingress)
+
+
+def not_let_in(world: World) -> Stands:
+    """The rule of orders is not for the ingress gateway."""
+    return stored(world, "orders", _annotated(world, "orders", ROUTES, lambda rules: rules[0]["allow"].pop()))
 
 
 def secret_created(world: World) -> Stands:
@@ -385,7 +400,7 @@ async def evidence_edited(world: World) -> AsyncIterator[None]:
 SABOTAGES: dict[str, Callable[[World], Stands]] = {sabotage.__name__: sabotage for sabotage in (
     nothing, any_method, any_path, thief_allowed, leave_only, no_retries, port_undeclared, permissive, ungated, approved, another_client,
     secret_created, unmeshed, another_user, private_folder_shared, another_probe, no_way_out_over_ipv6, port_served,
-    control_plane_mute, right_certificate, evidence_edited, unrestricted, databases_in_plaintext, observed_on,
+    control_plane_mute, right_certificate, evidence_edited, nameless_rule, not_let_in, unrestricted, databases_in_plaintext, observed_on,
 )}
 
 

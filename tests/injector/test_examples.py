@@ -25,6 +25,7 @@ from injector.cli.manifests import manifests_in, read_documents
 from injector.cluster import Cluster
 from injector.cluster.objects import Object
 from injector.compile import compile_workload
+from injector.compile.edge import Joined
 from injector.compile.egress import Asker, compile_egress, unapproved
 from injector.compile.last_good import LastGood
 from injector.config import InjectorConfig
@@ -51,8 +52,9 @@ from sidecar.model.config import parse_config as parse_sidecar_config
 from sidecar.model.egress import Check, DnsLimits, EgressMode, GatewayRef, StartTls
 from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.reason import Reason
-from sidecar.model.service import Endpoint
+from sidecar.model.service import Backend, Endpoint
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
+from tests.injector.compile.edge_objects import Asked
 from sidecar.telemetry.access_log import Record
 from sidecar.telemetry.metrics import HELP
 
@@ -325,6 +327,17 @@ def test_the_two_sides_of_the_standalone_gateway_fit() -> None:
         config = parse_sidecar_config((GATEWAYS / f"{name}.json").read_bytes())
         assert config.snapshot == SnapshotFile(f"{name}-snapshot.json")
         assert isinstance(config.identity, FileIdentity)
+
+
+def test_the_ingress_gateway_alone_leads_to_a_service_of_its_own() -> None:
+    snapshot = parse_snapshot((GATEWAYS / "ingress-snapshot.json").read_bytes())
+    config = parse_sidecar_config((GATEWAYS / "ingress.json").read_bytes())
+    assert config.snapshot == SnapshotFile("ingress-snapshot.json")
+    assert list(config.listen.edge) == [listener.port for listener in snapshot.edge.listeners]
+    assert Asked(Joined(snapshot.edge, {})).to("www.example.com", "/orders/1", port=80) == "orders"
+    assert Asked(Joined(snapshot.edge, {})).to("www.example.com", "/", port=80) is None
+    ((service,), (route,)) = snapshot.outbound.services, snapshot.edge.routes
+    assert route.backends == (Backend(service.name, service.port),)
 
 
 def test_the_manifests_make_a_gateway() -> None:

@@ -2,6 +2,7 @@
 
     mesh      who may call whom, as the application and the wire see it
     speaking  what applications speak with each other, and what is done with it where a rule says so
+    edge      what clients outside of the mesh get of it
     leaving   what may leave a pod, as the outside world sees it
     explaining  what the operator is told of it
     change    what changes while traffic runs
@@ -25,10 +26,12 @@ from injector.demo.errors import causes
 from injector.demo.world import World
 from sidecar.model.errors import MeshError
 
-from . import approvals, change, explaining, identity, leaving, mesh, observing, proving, rules, speaking
+from . import approvals, change, edge, explaining, identity, leaving, mesh, observing, proving, rules, speaking
 from .check import Check
 
-CHECKS: tuple[Check, ...] = (*mesh.CHECKS, *speaking.CHECKS, *leaving.CHECKS, *explaining.CHECKS, *change.CHECKS, *identity.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *mesh.CHECKS, *speaking.CHECKS, *edge.CHECKS, *leaving.CHECKS, *explaining.CHECKS, *change.CHECKS, *identity.CHECKS,
+)
 # They are about pods of their own and wait most of the time, so they run beside the others: each row in its order.
 BESIDE: tuple[tuple[Check, ...], ...] = (rules.CHECKS, (*approvals.CHECKS, *proving.CHECKS), observing.CHECKS)
 EVERY: tuple[Check, ...] = (*CHECKS, *(check for row in BESIDE for check in row))
