@@ -54,9 +54,9 @@ from sidecar.model.ledger import Countersignature, Entry
 from sidecar.model.reason import Reason
 from sidecar.model.service import Backend, Endpoint
 from sidecar.model.snapshot import parse_snapshot, render_snapshot
-from tests.injector.compile.edge_objects import Asked
 from sidecar.telemetry.access_log import Record
 from sidecar.telemetry.metrics import HELP
+from tests.injector.compile.edge_objects import Asked
 
 FOLDER = Path(__file__).parents[2] / "examples" / "routes"
 FILES = sorted(FOLDER.glob("*.yaml"))
