@@ -4,8 +4,9 @@ An init container with NET_ADMIN and nothing else loads them, for IPv4 and IPv6 
 start.
 
 Trust: the application is hostile, without capabilities, and shares the network namespace. nat sees only the first packet of a
-flow, so it leads and does not guard: a socket bound to the port of an older flow rides that flow's entry. The filter rules guard;
-they look at every packet and know no ESTABLISHED. What passes them without being the sidecar's:
+flow, so it leads and does not guard: a socket bound to the port of an older flow rides that flow's entry. So that neither of the
+sidecar's and the application's DNS queries ever rides the other's, the sidecar's have no entry. The filter rules guard; they look at
+every packet and know no ESTABLISHED. What passes them without being the sidecar's:
   - what is for the pod itself (addrtype LOCAL, never `-o lo`: a redirected packet still shows its old interface in OUTPUT);
   - packets without an owner, UDP excepted: the rest of a connection that the sidecar closed, resets, ICMP errors, neighbour
     discovery, MTU discovery, multicast membership reports. A filter on "not the sidecar" would lose all of them;
@@ -33,6 +34,8 @@ PREFIX = "bartizan: "  # in the comment: how we know our own rules from everybod
 # Why each rule is there: its comment, and its name in the sidecar's verdict.
 INBOUND = "what enters goes to the sidecar"
 NAT_EXEMPTION = "the sidecar is not redirected"
+DNS_UNTRACKED = "no flow of the application's leads the sidecar's DNS queries, nor one of theirs its own"
+ANSWERS_UNTRACKED = "answers to the sidecar's DNS queries are no flow"
 DNS_REDIRECT = "DNS queries go to the guard"
 TCP_REDIRECT = "TCP connections go to the sidecar"
 SENDING_EXEMPTION = "the sidecar may send"
@@ -85,7 +88,7 @@ def rules(family: Family, exemption: Exemption, uids: Sequence[Uids], passage: P
         passage: what passes the sidecar by.
     """
     nat_canary, filter_canary = f"! -d {ports.NAT_CANARY[family]}", f"! -d {ports.FILTER_CANARY[family]}"
-    elsewhere = "-m addrtype ! --dst-type LOCAL"
+    elsewhere, unicast = "-m addrtype ! --dst-type LOCAL", "-m addrtype --dst-type UNICAST"     # canaries are multicast
     ownerless = " ".join(f"-m owner ! --uid-owner {first}-{last}" for first, last in uids)
 
     def line(table: str, chain: str, match: str, why: str, target: str) -> Line:
@@ -107,6 +110,9 @@ def rules(family: Family, exemption: Exemption, uids: Sequence[Uids], passage: P
           for first, last in uids),
         line("filter", "OUTPUT", f"-p udp {ownerless} {elsewhere}", KERNEL_UDP_GUARD, "REJECT"),
         line("mangle", "POSTROUTING", "! -o lo -m addrtype --dst-type LOCAL", LOCAL_GUARD, "DROP"),
+        line("raw", "PREROUTING", f"! -i lo -p udp --sport {ports.NAME_SERVER}", ANSWERS_UNTRACKED, "CT --notrack"),
+        line("raw", "OUTPUT", f"{nat_canary} -p udp --dport {ports.NAME_SERVER} {exemption.match} {unicast}", DNS_UNTRACKED,
+             "CT --notrack"),
         *(line("nat", "PREROUTING", f"-p tcp --dport {port}", f"{PASSED}TCP into port {port}", "RETURN")
           for port in passage.inbound_ports),
         line("nat", "PREROUTING", "-p tcp", INBOUND, f"REDIRECT --to-ports {ports.INBOUND}"),
@@ -233,6 +239,6 @@ def _run(*command: str, text: str = "") -> str:
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"status {done.returncode}"
         cure = "give the container the capability NET_ADMIN" if re.search("[Pp]ermi", said) else \
-            "see that the node's kernel has nf_tables with the matches owner, addrtype and comment, and the target REDIRECT"
+            "see that the node's kernel has nf_tables with the matches owner, addrtype and comment, and the targets REDIRECT and CT"
         raise InterceptionFailed(f"{command[0]}: {said}: {cure}")
     return done.stdout

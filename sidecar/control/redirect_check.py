@@ -1,9 +1,9 @@
 """Are the packet rules still there? The sidecar asks again and again; whoever closes the outbound side watches the verdict.
 
-Three rules are not judged here. PREROUTING shows itself to the kubelet, which asks readiness through a captured port. The guard
+Some rules are not judged here. PREROUTING shows itself to the kubelet, which asks readiness through a captured port. The guard
 over the kernel's own UDP sockets cannot be asked without such a socket. Of several ranges of user IDs (a user namespace whose
 map has many lines) the one that holds the sidecar's own is tested. What a MeshPolicy lets pass (model/passage.py) needs no judgement:
-without such a rule less passes.
+without such a rule less passes; nor what keeps DNS queries apart: without it, few go astray, and fail.
 """
 
 from collections.abc import Callable

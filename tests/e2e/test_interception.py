@@ -84,7 +84,8 @@ class Pod:
         if why(line) == intercept.SENDING_GUARD:
             (users,) = re.findall(r"--uid-owner (\d+)-(\d+)", line.spec)
             return int(users[0]) <= self.sidecar_uid <= int(users[1])
-        return why(line) not in {intercept.INBOUND, intercept.KERNEL_UDP_GUARD} and not why(line).startswith(intercept.PASSED)
+        unasked = {intercept.INBOUND, intercept.KERNEL_UDP_GUARD, intercept.DNS_UNTRACKED, intercept.ANSWERS_UNTRACKED}
+        return why(line) not in unasked and not why(line).startswith(intercept.PASSED)
 
     def load(self) -> None:
         with self.space.entered():
@@ -96,7 +97,7 @@ class Pod:
 
     def flush(self) -> None:
         for program in ("iptables", "ip6tables"):
-            for table in ("nat", "filter", "mangle"):
+            for table in ("raw", "nat", "filter", "mangle"):
                 self.space.run(f"{program} -t {table} -F")
 
     def delete(self, family: int, line: Line) -> None:
@@ -372,18 +373,29 @@ def test_what_the_application_says_to_itself_is_left_alone(pod: Pod, family: int
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_a_flow_of_the_sidecars_cannot_be_ridden(pod: Pod, family: int) -> None:
-    """nat looks at a flow's first packet only: a socket on the same port inherits its exemption, and fails in the filter."""
-    with pod.socket(family, socket.SOCK_DGRAM, is_sidecar=True) as sidecar:
-        sidecar.bind(("", 0))
-        port = sidecar.getsockname()[1]
-        sidecar.sendto(b"query", (FAR[family], 53))
-    assert [packet[-5:] for packet in pod.left()] == [b"query"]
-    with pod.socket(family, socket.SOCK_DGRAM, is_sidecar=False) as app:
-        app.bind(("", port))
-        with pytest.raises(PermissionError):
-            app.sendto(b"smuggled", (FAR[family], 53))
-    assert pod.left() == []
+def test_on_one_port_neither_query_rides_the_others_flow(pod: Pod, family: int) -> None:
+    """Of a flow, nat looks at the first packet only: where each goes must not follow from whose socket had the port before."""
+    far, here = (FAR[family], 53), ("", 5353)
+    with pod.socket(family, socket.SOCK_DGRAM, is_sidecar=True) as guard:
+        guard.bind((LOOPBACK[family], ports.DNS))
+
+        def ask(query: bytes, *, is_sidecar: bool) -> None:
+            with pod.socket(family, socket.SOCK_DGRAM, is_sidecar=is_sidecar) as sock:
+                sock.bind(here)
+                sock.sendto(query, far)
+                if is_sidecar:
+                    with pod.where.node.entered(), socket.socket(DOMAIN[family], socket.SOCK_DGRAM) as server:
+                        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        server.bind((NODE[family], 53))
+                        server.sendto(b"answer", (POD[family], here[1]))
+                    assert sock.recv(100) == b"answer"
+
+        pod.left()
+        for i in range(3):
+            ask(b"application %d" % i, is_sidecar=False)
+            assert guard.recv(100) == b"application %d" % i
+            ask(b"sidecar %d" % i, is_sidecar=True)
+        assert [packet[-9:] for packet in pod.left()] == [b"sidecar %d" % i for i in range(3)]
 
 
 def test_udp_of_the_kernels_own_sockets_stays(pod: Pod) -> None:
