@@ -83,12 +83,12 @@ class Finding(Enum):
     )
     NO_SUCH_PORT = (
         "BZ0713", "port-unknown",
-        "A Service leads to a port by a name that no container of its pods has: nothing is sent there.",
-        "Write the name, or the number, of a port that the finding lists into targetPort.",
+        "A Service, or a NetworkPolicy, names a port that no container of its pods has: nothing is sent there, nothing is listed.",
+        "Write the name, or the number, of a port that the pods have; of a Service into targetPort.",
     )
     SELECTS_NOBODY = (
         "BZ0714", "selects-nobody",
-        "A policy, or a Service, selects no pod and no workload of the cluster: what it says is in force for nobody.",
+        "A policy, an item of its `from` or `to`, or a Service selects no pod and no workload: what it says is in force for nobody.",
         "Correct the namespace, the labels or the service account that it names; or remove it.",
     )
     NOBODY_MAY = (
