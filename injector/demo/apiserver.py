@@ -26,6 +26,8 @@ from typing import Any
 import jsonpatch
 import trio
 
+from injector.cluster.default_classes import with_classes
+
 from .errors import DemoError
 from .kubelet import Kubelet
 
@@ -33,6 +35,7 @@ Object = dict[str, Any]
 Key = tuple[str, str, str]   # kind, namespace, name
 
 RESOURCES = {"Pod": ("", "v1", "pods"), "Deployment": ("apps", "v1", "deployments"), "Namespace": ("", "v1", "namespaces"),
+             "Ingress": ("networking.k8s.io", "v1", "ingresses"), "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
              "EgressPolicy": ("bartizan.dev", "v1alpha1", "egresspolicies"),
              "MeshPolicy": ("bartizan.dev", "v1alpha1", "meshpolicies")}     # what the webhook is asked about
 CLUSTER_SCOPED = frozenset({"Namespace", "EgressPolicy", "MeshPolicy"})
@@ -162,7 +165,7 @@ class ApiServer:
 
         Raises: Refused, with nothing stored.
         """
-        new = _defaulted(item)
+        new = dict(with_classes([_defaulted(item), *self.all("IngressClass")])[0])
         if new["kind"] not in RESOURCES:
             self.store(new)
             return []

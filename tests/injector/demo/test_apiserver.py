@@ -129,3 +129,14 @@ def test_names_become_file_names_so_they_are_checked(tmp_path: Path, name: str) 
     api = ApiServer(tmp_path / "cluster", random.Random(1), lambda: None)
     with pytest.raises(DemoError, match="no valid name"):
         api.store({"kind": "Service", "metadata": {"name": name}})
+
+
+async def test_an_ingress_is_judged_with_the_default_class_and_what_is_nobodys_business_is_not(tmp_path: Path) -> None:
+    api, _, _ = await apply(tmp_path, webhook := FakeWebhook())
+    metadata = {"name": "web", "namespace": "shop"}
+    as_they_are: Any = (webhook, None)
+    webhook.asked.clear()
+    await api.apply({"kind": "Ingress", "metadata": metadata, "spec": {}}, *as_they_are)
+    await api.apply({"kind": "Secret", "metadata": metadata}, *as_they_are)
+    (one,) = webhook.asked
+    assert (one["resource"]["resource"], one["object"]["spec"]) == ("ingresses", {"ingressClassName": "bartizan"})
