@@ -21,14 +21,16 @@ PATCH: list[Object] = [{"op": "add", "path": "/spec/initContainers", "value": [{
 class FakeWebhook:
     """Answers pods with a patch; remembers what it was asked."""
 
-    def __init__(self, patch: list[Object] | None = None, refusal: str = "", kind: str = "JSONPatch") -> None:
+    def __init__(
+        self, patch: list[Object] | None = None, refusal: str = "", kind: str = "JSONPatch", warnings: list[str] | None = None,
+    ) -> None:
         self.asked: list[Object] = []
-        self._patch, self._refusal, self._kind = patch, refusal, kind
+        self._patch, self._refusal, self._kind, self._warnings = patch, refusal, kind, warnings or []
 
     async def review(self, request: Object) -> Object:
         self.asked.append(copy.deepcopy(request))
         if request["kind"]["kind"] != "Pod":
-            return {"uid": request["uid"], "allowed": True}
+            return {"uid": request["uid"], "allowed": True, "warnings": self._warnings}
         if self._refusal:
             return {"uid": request["uid"], "allowed": False, "status": {"message": self._refusal}}
         if self._patch is None:
