@@ -16,19 +16,16 @@ from msgspec.structs import replace
 
 from injector.cluster import Cluster, Ref, ref_of
 from injector.cluster.objects import Object, objects
-from injector.documents.edge import Canary
 from injector.documents.gateway_api import GROUP, HttpRouteSpec, ParentRef
 from sidecar.model.edge import Access, EdgeRoute
 from sidecar.model.errors import ConfigError
 from sidecar.model.route import TokenIssuer
 from sidecar.model.rule_check import check_matches
-from sidecar.model.service import Backend
 
 from .edge_rule import Annotated, with_canaries, with_rule
 from .gateways import Gateway, Heard
 from .hostnames import deep, intersect, left_to
 from .http_rules import Refused, Rule, compile_rule, refusing_rule
-from .ingress import backend_of
 from .looked import Looked
 from .references import Condition, Fault, Grants, condition, read
 from .said import Said
@@ -228,15 +225,12 @@ def _annotated(route: EdgeRoute, found: Annotated, namespace: str, look: Looked,
     Args:
         wrong: takes what is wrong with it, in words.
     """
-    def backend(canary: Canary) -> Backend | None:
-        made, problem = backend_of(canary.service, canary.port, namespace, look)
-        if problem:
-            wrong[f"canary: {problem}; nothing is sent there"] = None
-            return None
-        return made
-
     route = with_rule(route, found)
-    return with_canaries(route, found.rule, backend) if route.backends else (route,)
+    if not route.backends:
+        return (route,)
+    routes, problems = with_canaries(route, found.rule, namespace, look)
+    wrong.update(dict.fromkeys(problems))
+    return routes
 
 
 def attached_json(route: HttpRoute, more: Iterable[Condition] = ()) -> list[dict[str, Any]]:

@@ -15,23 +15,21 @@ from msgspec.structs import replace
 
 from injector.cluster import Cluster, ref_of
 from injector.cluster.kinds import OLD_CLASS
-from injector.cluster.objects import Object, is_port, mapping, text, texts
-from injector.documents.edge import Canary
+from injector.cluster.objects import Object, mapping, text, texts
 from injector.settings import INGRESS_CONTROLLER
 from sidecar.model.address import is_address
 from sidecar.model.edge import EdgeRoute, TlsHost
 from sidecar.model.errors import ConfigError
-from sidecar.model.identity import NAMESPACE
 from sidecar.model.path import judge_rule_path
 from sidecar.model.route import DirectResponse, Match, PathMatch
 from sidecar.model.rule_check import check_matches
 from sidecar.model.service import Backend
 
+from .edge_backends import backend_of
 from .edge_rule import ANYBODY, Annotated, with_canaries, with_rule
 from .edge_tls import tls_host
 from .looked import Looked
 from .said import PLAIN, TLS, Said
-from .services import is_in_mesh, tcp_ports
 
 NOWHERE = DirectResponse(503, "the Ingress leads nowhere: its backend is none\n")
 EXACT, PREFIX, OURS = "Exact", "Prefix", "ImplementationSpecific"
@@ -89,31 +87,6 @@ def host_problem(host: str) -> str:
     if host[-1] in "0123456789]" and is_address(host.strip("[]")):
         return f"{host!r} is an address, and an Ingress is for names; leave the host out for a rule about every host"
     return ""
-
-
-def backend_of(service: str, port: object, namespace: str, look: Looked) -> tuple[Backend | None, str]:
-    """(the Service's port, what is wrong with it). A port that is given by number is named even if it is not there yet.
-
-    Args:
-        port: number or name.
-    """
-    if not NAMESPACE.fullmatch(service):
-        return None, f"{service[:100]!r} is no name of a Service; write the plain name of one in the same namespace"
-    name, one = f"{service}.{namespace}", look.service((namespace, service))
-    problem = ""
-    number = port if is_port(port) else None
-    if one is None:
-        problem = f"there is no Service {service} in namespace {namespace}"
-    elif not is_in_mesh(one):
-        problem = f"the Service {service} selects no pods, so there is none of the mesh behind it"
-    else:
-        ports = list(tcp_ports(one))
-        if isinstance(port, str):
-            number = next((one["port"] for one in ports if one.get("name") == port), None)
-        if number not in [one["port"] for one in ports]:
-            there = ", ".join(f"{one['port']} ({one['name']})" if one.get("name") else str(one["port"]) for one in ports)
-            problem = f"the Service {service} has no TCP port {str(port)[:100]!r} (ports: {there})"
-    return (Backend(name, number) if number is not None else None), problem
 
 
 class _Reader:
@@ -194,13 +167,10 @@ class _Reader:
             self.routes.append(with_rule(replace(route, direct_response=NOWHERE, upgrades=()), self._found))
             return
         whole = with_rule(replace(route, backends=(backend,)), self._found)
-        self.routes += with_canaries(whole, self._found.rule, lambda canary: self._canary(canary))
-
-    def _canary(self, canary: Canary) -> Backend | None:
-        backend, problem = backend_of(canary.service, canary.port, self._one.namespace, self._look)
-        if problem:
-            self._miss(f"canary: {problem}; nothing is sent there")
-        return backend if not problem else None
+        routes, problems = with_canaries(whole, self._found.rule, self._one.namespace, self._look)
+        self.routes += routes
+        for problem in problems:
+            self._miss(problem)
 
     def _backend(self, value: object, where: str) -> Backend | None:
         """None: there is none, which was told."""
