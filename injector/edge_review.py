@@ -10,7 +10,7 @@ from dataclasses import replace
 from . import documents
 from .cluster import Cluster, ref_of
 from .cluster.objects import Object
-from .compile.edge import join
+from .compile.edge_join import join
 from .compile.edge_rule import Annotated, annotated
 from .compile.ingress import class_of, our_classes, read_ingress
 from .compile.last_good import LastGood

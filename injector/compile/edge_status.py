@@ -15,7 +15,7 @@ from injector.settings import GATEWAY, GATEWAY_CONTROLLER, SYSTEM
 from sidecar.model.address import is_address
 from sidecar.model.errors import ConfigError
 
-from .edge import EdgeBook, compile_edge
+from .edge import EdgeBook
 from .gateway_api import GatewayApi
 from .gateways import FEATURES, Gateway
 from .httproutes import HttpRoute, attached_json
@@ -119,7 +119,7 @@ class Told:
 
 def told_of(cluster: Cluster, keys: Keys, book: EdgeBook) -> dict[Ref, Told]:
     """By what the book knows of the edge."""
-    joined = compile_edge(cluster, keys, book)
+    joined = book.of(cluster, keys)
     return told(cluster, book.gateway_api, book.said, joined.problems, joined.taken)
 
 
