@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from . import documents
 from .cluster import Cluster, ref_of
+from .cluster.ingress_class import class_of, our_classes
 from .cluster.objects import Object
 from .compile.edge_join import join
 from .compile.edge_rule import Annotated, annotated
-from .compile.ingress import class_of, our_classes, read_ingress
+from .compile.ingress import read_ingress
 from .compile.last_good import LastGood
 from .compile.looked import Looked
 from .compile.said import Said
@@ -43,7 +44,7 @@ def not_in_force(one: Object, cluster: Cluster) -> list[str]:
     said = read_ingress(one, look, found)
     if not said.created and one.metadata.get("uid") is None:
         said = replace(said, created=YOUNGEST)
-    hosts, ref, ours = _hosts(one), ref_of(one), our_classes(cluster)
+    hosts, ref, ours = _hosts(one), ref_of(one), our_classes(cluster.of_kind("IngressClass").values())
     others = [
         _said(other, cluster) for other in cluster.of_kind("Ingress").values()
         if ref_of(other) != ref and not hosts.isdisjoint(_hosts(other)) and class_of(other) in ours
@@ -53,7 +54,7 @@ def not_in_force(one: Object, cluster: Cluster) -> list[str]:
 
 
 def is_our_ingress(one: Object, cluster: Cluster) -> bool:
-    return one.kind == "Ingress" and class_of(one) in our_classes(cluster)
+    return one.kind == "Ingress" and class_of(one) in our_classes(cluster.of_kind("IngressClass").values())
 
 
 def _said(one: Object, cluster: Cluster) -> Said:

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from injector.cluster import Cluster, Ref, ref_of
+from injector.cluster.ingress_class import class_of, our_classes
 from injector.cluster.objects import Object
 
 from .edge_join import Joined, join
 from .edge_rule import annotated
 from .gateway_api import GatewayApi, GatewayBook
 from .inbound import Keys
-from .ingress import class_of, our_classes, read_ingress
+from .ingress import read_ingress
 from .last_good import LastGood
 from .looked import Looked
 from .said import Said
@@ -42,8 +43,8 @@ class EdgeBook:
     def of(self, cluster: Cluster, keys: Keys) -> Joined:
         if keys != self._keys:
             self._known, self._keys = {}, dict(keys)
-        ours = our_classes(cluster)
-        self.said = {ref_of(one): self._read(one, cluster) for one in cluster.of_kind("Ingress").values() if class_of(one) in ours}
+        ours, ingresses = our_classes(cluster.of_kind("IngressClass").values()), cluster.of_kind("Ingress").values()
+        self.said = {ref_of(one): self._read(one, cluster) for one in ingresses if class_of(one) in ours}
         self._known = {ref: known for ref, known in self._known.items() if ref in self.said}
         self.gateway_api = self._gateways.of(cluster, keys)
         found = [*self.said.values(), *self.gateway_api.said]

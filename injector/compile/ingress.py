@@ -13,10 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from injector.cluster import Cluster, ref_of
-from injector.cluster.kinds import OLD_CLASS
+from injector.cluster import ref_of
 from injector.cluster.objects import Object, mapping, text, texts
-from injector.settings import INGRESS_CONTROLLER
 from sidecar.model.address import is_address
 from sidecar.model.edge import EdgeRoute, TlsHost
 from sidecar.model.errors import ConfigError
@@ -35,24 +33,6 @@ NOWHERE = DirectResponse(503, "the Ingress leads nowhere: its backend is none\n"
 EXACT, PREFIX, OURS = "Exact", "Prefix", "ImplementationSpecific"
 _NOT_LITERAL = frozenset("*()[]{}^$|\\")
 MOST_LENGTH = 1024      # of a path
-
-
-def our_classes(cluster: Cluster) -> frozenset[str]:
-    """The names of the IngressClasses whose controller we are."""
-    return frozenset(name for (_, name), found in cluster.of_kind("IngressClass").items() if _controller(found) == INGRESS_CONTROLLER)
-
-
-def _controller(found: Object) -> object:
-    spec = found.data.get("spec")
-    return spec.get("controller") if isinstance(spec, dict) else None
-
-
-def class_of(one: Object) -> object:
-    """The name of the class that an Ingress has; None: it has none."""
-    try:
-        return one.spec.get("ingressClassName") or one.annotations.get(OLD_CLASS)
-    except ConfigError:
-        return None
 
 
 def read_ingress(one: Object, look: Looked, found: Annotated) -> Said:

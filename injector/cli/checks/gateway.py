@@ -3,21 +3,19 @@
 from collections.abc import Iterator
 
 from injector.cli.kubectl import Kubectl, KubectlError, NotFound
+from injector.cluster.ingress_class import class_of, our_classes
 from injector.cluster.objects import Object, at, objects
 from injector.manifests.rbac import SECRETS_ROLE
-from injector.settings import GATEWAY, INGRESS_CONTROLLER, SYSTEM
+from injector.settings import GATEWAY, SYSTEM
 
 from . import Check, failed, judged
-
-_CLASS_BEFORE = "kubernetes.io/ingress.class"       # the annotation in which the class stood before it was a field
 
 
 def ingress_gateway(kubectl: Kubectl) -> Iterator[Check]:
     """Nothing, if none is meant to be here."""
     description, anchor = "the ingress gateway is ready", "gateway-ready"
     try:
-        classes = {one.name for one in map(Object, kubectl.list("ingressclasses.networking.k8s.io"))
-                   if one.spec.get("controller") == INGRESS_CONTROLLER}
+        classes = our_classes(map(Object, kubectl.list("ingressclasses.networking.k8s.io")))
         try:
             deployment = Object(kubectl.get("deployment.apps", GATEWAY, SYSTEM))
         except NotFound:
@@ -35,7 +33,7 @@ def ingress_gateway(kubectl: Kubectl) -> Iterator[Check]:
     wrong = [f"{ready} of {wanted} replicas are ready; kubectl -n {SYSTEM} logs deployment/{GATEWAY}"] if ready < wanted else []
     yield judged(description, anchor, wrong, "error" if not ready else "warning")
     yield _address(service)
-    yield _secrets(bindings, [one for one in ingresses if _class_of(one) in classes])
+    yield _secrets(bindings, [one for one in ingresses if class_of(one) in classes])
 
 
 def _address(service: Object) -> Check:
@@ -53,7 +51,3 @@ def _secrets(bindings: list[dict[str, object]], ingresses: list[Object]) -> Chec
         for one in ingresses if one.namespace not in readable
         for tls in objects(one.spec.get("tls"), "spec.tls") if tls.get("secretName")
     ), "warning")
-
-
-def _class_of(ingress: Object) -> object:
-    return ingress.spec.get("ingressClassName") or ingress.annotations.get(_CLASS_BEFORE)

@@ -28,6 +28,12 @@ def test_whose_class_is_ours(name: str | None, annotation: str | None, is_ours: 
     assert asked(*classes, item).to("x.test") == ("web" if is_ours else None)
 
 
+def test_a_class_that_is_no_name_is_nobodys_and_stops_no_other() -> None:
+    broken = ingress("a", [rule("x.test", path("P", "/", "web"))], ingressClassName=["bartizan"])
+    found = asked(broken, ingress("b", [rule("y.test", path("P", "/", "web"))]))
+    assert (found.to("x.test"), found.to("y.test")) == (None, "web")
+
+
 def test_the_change_of_one_object_is_the_reading_of_one() -> None:
     hosts = [f"h{i}.test" for i in range(200)]
     items = [
