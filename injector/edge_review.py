@@ -42,13 +42,13 @@ def not_in_force(one: Object, cluster: Cluster) -> list[str]:
     look = Looked(cluster)
     found = annotated(one, LastGood(), look, {})
     said = read_ingress(one, look, found)
-    if not said.created and one.metadata.get("uid") is None:
-        said = replace(said, created=YOUNGEST)
     hosts, ref, ours = _hosts(one), ref_of(one), our_classes(cluster.of_kind("IngressClass").values())
     others = [
         _said(other, cluster) for other in cluster.of_kind("Ingress").values()
         if ref_of(other) != ref and not hosts.isdisjoint(_hosts(other)) and class_of(other) in ours
     ]
+    if not said.created and one.metadata.get("uid") is None and any(other.created for other in others):
+        said = replace(said, created=YOUNGEST)
     known = {*said.mistakes, *found.problems}
     return [text for text in join([said, *others]).problems.get(ref, ()) if text not in known]
 

@@ -137,7 +137,7 @@ class _Join:
         kind, namespace, name = other.ref
         path = f"the path {match.path.value} ({match.path.type})" if match.path is not None else "every path"
         self._taken.add(said.ref)
-        self._tell(said, f"{path} of {host or 'every host'} is {kind} {namespace}/{name}'s, which is older; remove one of the two")
+        self._tell(said, f"{path} of {host or 'every host'} is {kind} {namespace}/{name}'s, {other.precedence}; remove one of the two")
 
     def _is_redirected(self, host: str, said: Said) -> bool:
         """By an entry of this host, whosever; or by a wildcard of the same namespace. Not where the object wants none."""
@@ -165,7 +165,7 @@ class _Join:
         for said in self._saids:
             if said.default is not None and said is not oldest and said.default.backends != (oldest.default and oldest.default.backends):
                 self._tell(said, f"its defaultBackend answers for its own hosts only: for those that nobody names answers that of "
-                                 f"{kind} {namespace}/{name}, which is older")
+                                 f"{kind} {namespace}/{name}, {oldest.precedence}")
 
     # -- TLS
 
@@ -195,7 +195,7 @@ class _Join:
         if other is not said and name != one.name:
             kind, namespace, of = other.ref
             self._taken.add(said.ref)
-            self._tell(said, f"{named} shows the certificate {name}, as {kind} {namespace}/{of} says, which is older; not {one.name}")
+            self._tell(said, f"{named} shows the certificate {name}, as {kind} {namespace}/{of} says, {other.precedence}; not {one.name}")
         return other is said
 
 

@@ -66,6 +66,13 @@ def test_a_host_and_path_that_another_namespace_has(created: str, is_told: bool)
     assert [("the path /app (PathPrefix) of x.test is Ingress other/b's" in text) for text in told] == [True] * is_told
 
 
+def test_of_objects_of_files_the_first_by_name_is_before() -> None:
+    a, b = with_path("/app").data, ingress("b", [rule("x.test", path("P", "/app", "other"))], ingressClassName="bartizan")
+    assert not_in_force(Object(a), besides(b, service("other"))) == []
+    (told,) = not_in_force(Object(b), besides(a, service("other")))
+    assert "is Ingress shop/a's, whose name comes first (in a cluster the older one has it); remove one of the two" in told
+
+
 def test_itself_as_it_was_is_no_other() -> None:
     cluster = besides(ingress("a", [rule("x.test", path("P", "/app", "old"))], created=OLD))
     assert not_in_force(with_path("/app", created=OLD), cluster) == []
