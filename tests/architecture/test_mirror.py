@@ -27,6 +27,7 @@ UNTESTED: dict[str, str] = {
     "sidecar/proxy/serve.py": "tests/proxy/test_http.py tries it through the loop",
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
+    "injector/description.py": VALUES,
     "injector/cli/exits.py": VALUES,
     **{f"injector/documents/{name}.py": VALUES for name in (
         "__init__", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},
