@@ -38,6 +38,7 @@ UNTESTED: dict[str, str] = {
     "injector/demo/outside.py": RUNS,
     "injector/demo/runtime.py": RUNS,
     "injector/bench/errors.py": VALUES,
+    "injector/bench/measures.py": VALUES,
     **{f"injector/bench/control/{name}.py": "tests/injector/bench/control/test_rows.py runs it"
        for name in ("plane", "sidecars", "store", "reviews")},
     "injector/bench/world.py": "it makes the namespaces that a benchmark runs in: no test runs one",
