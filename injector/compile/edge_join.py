@@ -18,6 +18,7 @@ from sidecar.model.route import Match, Redirect
 
 from .edge_hosts import apart, path_of
 from .edge_rule import ANYBODY
+from .edge_size import fitting
 from .said import PLAIN, TLS, Said
 
 EVERYTHING = Match()
@@ -47,13 +48,14 @@ def join(saids: Iterable[Said]) -> Joined:
 
 class _Join:
     def __init__(self, saids: list[Said]) -> None:
-        self._saids = saids
-        self._problems: dict[Ref, list[str]] = {said.ref: list(said.problems) for said in saids}
         self._taken: set[Ref] = set()
         self._owners: dict[Place, str] = {}
         for said in saids:
             for place in _named(said):
                 self._owners.setdefault(place, said.namespace)
+        saids, self._over = fitting(saids)
+        self._saids = saids
+        self._problems: dict[Ref, list[str]] = {said.ref: list(said.problems) for said in saids}
         self._redirected = {
             host: said.namespace for said in saids for host in said.redirected if self._owners.get((TLS, host)) == said.namespace
         }
@@ -106,6 +108,10 @@ class _Join:
             for host in hosts:
                 if port == PLAIN and said.ref[0] == "Ingress" and self._is_redirected(host, said):
                     is_whole = False
+                    continue
+                if said.namespace not in self._over and (owner := self._owners[port, host]) in self._over:
+                    is_whole = False
+                    self._tell(said, f"{host or 'every host'} is closed: its namespace {owner} says more than gateways can hold")
                     continue
                 for match in matches:
                     # A canary is a part of its rule: whoever has the path has it for every header.
