@@ -105,7 +105,8 @@ class Finding(Enum):
         "BZ0717", "edge-not-in-force",
         "Something of an Ingress, a Gateway or an HTTPRoute waits for another object, another object has what it claims, or no process "
         "of the gateway serves it: a Service is not there, or has no such port; a host and path, or a host's certificate, belongs to an "
-        "older object; a port is not listened on. That a Secret is missing only the status in a cluster tells: files seldom hold any.",
+        "older object; a port is not listened on. Or its class is nobody's, annotations are "
+        "another controller's, or pods behind it do not let the gateway in. That a Secret is missing only the status in a cluster tells.",
         "Create or change what the finding names, or have the two owners agree. In a cluster the object's status and Events say the same.",
     )
     UNSEEN = (

@@ -34,18 +34,18 @@ def network_findings(one: Object, cluster: Cluster) -> Iterator[Told]:
     policy = read_network_policy(one)
     for (path, _), text in zip(policy.problems, told(policy), strict=True):
         yield Finding.INVALID, "Error", path, text
-    if policy.problems or not _is_ours(one.namespace, cluster):
+    if policy.problems or not is_ours(one.namespace, cluster):
         return
     yield from _sections(policy)
-    makers = [maker for maker in _makers(cluster) if maker.namespace == one.namespace]
-    chosen = [maker for maker in makers if _is_selected(policy, maker)]
-    if makers and not chosen:
+    own = [maker for maker in makers(cluster) if maker.namespace == one.namespace]
+    chosen = [maker for maker in own if _is_selected(policy, maker)]
+    if own and not chosen:
         yield Finding.SELECTS_NOBODY, "Warning", "spec.podSelector", "it selects no pod, and no workload that would make one"
     yield from _beyond(policy, cluster)
     for kind in DIRECTIONS:
         yield from _peers(policy, kind, cluster)
     for kind in DIRECTIONS if chosen else ():
-        yield from _names(policy, kind, chosen if kind == "Ingress" else list(_makers(cluster)))
+        yield from _names(policy, kind, chosen if kind == "Ingress" else list(makers(cluster)))
         yield from _service_ports(policy, kind, chosen, cluster)
     yield from _blocks(policy, cluster)
     there = NetworkBook("").policies(cluster, policy.namespace)
@@ -58,20 +58,20 @@ def network_findings(one: Object, cluster: Cluster) -> Iterator[Told]:
 
 def cni_finding(policies: Iterable[Object], cluster: Cluster) -> Iterator[Told]:
     """One for all of them."""
-    names = [f"{one.namespace}/{one.name}" for one in policies if _is_ours(one.namespace, cluster)]
+    names = [f"{one.namespace}/{one.name}" for one in policies if is_ours(one.namespace, cluster)]
     if names:
         yield (Finding.CNI_BESIDES, "Info", "",
                f"{listed(names, MOST_NAMES)}: the sidecars of meshed pods enforce it for TCP; let a CNI that knows NetworkPolicies enforce "
                "it, too, for pods without a sidecar, for other protocols, and for whoever gets round one")
 
 
-def _is_ours(namespace: str, cluster: Cluster) -> bool:
+def is_ours(namespace: str, cluster: Cluster) -> bool:
     """Where nobody tells, whoever asks means a meshed one."""
     return namespace not in cluster.namespaces or cluster.namespace_labels(namespace).get(documents.INJECTION) == "enabled"
 
 
-def _makers(cluster: Cluster) -> Iterator[Object]:
-    """Pods, and the workloads that make them; who is made by another is that one's business."""
+def makers(cluster: Cluster) -> Iterator[Object]:
+    """All pods, and the workloads that make them; who is made by another is that one's business."""
     for one in (*cluster.workloads.values(), *cluster.pods.values()):
         if one.owner is None or one.owner[0] not in TEMPLATES:
             yield one
@@ -136,10 +136,10 @@ def _peers(policy: Policy, kind: PolicyType, cluster: Cluster) -> Iterator[Told]
 
 def _nobody(peer: Peer, policy: Policy, cluster: Cluster) -> Iterator[str]:
     spaces = _namespaces(peer, policy, cluster)
-    if _meant(peer, policy, cluster) or not any(maker.namespace in spaces for maker in _makers(cluster)):
+    if _meant(peer, policy, cluster) or not any(maker.namespace in spaces for maker in makers(cluster)):
         return
     text = f"it means no pod of namespace {listed(sorted(spaces), MOST_NAMES)}, and no workload that would make one"
-    if peer.namespace_selector is None and (elsewhere := _selected(peer, list(_makers(cluster)))):
+    if peer.namespace_selector is None and (elsewhere := _selected(peer, list(makers(cluster)))):
         text += (f"; of another namespace ({listed(sorted({one.namespace for one in elsewhere}), MOST_NAMES)} has one) only with a "
                  "namespaceSelector in the same item")
     yield text
@@ -148,13 +148,13 @@ def _nobody(peer: Peer, policy: Policy, cluster: Cluster) -> Iterator[str]:
 def _meant(peer: Peer, policy: Policy, cluster: Cluster) -> list[Object]:
     """Pods, and workloads that make some, that an item with selectors means."""
     spaces = _namespaces(peer, policy, cluster)
-    return _selected(peer, [maker for maker in _makers(cluster) if maker.namespace in spaces])
+    return _selected(peer, [maker for maker in makers(cluster) if maker.namespace in spaces])
 
 
 def _namespaces(peer: Peer, policy: Policy, cluster: Cluster) -> set[str]:
     if peer.namespace_selector is None:
         return {policy.namespace}
-    known = {*cluster.namespaces, *(maker.namespace for maker in _makers(cluster))}
+    known = {*cluster.namespaces, *(maker.namespace for maker in makers(cluster))}
     return {name for name in known if peer.namespace_selector.selects(cluster.namespace_labels(name))}
 
 
