@@ -46,7 +46,7 @@ def not_in_force(one: Object, cluster: Cluster) -> list[str]:
     look = Looked(cluster)
     found = annotated(one, LastGood(), look, {})
     said = read_ingress(one, look, found)
-    hosts, ref, ours = _hosts(one), ref_of(one), our_classes(cluster.of_kind("IngressClass").values())
+    hosts, ref, ours = _hosts(one), ref_of(one), our_classes(cluster)
     others = [
         _said(other, cluster) for other in cluster.of_kind("Ingress").values()
         if ref_of(other) != ref and not hosts.isdisjoint(_hosts(other)) and class_of(other) in ours
@@ -84,7 +84,7 @@ def _foreign(one: Object) -> list[str]:
 
 
 def is_our_ingress(one: Object, cluster: Cluster) -> bool:
-    return one.kind == "Ingress" and class_of(one) in our_classes(cluster.of_kind("IngressClass").values())
+    return one.kind == "Ingress" and class_of(one) in our_classes(cluster)
 
 
 def _said(one: Object, cluster: Cluster) -> Said:

@@ -3,11 +3,10 @@
 Spec: networking.k8s.io/v1 IngressClass, Ingress.ingressClassName.
 """
 
-from collections.abc import Iterable
-
 from injector.settings import INGRESS_CONTROLLER
 from sidecar.model.errors import ConfigError
 
+from . import Cluster
 from .kinds import OLD_CLASS
 from .objects import Object
 
@@ -21,13 +20,13 @@ def class_of(ingress: Object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def our_classes(classes: Iterable[Object]) -> frozenset[str]:
-    """The names of those whose controller we are."""
-    return frozenset(one.name for one in classes if _controller(one) == INGRESS_CONTROLLER)
+def our_classes(cluster: Cluster) -> frozenset[str]:
+    return frozenset(name for (_, name), one in cluster.of_kind("IngressClass").items() if is_our_class(one))
 
 
-def _controller(one: Object) -> object:
+def is_our_class(one: Object) -> bool:
+    """Whether its controller is ours."""
     try:
-        return one.spec.get("controller")
+        return one.spec.get("controller") == INGRESS_CONTROLLER
     except ConfigError:
-        return None
+        return False

@@ -43,7 +43,7 @@ class EdgeBook:
     def of(self, cluster: Cluster, keys: Keys) -> Joined:
         if keys != self._keys:
             self._known, self._keys = {}, dict(keys)
-        ours, ingresses = our_classes(cluster.of_kind("IngressClass").values()), cluster.of_kind("Ingress").values()
+        ours, ingresses = our_classes(cluster), cluster.of_kind("Ingress").values()
         self.said = {ref_of(one): self._read(one, cluster) for one in ingresses if class_of(one) in ours}
         self._known = {ref: known for ref, known in self._known.items() if ref in self.said}
         self.gateway_api = self._gateways.of(cluster, keys)

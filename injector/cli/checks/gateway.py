@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from injector.cli.kubectl import Kubectl, KubectlError, NotFound
-from injector.cluster.ingress_class import class_of, our_classes
+from injector.cluster.ingress_class import class_of, is_our_class
 from injector.cluster.objects import Object, at, objects
 from injector.manifests.rbac import SECRETS_ROLE
 from injector.settings import GATEWAY, SYSTEM
@@ -15,7 +15,7 @@ def ingress_gateway(kubectl: Kubectl) -> Iterator[Check]:
     """Nothing, if none is meant to be here."""
     description, anchor = "the ingress gateway is ready", "gateway-ready"
     try:
-        classes = our_classes(map(Object, kubectl.list("ingressclasses.networking.k8s.io")))
+        classes = {one.name for one in map(Object, kubectl.list("ingressclasses.networking.k8s.io")) if is_our_class(one)}
         try:
             deployment = Object(kubectl.get("deployment.apps", GATEWAY, SYSTEM))
         except NotFound:

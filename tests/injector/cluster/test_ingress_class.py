@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from injector.cluster import Cluster
 from injector.cluster.ingress_class import class_of, our_classes
 from injector.cluster.objects import Object
 
@@ -30,4 +31,5 @@ def test_what_is_no_name_is_no_class(bad: object) -> None:
 
 def test_a_class_is_ours_by_its_controller() -> None:
     specs: dict[str, Any] = {"a": {"controller": "bartizan.dev/ingress"}, "b": {"controller": "k8s.io/nginx"}, "c": None, "d": ["x"]}
-    assert our_classes(Object({"metadata": {"name": name}, "spec": spec}) for name, spec in specs.items()) == {"a"}
+    classes = [{"kind": "IngressClass", "metadata": {"name": name, "namespace": ""}, "spec": spec} for name, spec in specs.items()]
+    assert our_classes(Cluster.of(classes)) == {"a"}
