@@ -92,6 +92,15 @@ def _identify(context: Context, chain: Sequence[x509.Certificate], key: PrivateK
     context.use_privatekey(key)
 
 
+def _identify_by(context: Context, chain: str, key: str, where: str) -> None:
+    """By what an operator gave, in PEM. ConfigError with its place, if it is unusable."""
+    try:
+        _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
+        context.check_privatekey()
+    except (ValueError, SSL.Error) as exc:
+        raise ConfigError(where, f"the certificate and its key cannot be used together: {exc}") from exc
+
+
 def _trust(context: Context, roots: Sequence[x509.Certificate]) -> None:
     store = context.get_cert_store()
     assert store is not None
@@ -193,12 +202,7 @@ def edge_server(*, chain: str, key: str, min_version: str, clients: ClientCertif
     context = _context(SSL.TLS_SERVER_METHOD, minimum, takes_tickets=clients is None)
     if lib.SSL_CTX_set1_curves_list(context._context, _EDGE_GROUPS) != 1:
         raise AssertionError("OpenSSL does not know the groups of the edge")
-    where = "certificate"
-    try:
-        _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
-        context.check_privatekey()
-    except (ValueError, SSL.Error) as exc:
-        raise ConfigError(where, f"the certificate and its key cannot be used together: {exc}") from exc
+    _identify_by(context, chain, key, "certificate")
     if clients is not None:
         roots = load_certificates(clients.roots.encode(), "clientCertificates")
         _trust(context, roots)
@@ -240,12 +244,7 @@ def origination(
     else:
         _trust(context, load_certificates(roots.encode(), "roots"))
     if chain is not None and key is not None:
-        where = "clientCertificate"
-        try:
-            _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
-            context.check_privatekey()
-        except (ValueError, SSL.Error) as exc:
-            raise ConfigError(where, f"the client certificate and its key do not go together: {exc}") from exc
+        _identify_by(context, chain, key, "clientCertificate")
 
     def accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_ok: int) -> bool:
         return _accept(conn, cert, error, depth, is_ok or (is_waived is not None and is_waived(conn, error, depth)))
