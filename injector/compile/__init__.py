@@ -23,7 +23,7 @@ from .gateway import callers_of, is_gateway_port, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
 from .mesh import mesh_settings
-from .network_policy import NetworkBook
+from .network_book import NetworkBook
 from .routes import missing_services
 from .service_book import ServiceBook
 from .services import zone_of

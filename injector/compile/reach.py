@@ -19,7 +19,7 @@ from sidecar.model.value import Value
 from sidecar.policy.network import Network
 
 from .explain import find_pod
-from .network_policy import NetworkBook
+from .network_book import NetworkBook
 
 
 @dataclass(frozen=True, slots=True)
