@@ -64,8 +64,7 @@ def _unserved(one: Object, cluster: Cluster) -> list[str]:
         return []
     name = class_of(one)
     if name is None:
-        return ["spec.ingressClassName: it is missing, and no IngressClass is the default one: here an Ingress is served that says "
-                f"{' or '.join(ours)}"]
+        return [f"spec.ingressClassName: it is missing; the ingress gateway serves an Ingress that says {' or '.join(ours)}"]
     near = difflib.get_close_matches(str(name)[:100], ours, n=1)
     is_known = any(known == name for _, known in cluster.of_kind("IngressClass"))
     if is_known or not near:

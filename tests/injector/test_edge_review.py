@@ -49,7 +49,7 @@ def test_of_other_classes_only_our_annotation_is_read() -> None:
 @pytest.mark.parametrize(("name", "told"), [
     ("bartisan", ['spec.ingressClassName: there is no IngressClass "bartisan"; did you mean "bartizan"?']),
     ("nginx", []),
-    ("", ["spec.ingressClassName: it is missing, and no IngressClass is the default one: here an Ingress is served that says bartizan"]),
+    ("", ["spec.ingressClassName: it is missing; the ingress gateway serves an Ingress that says bartizan"]),
 ])
 def test_a_class_that_nobody_has(name: str, told: list[str]) -> None:
     assert not_in_force(with_path("/", ingressClassName=name), THERE) == told
