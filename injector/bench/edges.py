@@ -12,11 +12,10 @@ from sidecar.model.route import Caller, Match, PathMatch
 from sidecar.model.service import Backend, Endpoint, Service
 from sidecar.model.snapshot import Snapshot, Workload, render_snapshot
 
+from . import haproxy, nginx
 from .bartizan import files_config
 from .envoy import cluster_of, connection_manager, filter_of, static
-from .haproxy import AROUND
 from .layout import ALPN, ANSWER_BYTES, CLIENT, CLIENT_PORT, ENDPOINT, LISTEN, SERVER, Job, Place
-from .nginx import LOG_FORMAT, UNENDING, around
 
 SVID_PORT, NAMED_PORT = 8443, 8444
 SNAPSHOT = "snapshot.json"
@@ -27,12 +26,12 @@ def endpoint_config(place: Place) -> str:
     answer = place.write("answer", "x" * ANSWER_BYTES)
     certificates = place.certificates
     tls = f"ca-file {certificates}/roots.pem verify required ssl-min-ver TLSv1.3 curves X25519 no-tls-tickets alpn {ALPN},http/1.1 proto h1"
-    return AROUND.format(mode="http").replace("defaults\n", "    tune.ssl.cachesize 0\ndefaults\n") + f"""
+    return haproxy.around("http", f"""
 frontend pod
     bind {ENDPOINT}:{SVID_PORT} ssl crt {certificates}/server.both.pem {tls}
     bind {ENDPOINT}:{NAMED_PORT} ssl crt {certificates}/outside.both.pem {tls}
     http-request return status 200 content-type text/plain file {answer}
-"""
+""", keeps_sessions=False)
 
 
 def bartizan_gateway(job: Job, place: Place) -> str:
@@ -62,7 +61,7 @@ def gateway_snapshot(job: Job, place: Place) -> bytes:
 def nginx_gateway(job: Job, place: Place) -> str:
     hosts = "".join(f"        {name} 1;\n" for name in job.names)
     certificates = place.certificates
-    return around(place, f"""{LOG_FORMAT}
+    return nginx.around(place, f"""{nginx.LOG_FORMAT}
     access_log /dev/null told;
     map_hash_max_size 65536;
     map $host $is_known {{
@@ -81,7 +80,7 @@ def nginx_gateway(job: Job, place: Place) -> str:
     proxy_ssl_verify_depth 3;
     proxy_ssl_name {job.names[-1]};
     proxy_ssl_protocols TLSv1.3;
-    upstream app {{ server {ENDPOINT}:{NAMED_PORT}; keepalive 128; keepalive_requests {UNENDING}; }}
+    upstream app {{ server {ENDPOINT}:{NAMED_PORT}; keepalive 128; keepalive_requests {nginx.UNENDING}; }}
     server {{
         listen {LISTEN} ssl http2{" reuseport" if job.workers > 1 else ""};
         ssl_certificate {certificates}/outside.pem;
@@ -99,8 +98,7 @@ def nginx_gateway(job: Job, place: Place) -> str:
 def haproxy_gateway(job: Job, place: Place) -> str:
     """`place.folder` gets `hosts.lst`."""
     certificates, hosts = place.certificates, place.write("hosts.lst", "".join(f"{name}\n" for name in job.names))
-    began = AROUND.format(mode="http").replace("nbthread 1", f"nbthread {job.workers}")
-    return began.replace("defaults\n", "    tune.ssl.cachesize 0\ndefaults\n") + f"""    log global
+    return haproxy.around("http", f"""    log global
     option httplog
     http-reuse always
 frontend in
@@ -113,7 +111,7 @@ frontend in
 backend app
     server app {ENDPOINT}:{SVID_PORT} ssl crt {certificates}/client.both.pem ca-file {certificates}/roots.pem verify required \
 ssl-min-ver TLSv1.3 alpn {ALPN},http/1.1 proto h1
-"""
+""", threads=job.workers, keeps_sessions=False)
 
 
 def envoy_gateway(job: Job, place: Place) -> str:

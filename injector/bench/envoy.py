@@ -50,12 +50,12 @@ def filter_of(name: str, kind: str, **settings: Any) -> dict[str, Any]:
 
 def _access_log() -> list[dict[str, Any]]:
     return [filter_of("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog", path="/dev/null",
-                    log_format={"json_format": _LOG_FIELDS})]
+                      log_format={"json_format": _LOG_FIELDS})]
 
 
 def _tcp() -> dict[str, Any]:
     return filter_of("envoy.filters.network.tcp_proxy", "filters.network.tcp_proxy.v3.TcpProxy", stat_prefix="in", cluster="app",
-                   access_log=_access_log())
+                     access_log=_access_log())
 
 
 def _http(job: Job) -> dict[str, Any]:
@@ -98,8 +98,8 @@ def _tls(place: Place) -> dict[str, Any]:
         "validation_context": {"trusted_ca": file("roots.pem")},
     }
     return filter_of("envoy.transport_sockets.tls", "transport_sockets.tls.v3.DownstreamTlsContext",
-                   require_client_certificate=True, disable_stateless_session_resumption=True,
-                   disable_stateful_session_resumption=True, common_tls_context=common)
+                     require_client_certificate=True, disable_stateless_session_resumption=True,
+                     disable_stateful_session_resumption=True, common_tls_context=common)
 
 
 def _originated(job: Job, place: Place) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from .errors import BenchError, NotAvailable
 from .facts import machine, two_cores, versions
+from .measures import Numbers
 from .proxies import PROXIES, Proxy
 from .report import document, text
-from .workloads import WORKLOADS, Numbers, Workload
+from .workloads import WORKLOADS, Workload
 from .world import World
 
 Results = dict[str, dict[str, tuple[list[Numbers], str]]]

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .measures import MEASURES, Measure
 from .proxies import REFERENCE
 from .summary import Rounds, medians, ratios, spread
 from .targets import verdicts
-from .workloads import MEASURES, Measure, Workload
+from .workloads import Workload
 
 SCHEMA = 1
 

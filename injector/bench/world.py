@@ -19,11 +19,11 @@ from .errors import BenchError, NotAvailable
 from .haproxy import originator_config
 from .layout import ADDRESS, BULK_BYTES, BULK_PATH, BYPASS_MARK, GATEWAY, ORIGIN, ORIGINATOR, OUTSIDE, Job, Place, host_name
 from .load import h2load_once_argv
+from .measures import FEW_HOSTS, MANY_HOSTS
 from .nginx import origin_config, outside_config
 from .proxies import OURS, Proxy
 
-# The last hosts of few and of many; see `workloads.py`.
-HOST_COUNTS = (1, 10, 10_000)
+HOST_COUNTS = (1, FEW_HOSTS, MANY_HOSTS)      # the last of each has a name in certificates and for the resolver
 READY_WITHIN_S = 30.0
 ASK_EVERY_S = 0.002
 FOLDER = Path("/run/bartizan-bench")

@@ -1,7 +1,8 @@
 import pytest
 
+from injector.bench.measures import MEASURES
 from injector.bench.targets import TARGETS, Target, verdicts
-from injector.bench.workloads import MEASURES, WORKLOADS
+from injector.bench.workloads import WORKLOADS
 
 RATIO = Target("cpu", "http1", "cpu_us", 1.0)
 PLAIN = Target("growth", "http1", "cpu_us", 50.0, is_ratio=False)
