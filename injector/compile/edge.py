@@ -20,7 +20,7 @@ from injector.cluster.objects import Object
 from sidecar.model.edge import Edge, EdgeListener, EdgeRoute, TlsHost
 from sidecar.model.route import Match, Redirect
 
-from .edge_hosts import apart, path_of
+from .edge_hosts import apart, path_of, where_of
 from .edge_rule import ANYBODY, annotated
 from .edge_size import fitting
 from .gateway_api import GatewayApi, GatewayBook
@@ -188,7 +188,7 @@ class _Join:
         for port in route.ports:
             for host in hosts:
                 for match in matches:
-                    first.setdefault((port, host, _where(match)), (said, route))
+                    first.setdefault((port, host, where_of(match)), (said, route))
                 if port == PLAIN and self._is_redirected(host, said):
                     is_whole = False
                     continue
@@ -197,16 +197,14 @@ class _Join:
                     self._tell(said, f"{host or 'every host'} is closed: its namespace {owner} says more than gateways can hold")
                     continue
                 for match in matches:
-                    other, former = first[port, host, _where(match)]
+                    other, former = first[port, host, where_of(match)]
                     if other.namespace != said.namespace:
                         is_whole = False
                         self._tell_claimed(said, route, host, match, other, former)
                         continue
-                    owner = self._owners[port, host]
-                    if owner != said.namespace and match.path is not None and match.path.type == "RegularExpression":
+                    if (why := self._why_owners_alone(said, port, host, match)) is not None:
                         is_whole = False
-                        self._tell(said, f"{match.path.value} could be any path of {host or 'every host'}, which is namespace {owner}'s: "
-                                         "write Exact or PathPrefix")
+                        self._tell(said, why)
                         continue
                     # A canary is a part of its rule: whoever has the path has it for every header.
                     key = port, host, (_path(match), None, (), ()) if said.ref[0] == "Ingress" else _whole(match)
@@ -230,6 +228,17 @@ class _Join:
             yield replace(
                 route, name=name, ports=tuple(ports), hosts=tuple(filter(None, names)), matches=matched if route.matches else (),
             )
+
+    def _why_owners_alone(self, said: Said, port: int, host: str, match: Match) -> str | None:
+        """Why nobody but the host's own namespace may have a rule for this."""
+        owner = self._owners[port, host]
+        if owner == said.namespace:
+            return None
+        if match.path is not None and match.path.type == "RegularExpression":
+            return f"{match.path.value} could be any path for {host or 'all hosts'}, which is of namespace {owner}: write Exact or PathPrefix"
+        if host and not where_of(match) and (match.path is None or match.path.type == "PathPrefix"):
+            return f"what no rule of {host} is about is namespace {owner}'s alone; name a path"
+        return None
 
     def _tell_claimed(self, said: Said, route: EdgeRoute, host: str, match: Match, other: Said, former: EdgeRoute) -> None:
         if other.namespace == said.namespace and (route.backends, route.direct_response) == (former.backends, former.direct_response):
@@ -324,13 +333,6 @@ def _named(said: Said) -> Iterator[Place]:
                 yield port, host
         for host in said.redirected:
             yield PLAIN, host
-
-
-def _where(match: Match) -> object:
-    """The path that the match is about, whether as it is or with what is below it."""
-    if match.path is not None and match.path.type == "RegularExpression":
-        return match.path.value
-    return path_of(match).rstrip(b"/")
 
 
 def _path(match: Match) -> object:
