@@ -1,7 +1,8 @@
 """What Ingresses, GatewayClasses, Gateways and HTTPRoutes are told of themselves: their status, as it should be. Pure.
 
-Addresses are those of the ingress gateway's Service: of the load balancer, else externalIPs, else of the nodes where its ports are open,
-else its own. Of a status only the fields that are ours are compared and written; of an HTTPRoute's parents those that we control.
+Addresses are those of the ingress gateway's Service: of the load balancer, else externalIPs, else of the nodes where its ports are open. Its
+own, only if it is for the cluster alone (ClusterIP): what stands here may be published, and clients outside would find nobody there.
+Of a status only the fields that are ours are compared and written; of an HTTPRoute's parents those that we control.
 Spec: networking.k8s.io/v1 IngressStatus; gateway.networking.k8s.io/v1 GatewayClassStatus, GatewayStatus, HTTPRouteStatus.
 """
 
@@ -42,10 +43,12 @@ def _addresses(service: Object, cluster: Cluster) -> list[str]:
     balanced = objects(at(service.data, "status", "loadBalancer").get("ingress"), "status.loadBalancer.ingress")
     found = [str(one.get("ip") or one.get("hostname")) for one in balanced if one.get("ip") or one.get("hostname")]
     found = found or addresses(service.spec.get("externalIPs"), "spec.externalIPs")
-    if not found and service.spec.get("type") == "NodePort":
+    if found:
+        return found
+    if service.spec.get("type") == "NodePort":
         pods = (pod for (namespace, _), pod in cluster.pods.items() if namespace == SYSTEM and pod.service_account == GATEWAY)
-        found = sorted({ip for pod in pods if pod.is_ready for ip in addresses([at(pod.data, "status").get("hostIP")], "status.hostIP")})
-    return found or cluster_ips(service)
+        return sorted({ip for pod in pods if pod.is_ready for ip in addresses([at(pod.data, "status").get("hostIP")], "status.hostIP")})
+    return cluster_ips(service) if service.spec.get("type", "ClusterIP") == "ClusterIP" else []
 
 
 # -- as it should be; conditions without their times
