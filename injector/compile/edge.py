@@ -22,6 +22,7 @@ from sidecar.model.route import Match, Redirect
 
 from .edge_hosts import apart, path_of
 from .edge_rule import ANYBODY, annotated
+from .edge_size import fitting
 from .gateway_api import GatewayApi, GatewayBook
 from .inbound import Keys
 from .ingress import class_of, our_classes, read_ingress
@@ -120,13 +121,14 @@ def join(saids: Iterable[Said]) -> Joined:
 
 class _Join:
     def __init__(self, saids: list[Said]) -> None:
-        self._saids = saids
-        self._problems: dict[Ref, list[str]] = {said.ref: list(said.problems) for said in saids}
         self._taken: set[Ref] = set()
         self._owners: dict[Place, str] = {}
         for said in saids:
             for place in _named(said):
                 self._owners.setdefault(place, said.namespace)
+        saids, self._over = fitting(saids)
+        self._saids = saids
+        self._problems: dict[Ref, list[str]] = {said.ref: list(said.problems) for said in saids}
         self._redirected = {
             host: said.namespace for said in saids for host in said.redirected if self._owners.get((TLS, host)) == said.namespace
         }
@@ -165,22 +167,47 @@ class _Join:
 
     def _routes(self) -> Iterator[tuple[str, EdgeRoute]]:
         claimed: dict[object, tuple[Said, EdgeRoute]] = {}
+        first: dict[object, tuple[Said, EdgeRoute]] = {}
         for said in self._saids:
             for route in said.routes:
-                for part in self._in_force(said, route, claimed):
+                for part in self._in_force(said, route, claimed, first):
                     yield said.namespace, part
 
-    def _in_force(self, said: Said, route: EdgeRoute, claimed: dict[object, tuple[Said, EdgeRoute]]) -> Iterator[EdgeRoute]:
-        """The route without what an older object has claimed, and without what is left to a redirect; in parts, where it has to be."""
+    def _in_force(
+        self, said: Said, route: EdgeRoute, claimed: dict[object, tuple[Said, EdgeRoute]], first: dict[object, tuple[Said, EdgeRoute]],
+    ) -> Iterator[EdgeRoute]:
+        """The route without what an older object has claimed, and without what is left to a redirect; in parts, where it has to be.
+
+        Args:
+            claimed: by all that rules of one namespace are told apart by.
+            first: by port, host and path alone. To another namespace a narrower rule for the same path would be the way to take it.
+        """
         left: dict[tuple[int, str], list[Match]] = {}
         hosts, matches = route.hosts or ("",), route.matches or (EVERYTHING,)
         is_whole = True
         for port in route.ports:
             for host in hosts:
-                if port == PLAIN and said.ref[0] == "Ingress" and self._is_redirected(host, said):
+                for match in matches:
+                    first.setdefault((port, host, _where(match)), (said, route))
+                if port == PLAIN and self._is_redirected(host, said):
                     is_whole = False
                     continue
+                if said.namespace not in self._over and (owner := self._owners[port, host]) in self._over:
+                    is_whole = False
+                    self._tell(said, f"{host or 'every host'} is closed: its namespace {owner} says more than gateways can hold")
+                    continue
                 for match in matches:
+                    other, former = first[port, host, _where(match)]
+                    if other.namespace != said.namespace:
+                        is_whole = False
+                        self._tell_claimed(said, route, host, match, other, former)
+                        continue
+                    owner = self._owners[port, host]
+                    if owner != said.namespace and match.path is not None and match.path.type == "RegularExpression":
+                        is_whole = False
+                        self._tell(said, f"{match.path.value} could be any path of {host or 'every host'}, which is namespace {owner}'s: "
+                                         "write Exact or PathPrefix")
+                        continue
                     # A canary is a part of its rule: whoever has the path has it for every header.
                     key = port, host, (_path(match), None, (), ()) if said.ref[0] == "Ingress" else _whole(match)
                     other, former = claimed.setdefault(key, (said, route))
@@ -210,14 +237,19 @@ class _Join:
         kind, namespace, name = other.ref
         path = f"the path {match.path.value} ({match.path.type})" if match.path is not None else "every path"
         self._taken.add(said.ref)
-        self._tell(said, f"{path} of {host or 'every host'} is {kind} {namespace}/{name}'s, which is older; remove one of the two")
+        self._tell(said, f"{path} of {host or 'every host'} is {kind} {namespace}/{name}'s, {other.precedence}; remove one of the two")
 
     def _is_redirected(self, host: str, said: Said) -> bool:
-        """By an entry of this host, whosever; or by a wildcard of the same namespace. Not where the object wants none."""
-        if said.is_plain or not self._redirected:
+        """By an entry of this host, whosever; or by a wildcard of the same namespace. Not where whose entry it is wants none here."""
+        owner = self._redirected.get(host)
+        if host and owner not in (None, said.namespace):
+            if said.is_plain or said.ref[0] != "Ingress":
+                self._tell(said, f"port {PLAIN} of {host} is redirected to HTTPS, as namespace {owner} says")
+            return True
+        if said.is_plain or said.ref[0] != "Ingress" or not self._redirected:
             return False
-        if host in self._redirected:
-            return bool(host) or self._redirected[host] == said.namespace
+        if owner is not None:
+            return bool(host) or owner == said.namespace
         return self._redirected.get(f"*.{host.partition('.')[2]}") == said.namespace
 
     def _redirects(self) -> Iterator[tuple[str, EdgeRoute]]:
@@ -238,7 +270,7 @@ class _Join:
         for said in self._saids:
             if said.default is not None and said is not oldest and said.default.backends != (oldest.default and oldest.default.backends):
                 self._tell(said, f"its defaultBackend answers for its own hosts only: for those that nobody names answers that of "
-                                 f"{kind} {namespace}/{name}, which is older")
+                                 f"{kind} {namespace}/{name}, {oldest.precedence}")
 
     # -- TLS
 
@@ -268,7 +300,7 @@ class _Join:
         if other is not said and name != one.name:
             kind, namespace, of = other.ref
             self._taken.add(said.ref)
-            self._tell(said, f"{named} shows the certificate {name}, as {kind} {namespace}/{of} says, which is older; not {one.name}")
+            self._tell(said, f"{named} shows the certificate {name}, as {kind} {namespace}/{of} says, {other.precedence}; not {one.name}")
         return other is said
 
 
@@ -292,6 +324,13 @@ def _named(said: Said) -> Iterator[Place]:
                 yield port, host
         for host in said.redirected:
             yield PLAIN, host
+
+
+def _where(match: Match) -> object:
+    """The path that the match is about, whether as it is or with what is below it."""
+    if match.path is not None and match.path.type == "RegularExpression":
+        return match.path.value
+    return path_of(match).rstrip(b"/")
 
 
 def _path(match: Match) -> object:

@@ -168,7 +168,9 @@ class _Reader:
     def _match(self, path: Mapping[str, Any], where: str) -> Match | None:
         kind, value = path.get("pathType"), path.get("path")
         problem = ""
-        if kind not in (EXACT, PREFIX, OURS):
+        if kind is None:
+            problem = f"pathType: it is missing; write {EXACT}, {PREFIX} or {OURS}"
+        elif kind not in (EXACT, PREFIX, OURS):
             problem = f"pathType: {str(kind)[:100]!r} is none of {EXACT}, {PREFIX} and {OURS}"
         elif value is None or value == "":
             value = "/" if kind == OURS else value

@@ -49,6 +49,11 @@ class Said:
         return self.ref[1]
 
     @property
+    def precedence(self) -> str:
+        """Why what it claims is not another's."""
+        return "which is older" if self.created else "whose name comes first (in a cluster the older one has it)"
+
+    @property
     def age(self) -> tuple[str, str, str, str]:
         """Smaller is older."""
         kind, namespace, name = self.ref

@@ -17,7 +17,6 @@ from injector.validate import read_edge
 from sidecar.model.errors import MeshError
 from sidecar.model.snapshot import Snapshot, parse_snapshot, render_snapshot
 from sidecar.net.tls_edge import EdgeHosts
-from sidecar.policy.credentials import owned_fields
 from sidecar.policy.rules import Rules
 from tests.injector.compile.edge_objects import KINDS, Item, backend, ingress, path, rule, service
 from tests.injector.compile.edge_secrets import secret_of
@@ -48,8 +47,7 @@ def taken(*objects: Item) -> Snapshot:
     snapshot = parse_snapshot(render_snapshot(made))
     assert snapshot == made
     assert snapshot.edge is not None
-    Rules.of(snapshot, "")      # expressions are compiled here
-    owned_fields(snapshot.edge)
+    Rules.of(snapshot, "")      # its tables, and expressions
     EdgeHosts().follow(snapshot.edge)
     return snapshot
 

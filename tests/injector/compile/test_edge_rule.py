@@ -214,7 +214,9 @@ def test_certificates_are_asked_for_where_the_hosts_of_the_object_are() -> None:
     authority = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"ca.crt": roots}}
     found = compile_edge(cluster_of(*objects, authority)).edge.listeners
     hosts = {host.hosts: host.clients for listener in found for host in listener.tls or ()}
-    assert hosts == {("partners.example.com",): ClientCertificates(roots, True, "shop/partner-authority")}
+    assert hosts == {
+        ("office.example.com",): None, ("partners.example.com",): ClientCertificates(roots, True, "shop/partner-authority"),
+    }
 
 
 def test_another_policy_is_looked_at_and_another_secret() -> None:

@@ -423,7 +423,7 @@ def test_a_path_that_no_request_could_have_is_told_and_others_go_on(kind: str, v
 
 
 @pytest.mark.parametrize(("one", "problem"), [
-    ({"path": "/"}, "pathType: 'None' is none of Exact, Prefix and ImplementationSpecific"),
+    ({"path": "/"}, "pathType: it is missing; write Exact, Prefix or ImplementationSpecific"),
     ({"path": "/", "pathType": "prefix"}, "pathType: 'prefix' is none of"),
     ({"pathType": "Exact"}, "path: it is missing"),
     ({"pathType": "Prefix", "path": ""}, "path: it is missing"),
