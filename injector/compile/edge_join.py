@@ -16,7 +16,7 @@ from injector.cluster import Ref
 from sidecar.model.edge import Edge, EdgeListener, EdgeRoute, TlsHost
 from sidecar.model.route import Match, Redirect
 
-from .edge_hosts import apart, path_of
+from .edge_hosts import apart, path_of, where_of
 from .edge_rule import ANYBODY
 from .edge_size import fitting
 from .said import PLAIN, TLS, Said
@@ -94,19 +94,29 @@ class _Join:
 
     def _routes(self) -> Iterator[tuple[str, EdgeRoute]]:
         claimed: dict[object, tuple[Said, EdgeRoute]] = {}
+        first: dict[object, tuple[Said, EdgeRoute]] = {}
         for said in self._saids:
             for route in said.routes:
-                for part in self._in_force(said, route, claimed):
+                for part in self._in_force(said, route, claimed, first):
                     yield said.namespace, part
 
-    def _in_force(self, said: Said, route: EdgeRoute, claimed: dict[object, tuple[Said, EdgeRoute]]) -> Iterator[EdgeRoute]:
-        """The route without what an older object has claimed, and without what is left to a redirect; in parts, where it has to be."""
+    def _in_force(
+        self, said: Said, route: EdgeRoute, claimed: dict[object, tuple[Said, EdgeRoute]], first: dict[object, tuple[Said, EdgeRoute]],
+    ) -> Iterator[EdgeRoute]:
+        """The route without what an older object has claimed, and without what is left to a redirect; in parts, where it has to be.
+
+        Args:
+            claimed: by all that rules of one namespace are told apart by.
+            first: by port, host and path alone. To another namespace a narrower rule for the same path would be the way to take it.
+        """
         left: dict[tuple[int, str], list[Match]] = {}
         hosts, matches = route.hosts or ("",), route.matches or (EVERYTHING,)
         is_whole = True
         for port in route.ports:
             for host in hosts:
-                if port == PLAIN and said.ref[0] == "Ingress" and self._is_redirected(host, said):
+                for match in matches:
+                    first.setdefault((port, host, where_of(match)), (said, route))
+                if port == PLAIN and self._is_redirected(host, said):
                     is_whole = False
                     continue
                 if said.namespace not in self._over and (owner := self._owners[port, host]) in self._over:
@@ -114,6 +124,15 @@ class _Join:
                     self._tell(said, f"{host or 'every host'} is closed: its namespace {owner} says more than gateways can hold")
                     continue
                 for match in matches:
+                    other, former = first[port, host, where_of(match)]
+                    if other.namespace != said.namespace:
+                        is_whole = False
+                        self._tell_claimed(said, route, host, match, other, former)
+                        continue
+                    if (why := self._why_owners_alone(said, port, host, match)) is not None:
+                        is_whole = False
+                        self._tell(said, why)
+                        continue
                     # A canary is a part of its rule: whoever has the path has it for every header.
                     key = port, host, (_path(match), None, (), ()) if said.ref[0] == "Ingress" else _whole(match)
                     other, former = claimed.setdefault(key, (said, route))
@@ -137,6 +156,18 @@ class _Join:
                 route, name=name, ports=tuple(ports), hosts=tuple(filter(None, names)), matches=matched if route.matches else (),
             )
 
+    def _why_owners_alone(self, said: Said, port: int, host: str, match: Match) -> str | None:
+        """Why nobody but the host's own namespace may have a rule for this."""
+        owner = self._owners[port, host]
+        if owner == said.namespace:
+            return None
+        if match.path is not None and match.path.type == "RegularExpression":
+            return (f"{match.path.value} could be any path for {host or 'all hosts'}, "
+                    f"and is for namespace {owner} alone; write Exact or PathPrefix")
+        if host and not where_of(match) and (match.path is None or match.path.type == "PathPrefix"):
+            return f"what no rule of {host} is about is namespace {owner}'s alone; name a path"
+        return None
+
     def _tell_claimed(self, said: Said, route: EdgeRoute, host: str, match: Match, other: Said, former: EdgeRoute) -> None:
         if other.namespace == said.namespace and (route.backends, route.direct_response) == (former.backends, former.direct_response):
             return
@@ -146,11 +177,16 @@ class _Join:
         self._tell(said, f"{path} of {host or 'every host'} is {kind} {namespace}/{name}'s, {other.precedence}; remove one of the two")
 
     def _is_redirected(self, host: str, said: Said) -> bool:
-        """By an entry of this host, whosever; or by a wildcard of the same namespace. Not where the object wants none."""
-        if said.is_plain or not self._redirected:
+        """By an entry of this host, whosever; or by a wildcard of the same namespace. Not where whose entry it is wants none here."""
+        owner = self._redirected.get(host)
+        if host and owner not in (None, said.namespace):
+            if said.is_plain or said.ref[0] != "Ingress":
+                self._tell(said, f"port {PLAIN} of {host} is redirected to HTTPS, as namespace {owner} says")
+            return True
+        if said.is_plain or said.ref[0] != "Ingress" or not self._redirected:
             return False
-        if host in self._redirected:
-            return bool(host) or self._redirected[host] == said.namespace
+        if owner is not None:
+            return bool(host) or owner == said.namespace
         return self._redirected.get(f"*.{host.partition('.')[2]}") == said.namespace
 
     def _redirects(self) -> Iterator[tuple[str, EdgeRoute]]:

@@ -85,7 +85,9 @@ def test_an_alternative_that_is_taken_leaves_the_others() -> None:
     assert [one.to(host, target, port=80) for host in ("x.test", "y.test", "z.test") for target in ("/a", "/b")] == [
         "a", None, "a", "b", "b", "b",
     ]
-    assert one.to("y.test", "/a", port=80, headers={"x-y": "1"}) == "b"       # other conditions are another rule
+    # Other conditions are another rule, but another namespace's for the same path would be the way to take it.
+    assert one.to("y.test", "/a", port=80, headers={"x-y": "1"}) == "a"
+    assert one.to("z.test", "/a", port=80, headers={"x-y": "1"}) == "b"
     assert len(found.problems) == 1
 
 
