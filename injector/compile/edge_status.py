@@ -1,7 +1,7 @@
 """What Ingresses, GatewayClasses, Gateways and HTTPRoutes are told of themselves: their status, as it should be. Pure.
 
 Addresses are those of the ingress gateway's Service: of the load balancer, else externalIPs, else of the nodes where its ports are open.
-The Service's own only if it is for the cluster alone (ClusterIP): what stands here may be published, and clients would find nobody there.
+Its own, only if it is for the cluster alone (ClusterIP): what stands here may be published, and clients outside would find nobody there.
 Of a status only the fields that are ours are compared and written; of an HTTPRoute's parents those that we control.
 Spec: networking.k8s.io/v1 IngressStatus; gateway.networking.k8s.io/v1 GatewayClassStatus, GatewayStatus, HTTPRouteStatus.
 """
