@@ -162,8 +162,8 @@ class _Join:
         if owner == said.namespace:
             return None
         if match.path is not None and match.path.type == "RegularExpression":
-            whose = host or "all hosts"
-            return f"{match.path.value} could be any path for {whose}, and is for namespace {owner} alone; write Exact or PathPrefix"
+            return (f"{match.path.value} could be any path for {host or 'all hosts'}, "
+                    f"and is for namespace {owner} alone; write Exact or PathPrefix")
         if host and not where_of(match) and (match.path is None or match.path.type == "PathPrefix"):
             return f"what no rule of {host} is about is namespace {owner}'s alone; name a path"
         return None
