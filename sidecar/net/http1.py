@@ -187,7 +187,11 @@ class Http1Server(Http1Connection):
                     begun()
                     begun = None
             try:
-                data = await wait() or self._receive_nowait() if (wait := self._wait_input) is not None else await self._receive()
+                if (wait := self._wait_input) is None:
+                    data = await self._receive()
+                else:
+                    await wait()
+                    data = self._receive_nowait()
             except trio.BrokenResourceError as exc:
                 raise self._gone(f"connection lost ({exc})") from exc
             if not data:
@@ -316,7 +320,11 @@ class Http1Client(Http1Connection):
                         self._is_reusable = not response.is_last
                     return response
             try:
-                data = await wait() or self._receive_nowait() if (wait := self._wait_input) is not None else await self._receive()
+                if (wait := self._wait_input) is None:
+                    data = await self._receive()
+                else:
+                    await wait()
+                    data = self._receive_nowait()
             except trio.BrokenResourceError as exc:
                 raise Reset(f"connection lost ({exc})") from exc
             if not data:

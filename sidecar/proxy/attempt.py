@@ -106,12 +106,14 @@ class Attempt:
 
     async def _ask(self, first: bytes) -> ResponseHead | None:
         pool, upstream = self._runtime.pool, self._upstream
-        asking, is_reused = pool.take_nowait(upstream.key), True
+        now: float | None = self._deadline.now()
+        asking, is_reused = pool.take_nowait(upstream.key, now), True
         if asking is None:
             asking, is_reused = await lease(upstream, pool, self._deadline)
+            now = None
         self._leased = asking
         try:
-            return await self._ask_on(asking, first)
+            return await self._ask_on(asking, first, now)
         except Reset as exc:
             if not (is_reused and self._may_ask_again(exc, first)):
                 raise
@@ -130,7 +132,7 @@ class Attempt:
         is_bare = exchange.end.is_body_done and not first
         return reset.is_unprocessed or (is_bare and not reset.is_alone and exchange.request.method in REPLAYABLE)
 
-    async def _ask_on(self, asking: AskingEnd, first: bytes) -> ResponseHead | None:
+    async def _ask_on(self, asking: AskingEnd, first: bytes, now: float | None = None) -> ResponseHead | None:
         exchange, upstream = self._exchange, self._upstream
         if upstream.security:
             exchange.reach(upstream)
@@ -141,7 +143,7 @@ class Attempt:
         trailers = end.trailers if is_whole and request.takes_trailers else None
         if self._plan.spend is not None:
             self._plan.spend(len(render_request(request, upstream.host, upstream.headers)) + len(first) + _size(trailers))
-        self._deadline.upstream_waits("response", RESPONSE_HEAD_S)
+        self._deadline.upstream_waits("response", RESPONSE_HEAD_S, now)
         await asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
         if trailers:
             await asking.send_body(b"", is_end=True, trailers=trailers)

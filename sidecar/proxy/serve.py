@@ -30,8 +30,11 @@ NewRecord = Callable[[], Record]
 ServeConnection = Callable[[trio.abc.HalfCloseableStream, Runtime, Decide, NewRecord], Awaitable[None]]
 
 
-async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline) -> None:
-    """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised."""
+async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline) -> float:
+    """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised.
+
+    Returns: trio's time at its end.
+    """
     request, record = exchange.request, exchange.record
     record.time = runtime.wall()
     record.method = request.method.decode("ascii")
@@ -52,7 +55,9 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
         else:
             await _reply(exchange, decision, runtime, deadline)
     finally:
-        record.duration_ms = int((deadline.now() - started) * 1e6) / 1000     # `round` takes ten times as long
+        ended = deadline.now()
+        record.duration_ms = int((ended - started) * 1e6) / 1000     # `round` takes ten times as long
+    return ended
 
 
 def _refusal_of_version(runtime: Runtime) -> Denied | None:
