@@ -93,20 +93,21 @@ def text(result: Mapping[str, Any]) -> str:
     lines = []
     for name, workload in result["workloads"].items():
         lines += ["", f"{name}: {workload['title']}", *_table(rows_of(result, name))]
-    lines += ["", *facts(result), *(f"- {line}" for line in result["fairness"]), "", *map(_verdict, result["targets"])]
+    lines += ["", *facts(result), f"(x...) is the ratio to {REFERENCE}.", *(f"- {line}" for line in result["fairness"])]
+    lines += ["", *map(_verdict, result["targets"])]
     return "\n".join(lines[1:])
 
 
 def facts(result: Mapping[str, Any]) -> list[str]:
-    """When and where it was measured, and how to read it."""
+    """When and where it was measured, with what, how often."""
     machine, settings = result["machine"], result["settings"]
     return [
         f"{result['date']}; {machine['cpu']}, {machine['cores']} cores"
         f"{' (two threads of one core were used)' if machine['shared_core'] else ''}, {machine['memory_mb']} MB, "
         f"Linux {machine['kernel']}, load before {' '.join(map(str, machine['load_average']))}",
         ", ".join(f"{name} {number or 'not installed'}" for name, number in result["versions"].items()),
-        f"Medians of {settings['rounds']} rounds of {settings['seconds']:g} s; (x...) is the ratio to {REFERENCE}; "
-        "± is half of what the rounds differ by, where that is more than a tenth.",
+        f"Medians of {settings['rounds']} rounds of {settings['seconds']:g} s; ± is half of what the rounds differ by, where that is more "
+        "than a tenth.",
     ]
 
 

@@ -18,7 +18,8 @@ def test_a_quick_one_measures_everybody_and_writes_the_table(tmp_path: Path) -> 
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n")
     done = subprocess.run(
-        [sys.executable, "-m", "injector.cli.main", "bench", "--quick", "--json", "--readme", str(readme), "--only", "a", "--only", "c_100"],
+        [sys.executable, "-m", "injector.cli.main", "bench", "--quick", "--json", "--only", "a", "--only", "c_100",
+         "--readme", str(readme)],
         cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -26,6 +27,7 @@ def test_a_quick_one_measures_everybody_and_writes_the_table(tmp_path: Path) -> 
         *(("a", proxy.name) for proxy in PROXIES), ("c_100", "bartizan"), ("c_100", "envoy")]
     assert [row["why"] for row in result["rows"] if not row["available"]] == []
     assert all(row["cpu_us"] > 0 and row["rss_mb"] > 0 for row in result["rows"])
-    assert all(value for ratios in result["ratios"].values() for value in ratios.values())
+    assert all(result["ratios"]["a"].values())
+    assert result["ratios"]["c_100"]["cpu"]     # what two add to p99 may be less than nothing on a busy machine, and has no ratio then
     assert "**c_100**" in readme.read_text()
     assert (tmp_path / PLOT).read_text().count("<circle") == 4
