@@ -116,8 +116,11 @@ def origin_config(place: Place) -> str:
         location / {{ return 200 "{"x" * ANSWER_BYTES}"; }}
         location = {LARGE_PATH} {{ root {place.folder}; }}
         location = {STORE_PATH} {{ root {place.folder}; dav_methods PUT; create_full_put_path on; }}
-        # Of a static file nginx takes no POST; the answer to it is that of a GET then, with the trailer of a call that went well.
-        location = {RPC_PATH} {{ root {place.folder}; default_type application/grpc; error_page 405 =200 $uri; add_trailer grpc-status 0; }}
+        # Of a static file nginx takes no POST: the answer is that of a GET, with the trailer of a call that went well. Who mirrors a
+        # request reads its body first; of one that is not read the stream would be reset.
+        location = {RPC_PATH} {{ root {place.folder}; mirror /nowhere; error_page 405 =200 /answer; }}
+        location = /answer {{ internal; alias {place.folder}{RPC_PATH}; default_type application/grpc; add_trailer grpc-status 0; }}
+        location = /nowhere {{ internal; return 204; }}
     }}
     server {{
         listen {ORIGIN["tcp"]};

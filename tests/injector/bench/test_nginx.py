@@ -41,6 +41,8 @@ def test_the_origin_answers_with_so_many_bytes(tmp_path: Path) -> None:
     assert f'"{"x" * ANSWER_BYTES}"' in text
     assert "access_log off;" in text
     assert "listen 8082 http2;" in text
+    assert "dav_methods PUT;" in text
+    assert "add_trailer grpc-status 0;" in text
 
 
 def test_the_host_outside_speaks_tls_and_nothing_else(tmp_path: Path) -> None:
