@@ -83,12 +83,12 @@ class Finding(Enum):
     )
     NO_SUCH_PORT = (
         "BZ0713", "port-unknown",
-        "A Service leads to a port by a name that no container of its pods has: nothing is sent there.",
-        "Write the name, or the number, of a port that the finding lists into targetPort.",
+        "A Service, or a NetworkPolicy, names a port that no container of its pods has: nothing is sent there, nothing is listed.",
+        "Write the name, or the number, of a port that the pods have; of a Service into targetPort.",
     )
     SELECTS_NOBODY = (
         "BZ0714", "selects-nobody",
-        "A policy, or a Service, selects no pod and no workload of the cluster: what it says is in force for nobody.",
+        "A policy, an item of its `from` or `to`, or a Service selects no pod and no workload: what it says is in force for nobody.",
         "Correct the namespace, the labels or the service account that it names; or remove it.",
     )
     NOBODY_MAY = (
@@ -104,8 +104,9 @@ class Finding(Enum):
     EDGE_WAITS = (
         "BZ0717", "edge-not-in-force",
         "Something of an Ingress, a Gateway or an HTTPRoute waits for another object, another object has what it claims, or no process "
-        "of the gateway serves it: a Service or a Secret is not among the files, a host and path, or a host's certificate, belongs to an "
-        "older object, a port is not listened on.",
+        "of the gateway serves it: a Service is not there, or has no such port; a host and path, or a host's certificate, belongs to an "
+        "older object; a port is not listened on. Or its class is nobody's, annotations are "
+        "another controller's, or pods behind it do not let the gateway in. That a Secret is missing only the status in a cluster tells.",
         "Create or change what the finding names, or have the two owners agree. In a cluster the object's status and Events say the same.",
     )
     UNSEEN = (

@@ -12,11 +12,10 @@ from sidecar.model.route import Caller, Match, PathMatch
 from sidecar.model.service import Backend, Endpoint, Service
 from sidecar.model.snapshot import Snapshot, Workload, render_snapshot
 
+from . import haproxy, nginx
 from .bartizan import files_config
 from .envoy import TLS13, certificate, cluster_of, connection_manager, downstream_tls, static, to_pod
-from .haproxy import AROUND, LOG_HTTP, LOGGED, towards_pod
 from .layout import ALPN, ANSWER_BYTES, CLIENT, CLIENT_PORT, ENDPOINT, LISTEN, SERVER, Job, Place
-from .nginx import KEPT, LOG_FORMAT, TOLD, UNENDING, around, known_hosts
 
 SVID_PORT, NAMED_PORT = 8443, 8444
 SNAPSHOT = "snapshot.json"
@@ -27,12 +26,12 @@ def endpoint_config(place: Place) -> str:
     answer = place.write("answer", "x" * ANSWER_BYTES)
     certificates = place.certificates
     tls = f"ca-file {certificates}/roots.pem verify required ssl-min-ver TLSv1.3 curves X25519 no-tls-tickets alpn {ALPN},http/1.1 proto h1"
-    return AROUND.format(mode="http") + f"""
+    return haproxy.around("http", f"""
 frontend pod
     bind {ENDPOINT}:{SVID_PORT} ssl crt {certificates}/server.both.pem {tls}
     bind {ENDPOINT}:{NAMED_PORT} ssl crt {certificates}/outside.both.pem {tls}
     http-request return status 200 content-type text/plain file {answer}
-"""
+""")
 
 
 def bartizan_gateway(job: Job, place: Place) -> str:
@@ -61,7 +60,7 @@ def gateway_snapshot(job: Job, place: Place) -> bytes:
 
 def nginx_gateway(job: Job, place: Place) -> str:
     certificates = place.certificates
-    return around(place, LOG_FORMAT + KEPT + TOLD + known_hosts(job) + f"""
+    return nginx.around(place, nginx.LOG_FORMAT + nginx.KEPT + nginx.TOLD + nginx.known_hosts(job) + f"""
     proxy_ssl_certificate {certificates}/client.pem;
     proxy_ssl_certificate_key {certificates}/client.key;
     proxy_ssl_trusted_certificate {certificates}/roots.pem;
@@ -69,7 +68,7 @@ def nginx_gateway(job: Job, place: Place) -> str:
     proxy_ssl_verify_depth 3;
     proxy_ssl_name {job.names[-1]};
     proxy_ssl_protocols TLSv1.3;
-    upstream app {{ server {ENDPOINT}:{NAMED_PORT}; keepalive 128; keepalive_requests {UNENDING}; }}
+    upstream app {{ server {ENDPOINT}:{NAMED_PORT}; keepalive 128; keepalive_requests {nginx.UNENDING}; }}
     server {{
         listen {LISTEN} ssl http2{" reuseport" if job.workers > 1 else ""};
         ssl_certificate {certificates}/outside.pem;
@@ -87,17 +86,17 @@ def nginx_gateway(job: Job, place: Place) -> str:
 def haproxy_gateway(job: Job, place: Place) -> str:
     """`place.folder` gets `hosts.lst`."""
     certificates, hosts = place.certificates, place.write("hosts.lst", "".join(f"{name}\n" for name in job.names))
-    return AROUND.format(mode="http").replace("nbthread 1", f"nbthread {job.workers}") + f"""{LOG_HTTP}    http-reuse always
+    return haproxy.around("http", f"""{haproxy.LOG_HTTP}    http-reuse always
 frontend in
     bind *:{LISTEN} ssl crt {certificates}/outside.both.pem ssl-min-ver TLSv1.3 curves X25519 no-tls-tickets alpn h2,http/1.1
-{LOGGED}    http-request deny deny_status 404 unless {{ req.hdr(host),lower -f {hosts} }}
+{haproxy.LOGGED}    http-request deny deny_status 404 unless {{ req.hdr(host),lower -f {hosts} }}
     http-request set-header x-request-id %[unique-id]
     http-request set-header x-forwarded-proto https
     http-request set-header x-forwarded-for %[src]
     default_backend app
 backend app
-    server app {ENDPOINT}:{SVID_PORT} {towards_pod(place)}
-"""
+    server app {ENDPOINT}:{SVID_PORT} {haproxy.towards_pod(place)}
+""", threads=job.workers)
 
 
 def envoy_gateway(job: Job, place: Place) -> str:

@@ -5,18 +5,6 @@ from collections.abc import Mapping
 
 from .layout import ADDRESS, ALPN, ALPN_TCP, ORIGIN, ORIGINATOR, ORIGINATOR_NEW, ORIGINATOR_TCP, OUTSIDE, Job, Place
 
-AROUND = """global
-    nbthread 1
-    maxconn 4096
-    tune.ssl.cachesize 0
-    log stdout format raw daemon
-defaults
-    mode {mode}
-    timeout connect 5s
-    timeout client 1h
-    timeout server 1h
-    timeout http-keep-alive 1h
-"""
 # Of the peer it knows the certificate's hash; names that are URIs it cannot read.
 _FIELDS = {
     "time": "%T", "direction": "inbound", "dst": "%fi:%fp", "tls": "%sslv", "source": "%ci:%cp", "connection": "%lc", "method": "%HM",
@@ -38,25 +26,44 @@ LOGGED = """    unique-id-format %[uuid()]
 """
 
 
+def around(mode: str, more: str, *, threads: int = 1) -> str:
+    """
+    Args:
+        more: what stands behind the defaults.
+    """
+    return f"""global
+    nbthread {threads}
+    maxconn 4096
+    tune.ssl.cachesize 0
+    log stdout format raw daemon
+defaults
+    mode {mode}
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    timeout http-keep-alive 1h
+{more}"""
+
+
 def haproxy_config(job: Job, place: Place) -> str:
     """As a proxy. `place.folder` holds `prefixes.lst` with a line for each route if the job has routes, and `hosts.lst`."""
     tls = f" ssl crt {place.certificates}/server.both.pem {_verifying(place)} curves X25519 no-tls-tickets" if job.has_mtls else ""
     if job.is_tcp:
-        return AROUND.format(mode="tcp") + f"""{LOG_TCP}    option splice-auto
+        return around("tcp", f"""{LOG_TCP}    option splice-auto
 listen in
     bind *:{job.listen}{tls}
     server app {place.address}:{ORIGIN[job.kind]}
-"""
+""")
     only = f"    http-request deny unless {{ path_beg -f {place.folder}/prefixes.lst }}\n" if job.routes else ""
     if job.kind == "origination":
         only = f"    http-request deny unless {{ req.hdr(host),lower -f {place.folder}/hosts.lst }}\n"
-    return AROUND.format(mode="http") + f"""{LOG_HTTP}    http-reuse always
+    return around("http", f"""{LOG_HTTP}    http-reuse always
 frontend in
     bind *:{job.listen}{tls}{" proto h2" if job.kind == "http2" else ""}
 {LOGGED}{only}{_told(job)}    default_backend app
 backend app
     server app {_upstream(job, place)}
-"""
+""")
 
 
 def _told(job: Job) -> str:
@@ -93,7 +100,7 @@ def towards_pod(place: Place, alpn: str = f"{ALPN},http/1.1", proto: str = " pro
 def originator_config(host: str, port: int, place: Place) -> str:
     """Plaintext from the load generator, mTLS with a client certificate to `host`; it demands of the server what a sidecar would."""
     server, suite = f"server proxy {host}:{port}", "ciphersuites TLS_AES_128_GCM_SHA256 no-ssl-reuse"
-    return AROUND.format(mode="http") + f"""
+    return around("http", f"""
 frontend keeping
     bind 127.0.0.1:{ORIGINATOR}
     default_backend kept
@@ -111,4 +118,4 @@ listen tcp
     mode tcp
     bind 127.0.0.1:{ORIGINATOR_TCP}
     {server} {towards_pod(place, ALPN_TCP, "")} {suite}
-"""
+""")

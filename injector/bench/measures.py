@@ -1,4 +1,4 @@
-"""What the numbers of a workload are called, how they are shown, and which of them are compared."""
+"""What workloads come to: the names of their numbers, how each is shown, and the counts that these names speak of."""
 
 from dataclasses import dataclass
 

@@ -42,8 +42,7 @@ from .nginx import origin_config, outside_config
 from .proxies import Proxy
 from .usage import cpu_s, memory_mb
 
-# The last hosts of few and of many; see `workloads.py`.
-HOST_COUNTS = (1, FEW_HOSTS, MANY_HOSTS)
+HOST_COUNTS = (1, FEW_HOSTS, MANY_HOSTS)      # the last of each has a name in certificates and for the resolver
 READY_WITHIN_S = 30.0
 ASK_EVERY_S = 0.002
 FOLDER = Path("/run/bartizan-bench")

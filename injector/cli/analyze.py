@@ -20,7 +20,7 @@ from .exits import FINDINGS
 from .found import LEVELS, Found, as_json, as_sarif
 from .judge import judge, with_namespace
 from .judge_cluster import judge_cluster
-from .judge_edge import judge_edge
+from .judge_edge import judge_edge, judge_entrances
 from .kubectl import Kubectl, add_arguments, add_scope
 from .live import everything
 from .manifests import Manifest, files_in, live, manifests_in, read_documents
@@ -71,7 +71,7 @@ def find(files: list[str], wall: WallClock = wall_clock, beside: Cluster | None 
     readable = [with_namespace(manifest.data) for manifest in manifests if _is_readable(manifest)]
     cluster = Cluster.of(map(dict, with_classes(readable))) if beside is None else _applied(beside, readable)
     at_the_edge = judge_edge(manifests, readable) if beside is None else ()
-    return list(dict.fromkeys([*found, *judge(manifests, cluster, wall()), *at_the_edge]))
+    return list(dict.fromkeys([*found, *judge(manifests, cluster, wall()), *at_the_edge, *judge_entrances(manifests, cluster)]))
 
 
 def _is_readable(manifest: Manifest) -> bool:
@@ -122,7 +122,7 @@ def in_cluster(args: argparse.Namespace, wall: WallClock = wall_clock) -> list[F
     if args.files:
         return find(args.files, wall, cluster)
     own = [manifest for manifest in manifests if not _is_owned(manifest)]
-    found = [*judge(own, cluster, wall()), *judge_cluster(cluster, is_whole=not namespace)]
+    found = [*judge(own, cluster, wall()), *judge_cluster(cluster, is_whole=not namespace), *judge_entrances(own, cluster)]
     if not found and args.output == "log":
         where = f"the namespace {namespace}" if namespace else "all namespaces"
         print(f"√ nothing found in {where}: {len(own)} objects")

@@ -36,8 +36,8 @@ class Found:
 
     def __str__(self) -> str:
         """`Error [BZ0701] (Deployment orders.shop orders.yaml:14) what is wrong`"""
-        place = f"{self.file}:{self.line}" if self.file else ""
-        return printable(f"{self.level} [{self.finding.code}] ({' '.join(filter(None, (self.name, place)))}) {self.text}")
+        place = " ".join(filter(None, (self.name, f"{self.file}:{self.line}" if self.file else "")))
+        return printable(f"{self.level} [{self.finding.code}] {f'({place}) ' if place else ''}{self.text}")
 
 
 def as_json(found: Iterable[Found]) -> str:

@@ -119,7 +119,7 @@ def _of_edge(manifest: Manifest, cluster: Cluster) -> Iterator[Found]:
             yield found_at(Finding.INVALID, manifest, problem.path, problem.text)
     for text in filter(lambda text: can_be_told(text, own.namespace, cluster), not_in_force(one, cluster)):
         path = text.partition(": ")[0]
-        yield found_at(Finding.EDGE_WAITS, manifest, path if path.startswith("spec.") else "", text, "Warning")
+        yield found_at(Finding.EDGE_WAITS, manifest, path if path.startswith(("spec.", "metadata.")) else "", text, "Warning")
 
 
 def _of_policy(manifest: Manifest, now: float) -> Iterator[Found]:

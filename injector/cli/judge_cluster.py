@@ -10,7 +10,7 @@ from injector.cluster.objects import TEMPLATES, Object, Pod, at, objects, select
 from injector.compile.egress import Asker
 from injector.documents import Caller
 from injector.findings import Finding
-from injector.settings import Settings
+from injector.settings import GATEWAY, SYSTEM, Settings
 from injector.validate import USER_ANNOTATIONS, read_routes
 from sidecar.policy.pattern import name_holds
 
@@ -116,15 +116,16 @@ def _routes(one: Object, makers: list[Object], cluster: Cluster) -> Iterator[Fou
     written = one.annotations.get(documents.ROUTES, one.pod.annotations.get(documents.ROUTES))
     if not isinstance(written, str) or not _is_meshed(one.namespace, cluster):
         return
-    there = {(maker.namespace, maker.pod.service_account) for maker in makers if _is_meshed(maker.namespace, cluster)}
+    accounts = {(maker.namespace, maker.pod.service_account) for maker in makers}
+    there = {one for one in accounts if _is_meshed(one[0], cluster) or one == (SYSTEM, GATEWAY)}
     for rule in read_routes(written).entries.values():
-        if not any(_may(caller, one.namespace, there) for caller in rule.allow):
+        if not any(may(caller, one.namespace, there) for caller in rule.allow):
             named = ", ".join(_named(caller, one.namespace) for caller in rule.allow)
             why = f"none of {named} is a workload of the mesh" if named else "`allow` is empty"
             yield from _about(one, Finding.NOBODY_MAY, "Warning", f'{documents.ROUTES}: nobody may use the route "{rule.name}": {why}')
 
 
-def _may(caller: Caller, namespace: str, there: Iterable[tuple[str, str]]) -> bool:
+def may(caller: Caller, namespace: str, there: Iterable[tuple[str, str]]) -> bool:
     """Whether anybody who is there could be meant; plaintext callers and whole SPIFFE IDs may be of elsewhere."""
     if caller.source is not None or caller.identity is not None:
         return True

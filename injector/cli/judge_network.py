@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 
 from injector import documents
 from injector.cluster import Cluster
-from injector.cluster.objects import TEMPLATES, Object
+from injector.cluster.objects import TEMPLATES, Object, at, objects, selects
 from injector.compile.egress import is_within
 from injector.compile.mesh import mesh_settings
-from injector.compile.network_policy import DIRECTIONS, NetworkBook, Policy, read_network_policy, told
+from injector.compile.network_book import NetworkBook
+from injector.compile.network_policy import DIRECTIONS, Policy, read_network_policy, told
+from injector.compile.services import tcp_ports
 from injector.documents.network_policy import Peer, PolicyPort, PolicyType
 from injector.findings import Finding
 from injector.semantics.network_policy import block_network
@@ -33,16 +35,19 @@ def network_findings(one: Object, cluster: Cluster) -> Iterator[Told]:
     policy = read_network_policy(one)
     for (path, _), text in zip(policy.problems, told(policy), strict=True):
         yield Finding.INVALID, "Error", path, text
-    if policy.problems or not _is_ours(one.namespace, cluster):
+    if policy.problems or not is_ours(one.namespace, cluster):
         return
     yield from _sections(policy)
-    makers = [maker for maker in _makers(cluster) if maker.namespace == one.namespace]
-    chosen = [maker for maker in makers if _is_selected(policy, maker)]
-    if makers and not chosen:
+    own = [maker for maker in makers(cluster) if maker.namespace == one.namespace]
+    chosen = [maker for maker in own if _is_selected(policy, maker)]
+    if own and not chosen:
         yield Finding.SELECTS_NOBODY, "Warning", "spec.podSelector", "it selects no pod, and no workload that would make one"
     yield from _beyond(policy, cluster)
+    for kind in DIRECTIONS:
+        yield from _peers(policy, kind, cluster)
     for kind in DIRECTIONS if chosen else ():
-        yield from _names(policy, kind, chosen if kind == "Ingress" else list(_makers(cluster)))
+        yield from _names(policy, kind, chosen if kind == "Ingress" else list(makers(cluster)))
+        yield from _service_ports(policy, kind, chosen, cluster)
     yield from _blocks(policy, cluster)
     there = NetworkBook("").policies(cluster, policy.namespace)
     sets = [[other for other in there if _is_selected(other, maker)] for maker in chosen] or [[policy]]
@@ -54,20 +59,20 @@ def network_findings(one: Object, cluster: Cluster) -> Iterator[Told]:
 
 def cni_finding(policies: Iterable[Object], cluster: Cluster) -> Iterator[Told]:
     """One for all of them."""
-    names = [f"{one.namespace}/{one.name}" for one in policies if _is_ours(one.namespace, cluster)]
+    names = [f"{one.namespace}/{one.name}" for one in policies if is_ours(one.namespace, cluster)]
     if names:
         yield (Finding.CNI_BESIDES, "Info", "",
                f"{listed(names, MOST_NAMES)}: the sidecars of meshed pods enforce it for TCP; let a CNI that knows NetworkPolicies enforce "
                "it, too, for pods without a sidecar, for other protocols, and for whoever gets round one")
 
 
-def _is_ours(namespace: str, cluster: Cluster) -> bool:
+def is_ours(namespace: str, cluster: Cluster) -> bool:
     """Where nobody tells, whoever asks means a meshed one."""
     return namespace not in cluster.namespaces or cluster.namespace_labels(namespace).get(documents.INJECTION) == "enabled"
 
 
-def _makers(cluster: Cluster) -> Iterator[Object]:
-    """Pods, and the workloads that make them; who is made by another is that one's business."""
+def makers(cluster: Cluster) -> Iterator[Object]:
+    """All pods, and the workloads that make them; who is made by another is that one's business."""
     for one in (*cluster.workloads.values(), *cluster.pods.values()):
         if one.owner is None or one.owner[0] not in TEMPLATES:
             yield one
@@ -117,6 +122,89 @@ def _names(policy: Policy, kind: PolicyType, pods: list[Object]) -> Iterator[Tol
                        f'no pod {whom} has a TCP port called "{port.port}": it lists nothing')
 
 
+def _peers(policy: Policy, kind: PolicyType, cluster: Cluster) -> Iterator[Told]:
+    """Items that mean nobody who is there."""
+    for i, rule in enumerate(policy.spec.rules(kind)):
+        for j, peer in enumerate(rule.peers or ()):
+            path = f"spec.{kind.lower()}[{i}].{_end(kind)}[{j}]"
+            if peer.namespace_selector is not None and cluster.namespaces and not _namespaces(peer, policy, cluster):
+                yield (Finding.SELECTS_NOBODY, "Warning", f"{path}.namespaceSelector",
+                       f"no namespace that is known here ({listed(sorted(cluster.namespaces), MOST_NAMES)}) has its labels; by name one is "
+                       "selected with the label kubernetes.io/metadata.name")
+            elif peer.pod_selector is not None:
+                yield from ((Finding.SELECTS_NOBODY, "Warning", f"{path}.podSelector", text) for text in _nobody(peer, policy, cluster))
+
+
+def _nobody(peer: Peer, policy: Policy, cluster: Cluster) -> Iterator[str]:
+    spaces = _namespaces(peer, policy, cluster)
+    if _meant(peer, policy, cluster) or not any(maker.namespace in spaces for maker in makers(cluster)):
+        return
+    text = f"it means no pod of namespace {listed(sorted(spaces), MOST_NAMES)}, and no workload that would make one"
+    if peer.namespace_selector is None and (elsewhere := _selected(peer, list(makers(cluster)))):
+        text += (f"; of another namespace ({listed(sorted({one.namespace for one in elsewhere}), MOST_NAMES)} has one) only with a "
+                 "namespaceSelector in the same item")
+    yield text
+
+
+def _meant(peer: Peer, policy: Policy, cluster: Cluster) -> list[Object]:
+    """Pods, and workloads that make some, that an item with selectors means."""
+    spaces = _namespaces(peer, policy, cluster)
+    return _selected(peer, [maker for maker in makers(cluster) if maker.namespace in spaces])
+
+
+def _namespaces(peer: Peer, policy: Policy, cluster: Cluster) -> set[str]:
+    if peer.namespace_selector is None:
+        return {policy.namespace}
+    known = {*cluster.namespaces, *(maker.namespace for maker in makers(cluster))}
+    return {name for name in known if peer.namespace_selector.selects(cluster.namespace_labels(name))}
+
+
+def _selected(peer: Peer, makers: list[Object]) -> list[Object]:
+    return [maker for maker in makers if peer.pod_selector is None or peer.pod_selector.selects(maker.pod.labels)]
+
+
+def _service_ports(policy: Policy, kind: PolicyType, chosen: list[Object], cluster: Cluster) -> Iterator[Told]:
+    """Numbers that are a Service's, where the pods behind it listen elsewhere."""
+    for i, rule in enumerate(policy.spec.rules(kind)):
+        peers = [peer for peer in rule.peers or () if peer.ip_block is None]
+        pods = chosen if kind == "Ingress" else [one for peer in peers for one in _meant(peer, policy, cluster)]
+        for j, port in enumerate(rule.ports or ()):
+            if isinstance(port.port, int) and port.is_tcp and port.end_port is None:
+                own = [(service, target) for service, target in _behind(port.port, pods, cluster)
+                       if not any(_covers(other, target, pods) for other in rule.ports or ())]
+                for service, target in own[:1]:
+                    yield (Finding.NO_SUCH_PORT, "Warning", f"spec.{kind.lower()}[{i}].ports[{j}].port",
+                           f"{port.port} is a port of Service {service.namespace}/{service.name}, whose pods listen at {target}: "
+                           "write the pods' port, which is what is judged")
+
+
+def _behind(port: int, pods: list[Object], cluster: Cluster) -> Iterator[tuple[Object, int]]:
+    """Services with that port that lead to one of the pods, and the pod's port; none if the pods themselves have that port, too."""
+    if any(port == there.get("containerPort") for one in pods for container in one.pod.containers
+           for there in objects(container.get("ports"), "ports")):
+        return
+    for service in cluster.services.values():
+        selector = at(service.data, "spec", "selector")
+        for one in pods if selector else ():
+            if one.namespace == service.namespace and selects(selector, one.pod.labels):
+                for there in tcp_ports(service):
+                    target = one.pod.port(there.get("targetPort", port)) if there["port"] == port else None
+                    if target not in (None, port):
+                        yield service, target
+
+
+def _covers(port: PolicyPort, number: int, pods: list[Object]) -> bool:
+    if not port.is_tcp or port.port is None:
+        return port.is_tcp
+    if isinstance(port.port, str):
+        return any(one.pod.port(port.port) == number for one in pods)
+    return port.port <= number <= (port.end_port or port.port)
+
+
+def _end(kind: PolicyType) -> str:
+    return "from" if kind == "Ingress" else "to"
+
+
 def _blocks(policy: Policy, cluster: Cluster) -> Iterator[Told]:
     ranges = mesh_settings(cluster.mesh_policies, policy.namespace, {}).cluster_ranges
     own = [ipaddress.ip_network(text) for text in ranges]
@@ -124,8 +212,7 @@ def _blocks(policy: Policy, cluster: Cluster) -> Iterator[Told]:
         for i, rule in enumerate(policy.spec.rules(kind)):
             for j, peer in enumerate(rule.peers or ()):
                 if (text := _of_cluster(peer, own, cluster)) is not None:
-                    end = "from" if kind == "Ingress" else "to"
-                    yield Finding.BLOCK_OF_CLUSTER, "Warning", f"spec.{kind.lower()}[{i}].{end}[{j}].ipBlock.cidr", text
+                    yield Finding.BLOCK_OF_CLUSTER, "Warning", f"spec.{kind.lower()}[{i}].{_end(kind)}[{j}].ipBlock.cidr", text
 
 
 def _of_cluster(peer: Peer, own: list[IpNetwork], cluster: Cluster) -> str | None:

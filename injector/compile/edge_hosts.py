@@ -19,7 +19,7 @@ from sidecar.model.route import DirectResponse, Match
 from .edge_rule import ANYBODY
 
 UNCLAIMED = DirectResponse(404, "no rule is about this path\n")
-MOST_COPIES = 50_000        # hosts that wider rules are told of besides, all together
+MOST_COPIED_BYTES = 1024 * 1024     # of hosts that wider rules are told of besides, all together
 
 Owned = tuple[str, EdgeRoute]       # whose it is
 
@@ -71,7 +71,7 @@ def apart(
         ports.setdefault(port, {}).setdefault(host, _Host())
     copies: dict[tuple[str, int, tuple[Match, ...]], tuple[EdgeRoute, list[str]]] = {}
     ends: dict[int, list[str]] = {}
-    count, too_many = 0, {}
+    size, too_many = 0, {}
     for port, hosts in ports.items():
         for host, here in hosts.items():
             if (port, host) in closed:
@@ -90,8 +90,8 @@ def apart(
                     kept = tuple(match for match in route.matches or (Match(),) if not here.holds(match))
                     if not kept:
                         continue
-                    count += 1
-                    if count > MOST_COPIES:
+                    size += len(host) + 3
+                    if size > MOST_COPIED_BYTES:
                         too_many[route.name] = True
                         continue
                     copies.setdefault((route.name, port, kept), (route, []))[1].append(host)
@@ -109,6 +109,13 @@ def path_of(match: Match) -> bytes:
     """As rules compare it."""
     text = match.path.value if match.path is not None else ""
     return decode_path(judge_rule_path(text)) if "%" in text else text.encode()     # nothing else is escaped, or undone
+
+
+def where_of(match: Match) -> object:
+    """The path that the match is about, whether as it is or with what is below it."""
+    if match.path is not None and match.path.type == "RegularExpression":
+        return match.path.value
+    return path_of(match).rstrip(b"/")
 
 
 def _wider(host: str) -> Iterator[str]:

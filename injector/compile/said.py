@@ -1,4 +1,4 @@
-"""What one object says of the edge: the value that Ingresses, Gateways and HTTPRoutes are read into, and `edge.py` joins.
+"""What one object says of the edge: the value that Ingresses, Gateways and HTTPRoutes are read into, and `edge_join.py` joins.
 
 A routable host is written as in `EdgeRoute.hosts`; no hosts means every one.
 """
@@ -47,6 +47,11 @@ class Said:
     @property
     def namespace(self) -> str:
         return self.ref[1]
+
+    @property
+    def precedence(self) -> str:
+        """Why what it claims is not another's."""
+        return "which is older" if self.created else "whose name comes first (in a cluster the older one has it)"
 
     @property
     def age(self) -> tuple[str, str, str, str]:

@@ -26,6 +26,8 @@ from typing import Any
 import jsonpatch
 import trio
 
+from injector.cluster.default_classes import with_classes
+
 from .errors import DemoError
 from .kubelet import Kubelet
 
@@ -33,6 +35,7 @@ Object = dict[str, Any]
 Key = tuple[str, str, str]   # kind, namespace, name
 
 RESOURCES = {"Pod": ("", "v1", "pods"), "Deployment": ("apps", "v1", "deployments"), "Namespace": ("", "v1", "namespaces"),
+             "Ingress": ("networking.k8s.io", "v1", "ingresses"), "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
              "EgressPolicy": ("bartizan.dev", "v1alpha1", "egresspolicies"),
              "MeshPolicy": ("bartizan.dev", "v1alpha1", "meshpolicies")}     # what the webhook is asked about
 CLUSTER_SCOPED = frozenset({"Namespace", "EgressPolicy", "MeshPolicy"})
@@ -157,19 +160,22 @@ class ApiServer:
 
     # -- what is asked for
 
-    async def apply(self, item: Object, webhook: Webhook, kubelet: Kubelet) -> list[str]:
+    async def apply(self, item: Object, webhook: Webhook, kubelet: Kubelet, warned: list[str] | None = None) -> list[str]:
         """What `kubectl apply` does to an object. Returns the names of the pods that were made for a Deployment, if it is new.
+
+        Args:
+            warned: what admission warns of is added to it.
 
         Raises: Refused, with nothing stored.
         """
-        new = _defaulted(item)
+        new = dict(with_classes([_defaulted(item), *self.all("IngressClass")])[0])
         if new["kind"] not in RESOURCES:
             self.store(new)
             return []
         old = self.get(*_key(new))
         if old is not None:
             new["metadata"]["uid"] = old["metadata"]["uid"]
-        admitted = self.store(await _admit(new, old, webhook))
+        admitted = self.store(await _admit(new, old, webhook, warned))
         if old is not None or new["kind"] != "Deployment":
             return []
         return await self._create_pods(admitted, webhook, kubelet)
@@ -232,7 +238,7 @@ def pod_of(owner: Object, rng: random.Random) -> Object:
     }
 
 
-async def _admit(new: Object, old: Object | None, webhook: Webhook) -> Object:
+async def _admit(new: Object, old: Object | None, webhook: Webhook, warned: list[str] | None = None) -> Object:
     """Put an object before the webhook. Returns it with the patch applied, or raises Refused."""
     request = review_request(new, old)
     response = await webhook.review(request)
@@ -241,6 +247,8 @@ async def _admit(new: Object, old: Object | None, webhook: Webhook) -> Object:
         why = (response.get("status") or {}).get("message") or "without a reason"
         inside = f" in namespace {metadata['namespace']}" if "namespace" in metadata else ""
         raise Refused(f"{new['kind']} {metadata['name']}{inside} was refused: {why}")
+    if warned is not None:
+        warned += response.get("warnings") or ()
     if "patch" not in response:
         return new
     if response.get("patchType") != "JSONPatch":

@@ -71,14 +71,16 @@ class Applying:
         """Apply one object. Returns what was done; DemoError if it was refused or its pods did not come up."""
         with_roots(item, self._roots)
         old = self._api.stored(item)
-        names = await self._api.apply(item, self._webhook, self._kubelet)
+        warned: list[str] = []
+        names = await self._api.apply(item, self._webhook, self._kubelet, warned)
         is_new = old is None or item["kind"] != "Deployment" or old["spec"]["template"] != item["spec"]["template"]
         if item["kind"] == "Deployment" and not names and (is_new or not self._api.pods_of(item)):
             names = await self._api.replace_pods(item, self._webhook, self._kubelet)
         for name in names:
             await self._kubelet.wait_until(name, lambda pod: pod.is_ready, POD_WITHIN_S)
         done = "created" if old is None else "applied"
-        return f"{done}; ready: {', '.join(names)}" if names else done
+        ready = f"; ready: {', '.join(names)}" if names else ""
+        return "\n    | ".join([done + ready, *warned])
 
 
 def with_roots(item: Object, roots: str) -> None:

@@ -19,7 +19,7 @@ import trio
 
 from sidecar.model.call import Answer
 from sidecar.model.config import SnapshotStream
-from sidecar.model.errors import ConfigError, ConnectFailed, MeshError
+from sidecar.model.errors import BadResponse, ConfigError, ConnectFailed, MeshError
 from sidecar.model.needs import Needs
 from sidecar.model.snapshot import digest
 from sidecar.model.worker import ALONE, Worker
@@ -49,7 +49,7 @@ async def run_snapshot_stream(
         asked: takes a question's text, and returns at once.
         process: which of the pod's is asking.
     """
-    seen, refused = _take_kept(config.keep_file, take), ""
+    seen, refused, unread = _take_kept(config.keep_file, take), "", ""
     pause = RETRY_FIRST_S
     while True:
         try:
@@ -59,12 +59,12 @@ async def run_snapshot_stream(
                 continue
             holds = f"trust={keyring.version}" + (f"&signer={keyring.signer}" if keyring.signer else "")
             url = f"{config.url.rstrip('/')}/v1/snapshot?pod={pod_uid}{process.query}&seen={seen}&{holds}"
-            answer = await _ask(url, held, keyring, dialer, wanted, refused)
+            answer = await _ask(url, held, keyring, dialer, wanted, unread or refused)
             if answer is None:
                 continue    # what is held changes rarely, and by our own doing: no flood
             if answer.status not in (200, 202, 304):
                 raise ConnectFailed(f"answered {answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
-            pause = RETRY_FIRST_S
+            pause, unread = RETRY_FIRST_S, ""
             if answer.status == 202:
                 asked(answer.body)
             elif answer.status == 200:
@@ -77,6 +77,7 @@ async def run_snapshot_stream(
             print(f"bartizan: kept the previous snapshot: {exc}", file=sys.stderr, flush=True)
         except (MeshError, trio.TooSlowError, OSError) as exc:
             why = str(exc) or "no answer in time"
+            unread = why[:MOST_WORDS] if isinstance(exc, BadResponse) else ""     # it came, and the injector should know
             print(f"bartizan: no snapshot from {config.url}: {why}", file=sys.stderr, flush=True)
             await trio.sleep(pause)
             pause = min(2 * pause, RETRY_MOST_S)

@@ -139,8 +139,9 @@ class Reason(Enum):
     )
     SERVER_NOT_VERIFIED = (
         "BZ0206", "server-not-verified",
-        "The external server's certificate does not chain to the roots or is not for this host, or TLS failed. Nothing was sent.",
-        "Look at the detail in the access log; correct the server, or the CA bundle of the EgressPolicy.",
+        "The server's certificate does not chain to the roots or is not for this host, or TLS failed. Nothing was sent.",
+        "Look at the detail in the access log; correct the external server, or the CA bundle of the EgressPolicy. In the mesh: see that a "
+        "sidecar of the same trust domain answers at the endpoint.",
     )
     REDIRECT_LOST = (
         "BZ0207", "redirect-lost",

@@ -283,7 +283,7 @@ async def _ask(
 async def _whole(response: ResponseHead, connection: Http1Client) -> Answer:
     text = await read_whole(connection, MAX_ANSWER_BYTES)
     if text is None:
-        raise BadResponse("the answer is too large")
+        raise BadResponse(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
     kind = next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"), "")
     return Answer(response.status, text, kind)
 

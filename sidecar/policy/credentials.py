@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -156,7 +157,7 @@ def of_user(user: BasicUser) -> Verified:
 
 def of_token(claims: Claims, jwt: Jwt) -> Verified:
     ends = claims.get("exp")
-    return Verified(claims, jwt, float(ends) if isinstance(ends, int | float) else math.inf)
+    return Verified(claims, jwt, float(min(ends, sys.float_info.max)) if isinstance(ends, int | float) else math.inf)
 
 
 def of_certificate(certificate: ClientCertificate) -> Verified:

@@ -12,6 +12,7 @@ UNTESTED: dict[str, str] = {
     "sidecar/__main__.py": "one call",
     "sidecar/doors.py": "a part of a running process: tests/e2e/test_gateway.py and each run of the demo are tests of it",
     "sidecar/main.py": RUNS,
+    "sidecar/parts.py": RUNS,
     "sidecar/model/call.py": VALUES,
     "sidecar/model/client.py": VALUES,
     "sidecar/model/ledger.py": VALUES,
@@ -26,6 +27,7 @@ UNTESTED: dict[str, str] = {
     "sidecar/proxy/serve.py": "tests/proxy/test_http.py tries it through the loop",
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
+    "injector/description.py": VALUES,
     "injector/cli/exits.py": VALUES,
     **{f"injector/documents/{name}.py": VALUES for name in (
         "__init__", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},

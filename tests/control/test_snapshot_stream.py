@@ -20,6 +20,7 @@ from sidecar.model.needs import Needs
 from sidecar.model.snapshot import Snapshot, Workload, digest, parse_snapshot, render_snapshot
 from sidecar.model.trust import Revoked, Trust
 from sidecar.model.worker import ALONE, Worker
+from sidecar.net import service
 from sidecar.net.files import keep
 from sidecar.net.watched import Watched
 from tests.helpers import pki
@@ -314,6 +315,18 @@ async def test_a_snapshot_that_is_not_taken_is_refused_with_its_reason(nursery: 
     first, refused, mended = (needs.refused for needs in fixture.needs)
     assert (first, mended) == ("", "")
     assert "workload" in refused
+
+
+async def test_a_snapshot_that_is_too_large_is_refused_with_its_reason(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_ANSWER_BYTES", len(ONE))
+    fixture = Fixture(nursery)
+    fixture.say = once(Answer(200, ONE), Answer(200, TWO + b" " * 10), Answer(304))
+    await trio.sleep(2)
+    assert fixture.taken == ["one"]
+    assert [needs.refused for needs in fixture.needs] == ["", "", f"the answer has more than {len(ONE)} bytes", ""]
+    assert [query for _, query in fixture.asked] == [question(None), *[question(ONE)] * 3]     # what is held stays as it was
 
 
 async def test_a_process_of_a_gateway_says_which(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -46,6 +46,35 @@ def test_of_other_classes_only_our_annotation_is_read() -> None:
     assert not_in_force(one, THERE) == []
 
 
+@pytest.mark.parametrize(("name", "told"), [
+    ("bartisan", ['spec.ingressClassName: there is no IngressClass "bartisan"; did you mean "bartizan"?']),
+    ("nginx", []),
+    ("", ["spec.ingressClassName: it is missing; the ingress gateway serves an Ingress that says bartizan"]),
+])
+def test_a_class_that_nobody_has(name: str, told: list[str]) -> None:
+    assert not_in_force(with_path("/", ingressClassName=name), THERE) == told
+    assert not_in_force(with_path("/", ingressClassName=name), Cluster.of([])) == []      # no class is ours: no business of ours
+
+
+def test_a_class_of_somebody_elses_with_a_name_like_ours() -> None:
+    other = {"kind": "IngressClass", "metadata": {"name": "bartisan"}, "spec": {"controller": "other.example/ingress"}}
+    assert not_in_force(with_path("/", ingressClassName="bartisan"), besides(other)) == []
+
+
+def test_annotations_of_other_controllers() -> None:
+    one = with_path("/")
+    one.data["metadata"]["annotations"] = {
+        "nginx.ingress.kubernetes.io/whitelist-source-range": "10.0.0.0/8", "traefik.ingress.kubernetes.io/router.tls": "true",
+        "nginx.org/rewrites": "x", "cert-manager.io/issuer": "x", "kubernetes.io/ingress.class": "bartizan",
+        "ingressclass.kubernetes.io/x": "x", "external-dns.alpha.kubernetes.io/hostname": "x",
+    }
+    (told,) = not_in_force(one, THERE)
+    assert told == ("metadata.annotations: nginx.ingress.kubernetes.io/whitelist-source-range, nginx.org/rewrites and "
+                    "traefik.ingress.kubernetes.io/router.tls are for another controller, without effect here; what this one does beyond "
+                    "the API stands in bartizan.dev/edge")
+    assert not_in_force(Object({**one.data, "spec": {**one.spec, "ingressClassName": "nginx"}}), THERE) == []
+
+
 def test_what_is_not_there_yet_is_no_mistake() -> None:
     one = ours("a", [rule("x.test", path("P", "/", "later"))], tls=[{"hosts": ["x.test"], "secretName": "later"}])
     assert list(mistakes(one, THERE)) == []
@@ -64,6 +93,13 @@ def test_a_host_and_path_that_another_namespace_has(created: str, is_told: bool)
     cluster = besides(ingress("b", [rule("x.test", path("P", "/app", "web"))], namespace="other", created=OLD))
     told = not_in_force(with_path("/app", created=created), cluster)
     assert [("the path /app (PathPrefix) of x.test is Ingress other/b's" in text) for text in told] == [True] * is_told
+
+
+def test_of_objects_of_files_the_first_by_name_is_before() -> None:
+    a, b = with_path("/app").data, ingress("b", [rule("x.test", path("P", "/app", "other"))], ingressClassName="bartizan")
+    assert not_in_force(Object(a), besides(b, service("other"))) == []
+    (told,) = not_in_force(Object(b), besides(a, service("other")))
+    assert "is Ingress shop/a's, whose name comes first (in a cluster the older one has it); remove one of the two" in told
 
 
 def test_itself_as_it_was_is_no_other() -> None:

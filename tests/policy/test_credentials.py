@@ -137,6 +137,7 @@ def test_an_unknown_user_stands_behind_the_same_known_one_each_time() -> None:
 def test_the_claims_of_users_tokens_and_certificates() -> None:
     assert of_user(ANN).claims == {"sub": "ann", "roles": ["admin", "staff"]}
     assert of_token({"sub": "x", "exp": 99}, LOGIN) == Verified({"sub": "x", "exp": 99}, LOGIN, 99.0)
+    assert of_token({"exp": 10**400}, LOGIN).ends > 10**300     # more than a float holds, and a time all the same
     assert of_certificate(CERTIFICATE).claims == {"sub": "till", "dns": ["till.example"], "uri": ["urn:till"]}
 
 

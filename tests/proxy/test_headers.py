@@ -38,6 +38,10 @@ CLAIMS = [
     "cf-connecting-ipv6", "fastly-client-ip", "x-remote-ip", "x-remote-addr", "x-originating-ip", "client-cert", "Client-Cert-Chain",
     "X-Client-Cert", "x-client-certificate", "x-ssl-client-verify", "X-SSL-Client-S-DN", "ssl-client-cert", "ssl-client-subject-dn",
     "x-arr-clientcert", "x-amzn-oidc-data", "x-amzn-oidc-identity", "x-goog-authenticated-user-email", "x-ms-client-principal-name",
+    "cf-pseudo-ipv4", "Fly-Client-IP", "X-Azure-ClientIP", "x-azure-socketip", "X-AppEngine-User-IP", "x-proxyuser-ip", "Proxy-Client-IP",
+    "Forwarded-For", "x-forwarded", "X-Scheme", "x-url-scheme", "Front-End-Https", "WL-Proxy-Client-IP", "wl-proxy-client-cert",
+    "x-ssl-cert", "X-TLS-Client-Cert", "X-Amzn-Mtls-Clientcert", "x-goog-iap-jwt-assertion", "Cf-Access-Authenticated-User-Email",
+    "x-apigateway-api-userinfo", "X-Endpoint-API-UserInfo",
     "l5d-client-id", "L5D-remote-ip", "x-envoy-external-address", "X-Envoy-Peer-Metadata", "x-envoy-original-path",
     "x-istio-attributes", "x-bartizan-tls", "X-BARTIZAN-PEER", "x_bartizan_tls",
     "x-bartizan-client-cert", "bartizan-client", "Bartizan-Client", "bartizan_client",
@@ -45,6 +49,7 @@ CLAIMS = [
 OVERRIDES = [
     "x-original-url", "X-Original-URI", "x-original-host", "x-original-method", "X-Original-Forwarded-For", "X-Rewrite-URL", "x-host",
     "x-http-host-override", "X-HTTP-Method", "X-HTTP-Method-Override", "x-method-override", "x_http_method_override", "Proxy",
+    "X-Sendfile-Type", "x-accel-mapping",
 ]
 SPOOFED = SPELLINGS + CLAIMS + OVERRIDES
 OURS = {"host", "content-length", "x-forwarded-for", "x-forwarded-proto", "forwarded", CERTIFICATE, "x-bartizan-tls", "x-request-id"}

@@ -93,17 +93,23 @@ class Space:
         return self.try_run("exec", "-i", f"deployment/{app}", "-c", container, "--", *command, stdin=stdin)
 
     @contextmanager
+    def running(self, app: str, *command: str) -> "Iterator[subprocess.Popen[str]]":
+        """A process in a pod of the Deployment, for as long as the block at most."""
+        words = [str(self.kubectl.program), f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name, "exec", "-i",
+                 f"deployment/{app}", "-c", "app", "--", *command]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @contextmanager
     def load(self, app: str, url: str) -> Iterator[dict[str, Any]]:
         """Requests one after the other while the block runs; afterwards the value says what was seen, by status."""
         seen: dict[str, Any] = {}
-        words = [str(self.kubectl.program), f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name, "exec", "-i",
-                 f"deployment/{app}", "-c", "app", "--", "python3", "/app.py", "load", url]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                assert process.stdout.readline() == "begun\n"
-                yield seen
-                said, _ = process.communicate("enough\n", timeout=60)
-            finally:
-                process.kill()
+        with self.running(app, "python3", "/app.py", "load", url) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            yield seen
+            said, _ = process.communicate("enough\n", timeout=60)
         seen |= json.loads(said)

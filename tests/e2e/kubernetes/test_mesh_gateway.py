@@ -1,4 +1,4 @@
-"""Clients that know nothing of a mesh come in by the ingress gateway, as Ingresses say, verbatim; behind it all is mTLS, strict."""
+"""Clients that know nothing of a mesh come in by the ingress gateway, as Ingresses and HTTPRoutes say; behind it all is mTLS, strict."""
 
 import base64
 import json
@@ -20,6 +20,7 @@ from .conftest import Lasting
 from .kubectl import Kubectl, Object
 from .mesh import Mesh
 from .node_files import DOMAIN, NODE
+from .programs import gateway_api
 from .space import Answer, Space
 from .workloads import HTTP
 
@@ -29,13 +30,22 @@ PORTS = {"http": 30080, "https": 30443}
 TO, TLS_TO = f"{GATEWAY}.{SYSTEM}", "myapp.example.com"
 IDENTITY = workload_id(DOMAIN, SYSTEM, GATEWAY)
 ROLLED_S = 300.0
+MANY = 6                # connections: likely to have met both workers of both pods
+DEFINED_S = 60.0        # definitions that were not there are looked for at the pace of what fails
 ANNOTATION = "bartizan.dev/edge"
+IN = f"{Reason.NETWORK_POLICY_IN.code} {Reason.NETWORK_POLICY_IN.token}"
 
 
 @pytest.fixture(scope="module")
 def gated(mesh: Mesh, lasting: Lasting) -> Iterator[Mesh]:
-    """The mesh with an ingress gateway, whose class is the default one; Secrets may be read in the namespace `edge`."""
-    wanted = {"ingress": True, "workers": 2, "defaultClass": True, "service": {"type": "NodePort", "nodePorts": PORTS},
+    """The mesh with an ingress gateway, whose class is the default one; Secrets may be read in the namespace `edge`.
+
+    The definitions of the Gateway API come to a mesh that is at work, and stay.
+    """
+    if not mesh.kubectl.is_done("get", "crd", "httproutes.gateway.networking.k8s.io"):
+        mesh.kubectl("apply", "--server-side", "-f", str(gateway_api("standard")))
+        mesh.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    wanted = {"ingress": True, "workers": 2, "defaultClass": True, "gatewayApi": True, "service": {"type": "NodePort", "nodePorts": PORTS},
               "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}}
     mesh.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "edge", "labels": {
         "bartizan.dev/injection": "enabled"}}})
@@ -43,7 +53,7 @@ def gated(mesh: Mesh, lasting: Lasting) -> Iterator[Mesh]:
     mesh.kubectl.rolled_out(SYSTEM, f"deployment/{GATEWAY}")
     yield mesh
     mesh.kubectl("-n", SYSTEM, "delete", "deployment,service,poddisruptionbudget,serviceaccount,networkpolicy", GATEWAY)
-    mesh.kubectl("delete", "ingressclass", "bartizan")
+    mesh.kubectl("delete", "ingressclass,gatewayclass", "bartizan")
     mesh.kubectl("delete", "namespace", "edge", "--wait=false")
 
 
@@ -197,7 +207,7 @@ def test_tls_from_a_secret_that_changes(edge: Space, client: Space) -> None:
     with applied(edge, json.dumps(made)):
         redirected = answers(client, hosts[0], "/x?y", 308)
         assert redirected.headers["location"] == [f"https://{hosts[0]}/x?y"]
-        wait_until(lambda: over_tls(client, hosts[0], first.chain_pem)[0] == 0, lambda: str(over_tls(client, hosts[0], first.chain_pem)))
+        shows(client, hosts[0], first)
         for host in hosts:
             status, body = over_tls(client, host, first.chain_pem)
             assert status == 0, body
@@ -209,8 +219,65 @@ def test_tls_from_a_secret_that_changes(edge: Space, client: Space) -> None:
         status, body = over_tls(client, "three.example.com", first.chain_pem)
         assert status == 35, body       # the handshake ends: no certificate of another host is shown
         edge.apply(secret(second, "pair", *hosts))
-        wait_until(lambda: over_tls(client, hosts[0], second.chain_pem)[0] == 0, lambda: "the former certificate is still shown")
+        shows(client, hosts[0], second)
         assert over_tls(client, hosts[0], first.chain_pem)[0] == 60
+
+
+def of_gateway_api(kind: str, name: str, **spec: Any) -> Object:
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def conditions(space: Space, kind: str, name: str) -> dict[str, str]:
+    """What it is told: of a route, by its first parent."""
+    status = space.kubectl.get(space.name, kind, name).get("status", {})
+    found = status["parents"][0] if status.get("parents") else status
+    return {one["type"]: f"{one['status']}/{one['reason']}" for one in found.get("conditions", ())}
+
+
+def is_told(space: Space, kind: str, name: str, **wanted: str) -> None:
+    wait_until(lambda: conditions(space, kind, name) == wanted, lambda: f"{name}: {conditions(space, kind, name)}", DEFINED_S)
+
+
+def test_a_route_attached_to_a_gateway(edge: Space, client: Space) -> None:
+    """Its status says what its traffic shows: led, led by a match, answered for; and a new certificate counts."""
+    first, second = pki.authority("first"), pki.authority("second")
+    host = "shop.routes.example.com"
+    edge.apply(secret(first, "door", host))
+    door = of_gateway_api("Gateway", "door", gatewayClassName="bartizan", listeners=[
+        {"name": "http", "hostname": "*.routes.example.com", "port": 80, "protocol": "HTTP"},
+        {"name": "https", "hostname": host, "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "door"}]}}])
+    added = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-by", "value": "route"}]}}
+    led = of_gateway_api("HTTPRoute", "led", parentRefs=[{"name": "door"}], hostnames=[host], rules=[
+        {"matches": [{"path": {"value": "/new"}}], "filters": [added], "backendRefs": [{"name": "canary", "port": 80}]},
+        {"backendRefs": [{"name": "web", "port": 80}]}])
+    lost = of_gateway_api("HTTPRoute", "lost", parentRefs=[{"name": "door", "sectionName": "http"}], hostnames=["lost.routes.example.com"],
+                          rules=[{"backendRefs": [{"name": "gone", "port": 80}]}])
+    with applied(edge, "\n---\n".join(map(json.dumps, (door, led, lost)))):
+        is_told(edge, "gatewayclass", "bartizan", Accepted="True/Accepted")
+        is_told(edge, "gateway", "door", Accepted="True/Accepted", Programmed="True/Programmed")
+        is_told(edge, "httproute", "led", Accepted="True/Accepted", ResolvedRefs="True/ResolvedRefs")
+        is_told(edge, "httproute", "lost", Accepted="True/Accepted", ResolvedRefs="False/BackendNotFound")
+        status = edge.kubectl.get(edge.name, "gateway", "door")["status"]
+        assert {one["value"] for one in status["addresses"]} <= {*NODE.values()}
+        assert {one["name"]: one["attachedRoutes"] for one in status["listeners"]} == {"http": 2, "https": 1}
+
+        assert answers(client, host, "/", 200).json["pod"].startswith("web-")
+        answer = answers(client, host, "/new/x", 200)
+        assert answer.json["pod"].startswith("canary-")
+        assert answer.arrived["x-by"] == "route"
+        assert f"URI={IDENTITY}" in answer.arrived["x-forwarded-client-cert"]
+        answers(client, "lost.routes.example.com", "/", 500)
+        assert ask(client, "other.example.com").status == 404
+        shows(client, host, first)
+        edge.apply(secret(second, "door", host))
+        shows(client, host, second)
+    answers(client, host, "/", 404)
+
+
+def shows(client: Space, host: str, ca: pki.Holder) -> None:
+    """A certificate of this authority's, by every worker of every pod, within a moment."""
+    wait_until(lambda: all(over_tls(client, host, ca.chain_pem)[0] == 0 for _ in range(MANY)),
+               lambda: str(over_tls(client, host, ca.chain_pem)))
 
 
 def test_a_pod_without_a_sidecar_is_never_reached(edge: Space, client: Space) -> None:
@@ -218,6 +285,25 @@ def test_a_pod_without_a_sidecar_is_never_reached(edge: Space, client: Space) ->
     client.apply(at_port_80("client"))
     with applied(client, json.dumps(ingress("bare", "bare.example.com", "client"))):
         answers(client, "bare.example.com", "/", 503)
+
+
+def test_a_network_policy_of_the_pods_behind_it(edge: Space, client: Space) -> None:
+    """The gateway is the caller that it judges: a pod of bartizan-system, wherever the client comes from."""
+    def policy(**source: Any) -> Object:
+        return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "behind"}, "spec": {
+            "podSelector": {"matchLabels": {"app": "app-service"}}, "ingress": [{"from": [source]}]}}
+
+    with applied(edge, json.dumps(ingress("behind", "behind.example.com", "app-service"))):
+        answers(client, "behind.example.com", "/", 200)
+        edge.apply(policy(podSelector={}))
+        refused = answers(client, "behind.example.com", "/", 403)
+        assert (refused.reason, f"{edge.name}/behind" in refused.body) == (IN, True), refused
+        edge.apply(policy(namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}}))
+        answers(client, "behind.example.com", "/", 200)
+        edge.apply(policy(podSelector={}))
+        answers(client, "behind.example.com", "/", 403)
+        edge.run("delete", "networkpolicy", "behind")
+        answers(client, "behind.example.com", "/", 200)
 
 
 def test_a_rolling_restart_of_the_gateway_under_load(edge: Space, client: Space) -> None:

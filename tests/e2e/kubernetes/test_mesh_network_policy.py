@@ -4,6 +4,7 @@ Each refusal is named where people look for it: in the log, in the metric, in th
 """
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ MANIFESTS = ROOT / "tests" / "vectors" / "acceptance"
 PRIVATE, PUBLIC = ELSEWHERE
 IN, OUT = (f"{reason.code} {reason.token}" for reason in (Reason.NETWORK_POLICY_IN, Reason.NETWORK_POLICY_OUT))
 SHIPPED_S = 30.0
+ENDS_S = 30.0
 
 
 @pytest.fixture
@@ -168,6 +170,7 @@ def test_ingress_at_one_port_from_anywhere(mesh: Mesh, space: Space, plain: Spac
             assert refused.stdout == "b''\n", refused
             space.ready("frontend")     # the kubelet's probe is nobody's traffic
             is_named(mesh, plain, space, "frontend", Reason.NETWORK_POLICY_IN, policy, "mtls")
+        wait_until(lambda: space.curl("web", space.url("frontend")).status == 200, lambda: "it is gone, and counts")
     finally:
         space.kubectl("delete", "meshpolicy", space.name)
 
@@ -196,3 +199,56 @@ def test_egress_to_a_range_at_one_port(mesh: Mesh, space: Space, plain: Space, b
             assert policy in is_refused(space, "myapp", url, OUT).body
         reaches(space, "web", f"myapp.{space.name}", HTTP)      # what enters it is not isolated
         is_named(mesh, plain, space, "myapp", Reason.NETWORK_POLICY_OUT, policy, "egress")
+
+
+HELD = """
+import socket
+import sys
+with socket.create_connection((sys.argv[1], 9000), 5) as sock:
+    sock.sendall(b"hello\\n")
+    assert b"hello" in sock.recv(100)
+    print("begun", flush=True)
+    sock.settimeout(None)
+    try:
+        sock.recv(1)
+    except OSError:
+        pass
+"""
+
+
+@contextmanager
+def held(space: Space, who: str, other: str) -> "Iterator[subprocess.Popen[str]]":
+    """A connection over which something came already; the process ends when it does."""
+    with space.running(who, "python3", "-c", HELD, f"{other}.{space.name}") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+
+
+def test_pods_and_namespaces_that_a_policy_selects(mesh: Mesh, space: Space, lasting: Lasting) -> None:
+    """Each by its labels, one that is made under the policy likewise; what is under way when it comes ends with it."""
+    named = {"ports": [{"name": "http", "containerPort": HTTP}]}
+    space.apply_app("db", {"bartizan.dev/ports": f"{TCP}: opaque"}, container=named)
+    space.apply_app("shop", labels={"tier": "api"})
+    space.apply_app("web", labels={"tier": "front"})
+    space.ready("db", "shop", "web")
+    for who in ("shop", "web"):
+        reaches(space, who, f"db.{space.name}", HTTP)
+    made = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "to-db"}, "spec": {
+        "podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"], "ingress": [
+            {"from": [{"podSelector": {"matchLabels": {"tier": "api"}}}], "ports": [{"port": "http"}, {"port": TCP}]},
+            {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": lasting.space.name}},
+                       "podSelector": {"matchLabels": {"app": "orders"}}}]}]}}
+    with held(space, "shop", "db") as kept, held(space, "web", "db") as cut:
+        space.apply(made)
+        comes_into_force(space, "web", space.url("db"), IN)
+        cut.wait(ENDS_S)
+        assert kept.poll() is None
+    reaches(space, "shop", f"db.{space.name}", HTTP)
+    assert lasting.space.curl("orders", space.url("db")).status == 200
+    assert lasting.space.curl("web", space.url("db")).reason == IN
+    space.apply_app("late", labels={"tier": "api"})
+    space.ready("late")
+    reaches(space, "late", f"db.{space.name}", HTTP)
+    space.run("delete", "networkpolicy", "to-db")
+    wait_until(lambda: space.curl("web", space.url("db")).status == 200, lambda: "it is gone, and counts")

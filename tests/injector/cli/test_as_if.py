@@ -38,6 +38,18 @@ def test_each_workload_has_a_pod(tmp_path: Path) -> None:
     assert found.data["endpoints"][0]["addresses"] == list(web.addresses)
 
 
+def test_what_has_a_pod_there_gets_no_other(tmp_path: Path) -> None:
+    """As in what `kubectl get -o yaml` has printed."""
+    replica_set = DEPLOYMENT.replace("kind: Deployment", "kind: ReplicaSet").replace(
+        "metadata: {name: %s", "metadata: {ownerReferences: [{kind: Deployment, name: web, controller: true}], name: %s", 1)
+    (tmp_path / "web.yaml").write_text(DEPLOYMENT % ("web", "shop", "web") + replica_set % ("web-1", "shop", "web"))
+    assert sorted(read_manifests([str(tmp_path)]).pods) == [("shop", "web")]
+    (tmp_path / "pod.yaml").write_text(
+        "kind: Pod\nmetadata: {name: web-1-x, namespace: shop, ownerReferences: [{kind: ReplicaSet, name: web-1, controller: true}]}\n"
+        "status: {phase: Running, podIP: 10.0.0.1}\n")
+    assert sorted(read_manifests([str(tmp_path)]).pods) == [("shop", "web-1-x")]
+
+
 def test_a_namespace_that_is_not_among_them_is_taken_for_a_meshed_one(tmp_path: Path) -> None:
     (tmp_path / "web.yaml").write_text(DEPLOYMENT % ("web", "shop", "web"))
     assert read_manifests([str(tmp_path)]).pods["shop", "web"].has_sidecar

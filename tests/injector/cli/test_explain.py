@@ -19,6 +19,14 @@ def test_an_unknown_code_leads_to_the_nearest(capsys: pytest.CaptureFixture[str]
     assert "lists them" in capsys.readouterr().err
 
 
+def test_several_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["BZ0112", "network-policy-out"]) == 0
+    first, second = capsys.readouterr().out.split("\n\nBZ0216 ")
+    assert first.startswith("BZ0112 network-policy\n")
+    assert second.startswith("network-policy-out\n")
+    assert main(["BZ0112", "x"]) == USAGE
+
+
 def test_all_codes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out = capsys.readouterr().out

@@ -15,6 +15,7 @@ def test_for_people() -> None:
         r"Error [BZ0701] (Deployment orders.shop a/x.yaml:14) no \x1b[2J", "Warning [BZ0711] (Namespace shop) label it",
         "Info [BZ0705] (a/x.yaml:1) bad",
     ]
+    assert str(Found(Finding.CNI_BESIDES, "Info", "of all of them")) == "Info [BZ0722] of all of them"
 
 
 def test_for_programs() -> None:

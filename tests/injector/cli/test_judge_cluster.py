@@ -104,6 +104,15 @@ def test_a_pod_that_may_stay_outside_is_told_of_without_blame() -> None:
     assert one.startswith("Info [BZ0712] (Pod away.shop)")
 
 
+def test_the_ingress_gateway_is_somebody_without_a_sidecar() -> None:
+    """Only as what it is there: with its account, in the control plane's namespace."""
+    rule = deployment(routes=allowing("{serviceAccount: bartizan-gateway, namespace: bartizan-system}"))
+    there = deployment("bartizan-gateway", of="bartizan-system", account="bartizan-gateway")
+    assert found(*with_name(HEALTHY, rule), there) == []
+    assert len(found(*with_name(HEALTHY, rule))) == 1
+    assert len(found(*with_name(HEALTHY, rule), deployment("other", of="bartizan-system", account="other"))) == 1
+
+
 def test_of_one_namespace_nobody_elsewhere_is_missed() -> None:
     changed = with_name(HEALTHY, deployment(routes=allowing("{serviceAccount: web, namespace: bank}")))
     assert found(*changed, is_whole=False) == []

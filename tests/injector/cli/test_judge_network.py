@@ -71,6 +71,47 @@ def test_each_once(spec: Json, beginning: str) -> None:
         assert found(pod(), policy(**spec), SERVICE, RANGES, namespace(x="elsewhere")) == []    # nobody's business
 
 
+def other(space: str, app: str) -> Json:
+    return {"kind": "Deployment", "metadata": {"name": app, "namespace": space},
+            "spec": {"template": {"metadata": {"labels": {"app": app}}, "spec": {"containers": [{"name": "app"}]}}}}
+
+
+@pytest.mark.parametrize(("peer", "words"), [
+    ({"namespaceSelector": {"matchLabels": {"name": "shop"}}}, "no namespace that is known here (ops, shop) has its labels; "),
+    ({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ops"}}}, ""),
+    ({"namespaceSelector": {}}, ""),
+    ({"podSelector": {"matchLabels": {"app": "web"}}}, ""),
+    ({"podSelector": {"matchLabels": {"app": "metrics"}}},
+     "it means no pod of namespace shop, and no workload that would make one; of another namespace (ops has one) only with a "),
+    ({"podSelector": {"matchLabels": {"app": "wbe"}}}, "it means no pod of namespace shop, and no workload that would make one"),
+    ({"podSelector": {"matchLabels": {"app": "web"}}, "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ops"}}},
+     "it means no pod of namespace ops, and no workload that would make one"),
+    ({"podSelector": {"matchLabels": {"app": "web"}}, "namespaceSelector": {}}, ""),
+])
+def test_peers_that_are_nobody(peer: Json, words: str) -> None:
+    ops = {"kind": "Namespace", "metadata": {"name": "ops"}}
+    said = found(pod(), policy(ingress=[{"from": [peer]}]), other("ops", "metrics"), namespace(), ops)
+    assert [text.startswith(f"BZ0714 Warning {words}") for text in said] == [True] * bool(words)
+
+
+@pytest.mark.parametrize(("spec", "is_told"), [
+    ({"ingress": [{"ports": [{"port": 80}]}]}, True),
+    ({"ingress": [{"ports": [{"port": 8080}]}]}, False),
+    ({"ingress": [{"ports": [{"port": 81}]}]}, False),
+    ({"ingress": [{"ports": [{"port": 80, "endPort": 9000}]}]}, False),
+    ({"ingress": [{"ports": [{"port": 80}, {"port": "http"}]}]}, False),
+    ({**OUT, "egress": [DNS, {"ports": [{"port": 80}], "to": [{"podSelector": {"matchLabels": {"app": "web"}}}]}]}, True),
+    ({**OUT, "egress": [DNS, {"ports": [{"port": 80}], "to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}]}, False),
+    ({**OUT, "egress": [DNS, {"ports": [{"port": 80}]}]}, False),
+])
+def test_a_port_of_the_service_where_the_pods_own_counts(spec: Json, is_told: bool) -> None:
+    service = {"kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+               "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}}
+    said = found(pod(), policy(**spec), service, but="BZ0720 BZ0722 BZ0724")
+    assert said == ["BZ0713 Warning 80 is a port of Service shop/web, whose pods listen at 8080: write the pods' port, "
+                    "which is what is judged"] * is_told
+
+
 @pytest.mark.parametrize(("changed", "words"), [
     ({"has_sidecar": False}, "it selects web without a sidecar"),
     ({"has_sidecar": False, "hostNetwork": True}, "it selects web in the node's network"),

@@ -60,7 +60,7 @@ def test_conditions_are_no_whole_path() -> None:
 
 
 def test_there_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge_hosts, "MOST_COPIES", 2)
+    monkeypatch.setattr(edge_hosts, "MOST_COPIED_BYTES", 20)       # two hosts, with quotes and comma
     owned = [("shop", route(f"h{i}", f"h{i}.test", "/a")) for i in range(3)]
     wide = [("shop", route("s", "", "/b")), ("other", route("w", "", "/c"))]
     made, too_many = apart([*owned, *wide], owners(*(f"h{i}.test" for i in range(3))))

@@ -11,7 +11,6 @@ from injector.compile.edge_rule import ANYBODY, MOST_WEIGHT, Annotated, annotate
 from injector.compile.last_good import LastGood
 from injector.compile.looked import Looked
 from injector.documents import EdgeRule
-from injector.documents.edge import Canary
 from sidecar.model.edge import ClientCertificates, EdgeRoute
 from sidecar.model.route import Caller, HeaderEdit, Match, RateLimit
 from sidecar.model.service import Backend
@@ -97,12 +96,9 @@ def test_what_was_in_force_before_counts_on() -> None:
 # -- canaries
 
 
-def resolve(canary: Canary) -> Backend | None:
-    return Backend(f"{canary.service}.shop", 80) if canary.service != "gone" else None
-
-
 def canaries(text: str, of: EdgeRoute = ROUTE) -> list[EdgeRoute]:
-    return list(with_canaries(of, annotated(one(text), LastGood(), Looked(EMPTY), {}).rule, resolve))
+    look = Looked(cluster_of(service("v2"), service("v3")))
+    return with_canaries(of, annotated(one(text), LastGood(), look, {}).rule, "shop", look)[0]
 
 
 def test_by_weight_the_remaining_share_stays() -> None:
@@ -214,7 +210,9 @@ def test_certificates_are_asked_for_where_the_hosts_of_the_object_are() -> None:
     authority = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"ca.crt": roots}}
     found = compile_edge(cluster_of(*objects, authority)).edge.listeners
     hosts = {host.hosts: host.clients for listener in found for host in listener.tls or ()}
-    assert hosts == {("partners.example.com",): ClientCertificates(roots, True, "shop/partner-authority")}
+    assert hosts == {
+        ("office.example.com",): None, ("partners.example.com",): ClientCertificates(roots, True, "shop/partner-authority"),
+    }
 
 
 def test_another_policy_is_looked_at_and_another_secret() -> None:

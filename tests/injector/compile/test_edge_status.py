@@ -32,7 +32,7 @@ ADDRESSES: tuple[tuple[str, Json | None, tuple[str, ...]], ...] = (
     ("a load balancer's name", edge("LoadBalancer", [{"hostname": "lb.example.org"}]), ("lb.example.org",)),
     ("both", edge("LoadBalancer", [{"ip": "203.0.113.7", "hostname": "lb.example.org"}, {"ip": "2001:db8::7"}]),
      ("203.0.113.7", "2001:db8::7")),
-    ("a load balancer that is not there yet", edge("LoadBalancer"), ("10.96.0.9",)),
+    ("a load balancer that is not there yet: no client knows the Service's own", edge("LoadBalancer"), ()),
     ("external addresses", edge(externalIPs=["192.0.2.1", "192.0.2.2"]), ("192.0.2.1", "192.0.2.2")),
     ("nodes", edge("NodePort"), ("192.0.2.10", "192.0.2.11")),
     ("its own", edge(), ("10.96.0.9",)),
@@ -48,7 +48,7 @@ def test_addresses(service: Json | None, expected: tuple[str, ...]) -> None:
 
 
 def test_nodes_of_nobody_are_none() -> None:
-    assert gateway_addresses(Cluster.of([edge("NodePort")])) == ("10.96.0.9",)
+    assert gateway_addresses(Cluster.of([edge("NodePort")])) == ()
 
 
 def test_an_ingress_is_told_addresses_and_what_is_wrong_at_them() -> None:

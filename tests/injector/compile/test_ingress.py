@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from injector.cluster import EMPTY
 from injector.cluster.objects import Object
-from injector.compile.edge import Joined, compile_edge
+from injector.compile.edge import compile_edge
+from injector.compile.edge_join import Joined
 from injector.compile.edge_rule import Annotated
 from injector.compile.ingress import read_ingress
 from injector.compile.looked import Looked
@@ -423,7 +424,7 @@ def test_a_path_that_no_request_could_have_is_told_and_others_go_on(kind: str, v
 
 
 @pytest.mark.parametrize(("one", "problem"), [
-    ({"path": "/"}, "pathType: 'None' is none of Exact, Prefix and ImplementationSpecific"),
+    ({"path": "/"}, "pathType: it is missing; write Exact, Prefix or ImplementationSpecific"),
     ({"path": "/", "pathType": "prefix"}, "pathType: 'prefix' is none of"),
     ({"pathType": "Exact"}, "path: it is missing"),
     ({"pathType": "Prefix", "path": ""}, "path: it is missing"),

@@ -21,14 +21,16 @@ PATCH: list[Object] = [{"op": "add", "path": "/spec/initContainers", "value": [{
 class FakeWebhook:
     """Answers pods with a patch; remembers what it was asked."""
 
-    def __init__(self, patch: list[Object] | None = None, refusal: str = "", kind: str = "JSONPatch") -> None:
+    def __init__(
+        self, patch: list[Object] | None = None, refusal: str = "", kind: str = "JSONPatch", warnings: list[str] | None = None,
+    ) -> None:
         self.asked: list[Object] = []
-        self._patch, self._refusal, self._kind = patch, refusal, kind
+        self._patch, self._refusal, self._kind, self._warnings = patch, refusal, kind, warnings or []
 
     async def review(self, request: Object) -> Object:
         self.asked.append(copy.deepcopy(request))
         if request["kind"]["kind"] != "Pod":
-            return {"uid": request["uid"], "allowed": True}
+            return {"uid": request["uid"], "allowed": True, "warnings": self._warnings}
         if self._refusal:
             return {"uid": request["uid"], "allowed": False, "status": {"message": self._refusal}}
         if self._patch is None:
@@ -129,3 +131,14 @@ def test_names_become_file_names_so_they_are_checked(tmp_path: Path, name: str) 
     api = ApiServer(tmp_path / "cluster", random.Random(1), lambda: None)
     with pytest.raises(DemoError, match="no valid name"):
         api.store({"kind": "Service", "metadata": {"name": name}})
+
+
+async def test_an_ingress_is_judged_with_the_default_class_and_what_is_nobodys_business_is_not(tmp_path: Path) -> None:
+    api, _, _ = await apply(tmp_path, webhook := FakeWebhook())
+    metadata = {"name": "web", "namespace": "shop"}
+    as_they_are: Any = (webhook, None)
+    webhook.asked.clear()
+    await api.apply({"kind": "Ingress", "metadata": metadata, "spec": {}}, *as_they_are)
+    await api.apply({"kind": "Secret", "metadata": metadata}, *as_they_are)
+    (one,) = webhook.asked
+    assert (one["resource"]["resource"], one["object"]["spec"]) == ("ingresses", {"ingressClassName": "bartizan"})

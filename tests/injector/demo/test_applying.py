@@ -39,9 +39,9 @@ def pods() -> Pods:
     return Pods()
 
 
-def applying(folder: Path, pods: Pods, refusal: str = "") -> Applying:
+def applying(folder: Path, pods: Pods, refusal: str = "", warnings: list[str] | None = None) -> Applying:
     api = ApiServer(folder / "cluster", random.Random(1), lambda: None)
-    as_they_are: Any = (api, FakeWebhook(refusal=refusal), pods)
+    as_they_are: Any = (api, FakeWebhook(refusal=refusal, warnings=warnings), pods)
     return Applying(*as_they_are, roots="PEM")
 
 
@@ -71,6 +71,12 @@ async def test_what_admission_says_is_the_answer_and_the_rest_is_stored(tmp_path
     assert await world._apply(SECRET) == {"object": "Secret/shop/mine", "words": "created", "refused": False}
     assert (tmp_path / "cluster" / "Secret_shop_mine.json").exists()
     assert (await world._apply({"kind": "Secret", "metadata": {"name": "../x"}}))["refused"]
+
+
+async def test_what_admission_warns_of_is_told(tmp_path: Path, pods: Pods) -> None:
+    world = applying(tmp_path, pods, warnings=["bartizan: there is no Service x"])
+    metadata = {"name": "web", "namespace": "shop"}
+    assert await world.put({"kind": "Ingress", "metadata": metadata, "spec": {}}) == "created\n    | bartizan: there is no Service x"
 
 
 class Late(FakeWebhook):

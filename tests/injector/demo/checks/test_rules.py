@@ -8,9 +8,9 @@ from sidecar.model.passage import Passage
 
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize(("exemption", "uids", "left_out"), [
-    (Exemption("uid", 50001), (Uids(0, 4294967294),), 1),
-    (Exemption("uid", 50001), (Uids(0, 0), Uids(1, 65536)), 2),
-    (Exemption("mark", 1337), (Uids(0, 0),), 1),
+    (Exemption("uid", 50001), (Uids(0, 4294967294),), 3),
+    (Exemption("uid", 50001), (Uids(0, 0), Uids(1, 65536)), 4),
+    (Exemption("mark", 1337), (Uids(0, 0),), 3),
 ])
 def test_all_but_what_a_sidecar_cannot_do_is_asked(
     family: Family, exemption: Exemption, uids: tuple[Uids, ...], left_out: int
@@ -19,7 +19,8 @@ def test_all_but_what_a_sidecar_cannot_do_is_asked(
     asked = asked_rules(every)
     assert len(asked) == len(every) - left_out
     assert sum(intercept.SENDING_GUARD in line.spec for line in asked) == 1
-    assert not any(intercept.KERNEL_UDP_GUARD in line.spec for line in asked)
+    for why in (intercept.KERNEL_UDP_GUARD, intercept.DNS_UNTRACKED, intercept.ANSWERS_UNTRACKED):
+        assert not any(why in line.spec for line in asked)
 
 
 def test_what_lets_pass_is_missed_by_nobody() -> None:
