@@ -48,7 +48,7 @@ def run(
                 print(f"bartizan: bench: round {number + 1} of {rounds}, {workload.name}, {proxy.name}", file=sys.stderr, flush=True)
                 try:
                     numbers[proxy.name].append(workload.run(world, proxy, seconds))
-                except (NotAvailable, OSError) as exc:
+                except (BenchError, NotAvailable, OSError) as exc:     # the others go on
                     why[proxy.name] = str(exc) or type(exc).__name__
         results[workload.name] = {name: (numbers[name], why[name]) for name in numbers}
     return results

@@ -1,6 +1,8 @@
 from typing import cast
 
-from injector.bench.errors import NotAvailable
+import pytest
+
+from injector.bench.errors import BenchError, NotAvailable
 from injector.bench.inner import order, peers, run
 from injector.bench.measures import Numbers
 from injector.bench.proxies import PROXIES, Proxy
@@ -20,13 +22,14 @@ def test_quick_is_beside_the_reference_alone_after_the_first() -> None:
     assert [proxy.name for proxy in peers(WORKLOADS[1], is_quick=True)] == ["bartizan", "envoy"]
 
 
-def test_rounds_are_interleaved_and_what_fails_is_not_tried_again() -> None:
+@pytest.mark.parametrize("fails", [NotAvailable("it cannot"), BenchError("it cannot"), OSError("it cannot")])
+def test_rounds_are_interleaved_and_what_fails_is_not_tried_again(fails: Exception) -> None:
     asked: list[str] = []
 
     def work(_: World, proxy: Proxy, seconds: float) -> Numbers:
         asked.append(proxy.name)
         if proxy.name == "nginx":
-            raise NotAvailable("it cannot")
+            raise fails
         return {"cpu_us": seconds}
 
     results = run(NOWHERE, [Workload("w", "", "", work)], lambda _: PROXIES[:3], 2, 5)
