@@ -1,7 +1,7 @@
-"""mitmproxy and proxy.py, proxies in Python as ours is one: HTTP/1.1 in plaintext, with the same header changes and the same log.
+"""mitmproxy and proxy.py, proxies in Python as ours is one: one hop of HTTP/1.1, with the same header changes and the same log.
 
-Neither verifies a client's certificate against an authority of one's own, so neither could stand in a mesh; what needs that, or more
-than one hop of HTTP/1.1, they are not asked for.
+Neither verifies a client's certificate, so neither could stand in a mesh: with TLS they do less than the others. For more than that they
+are not asked.
 """
 
 from pathlib import Path
@@ -46,21 +46,22 @@ class Through(HttpProxyBasePlugin):
 
 
 def _only(job: Job) -> None:
-    if job.has_mtls:
-        raise NotAvailable("it verifies no client certificate")
-    if job.kind != "http1" or job.routes:
-        raise NotAvailable("it is compared on plain HTTP/1.1 alone")
+    if job.kind not in ("http1", "http1-mtls") or job.routes:
+        raise NotAvailable("it is compared on HTTP/1.1 alone")
 
 
 def mitmproxy_argv(program: str, job: Job, place: Place) -> list[str]:
     _only(job)
-    return [program, "-q", "-s", place.write("addon.py", _MITMPROXY), "--set", f"confdir={place.folder}",
+    tls = ["--certs", f"*={place.certificates}/server.both.pem"] if job.has_mtls else []
+    return [program, "-q", *tls, "-s", place.write("addon.py", _MITMPROXY), "--set", f"confdir={place.folder}",
             "--mode", f"reverse:http://{place.address}:{ORIGIN[job.kind]}@{job.listen}"]
 
 
 def proxy_py_argv(program: str, job: Job, place: Place) -> list[str]:
     _only(job)
+    certificates = place.certificates
+    tls = ["--cert-file", f"{certificates}/server.pem", "--key-file", f"{certificates}/server.key"] if job.has_mtls else []
     module = place.write("through.py", _PROXY_PY.replace("UPSTREAM", f"{place.address}:{ORIGIN[job.kind]}"))
     return ["env", f"PYTHONPATH={place.folder}", f"HOME={place.folder}", program, "--hostname", "0.0.0.0", "--port", str(job.listen),
             "--num-workers", "1", "--num-acceptors", "1", "--plugins", f"{Path(module).stem}.Through", "--log-level", "w",
-            "--data-dir", str(place.folder)]
+            "--data-dir", str(place.folder), *tls]

@@ -33,8 +33,8 @@ FAIRNESS = (
     "Gateway: all in a namespace of one shape, without packet rules, asked by h2load; one certificate, ECDSA P-256, TLS 1.3 with X25519, "
     "no resumption; the pod's end is HAProxy on the load's core, which demands a certificate. Whose it is Bartizan and Envoy verify by its "
     "SPIFFE ID, nginx by a host's name, HAProxy by its chain alone. Two workers share the machine's two cores with load and pod.",
-    "mitmproxy and proxy.py do plain HTTP/1.1 alone, with the same header changes and the same log; proxy.py is asked by absolute URL, "
-    "since it leads back no second request of a connection otherwise.",
+    "mitmproxy and proxy.py do HTTP/1.1 alone, with the same header changes and the same log, and verify no client's certificate; proxy.py "
+    "is asked by absolute URL, since it leads back no second request of a connection otherwise.",
     "Control plane: one injector on the core that proxies have otherwise; API server, etcd and all sidecars share the other, so what they "
     "need is in the times. Sidecars hold a certificate each and ask by their own code; nine in ten make no rules of what they are told.",
 )

@@ -50,6 +50,8 @@ TARGETS = (
     Target("ready, s", "k", "ready_s", 0.5, of="", then=0.3),
     Target("CPU per request, of a proxy in Python", "a", "cpu_us", 0.1, of="mitmproxy"),
     Target("CPU per request, of a proxy in Python", "a", "cpu_us", 0.1, of="proxy.py"),
+    Target("CPU per request with TLS, of a proxy in Python", "b", "cpu_us", 0.1, of="mitmproxy"),
+    Target("CPU per request with TLS, of a proxy in Python", "b", "cpu_us", 0.1, of="proxy.py"),
     Target("resident, MB", "i", "idle_mb", 45.0, of=""),
     Target("resident with 1,000 idle connections, MB", "i", "rss_mb", 80.0, of=""),
     Target("CPU per SVID issued over its bare key work", "issuance", "over_bare", 1.5, of=""),

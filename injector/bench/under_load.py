@@ -44,7 +44,7 @@ def _says(argv: list[str]) -> str:
 
 def wrk(serving: Serving, connections: int, url: str = "", script: str = "") -> Ask:
     if serving.is_forward:
-        script += f'wrk.path = "{serving.url()}"\n'
+        script += f'wrk.path = "{serving.target}"\n'
     file = FOLDER / "wrk.lua"
 
     def ask(seconds: float) -> Load:

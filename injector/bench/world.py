@@ -197,10 +197,17 @@ class Serving:
     @property
     def authority(self) -> str:
         """What Host says, where that is not the URL's."""
+        if self.is_forward:
+            return "{}:{}".format(*self.job.asked_at)
         return self.job.names[-1] if self.job.kind == "origination" else ""
 
     def url(self, port: int | None = None, path: str = "") -> str:
         return f"https://{self._name}{self.path}" if self._name else f"http://{self.host}:{port or self.port}{path or self.path}"
+
+    @property
+    def target(self) -> str:
+        """The request's: of a forward proxy the whole URL, which names the application."""
+        return f"http://{self.authority}{self.path}" if self.is_forward else self.path
 
     @property
     def connect_to(self) -> str:
@@ -226,7 +233,7 @@ class Serving:
             once = [*self.where, *h2load_once_argv(self.url(), self.authority or SERVICE)]
             wait_h2load(once, processes, "it leads nowhere", READY_WITHIN_S)
         else:
-            wait_answer(self.port, self.host, self.url() if self.is_forward else self.path, processes)
+            wait_answer(self.port, self.host, self.target, processes)
 
     def in_force_s(self, job: Job) -> float:
         """How long from another snapshot's coming until its last rule is in force, of a gateway of ours.

@@ -14,7 +14,8 @@ BOTH = pytest.mark.parametrize("argv", [mitmproxy_argv, proxy_py_argv])
 @BOTH
 def test_what_they_run_for_each_request_is_python(argv: object, tmp_path: Path) -> None:
     assert callable(argv)
-    argv("program", Job("http1"), place(tmp_path))
+    words = argv("program", Job("http1"), place(tmp_path))
+    assert "server" not in " ".join(words)
     (module,) = tmp_path.glob("*.py")
     compile(module.read_text(), module.name, "exec")
     for word in ("x-request-id", "x-forwarded-for", "x-forwarded-proto", "json.dumps"):
@@ -22,8 +23,14 @@ def test_what_they_run_for_each_request_is_python(argv: object, tmp_path: Path) 
 
 
 @BOTH
-@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind != "http1"])
+def test_with_tls_they_show_the_servers_certificate(argv: object, tmp_path: Path) -> None:
+    assert callable(argv)
+    assert f"{tmp_path}/server." in " ".join(argv("program", Job("http1-mtls"), place(tmp_path)))
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind not in ("http1", "http1-mtls")])
 def test_what_they_cannot_do_says_why(argv: object, kind: Kind, tmp_path: Path) -> None:
     assert callable(argv)
-    with pytest.raises(NotAvailable, match="client certificate" if "mtls" in kind else "plain HTTP/1.1 alone"):
+    with pytest.raises(NotAvailable, match=r"HTTP/1\.1 alone"):
         argv("program", Job(kind), place(tmp_path))
