@@ -105,12 +105,17 @@ class Attempt:
             raise TimedOut(f"no answer from {self._upstream.name} within {seconds} s") from exc
 
     async def _ask(self, first: bytes) -> ResponseHead | None:
-        pool = self._runtime.pool
-        self._leased, is_reused = pool.take_nowait(self._upstream.key), True
+        pool, begun = self._runtime.pool, self._upstream.begun
+        self._leased, is_reused = begun.asking if begun is not None else pool.take_nowait(self._upstream.key), True
         if self._leased is None:
             self._leased, is_reused = await lease(self._upstream, pool, self._deadline)
-        self._reach(self._leased)
         try:
+            if begun is not None:
+                self._deadline.upstream_waits("response", begun.left_s)
+                if first:
+                    self._exchange.end.take_buffered()      # as below
+                return await self._read_head()
+            self._reach(self._leased)
             return await self._read_head() if await self._send_request(first) else None
         except Reset as exc:
             if not (is_reused and self._may_ask_again(exc, first)):
@@ -255,9 +260,21 @@ class Attempt:
             response, piece, is_end=is_end, closes=self._runtime.draining.current,
             trailers=asking.trailers if is_end and takes_trailers else None,
         )
-        idle_s = self._plan.idle_s or STREAM_IDLE_S
+        if not is_end:
+            await self._pass_rest_on(self._plan.idle_s or STREAM_IDLE_S)
+
+    async def _pass_rest_on(self, left_s: float) -> None:
+        """The rest of the response's body, perhaps its end only.
+
+        Args:
+            left_s: for the next piece.
+        """
+        exchange, asking, deadline = self._exchange, self._asking, self._deadline
+        end, takes_trailers, take_s = exchange.end, exchange.request.takes_trailers, self._plan.patience.take_s
+        is_end = False
         while not is_end:
-            deadline.upstream("response body", idle_s)
+            deadline.upstream("response body", left_s)
+            left_s = self._plan.idle_s or STREAM_IDLE_S
             piece = await asking.read_body()
             is_end = asking.is_body_done
             exchange.record.sent += len(piece)
