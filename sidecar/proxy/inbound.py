@@ -144,7 +144,7 @@ async def accept_mesh(stream: TlsStream, tls: MeshTls, record: Record, runtime: 
             await _half_close(stream.sock)      # so that the alert arrives before the end does
             raise
         try:
-            peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected)
+            peer = mesh_peer_of(stream.connection, tls.peers, TlsRejected)
             # Before it is asked for on the deny-list: the caller's sidecar, which cannot know, writes the connection down, too.
             runtime.accounts.open_mesh(stream, tls, peer, "inbound", dst=record.dst, source=record.source)
             record.security, record.peer, record.connection = "mtls", str(peer.identity), stream.account
