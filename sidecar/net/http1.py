@@ -186,6 +186,7 @@ class Http1Server(Http1Connection):
                 if begun is not None:
                     begun()
                     begun = None
+            data: bytes | None
             try:
                 if (wait := self._wait_input) is None:
                     data = await self._receive()
@@ -319,6 +320,7 @@ class Http1Client(Http1Connection):
                         self._is_answered = True
                         self._is_reusable = not response.is_last
                     return response
+            data: bytes | None
             try:
                 if (wait := self._wait_input) is None:
                     data = await self._receive()

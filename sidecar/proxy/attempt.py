@@ -106,13 +106,23 @@ class Attempt:
 
     async def _ask(self, first: bytes) -> ResponseHead | None:
         pool, upstream = self._runtime.pool, self._upstream
-        now: float | None = self._deadline.now()
-        asking, is_reused = pool.take_nowait(upstream.key, now), True
-        if asking is None:
-            asking, is_reused = await lease(upstream, pool, self._deadline)
-            now = None
+        now: float | None = None
+        if upstream.begun is not None:
+            asking, is_reused = upstream.begun.asking, True
+        else:
+            now = self._deadline.now()
+            found, is_reused = pool.take_nowait(upstream.key, now), True
+            if found is None:
+                found, is_reused = await lease(upstream, pool, self._deadline)
+                now = None
+            asking = found
         self._leased = asking
         try:
+            if upstream.begun is not None:
+                self._deadline.upstream_waits("response", upstream.begun.left_s)
+                if first:
+                    self._exchange.end.take_buffered()      # as below
+                return await self._read_head(asking)
             return await self._ask_on(asking, first, now)
         except Reset as exc:
             if not (is_reused and self._may_ask_again(exc, first)):
@@ -132,12 +142,15 @@ class Attempt:
         is_bare = exchange.end.is_body_done and not first
         return reset.is_unprocessed or (is_bare and not reset.is_alone and exchange.request.method in REPLAYABLE)
 
-    async def _ask_on(self, asking: AskingEnd, first: bytes, now: float | None = None) -> ResponseHead | None:
-        exchange, upstream = self._exchange, self._upstream
-        if upstream.security:
-            exchange.reach(upstream)
+    def _reach(self, asking: AskingEnd) -> None:
+        if self._upstream.security:
+            self._exchange.reach(self._upstream)
         if asking.account:
-            self._runtime.accounts.carry(exchange.record, asking.account)
+            self._runtime.accounts.carry(self._exchange.record, asking.account)
+
+    async def _ask_on(self, asking: AskingEnd, first: bytes, now: float | None = None) -> ResponseHead | None:
+        self._reach(asking)
+        exchange, upstream = self._exchange, self._upstream
         end, request = exchange.end, exchange.request
         is_whole = end.is_body_done
         trailers = end.trailers if is_whole and request.takes_trailers else None
@@ -223,13 +236,7 @@ class Attempt:
     async def _read_head(self, asking: AskingEnd) -> ResponseHead:
         """The head that answers the request, as it is passed on; those before it (1xx) are passed on here."""
         for seen in range(MAX_INTERIM + 1):
-            response = await asking.read_head()
-            if response.may_hold_ours:
-                response = self._as_told(response)
-            else:
-                self._exchange.reason = None
-            if self._plan.adapt is not None:
-                response = self._plan.adapt(response)
+            response = self._as_told(await asking.read_head())
             if response.status >= 200 or response.status == 101:
                 if self._upstream.observe is not None:
                     self._upstream.observe(response.status < 500)
@@ -262,23 +269,37 @@ class Attempt:
             response, piece, is_end=is_end, closes=self._runtime.draining.current,
             trailers=asking.trailers if is_end and takes_trailers else None,
         )
-        idle_s = self._plan.idle_s or STREAM_IDLE_S
+        if not is_end:
+            await self._pass_rest_on(self._plan.idle_s or STREAM_IDLE_S)
+
+    async def _pass_rest_on(self, left_s: float) -> None:
+        """The rest of the response's body, perhaps its end only.
+
+        Args:
+            left_s: for the next piece.
+        """
+        exchange, asking, deadline = self._exchange, self._asking, self._deadline
+        end, takes_trailers, take_s = exchange.end, exchange.request.takes_trailers, self._plan.patience.take_s
+        is_end = False
         while not is_end:
-            deadline.upstream("response body", idle_s)
+            deadline.upstream("response body", left_s)
+            left_s = self._plan.idle_s or STREAM_IDLE_S
             piece = await asking.read_body()
             is_end = asking.is_body_done
-            record.sent += len(piece)
+            exchange.record.sent += len(piece)
             deadline.downstream("response", take_s)
             await end.send_body(piece, is_end=is_end, trailers=asking.trailers if is_end and takes_trailers else None)
 
     def _as_told(self, response: ResponseHead) -> ResponseHead:
         """What the client is told of `response`; nobody but a sidecar of the mesh says our words."""
-        ours = [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]
-        if self._upstream.is_mesh:
-            self._exchange.reason = _reason_told(ours)
-        elif ours:
-            response = replace(response, headers=[field for field in response.headers if field not in ours])
-        return response
+        self._exchange.reason = None
+        if response.may_hold_ours:
+            ours = [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]
+            if self._upstream.is_mesh:
+                self._exchange.reason = _reason_told(ours)
+            elif ours:
+                response = replace(response, headers=[field for field in response.headers if field not in ours])
+        return response if self._plan.adapt is None else self._plan.adapt(response)
 
 
 def _size(trailers: Headers | None) -> int:

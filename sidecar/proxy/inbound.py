@@ -48,7 +48,7 @@ from sidecar.telemetry.access_log import Record
 from .headers import caller_headers, inbound_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
-from .plan import CONNECT_S, Decision, Upstream
+from .plan import CONNECT_S, AtOnce, Decision, Upstream
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -144,7 +144,7 @@ async def accept_mesh(stream: TlsStream, tls: MeshTls, record: Record, runtime: 
             await _half_close(stream.sock)      # so that the alert arrives before the end does
             raise
         try:
-            peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, TlsRejected)
+            peer = mesh_peer_of(stream.connection, tls.peers, TlsRejected)
             # Before it is asked for on the deny-list: the caller's sidecar, which cannot know, writes the connection down, too.
             runtime.accounts.open_mesh(stream, tls, peer, "inbound", dst=record.dst, source=record.source)
             record.security, record.peer, record.connection = "mtls", str(peer.identity), stream.account
@@ -223,11 +223,11 @@ async def _serve_requests(
         rules = runtime.rules.current
         return peer is not None and rules is not None and peer.identity in rules.snapshot.inbound.edges
 
-    async def decide(request: RequestHead, record: Record) -> Decision:
+    def decide(request: RequestHead, record: Record) -> Decision:
         headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None, is_edge=is_edge)
         return entrance.decide(request, headers, record.time)
 
-    await serve(stream, runtime, decide, new_record)
+    await serve(stream, runtime, AtOnce(decide), new_record)
 
 
 class Entrance:

@@ -29,7 +29,7 @@ from sidecar.telemetry.access_log import Record
 from .headers import mesh_headers
 from .http import serve_http
 from .mesh_call import MeshCall
-from .plan import Decision, Plan
+from .plan import AtOnce, Decision, Plan
 from .runtime import Runtime
 from .serve import Decide
 
@@ -42,7 +42,7 @@ async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime
 
 def mesh_decider(to: Address, runtime: Runtime) -> Decide:
     """How each request of a connection that the application opened to `to` is decided."""
-    async def decide(request: RequestHead, record: Record) -> Decision:
+    def decide(request: RequestHead, record: Record) -> Decision:
         headers = mesh_headers(request, record, runtime.rng)
         rules = runtime.rules.current
         if rules is None:
@@ -55,7 +55,7 @@ def mesh_decider(to: Address, runtime: Runtime) -> Decide:
         record.rule = dialled.permit.rule
         return call(request, headers, dialled, rules, record, runtime)
 
-    return decide
+    return AtOnce(decide)
 
 
 def call(

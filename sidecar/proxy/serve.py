@@ -30,9 +30,13 @@ NewRecord = Callable[[], Record]
 ServeConnection = Callable[[trio.abc.HalfCloseableStream, Runtime, Decide, NewRecord], Awaitable[None]]
 
 
-async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline) -> float:
+async def carry_out(
+    exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline, *, started: float | None = None
+) -> float:
     """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised.
 
+    Args:
+        started: when it was begun; None: now.
     Returns: trio's time at its end.
     """
     request, record = exchange.request, exchange.record
@@ -40,8 +44,9 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
     record.method = request.method.decode("ascii")
     record.host = request.host.decode("ascii")
     record.path = request.path.decode("ascii", "backslashreplace")
-    started = deadline.now()
-    deadline.upstream("name resolution", DECISION_S, started)       # what else a decision needs, it has
+    now = deadline.now()
+    started = now if started is None else started
+    deadline.upstream("name resolution", DECISION_S, now)       # what else a decision needs, it has
     try:
         try:
             denied = _refusal_of_version(runtime) if request.is_http10 else None
@@ -78,8 +83,7 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
             deadline.upstream("injected delay", plan.delay_s + 1)
             await trio.sleep(plan.delay_s)
         await forward(exchange, plan, runtime, deadline)
-        if exchange.reason is not None:
-            record.refuse(exchange.reason, "said by the upstream's sidecar")
+        exchange.note_reason()
     except ReasonedError as exc:
         if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
             raise
