@@ -78,10 +78,15 @@ class Http1Connection:
         """Whether the body has been read to its end; of the kinds whose end is seen, `body` becomes NO_BODY there."""
         return self._left == 0 if self.body.kind is LENGTH else self.body.kind is NONE
 
-    @property
-    def is_body_here(self) -> bool:
-        """Whether `take_buffered` would end it. Of a body whose end is in its bytes nobody knows."""
-        return self.body.kind is NONE or (self.body.kind is LENGTH and len(self._buffer) >= self._left)
+    def take_whole(self) -> bytes | None:
+        """As `take_buffered`, if that would end the body; None: it would not, or nobody knows, as the end is in its bytes."""
+        kind = self.body.kind
+        if kind is NONE:
+            return b""
+        if kind is not LENGTH or len(self._buffer) < self._left:
+            return None
+        piece, self._buffer, self._left = self._buffer[:self._left], self._buffer[self._left:], 0
+        return piece
 
     def take_buffered(self) -> bytes:
         """What of the body is here already, without waiting; b"" if nothing is."""

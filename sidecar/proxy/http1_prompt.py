@@ -60,17 +60,17 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
             response = plan.adapt(response)
         if upstream.observe is not None:
             upstream.observe(status < 500)
-        if not asking.is_body_here:
+        piece = asking.take_whole()
+        if piece is None:
             with Attempt(exchange, plan, upstream, runtime, deadline, asking) as attempt:
                 asking = None
                 await attempt.answer(response)
             return None
-        piece = asking.take_buffered()
         exchange.has_answered = True
         record.status = status
         record.sent = len(piece)
-        deadline.downstream("response", plan.patience.take_s)
         if rest := end.answer(response, piece, closes=runtime.draining.current):
+            deadline.downstream("response", plan.patience.take_s)       # only who waits needs to be told how long
             await end.send_rest(rest)
     except BaseException:
         if asking is not None:
