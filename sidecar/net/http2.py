@@ -232,7 +232,7 @@ class Http2Link(Http2Pump):
             self.fail(self.gone("connection closed"))
             return
         try:
-            events = self.engine.receive(data, trio.current_time())
+            events = self.engine.receive(data, self.now())
         except Http2Error as exc:
             self.push()
             self.fail(self.violated(exc))
