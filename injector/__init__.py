@@ -10,7 +10,8 @@
     trust  holders  own_certificate                                 whom the mesh trusts, who holds it already, and what we prove ourselves
     ca_bundle                                                       by whom the API server verifies the webhook
     manifests/                                                      what `bartizan install` prints, and the chart is made of
-    acknowledged  status  describe  operator  questions             what is known of each sidecar, and who may ask
+    edge_review  edge_status                                        what an Ingress or a route is told: before it is in force, and after
+    acknowledged  by_worker  status  describe  description  operator  questions     what is known of each sidecar, and who may ask
     added  unpatch                                                  the way back from a patched pod
     cli/  findings  version                                         the operator's verbs, and the codes of what `analyze` finds
     demo/                                                           pods of the real webhook's making, run on one machine

@@ -12,7 +12,6 @@ from sidecar.model import route
 from sidecar.model.egress import EgressHost, EgressRange
 from sidecar.model.errors import ConfigError
 from sidecar.model.snapshot import Inbound, Snapshot
-from sidecar.model.value import Value
 
 from .bare import why_bare
 from .cluster import Cluster
@@ -20,6 +19,7 @@ from .cluster.objects import Object, Pod, at, selects
 from .compile.explain import find_pod
 from .compile.in_force import Rule
 from .compile.services import Services, ports_leading_to, ports_of
+from .description import EgressView, EndpointView, PodView, PortView, RouteView, ServicePortView, ServiceView
 from .documents import INJECTION
 from .exclude import passing
 from .hardening import left_open
@@ -30,116 +30,6 @@ from .status import PodStatus, owner_name
 KINDS = {"pod": "pod", "po": "pod", "pods": "pod", "svc": "service", "service": "service", "services": "service"}
 LIMITS = ("jwt", "rate_limit", "concurrency", "max_body_bytes", "fault", "rewrite", "redirect", "direct_response", "upgrades", "request_s",
           "idle_s")
-
-
-class PortView(Value, frozen=True):
-    """A port of the application.
-
-    Args:
-        mode: `strict`, or `permissive until` a date.
-        services: by which it is called: `orders.shop:80`.
-    """
-
-    port: int
-    protocol: str
-    mode: str
-    services: tuple[str, ...] = ()
-
-
-class RouteView(Value, frozen=True):
-    """
-    Args:
-        port: 0: every port.
-        besides: what else it asks for: `rateLimit`, `jwt`.
-    """
-
-    name: str
-    port: int
-    requests: tuple[str, ...]
-    allow: tuple[str, ...]
-    deny: tuple[str, ...] = ()
-    besides: tuple[str, ...] = ()
-
-
-class EgressView(Value, frozen=True):
-    """
-    Args:
-        policy: and its entry, on which it rests.
-        how: in words; empty: as the application speaks.
-        why_not: it is approved, and cannot be reached.
-    """
-
-    to: str
-    policy: str
-    how: tuple[str, ...] = ()
-    why_not: str = ""
-
-
-class PodView(Value, frozen=True):
-    """
-    Args:
-        without_routes: who may call where no route is declared: `mesh` or `nothing`; empty: routes decide.
-        observed_until: Unix seconds; 0: what nobody approves is refused.
-        rules: those that are not in force as they are written.
-        isolated_in, isolated_out: the NetworkPolicies that isolate it for what enters and what leaves.
-        is_approved_by_them: of what leaves.
-    """
-
-    status: PodStatus
-    owner: str
-    identity: str = ""
-    addresses: tuple[str, ...] = ()
-    ports: tuple[PortView, ...] = ()
-    routes: tuple[RouteView, ...] = ()
-    without_routes: str = ""
-    egress: tuple[EgressView, ...] = ()
-    observed_until: float = 0.0
-    rules: tuple[Rule, ...] = ()
-    isolated_in: tuple[str, ...] = ()
-    isolated_out: tuple[str, ...] = ()
-    is_approved_by_them: bool = False
-    warnings: tuple[str, ...] = ()
-    suggestions: tuple[str, ...] = ()
-
-
-class EndpointView(Value, frozen=True):
-    address: str
-    port: int
-    identity: str
-
-
-class ServicePortView(Value, frozen=True):
-    port: int
-    protocol: str
-    endpoints: tuple[EndpointView, ...] = ()
-    rules: tuple[str, ...] = ()
-
-
-class ServiceView(Value, frozen=True):
-    """
-    Args:
-        pods: that it selects, with whether they have a sidecar.
-    """
-
-    namespace: str
-    name: str
-    addresses: tuple[str, ...] = ()
-    ports: tuple[ServicePortView, ...] = ()
-    pods: dict[str, bool] = {}  # noqa: RUF012 -- msgspec copies it for each value
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-class Description(Value, frozen=True):
-    """A pod or a Service.
-
-    Args:
-        now: the injector's clock, Unix seconds.
-    """
-
-    pod: PodView | None = None
-    service: ServiceView | None = None
-    now: float = 0.0
 
 
 def find(cluster: Cluster, name: str) -> Pod | Object:
@@ -213,15 +103,10 @@ def _ports(pod: Pod, cluster: Cluster, inbound: Inbound) -> Iterator[PortView]:
     for service, port, number in ports_leading_to(pod, cluster):
         services.setdefault(number, []).append(f"{service.name}.{service.namespace}:{port['port']}")
     named = {one.port for one in inbound.routes or () if one.port is not None}
-    for number in sorted({*inbound.ports, *services, *inbound.port_modes, *named, *_declared_ports(pod)}):
+    for number in sorted({*inbound.ports, *services, *inbound.port_modes, *named, *pod.tcp_ports}):
         mode = inbound.mode_at(number)
         text = f"permissive until {date(mode.permissive_until)}" if mode.mode == "permissive" and mode.permissive_until else mode.mode
         yield PortView(number, inbound.ports.get(number, "http"), text, tuple(sorted(services.get(number, ()))))
-
-
-def _declared_ports(pod: Pod) -> set[int]:
-    return {port["containerPort"] for container in pod.containers for port in container.get("ports") or ()
-            if isinstance(port.get("containerPort"), int) and port.get("protocol", "TCP") == "TCP"}
 
 
 def _route_view(rule: route.Route) -> RouteView:

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from . import documents
 from .cluster import Cluster, ref_of
+from .cluster.ingress_class import class_of, our_classes
 from .cluster.objects import Object
-from .compile.edge import join
+from .compile.edge_join import join
 from .compile.edge_rule import Annotated, annotated
-from .compile.ingress import class_of, our_classes, read_ingress
+from .compile.ingress import read_ingress
 from .compile.last_good import LastGood
 from .compile.looked import Looked
 from .compile.said import Said

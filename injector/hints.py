@@ -3,10 +3,14 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
+from sidecar.model.errors import ConfigError
 from sidecar.model.value import path_of
+
+T = TypeVar("T")
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
@@ -53,6 +57,14 @@ def explain(error: msgspec.ValidationError, expected: object, base: str) -> tupl
         kinds = [kind.key_type for kind in kinds if isinstance(kind, msgspec.inspect.DictType)]
     plain = next((f"expected {text}" for text in map(_description, kinds) if text), "") or _in_words(message, fields)
     return here, f"{here}: {plain}" if here else plain
+
+
+def read(data: object, kind: type[T], where: str) -> T:
+    """Raises ConfigError with what is wrong, in a user's words."""
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as exc:
+        raise ConfigError("", explain(exc, kind, where)[1]) from exc       # the text says where
 
 
 def _in_words(message: str, fields: list[str]) -> str:

@@ -40,7 +40,8 @@ from .compile.in_force import rules_of
 from .compile.last_good import LastGood
 from .compile.mesh import mesh_settings
 from .compile.services import Services
-from .describe import Description, find, pod_view, service_view
+from .describe import find, pod_view, service_view
+from .description import Description
 from .questions import Questions, Unanswered
 from .status import PodStatus, Status, concerned, pod_status
 from .version import own_version

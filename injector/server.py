@@ -51,7 +51,7 @@ from .compile.edge import EdgeBook
 from .compile.edge_status import Told, told_of
 from .compile.gateway import is_gateway
 from .compile.last_good import LastGood
-from .compile.network_policy import NetworkBook
+from .compile.network_book import NetworkBook
 from .compile.service_book import ServiceBook
 from .config import InjectorConfig, issuer_of, parse_config, settings_of
 from .edge_status import EdgeStatus

@@ -2,7 +2,8 @@
 
 Floors; imports point down only, siblings on floor 1 never import each other (tests/architecture/test_floors.py):
 
-    4  main                                reads the configuration, builds everything once, owns the root nursery
+    4  main                                reads the configuration, owns the root nursery
+       parts                               everything that one process has, built once
        doors                               where connections come in, by what kind of process it is
        supervisor                          of a gateway of several processes: starts them, and speaks for them
        start                               keeps out of the process what no pod uses, then runs main

@@ -238,6 +238,12 @@ def own_command(argv: Sequence[str]) -> list[str]:
     return [sys.executable, *sys.orig_argv[1:len(sys.orig_argv) - len(argv)]]
 
 
+async def end_with_supervisor() -> None:
+    """For its workers. It writes nothing to their standard input: when there is something to read there, it is the end."""
+    await trio.lowlevel.wait_readable(0)
+    signal.raise_signal(signal.SIGTERM)
+
+
 async def supervise(config: Config, command: Sequence[str]) -> int:
     """Run a gateway of several workers to its end; returns the exit status. ConfigError: a port cannot be had."""
     return await Supervisor(config, command).run()

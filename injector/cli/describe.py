@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from injector.describe import Description, EgressView, PodView, RouteView, ServiceView, date
+from injector.describe import date
+from injector.description import Description, EgressView, PodView, RouteView, ServiceView
 from injector.operator import Naming
 from injector.status import PodStatus
 

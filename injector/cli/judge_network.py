@@ -11,7 +11,8 @@ from injector.cluster import Cluster
 from injector.cluster.objects import TEMPLATES, Object, at, objects, selects
 from injector.compile.egress import is_within
 from injector.compile.mesh import mesh_settings
-from injector.compile.network_policy import DIRECTIONS, NetworkBook, Policy, read_network_policy, told
+from injector.compile.network_book import NetworkBook
+from injector.compile.network_policy import DIRECTIONS, Policy, read_network_policy, told
 from injector.compile.services import tcp_ports
 from injector.documents.network_policy import Peer, PolicyPort, PolicyType
 from injector.findings import Finding

@@ -9,7 +9,7 @@ import json
 import msgspec
 
 from injector.cluster import Cluster
-from injector.compile.network_policy import NetworkBook
+from injector.compile.network_book import NetworkBook
 from injector.compile.reach import End, Reach, find_source, find_targets, reach
 from sidecar.model.address import is_address
 

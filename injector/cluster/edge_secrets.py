@@ -15,8 +15,8 @@ from injector.settings import GATEWAY_CONTROLLER, INGRESS_CONTROLLER
 from injector.yaml_text import YamlError, read_yaml
 
 from . import Key, Ref
-from .kinds import OLD_CLASS
-from .objects import Json
+from .ingress_class import class_of
+from .objects import Json, Object
 
 CLASSES = {"IngressClass": ("controller", INGRESS_CONTROLLER), "GatewayClass": ("controllerName", GATEWAY_CONTROLLER)}
 CLASS_OF = {"Ingress": "IngressClass", "HTTPRoute": "", "Gateway": "GatewayClass"}     # routes have those of their Gateways, which vary
@@ -55,7 +55,7 @@ class EdgeSecrets:
 def _class_of(kind: str, item: Json) -> str:
     if kind == "Gateway":
         return str(_at(item, "spec", "gatewayClassName"))
-    return str(_at(item, "spec", "ingressClassName") or _at(item, "metadata", "annotations", OLD_CLASS))
+    return class_of(Object(item)) or ""
 
 
 def _named(kind: str, namespace: str, item: Json) -> Iterator[Key]:

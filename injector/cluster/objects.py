@@ -215,6 +215,12 @@ class Pod(Object):
             for condition in objects(status.get("conditions"), "status.conditions")
         )
 
+    @property
+    def tcp_ports(self) -> set[int]:
+        """Those that its containers declare."""
+        ports = (port for container in self.containers for port in objects(container.get("ports"), "ports"))
+        return {number for port in ports if port.get("protocol", "TCP") == "TCP" and is_port(number := port.get("containerPort"))}
+
     def port(self, target: object) -> int | None:
         """The number of a port that is given by number or by name."""
         if isinstance(target, int):

@@ -16,13 +16,14 @@ from sidecar.model.trust import Trust
 
 from .aliases import compile_aliases
 from .declared import declared
-from .edge import EdgeBook, Joined, compile_edge
+from .edge import EdgeBook, compile_edge
+from .edge_join import Joined
 from .egress import Asker, compile_egress, size_bytes, unapproved, unreadable_hosts
 from .gateway import callers_of, is_gateway_port, no_way_there, without_material
 from .inbound import Keys, compile_inbound
 from .last_good import LastGood
 from .mesh import mesh_settings
-from .network_policy import NetworkBook
+from .network_book import NetworkBook
 from .routes import missing_services
 from .service_book import ServiceBook
 from .services import zone_of

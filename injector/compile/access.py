@@ -8,7 +8,6 @@ mesh does not name, nobody at all. Attacked by tests/injector/compile/test_acces
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -50,9 +49,7 @@ class CompiledAccess:
     problems: tuple[str, ...] = ()
 
 
-def compile_access(
-    look: Looked, namespace: str, said: Authentication, keys: Keys = MappingProxyType({})
-) -> CompiledAccess:
+def compile_access(look: Looked, namespace: str, said: Authentication, keys: Keys) -> CompiledAccess:
     """What `authentication` on an object of `namespace` comes to.
 
     Args:

@@ -111,6 +111,13 @@ def path_of(match: Match) -> bytes:
     return decode_path(judge_rule_path(text)) if "%" in text else text.encode()     # nothing else is escaped, or undone
 
 
+def where_of(match: Match) -> object:
+    """The path that the match is about, whether as it is or with what is below it."""
+    if match.path is not None and match.path.type == "RegularExpression":
+        return match.path.value
+    return path_of(match).rstrip(b"/")
+
+
 def _wider(host: str) -> Iterator[str]:
     """The hosts of rules that a request for `host` comes to when none of its own is about it, the narrowest first."""
     if not host:

@@ -5,7 +5,7 @@ and where there is none nobody is let in.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from injector.cluster.objects import Object
 from injector.documents import EDGE, EdgeRule
-from injector.documents.edge import Canary, ClientLimit, combined
+from injector.documents.edge import ClientLimit, combined
 from injector.documents.text import in_bytes, seconds
 from injector.validate import read_edge
 from sidecar.model.edge import Access, ClientCertificates, EdgeRoute
@@ -21,6 +21,7 @@ from sidecar.model.route import Caller, HeaderEdit, HeaderMatch, Match, RateLimi
 from sidecar.model.service import Backend
 
 from .access import CompiledAccess, asks_for_claims, compile_access, restrictions
+from .edge_backends import backend_of
 from .inbound import Keys
 from .last_good import LastGood
 from .looked import Looked
@@ -108,28 +109,28 @@ def _rate_limit(limit: ClientLimit) -> RateLimit:
     return RateLimit(limit.requests, seconds(limit.per), "header" if limit.by == "header" else "identity", limit.header, limit.burst)
 
 
-def with_canaries(route: EdgeRoute, rule: EdgeRule, resolve: Callable[[Canary], Backend | None]) -> Iterator[EdgeRoute]:
-    """The route, and before it those that lead some of its requests elsewhere: by header, then by cookie, then by weight.
-
-    Args:
-        resolve: the backend that a canary means; None: there is none, so nothing is led there.
+def with_canaries(route: EdgeRoute, rule: EdgeRule, namespace: str, look: Looked) -> tuple[list[EdgeRoute], list[str]]:
+    """(the route, and before it those that lead some of its requests elsewhere: by header, then by cookie, then by weight; which of them
+    lead nowhere, in words).
     """
+    problems: list[str] = []
     weighed: list[Backend] = []
     special: list[tuple[bool, int, HeaderMatch, Backend]] = []
     for i, canary in enumerate(rule.canary):
-        backend = resolve(canary)
-        if backend is None:
-            continue
-        if canary.header is not None:
+        backend, problem = backend_of(canary.service, canary.port, namespace, look)
+        if backend is None or problem:
+            problems.append(f"canary: {problem}; nothing is sent there")
+        elif canary.header is not None:
             special.append((False, i, HeaderMatch(canary.header.name, canary.header.value), backend))
         elif canary.cookie is not None:
             special.append((True, i, _cookie(canary.cookie.name, canary.cookie.value), backend))
         elif canary.weight:
             weighed.append(replace(backend, weight=canary.weight))
+    routes = []
     for _, i, header, backend in sorted(special, key=lambda one: one[:2]):
         matches = tuple(replace(match, headers=(*match.headers, header)) for match in route.matches or (Match(),))
-        yield replace(route, name=f"{route.name}/canary-{i}", matches=matches, backends=(replace(backend, weight=1),))
-    yield replace(route, backends=_shared(route.backends, weighed)) if weighed else route
+        routes.append(replace(route, name=f"{route.name}/canary-{i}", matches=matches, backends=(replace(backend, weight=1),)))
+    return [*routes, replace(route, backends=_shared(route.backends, weighed)) if weighed else route], problems
 
 
 def _shared(stable: tuple[Backend, ...], canaries: list[Backend]) -> tuple[Backend, ...]:

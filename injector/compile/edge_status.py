@@ -1,7 +1,7 @@
 """What Ingresses, GatewayClasses, Gateways and HTTPRoutes are told of themselves: their status, as it should be. Pure.
 
-Addresses are those of the ingress gateway's Service: of the load balancer, else externalIPs, else of the nodes where its ports are open. Its
-own, only if it is for the cluster alone (ClusterIP): what stands here may be published, and clients outside would find nobody there.
+Addresses are those of the ingress gateway's Service: of the load balancer, else externalIPs, else of the nodes where its ports are open.
+Its own, only if it is for the cluster alone (ClusterIP): what stands here may be published, and clients outside would find nobody there.
 Of a status only the fields that are ours are compared and written; of an HTTPRoute's parents those that we control.
 Spec: networking.k8s.io/v1 IngressStatus; gateway.networking.k8s.io/v1 GatewayClassStatus, GatewayStatus, HTTPRouteStatus.
 """
@@ -16,12 +16,12 @@ from injector.settings import GATEWAY, GATEWAY_CONTROLLER, SYSTEM
 from sidecar.model.address import is_address
 from sidecar.model.errors import ConfigError
 
-from .edge import EdgeBook, compile_edge
+from .conditions import Cause, Condition, condition
+from .edge import EdgeBook
 from .gateway_api import GatewayApi
 from .gateways import FEATURES, Gateway
 from .httproutes import HttpRoute, attached_json
 from .inbound import Keys
-from .references import Condition, Fault, condition
 from .said import PLAIN, TLS
 
 MOST_ADDRESSES = 16     # what the API takes of a Gateway's
@@ -73,14 +73,14 @@ def class_status(accepted: Condition) -> dict[str, Any]:
 
 def gateway_status(gateway: Gateway, found: tuple[str, ...]) -> dict[str, Any]:
     served = [one for one in gateway.listeners if one.is_served]
-    lacking = gateway.refused or [Fault("ListenersNotValid", problem) for problem in gateway.problems]
+    lacking = gateway.refused or [Cause("ListenersNotValid", problem) for problem in gateway.problems]
     if gateway.refused or not served:
         accepted = condition("Accepted", lacking)
-        programmed = condition("Programmed", [Fault("Invalid", fault.message) for fault in lacking])
+        programmed = condition("Programmed", [Cause("Invalid", cause.message) for cause in lacking])
     else:
         accepted = Condition("Accepted", True, "ListenersNotValid" if lacking else "Accepted", "; ".join(one.message for one in lacking))
         why = f"there is no Service {GATEWAY} in namespace {SYSTEM}, or it has no address yet"
-        programmed = condition("Programmed", [] if found else [Fault("AddressNotAssigned", why)])
+        programmed = condition("Programmed", [] if found else [Cause("AddressNotAssigned", why)])
     return {
         "addresses": [{"type": "IPAddress" if is_address(one) else "Hostname", "value": one} for one in found],
         "conditions": [accepted.as_json(), programmed.as_json()], "listeners": [one.status() for one in gateway.listeners],
@@ -122,7 +122,7 @@ class Told:
 
 def told_of(cluster: Cluster, keys: Keys, book: EdgeBook) -> dict[Ref, Told]:
     """By what the book knows of the edge."""
-    joined = compile_edge(cluster, keys, book)
+    joined = book.of(cluster, keys)
     return told(cluster, book.gateway_api, book.said, joined.problems, joined.taken)
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from injector.cluster import Cluster, Key, Ref
 from injector.cluster.objects import Object
 
+from .conditions import Condition
 from .edge_rule import annotated
 from .gateways import Gateway, read_classes, read_gateways
 from .httproutes import Annotation, HttpRoute, read_routes
 from .inbound import Keys
 from .last_good import LastGood
 from .looked import Looked
-from .references import Condition, Grants
+from .references import Grants
 from .said import Said
 
 KINDS = ("GatewayClass", "Gateway", "HTTPRoute", "ReferenceGrant")

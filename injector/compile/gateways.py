@@ -16,15 +16,17 @@ from typing import Any
 from injector.cluster import Cluster, Ref, ref_of
 from injector.cluster.objects import Object, mapping, objects
 from injector.documents.gateway_api import GROUP, GatewaySpec, Listener, ObjectRef
+from injector.hints import read
 from injector.settings import GATEWAY_CONTROLLER
 from sidecar.model.edge import TlsHost
 from sidecar.model.errors import ConfigError
 from sidecar.model.rule_check import check_matches
 
+from .conditions import Cause, Condition, condition
 from .edge_tls import tls_host
 from .hostnames import deep, is_within
 from .looked import Looked
-from .references import Condition, Fault, Grants, condition, read
+from .references import Grants
 from .said import PLAIN, TLS, Said
 
 ROUTE_KINDS = ("HTTPRoute",)
@@ -50,9 +52,9 @@ class Heard:
     said: Listener | None = None
     tls: TlsHost | None = None
     kinds: tuple[str, ...] = ()
-    refused: list[Fault] = field(default_factory=list)
-    conflicts: list[Fault] = field(default_factory=list)
-    unresolved: list[Fault] = field(default_factory=list)
+    refused: list[Cause] = field(default_factory=list)
+    conflicts: list[Cause] = field(default_factory=list)
+    unresolved: list[Cause] = field(default_factory=list)
     attached: set[Ref] = field(default_factory=set)
 
     @property
@@ -74,13 +76,13 @@ class Heard:
         return namespaces.from_ == "All" or (namespaces.from_ == "Same" and ref[1] == own_namespace)
 
     def status(self) -> dict[str, Any]:
-        faults = [*self.refused, *self.conflicts, *self.unresolved]
+        causes = [*self.refused, *self.conflicts, *self.unresolved]
         conditions = [
             condition("Accepted", self.refused),
             condition("ResolvedRefs", self.unresolved),
             Condition("Conflicted", bool(self.conflicts), self.conflicts[0].reason if self.conflicts else "NoConflicts",
                       "; ".join(one.message for one in self.conflicts)),
-            condition("Programmed", [Fault("Invalid", one.message) for one in faults]),
+            condition("Programmed", [Cause("Invalid", one.message) for one in causes]),
         ]
         return {
             "name": self.name, "attachedRoutes": len(self.attached), "conditions": [one.as_json() for one in conditions],
@@ -98,14 +100,14 @@ class Gateway:
     ref: Ref
     created: str
     listeners: tuple[Heard, ...] = ()
-    refused: tuple[Fault, ...] = ()
+    refused: tuple[Cause, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         own = [one.message for one in self.refused]
         return (*own, *(
-            f"listener {heard.name}: {fault.message}"
-            for heard in self.listeners for fault in (*heard.refused, *heard.conflicts, *heard.unresolved)
+            f"listener {heard.name}: {cause.message}"
+            for heard in self.listeners for cause in (*heard.refused, *heard.conflicts, *heard.unresolved)
         ))
 
     def named(self, section: str | None, port: int | None) -> list[Heard]:
@@ -146,9 +148,9 @@ def read_classes(cluster: Cluster) -> dict[str, Condition]:
         except ConfigError:
             continue
         if spec.get("controllerName") == GATEWAY_CONTROLLER:
-            faults = [Fault("InvalidParameters", "parametersRef: there are no parameters of a class; remove it")] \
+            causes = [Cause("InvalidParameters", "parametersRef: there are no parameters of a class; remove it")] \
                 if spec.get("parametersRef") else []
-            found[name] = condition("Accepted", faults)
+            found[name] = condition("Accepted", causes)
     return found
 
 
@@ -163,7 +165,7 @@ def read_gateways(cluster: Cluster, look: Looked, classes: Mapping[str, Conditio
 
 def _gateway(ref: Ref, one: Object, accepted: Condition, look: Looked, grants: Grants) -> Gateway:
     def refused(reason: str, message: str) -> Gateway:
-        return Gateway(ref, one.created, refused=(Fault(reason, message),))
+        return Gateway(ref, one.created, refused=(Cause(reason, message),))
 
     if not accepted.holds:
         return refused("Pending", "its GatewayClass is not accepted")
@@ -192,29 +194,29 @@ def _heard(where: str, data: Mapping[str, Any], namespace: str, look: Looked, gr
         check_matches(where, hosts, (), is_edge=True)
     except ConfigError as exc:
         tells_protocol = mapping(data, where).get("protocol") not in PORTS.values()
-        return Heard(name, refused=[Fault("UnsupportedProtocol" if tells_protocol else "UnsupportedValue", str(exc))])
+        return Heard(name, refused=[Cause("UnsupportedProtocol" if tells_protocol else "UnsupportedValue", str(exc))])
     heard = Heard(name, said)
     if said.protocol not in PORTS.values():
-        heard.refused.append(Fault("UnsupportedProtocol", f"{said.protocol} is not spoken here; there are {', '.join(PORTS.values())}"))
+        heard.refused.append(Cause("UnsupportedProtocol", f"{said.protocol} is not spoken here; there are {', '.join(PORTS.values())}"))
         return heard
     asked = said.allowed_routes.kinds
     known = tuple(kind.kind for kind in asked if kind.group == GROUP and kind.kind in ROUTE_KINDS)
     heard.kinds = tuple(dict.fromkeys(known)) if asked else ROUTE_KINDS
     heard.unresolved += [
-        Fault("InvalidRouteKinds", f"{kind.group}/{kind.kind} is no kind of route here; there is {', '.join(ROUTE_KINDS)}")
+        Cause("InvalidRouteKinds", f"{kind.group}/{kind.kind} is no kind of route here; there is {', '.join(ROUTE_KINDS)}")
         for kind in asked if kind.group != GROUP or kind.kind not in ROUTE_KINDS
     ]
     if said.port not in PORTS:
         ports = " and ".join(f"{port} for {protocol}" for port, protocol in PORTS.items())
-        heard.refused.append(Fault("PortUnavailable", f"nobody listens at port {said.port}; the ingress gateway has {ports}"))
+        heard.refused.append(Cause("PortUnavailable", f"nobody listens at port {said.port}; the ingress gateway has {ports}"))
     elif PORTS[said.port] != said.protocol:
-        heard.refused.append(Fault("PortUnavailable", f"port {said.port} speaks {PORTS[said.port]}, not {said.protocol}"))
+        heard.refused.append(Cause("PortUnavailable", f"port {said.port} speaks {PORTS[said.port]}, not {said.protocol}"))
     if said.protocol == "HTTPS":
         heard.tls = _certificate(heard, said, hosts, namespace, look, grants)
     elif said.tls is not None:
-        heard.refused.append(Fault("UnsupportedValue", f"{where}.tls: {said.protocol} has none; write protocol: HTTPS"))
+        heard.refused.append(Cause("UnsupportedValue", f"{where}.tls: {said.protocol} has none; write protocol: HTTPS"))
     if said.tls is not None and said.tls.mode == "Passthrough":
-        heard.refused.append(Fault("UnsupportedValue", f"{where}.tls.mode: Passthrough is for routes that are not HTTP; write Terminate"))
+        heard.refused.append(Cause("UnsupportedValue", f"{where}.tls.mode: Passthrough is for routes that are not HTTP; write Terminate"))
     return heard
 
 
@@ -224,34 +226,34 @@ def _certificate(
     refs = said.tls.certificate_refs if said.tls is not None else ()
     if len(refs) != 1:
         what = "names no certificate" if not refs else "names several certificates"
-        heard.unresolved.append(Fault("InvalidCertificateRef", f"it {what}; tls.certificateRefs takes one Secret"))
+        heard.unresolved.append(Cause("InvalidCertificateRef", f"it {what}; tls.certificateRefs takes one Secret"))
         return TlsHost(f"{namespace}/{heard.name}", hosts)
     key = refs[0].namespace or namespace, refs[0].name
     name = "/".join(key)
-    fault = _unresolved(refs[0], namespace, key, grants)
-    if fault is not None:
-        heard.unresolved.append(fault)
+    cause = _unresolved(refs[0], namespace, key, grants)
+    if cause is not None:
+        heard.unresolved.append(cause)
         return TlsHost(name, hosts)
     found, problem = tls_host(key, look.secret(key), hosts, "1.2")
-    heard.unresolved += [Fault("InvalidCertificateRef", problem)] if problem else []
+    heard.unresolved += [Cause("InvalidCertificateRef", problem)] if problem else []
     return found
 
 
-def _unresolved(ref: ObjectRef, namespace: str, key: tuple[str, str], grants: Grants) -> Fault | None:
+def _unresolved(ref: ObjectRef, namespace: str, key: tuple[str, str], grants: Grants) -> Cause | None:
     if ref.group or ref.kind not in (None, "Secret"):
-        return Fault("InvalidCertificateRef", f"{ref.group}/{ref.kind} {ref.name} is no Secret")
+        return Cause("InvalidCertificateRef", f"{ref.group}/{ref.kind} {ref.name} is no Secret")
     if not grants.allow("Gateway", namespace, ("", "Secret", *key)):
-        return Fault("RefNotPermitted", f"no ReferenceGrant in namespace {key[0]} lets Gateways of {namespace} name Secret {key[1]}")
+        return Cause("RefNotPermitted", f"no ReferenceGrant in namespace {key[0]} lets Gateways of {namespace} name Secret {key[1]}")
     return None
 
 
-def _conflicts(made: Heard, before: list[Heard]) -> Iterator[Fault]:
+def _conflicts(made: Heard, before: list[Heard]) -> Iterator[Cause]:
     """The first of two that say the same counts."""
     for other in before:
         if made.name == other.name:
-            yield Fault("HostnameConflict", f"there is another listener {made.name}, which counts")
+            yield Cause("HostnameConflict", f"there is another listener {made.name}, which counts")
         elif other.is_served and made.said is not None and other.said is not None and made.said.port == other.said.port:
             if made.said.protocol != other.said.protocol:
-                yield Fault("ProtocolConflict", f"listener {other.name}, which counts, has port {made.said.port} with another protocol")
+                yield Cause("ProtocolConflict", f"listener {other.name}, which counts, has port {made.said.port} with another protocol")
             elif made.hostname == other.hostname:
-                yield Fault("HostnameConflict", f"listener {other.name}, which counts, has the same port and hostname")
+                yield Cause("HostnameConflict", f"listener {other.name}, which counts, has the same port and hostname")

@@ -18,6 +18,7 @@ import msgspec
 from injector.cluster.objects import objects
 from injector.documents import gateway_api as api
 from injector.documents.text import seconds
+from injector.hints import read
 from sidecar.model.edge import EdgeRoute
 from sidecar.model.errors import ConfigError
 from sidecar.model.route import Caller, DirectResponse, Fault, HeaderEdit, Match, PathMatch, QueryMatch, Redirect, Rewrite
@@ -26,9 +27,9 @@ from sidecar.model.service import Backend, Mirror
 from sidecar.model.value import convert
 from sidecar.policy.route_table import RouteTable
 
-from . import references
+from .conditions import Cause
 from .looked import Looked
-from .references import Grants, read
+from .references import Grants
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class Rule:
     """
 
     route: EdgeRoute
-    unresolved: tuple[references.Fault, ...]
+    unresolved: tuple[Cause, ...]
 
 
 def compile_rule(name: str, data: object, where: str, namespace: str, look: Looked, grants: Grants) -> Rule:
@@ -211,7 +212,7 @@ class _Resolver:
         self._namespace = namespace
         self._look = look
         self._grants = grants
-        self.unresolved: list[references.Fault] = []
+        self.unresolved: list[Cause] = []
 
     def backends(self, refs: Iterable[api.BackendRef]) -> tuple[tuple[Backend, ...], float]:
         """The backends by weight, and the share of the requests that is for others, in percent."""
@@ -236,29 +237,29 @@ class _Resolver:
             percent = 100.0 * said.fraction.numerator / said.fraction.denominator
         return Mirror(*found, percent)
 
-    def _resolve(self, ref: api.BackendRef | api.MirrorRef) -> tuple[str, int] | None:
+    def _resolve(self, ref: api.ServiceRef) -> tuple[str, int] | None:
         """(`web.shop`, port) of a Service that is there and may be named."""
-        fault = self._fault(ref)
-        if fault is not None or ref.port is None:
-            self.unresolved += [fault] if fault is not None else []
+        cause = self._why_not(ref)
+        if cause is not None or ref.port is None:
+            self.unresolved += [cause] if cause is not None else []
             return None
         return f"{ref.name}.{ref.namespace or self._namespace}", ref.port
 
-    def _fault(self, ref: api.BackendRef | api.MirrorRef) -> references.Fault | None:
+    def _why_not(self, ref: api.ServiceRef) -> Cause | None:
         namespace = ref.namespace or self._namespace
         name = f"{namespace}/{ref.name}"
         if ref.group or ref.kind != "Service":
-            return references.Fault("InvalidKind", f"{ref.group}/{ref.kind} {ref.name} is no Service")
+            return Cause("InvalidKind", f"{ref.group}/{ref.kind} {ref.name} is no Service")
         if not self._grants.allow("HTTPRoute", self._namespace, ("", "Service", namespace, ref.name)):
             what = f"no ReferenceGrant in namespace {namespace} lets HTTPRoutes of {self._namespace} name Service {ref.name}"
-            return references.Fault("RefNotPermitted", what)
+            return Cause("RefNotPermitted", what)
         service = self._look.service((namespace, ref.name))
         if service is None:
-            return references.Fault("BackendNotFound", f"there is no Service {name}")
+            return Cause("BackendNotFound", f"there is no Service {name}")
         if service.spec.get("type") == "ExternalName":
-            return references.Fault("BackendNotFound", f"Service {name} is an ExternalName, which is no backend at the edge")
+            return Cause("BackendNotFound", f"Service {name} is an ExternalName, which is no backend at the edge")
         if ref.port is None:
-            return references.Fault("BackendNotFound", f"the port of Service {name} is missing")
+            return Cause("BackendNotFound", f"the port of Service {name} is missing")
         if not any(port.get("port") == ref.port for port in objects(service.spec.get("ports"), "spec.ports")):
-            return references.Fault("BackendNotFound", f"Service {name} has no port {ref.port}")
+            return Cause("BackendNotFound", f"Service {name} has no port {ref.port}")
         return None

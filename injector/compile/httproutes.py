@@ -16,21 +16,20 @@ from msgspec.structs import replace
 
 from injector.cluster import Cluster, Ref, ref_of
 from injector.cluster.objects import Object, objects
-from injector.documents.edge import Canary
 from injector.documents.gateway_api import GROUP, HttpRouteSpec, ParentRef
+from injector.hints import read
 from sidecar.model.edge import Access, EdgeRoute
 from sidecar.model.errors import ConfigError
 from sidecar.model.route import TokenIssuer
 from sidecar.model.rule_check import check_matches
-from sidecar.model.service import Backend
 
+from .conditions import Cause, Condition, condition
 from .edge_rule import Annotated, with_canaries, with_rule
 from .gateways import Gateway, Heard
 from .hostnames import deep, intersect, left_to
 from .http_rules import Refused, Rule, compile_rule, refusing_rule
-from .ingress import backend_of
 from .looked import Looked
-from .references import Condition, Fault, Grants, condition, read
+from .references import Grants
 from .said import Said
 
 Annotation = Callable[[Object], Annotated]
@@ -50,7 +49,7 @@ class Parent:
     data: Mapping[str, Any]
     gateway: Ref
     heard: list[tuple[Heard, tuple[str, ...]]] = field(default_factory=list)
-    refused: list[Fault] = field(default_factory=list)
+    refused: list[Cause] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,27 +66,27 @@ class HttpRoute:
     created: str
     parents: tuple[Parent, ...]
     routes: tuple[EdgeRoute, ...] = ()
-    refused: tuple[Fault, ...] = ()
-    dropped: tuple[Fault, ...] = ()
-    unresolved: tuple[Fault, ...] = ()
+    refused: tuple[Cause, ...] = ()
+    dropped: tuple[Cause, ...] = ()
+    unresolved: tuple[Cause, ...] = ()
     annotated: tuple[str, ...] = ()
     access: Mapping[str, Access] = field(default_factory=dict)
     issuers: tuple[TokenIssuer, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
-        faults = (*self.refused, *(fault for parent in self.parents for fault in parent.refused), *self.dropped, *self.unresolved)
-        return tuple(dict.fromkeys((*(fault.message for fault in faults), *self.annotated)))
+        causes = (*self.refused, *(cause for parent in self.parents for cause in parent.refused), *self.dropped, *self.unresolved)
+        return tuple(dict.fromkeys((*(cause.message for cause in causes), *self.annotated)))
 
     def said(self) -> Said:
         return Said(
             ref=self.ref, created=self.created, routes=self.routes, access=self.access, issuers=self.issuers, problems=self.problems)
 
     def conditions(self, parent: Parent) -> Iterator[Condition]:
-        faults = [*parent.refused, *self.refused]
-        yield condition("Accepted", faults)
+        causes = [*parent.refused, *self.refused]
+        yield condition("Accepted", causes)
         yield condition("ResolvedRefs", self.unresolved)
-        if self.dropped and not faults:
+        if self.dropped and not causes:
             yield Condition("PartiallyInvalid", True, self.dropped[0].reason,
                             f"Dropped Rule: {'; '.join(one.message for one in self.dropped)}")
 
@@ -115,14 +114,14 @@ def _route(
     if not parents:
         return None
 
-    def refused(*faults: Fault) -> HttpRoute:
-        return HttpRoute(ref, one.created, parents, refused=faults)
+    def refused(*causes: Cause) -> HttpRoute:
+        return HttpRoute(ref, one.created, parents, refused=causes)
 
     try:
         spec = read(one.spec, HttpRouteSpec, "spec")
         check_matches("spec", map(deep, spec.hostnames), (), is_edge=True)
     except ConfigError as exc:
-        return refused(Fault("UnsupportedValue", str(exc)))
+        return refused(Cause("UnsupportedValue", str(exc)))
     for parent in parents:
         _attach(parent, ref, spec.hostnames, gateways[parent.gateway], look)
     rules, refusing, dropped = _rules(ref, spec.rules, look, grants)
@@ -134,7 +133,7 @@ def _route(
     routes = tuple(
         placed for rule in rules for route in _annotated(rule.route, found, ref[1], look, wrong) for placed in _placed(route, places)
     )
-    unresolved = tuple(dict.fromkeys(fault for rule in rules for fault in rule.unresolved))
+    unresolved = tuple(dict.fromkeys(cause for rule in rules for cause in rule.unresolved))
     if found.clients is not None:
         wrong["authentication: clientCertificate: no listener of a Gateway asks for one, so that nobody is let in by it"] = None
     return HttpRoute(
@@ -160,22 +159,22 @@ def _attach(parent: Parent, ref: Ref, hostnames: Iterable[str], gateway: Gateway
     try:
         said = read(parent.data, ParentRef, "spec.parentRefs")
     except ConfigError as exc:
-        parent.refused.append(Fault("UnsupportedValue", str(exc)))
+        parent.refused.append(Cause("UnsupportedValue", str(exc)))
         return
     where = f"Gateway {gateway.ref[1]}/{gateway.ref[2]}"
     if gateway.refused:
-        parent.refused.append(Fault("Pending", f"{where} is not accepted: {gateway.refused[0].message}"))
+        parent.refused.append(Cause("Pending", f"{where} is not accepted: {gateway.refused[0].message}"))
         return
     named = gateway.named(said.section_name, said.port)
     if not named:
         asked = {"name": said.section_name, "port": said.port}
         what = " and ".join(f"{key} {value}" for key, value in asked.items() if value is not None)
-        parent.refused.append(Fault("NoMatchingParent", f"{where} has no listener" + (f" of {what}" if what else "")))
+        parent.refused.append(Cause("NoMatchingParent", f"{where} has no listener" + (f" of {what}" if what else "")))
         return
     open_to = [heard for heard in named if heard.hears(ref, gateway.ref[1], look)]
     if not open_to:
         what = f"no listener of {where} lets HTTPRoutes of namespace {ref[1]} in (allowedRoutes)"
-        parent.refused.append(Fault("NotAllowedByListeners", what))
+        parent.refused.append(Cause("NotAllowedByListeners", what))
         return
     for heard in open_to:
         hosts = intersect(heard.hostname, hostnames)
@@ -184,7 +183,7 @@ def _attach(parent: Parent, ref: Ref, hostnames: Iterable[str], gateway: Gateway
             parent.heard.append((heard, hosts))
     if not parent.heard:
         what = ", ".join(heard.hostname for heard in open_to)
-        parent.refused.append(Fault("NoMatchingListenerHostname", f"none of its hostnames is one of the listeners' of {where}: {what}"))
+        parent.refused.append(Cause("NoMatchingListenerHostname", f"none of its hostnames is one of the listeners' of {where}: {what}"))
 
 
 def _places(parents: Iterable[Parent], gateways: Mapping[Ref, Gateway]) -> Places:
@@ -209,7 +208,7 @@ def _placed(route: EdgeRoute, places: Places) -> Iterator[EdgeRoute]:
 # -- what it says
 
 
-def _rules(ref: Ref, said: Iterable[object], look: Looked, grants: Grants) -> tuple[list[Rule], list[EdgeRoute], list[Fault]]:
+def _rules(ref: Ref, said: Iterable[object], look: Looked, grants: Grants) -> tuple[list[Rule], list[EdgeRoute], list[Cause]]:
     """(those in force, what answers for the others, why these are not)."""
     rules, refusing, dropped = [], [], []
     for i, data in enumerate(said):
@@ -217,7 +216,7 @@ def _rules(ref: Ref, said: Iterable[object], look: Looked, grants: Grants) -> tu
         try:
             rules.append(compile_rule(name, data, f"spec.rules[{i}]", ref[1], look, grants))
         except ConfigError as exc:
-            dropped.append(Fault(exc.reason if isinstance(exc, Refused) else "UnsupportedValue", str(exc)))
+            dropped.append(Cause(exc.reason if isinstance(exc, Refused) else "UnsupportedValue", str(exc)))
             refusing += [answer] if (answer := refusing_rule(name, data)) is not None else []
     return rules, refusing, dropped
 
@@ -228,15 +227,12 @@ def _annotated(route: EdgeRoute, found: Annotated, namespace: str, look: Looked,
     Args:
         wrong: takes what is wrong with it, in words.
     """
-    def backend(canary: Canary) -> Backend | None:
-        made, problem = backend_of(canary.service, canary.port, namespace, look)
-        if problem:
-            wrong[f"canary: {problem}; nothing is sent there"] = None
-            return None
-        return made
-
     route = with_rule(route, found)
-    return with_canaries(route, found.rule, backend) if route.backends else (route,)
+    if not route.backends:
+        return (route,)
+    routes, problems = with_canaries(route, found.rule, namespace, look)
+    wrong.update(dict.fromkeys(problems))
+    return routes
 
 
 def attached_json(route: HttpRoute, more: Iterable[Condition] = ()) -> list[dict[str, Any]]:

@@ -13,48 +13,26 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from injector.cluster import Cluster, ref_of
-from injector.cluster.kinds import OLD_CLASS
-from injector.cluster.objects import Object, is_port, mapping, text, texts
-from injector.documents.edge import Canary
-from injector.settings import INGRESS_CONTROLLER
+from injector.cluster import ref_of
+from injector.cluster.objects import Object, mapping, text, texts
 from sidecar.model.address import is_address
 from sidecar.model.edge import EdgeRoute, TlsHost
 from sidecar.model.errors import ConfigError
-from sidecar.model.identity import NAMESPACE
 from sidecar.model.path import judge_rule_path
 from sidecar.model.route import DirectResponse, Match, PathMatch
 from sidecar.model.rule_check import check_matches
 from sidecar.model.service import Backend
 
+from .edge_backends import backend_of
 from .edge_rule import ANYBODY, Annotated, with_canaries, with_rule
 from .edge_tls import tls_host
 from .looked import Looked
 from .said import PLAIN, TLS, Said
-from .services import is_in_mesh, tcp_ports
 
 NOWHERE = DirectResponse(503, "the Ingress leads nowhere: its backend is none\n")
 EXACT, PREFIX, OURS = "Exact", "Prefix", "ImplementationSpecific"
 _NOT_LITERAL = frozenset("*()[]{}^$|\\")
 MOST_LENGTH = 1024      # of a path
-
-
-def our_classes(cluster: Cluster) -> frozenset[str]:
-    """The names of the IngressClasses whose controller we are."""
-    return frozenset(name for (_, name), found in cluster.of_kind("IngressClass").items() if _controller(found) == INGRESS_CONTROLLER)
-
-
-def _controller(found: Object) -> object:
-    spec = found.data.get("spec")
-    return spec.get("controller") if isinstance(spec, dict) else None
-
-
-def class_of(one: Object) -> object:
-    """The name of the class that an Ingress has; None: it has none."""
-    try:
-        return one.spec.get("ingressClassName") or one.annotations.get(OLD_CLASS)
-    except ConfigError:
-        return None
 
 
 def read_ingress(one: Object, look: Looked, found: Annotated) -> Said:
@@ -89,31 +67,6 @@ def host_problem(host: str) -> str:
     if host[-1] in "0123456789]" and is_address(host.strip("[]")):
         return f"{host!r} is an address, and an Ingress is for names; leave the host out for a rule about every host"
     return ""
-
-
-def backend_of(service: str, port: object, namespace: str, look: Looked) -> tuple[Backend | None, str]:
-    """(the Service's port, what is wrong with it). A port that is given by number is named even if it is not there yet.
-
-    Args:
-        port: number or name.
-    """
-    if not NAMESPACE.fullmatch(service):
-        return None, f"{service[:100]!r} is no name of a Service; write the plain name of one in the same namespace"
-    name, one = f"{service}.{namespace}", look.service((namespace, service))
-    problem = ""
-    number = port if is_port(port) else None
-    if one is None:
-        problem = f"there is no Service {service} in namespace {namespace}"
-    elif not is_in_mesh(one):
-        problem = f"the Service {service} selects no pods, so there is none of the mesh behind it"
-    else:
-        ports = list(tcp_ports(one))
-        if isinstance(port, str):
-            number = next((one["port"] for one in ports if one.get("name") == port), None)
-        if number not in [one["port"] for one in ports]:
-            there = ", ".join(f"{one['port']} ({one['name']})" if one.get("name") else str(one["port"]) for one in ports)
-            problem = f"the Service {service} has no TCP port {str(port)[:100]!r} (ports: {there})"
-    return (Backend(name, number) if number is not None else None), problem
 
 
 class _Reader:
@@ -196,13 +149,10 @@ class _Reader:
             self.routes.append(with_rule(replace(route, direct_response=NOWHERE, upgrades=()), self._found))
             return
         whole = with_rule(replace(route, backends=(backend,)), self._found)
-        self.routes += with_canaries(whole, self._found.rule, lambda canary: self._canary(canary))
-
-    def _canary(self, canary: Canary) -> Backend | None:
-        backend, problem = backend_of(canary.service, canary.port, self._one.namespace, self._look)
-        if problem:
-            self._miss(f"canary: {problem}; nothing is sent there")
-        return backend if not problem else None
+        routes, problems = with_canaries(whole, self._found.rule, self._one.namespace, self._look)
+        self.routes += routes
+        for problem in problems:
+            self._miss(problem)
 
     def _backend(self, value: object, where: str) -> Backend | None:
         """None: there is none, which was told."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from injector.cluster import Cluster
-from injector.cluster.objects import Pod, at, is_port, objects, selects
+from injector.cluster.objects import Pod, at, objects, selects
 from sidecar.model import identity
 from sidecar.model.address import canonical, is_address
 from sidecar.model.errors import ConfigError
@@ -19,7 +19,7 @@ from sidecar.model.value import Value
 from sidecar.policy.network import Network
 
 from .explain import find_pod
-from .network_policy import NetworkBook
+from .network_book import NetworkBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def find_targets(cluster: Cluster, text: str, port: int | None) -> Iterator[tupl
     if end is None or (end.pod is None and port is None):
         there = f"{'/'.join(key)}: no pod that runs is behind that port of the Service" if key else f"{text}: say the port, ADDRESS:PORT"
         raise ConfigError("TO", there)
-    numbers = [port] if port is not None else _ports(end.pod)
+    numbers = [port] if port is not None else sorted(end.pod.tcp_ports if end.pod is not None else ())
     if not numbers:
         raise ConfigError("TO", f"{end.name} lists no port; say it: {text}:PORT")
     yield from ((end, number) for number in numbers)
@@ -166,11 +166,6 @@ def _is_pod(cluster: Cluster, text: str) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _ports(pod: Pod | None) -> list[int]:
-    found = (port for container in (pod.containers if pod is not None else ()) for port in objects(container.get("ports"), "ports"))
-    return sorted({number for port in found if port.get("protocol", "TCP") == "TCP" and is_port(number := port.get("containerPort"))})
 
 
 def _of_service(cluster: Cluster, key: tuple[str, str], port: int | None) -> Iterator[tuple[End, int]]:

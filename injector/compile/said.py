@@ -1,4 +1,4 @@
-"""What one object says of the edge: the value that Ingresses, Gateways and HTTPRoutes are read into, and `edge.py` joins.
+"""What one object says of the edge: the value that Ingresses, Gateways and HTTPRoutes are read into, and `edge_join.py` joins.
 
 A routable host is written as in `EdgeRoute.hosts`; no hosts means every one.
 """

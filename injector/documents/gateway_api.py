@@ -37,21 +37,16 @@ class ObjectRef(Value, frozen=True):
     namespace: str | None = None
 
 
-class BackendRef(Value, frozen=True):
+class ServiceRef(Value, frozen=True):
     name: Name
     group: str = ""
     kind: str = "Service"
     namespace: str | None = None
     port: Port | None = None
+
+
+class BackendRef(ServiceRef, frozen=True):
     weight: Weight = 1
-
-
-class MirrorRef(Value, frozen=True):
-    name: Name
-    group: str = ""
-    kind: str = "Service"
-    namespace: str | None = None
-    port: Port | None = None
 
 
 class GrantFrom(Value, frozen=True):
@@ -180,7 +175,7 @@ class Fraction(Value, frozen=True):
 
 
 class MirrorFilter(Value, frozen=True):
-    backend_ref: MirrorRef
+    backend_ref: ServiceRef
     percent: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     fraction: Fraction | None = None
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 from OpenSSL._util import lib  # noqa: TID251 -- what pyOpenSSL has no function for
 
+from sidecar.model.edge import ClientCertificates
 from sidecar.model.errors import ClientTlsRejected, ConfigError, TlsRejected
 from sidecar.model.identity import SpiffeId
 
@@ -89,6 +90,15 @@ def _identify(context: Context, chain: Sequence[x509.Certificate], key: PrivateK
     for certificate in chain[1:]:
         context.add_extra_chain_cert(certificate)
     context.use_privatekey(key)
+
+
+def _identify_by(context: Context, chain: str, key: str, where: str) -> None:
+    """By what an operator gave, in PEM. ConfigError with its place, if it is unusable."""
+    try:
+        _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
+        context.check_privatekey()
+    except (ValueError, SSL.Error) as exc:
+        raise ConfigError(where, f"the certificate and its key cannot be used together: {exc}") from exc
 
 
 def _trust(context: Context, roots: Sequence[x509.Certificate]) -> None:
@@ -174,9 +184,7 @@ def https_client(roots: Sequence[x509.Certificate], credentials: Credentials | N
     return context
 
 
-def edge_server(
-    *, chain: str, key: str, min_version: str = "1.2", client_roots: str | None = None, is_client_required: bool = False,
-) -> Context:
+def edge_server(*, chain: str, key: str, min_version: str, clients: ClientCertificates | None) -> Context:
     """For clients of an ingress gateway that name one of the hosts of a certificate.
 
     Tickets are given where no client certificate is asked for: a session resumed is a handshake without certificates, and what the
@@ -185,27 +193,22 @@ def edge_server(
 
     Args:
         chain, key: PEM.
-        client_roots: PEM; clients' certificates that chain to them are asked for.
-        is_client_required: who has none is refused.
+        min_version: "1.2" or "1.3".
+        clients: what they are asked for; None: nothing.
 
     Raises: ConfigError with `certificate` or `clientCertificates` as its place, if the material is unusable.
     """
     minimum = SSL.TLS1_3_VERSION if min_version == "1.3" else SSL.TLS1_2_VERSION
-    context = _context(SSL.TLS_SERVER_METHOD, minimum, takes_tickets=client_roots is None)
+    context = _context(SSL.TLS_SERVER_METHOD, minimum, takes_tickets=clients is None)
     if lib.SSL_CTX_set1_curves_list(context._context, _EDGE_GROUPS) != 1:
         raise AssertionError("OpenSSL does not know the groups of the edge")
-    where = "certificate"
-    try:
-        _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
-        context.check_privatekey()
-    except (ValueError, SSL.Error) as exc:
-        raise ConfigError(where, f"the certificate and its key cannot be used together: {exc}") from exc
-    if client_roots is not None:
-        roots = load_certificates(client_roots.encode(), "clientCertificates")
+    _identify_by(context, chain, key, "certificate")
+    if clients is not None:
+        roots = load_certificates(clients.roots.encode(), "clientCertificates")
         _trust(context, roots)
         for root in roots:
             context.add_client_ca(root)
-        context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if is_client_required else 0), _accept)
+        context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if clients.is_required else 0), _accept)
 
     def select(conn: SSL.Connection, offered: list[bytes]) -> bytes:
         for protocol in EDGE_ALPN:
@@ -241,12 +244,7 @@ def origination(
     else:
         _trust(context, load_certificates(roots.encode(), "roots"))
     if chain is not None and key is not None:
-        where = "clientCertificate"
-        try:
-            _identify(context, load_certificates(chain.encode(), where), load_private_key(key.encode(), where))
-            context.check_privatekey()
-        except (ValueError, SSL.Error) as exc:
-            raise ConfigError(where, f"the client certificate and its key do not go together: {exc}") from exc
+        _identify_by(context, chain, key, "clientCertificate")
 
     def accept(conn: SSL.Connection, cert: crypto.X509, error: int, depth: int, is_ok: int) -> bool:
         return _accept(conn, cert, error, depth, is_ok or (is_waived is not None and is_waived(conn, error, depth)))

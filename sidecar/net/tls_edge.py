@@ -61,10 +61,8 @@ class Served:
         if chain is None or key is None:
             self._why_not = "it is missing, or has no tls.crt and tls.key"
             return
-        roots, is_required = (clients.roots, clients.is_required) if clients is not None else (None, False)
         try:
-            self._context = edge_server(
-                chain=chain, key=key, min_version=min_version, client_roots=roots, is_client_required=is_required)
+            self._context = edge_server(chain=chain, key=key, min_version=min_version, clients=clients)
         except ConfigError as exc:
             self._why_not = str(exc)
 

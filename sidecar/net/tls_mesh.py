@@ -17,7 +17,7 @@ from .anchors import Anchors
 from .dial import Dialer
 from .tls_context import ALPN_EGRESS, MESH_ALPN, Context, Credentials, mesh_client, mesh_server
 from .tls_stream import TlsStream
-from .verify import mesh_peer_of, refuse_revoked
+from .verify import Peers, mesh_peer_of, refuse_revoked
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,11 @@ class MeshTls:
     def of(cls, credentials: Credentials, anchors: Anchors) -> "MeshTls":
         clients = {alpn: mesh_client(credentials, anchors.roots, alpn) for alpn in MESH_ALPN}
         return cls(credentials, anchors, mesh_server(credentials, anchors.roots), clients)
+
+    @cached_property
+    def peers(self) -> Peers:
+        """Who was met under these credentials."""
+        return Peers(self.credentials.trust_domain)
 
     # Few sidecars are an egress gateway, or go out by one: these two are made with the first connection.
 
@@ -54,7 +59,7 @@ async def connect_mesh(tls: MeshTls, dialer: Dialer, endpoint: Endpoint, alpn: b
     stream = TlsStream(tls.client(alpn), sock, is_server=False)
     try:
         await stream.handshake(NotVerified)
-        peer = mesh_peer_of(stream.connection, tls.credentials.trust_domain, NotVerified)
+        peer = mesh_peer_of(stream.connection, tls.peers, NotVerified)
         refuse_revoked(peer, tls.anchors.deny, NotVerified)
         if peer.identity != endpoint.identity:
             raise WrongIdentity(f"{endpoint.address} proved {peer.identity}, not {endpoint.identity}")

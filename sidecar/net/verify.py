@@ -24,6 +24,10 @@ from sidecar.model.errors import NotVerified, ReasonedError
 from sidecar.model.reason import Reason
 from sidecar.model.trust import DenyList
 
+MOST_READ = 256     # chains that are remembered; one takes 3 KB
+
+Chain = tuple[bytes, ...]   # DER, leaf first
+
 # What `cryptography` raises for a certificate that it cannot read.
 UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
@@ -68,25 +72,61 @@ def _peer(certificate: x509.Certificate, spiffe_id: identity.SpiffeId | None) ->
 
 def peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError]) -> Peer:
     """The verified mesh peer at the other end, or `failed`. Whether it was revoked is for `refuse_revoked` to say."""
-    try:
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        if certificate is None:
-            raise failed("the peer presented no certificate")
-        return replace(read_svid(certificate, trust_domain), signers=_signers(connection))
-    except UNREADABLE as exc:
-        raise failed(str(exc)) from exc
+    return _read_chain(_verified(connection), trust_domain, failed)
 
 
-def mesh_peer_of(connection: SSL.Connection, trust_domain: str, failed: type[ReasonedError]) -> Peer:
+class Peers:
+    """What verified chains were found to say, by their bytes: to read one costs 60 us, to find it here 8.
+
+    Only the reading is remembered. Chain, dates and possession of the key OpenSSL verifies in every handshake, and whether any of it
+    was revoked is asked for every connection.
+
+    Args:
+        most: chains.
+    """
+
+    def __init__(self, trust_domain: str, most: int = MOST_READ) -> None:
+        self._trust_domain = trust_domain
+        self._most = most
+        self._read: dict[Chain, Peer] = {}
+
+    def at(self, connection: SSL.Connection, failed: type[ReasonedError]) -> Peer:
+        """As `peer_of`."""
+        chain = _verified(connection)
+        peer = self._read.get(chain)
+        if peer is None:
+            peer = _read_chain(chain, self._trust_domain, failed)
+            if len(self._read) >= self._most:
+                del self._read[next(iter(self._read))]
+            self._read[chain] = peer
+        return peer
+
+
+def mesh_peer_of(connection: SSL.Connection, peers: Peers, failed: type[ReasonedError]) -> Peer:
     """As `peer_of`, where a sidecar belongs at the other end.
 
     The mesh's own protocols say that one speaks there, which has judged and written down what it sends. Of a key that the
     application holds nobody can say so: it may serve TLS of the application's own, and may have been carried off.
     """
-    peer = peer_of(connection, trust_domain, failed)
+    peer = peers.at(connection, failed)
     if peer.holder:
         raise failed(f"the certificate of {peer.identity} is held by the {peer.holder[:40]}; in the mesh only a sidecar's counts")
     return peer
+
+
+def _verified(connection: SSL.Connection) -> Chain:
+    """What the handshake has verified; empty if the other end showed nothing."""
+    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in connection.get_verified_chain() or ())
+
+
+def _read_chain(chain: Chain, trust_domain: str, failed: type[ReasonedError]) -> Peer:
+    if not chain:
+        raise failed("the peer presented no certificate")
+    try:
+        leaf, *above = map(x509.load_der_x509_certificate, chain)
+        return replace(read_svid(leaf, trust_domain), signers=tuple(map(key_hash, above)))
+    except UNREADABLE as exc:
+        raise failed(str(exc)) from exc
 
 
 def why_revoked(peer: Peer, deny: DenyList) -> str:

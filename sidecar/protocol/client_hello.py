@@ -15,7 +15,8 @@ MAX_RECORDS = 64                # four would do; ever more tiny ones, read again
 
 _RECORD_HEADER_BYTES = 5
 _CLIENT_HELLO = 1
-_SERVER_NAME, _ALPN, _ECH = 0, 16, 0xFE0D
+_EXTENSION_HEADER_BYTES = 4
+_SERVER_NAME, _ALPN, _ECH = b"\x00\x00", b"\x00\x10", b"\xfe\x0d"
 _HOST_NAME = 0
 
 
@@ -128,15 +129,19 @@ def _read_message(message: bytes) -> ClientHello:
     )
 
 
-def _read_extensions(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    reader = _Reader(data, "the list of extensions")
-    while reader.has_more:
-        kind = reader.number(2)
+def _read_extensions(data: bytes) -> dict[bytes, bytes]:
+    """By their type. As a `_Reader` would take them, at a third of its cost: there are a dozen."""
+    found: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(data):
+        kind, begin = data[at:at + 2], at + _EXTENSION_HEADER_BYTES
+        at = begin + int.from_bytes(data[at + 2:begin], "big")
         # > There MUST NOT be more than one extension of the same type in a given extension block (RFC 8446 s4.2).
         if kind in found:
-            raise ValueError(f"extension {kind} twice")
-        found[kind] = reader.vector(2)
+            raise ValueError(f"extension {int.from_bytes(kind, 'big')} twice")
+        found[kind] = data[begin:at]
+    if at > len(data):
+        raise ValueError("the list of extensions is shorter than its lengths say")
     return found
 
 

@@ -28,7 +28,7 @@ async def serve_http2(
     """Serve until the client closes, is idle for long or breaks the rules, or we drain. The caller closes the stream.
 
     Args:
-        new_record: a record with what is known of the connection; one for each exchange.
+        new_record: a record with what is known of the connection; one for each exchange. Its time is said here.
     """
     from sidecar.net.http2_server import Http2Server, Refused
 
@@ -86,7 +86,7 @@ async def _refuse(refused: "Refused", record: Record, runtime: Runtime) -> None:
     if refused.end is None:
         _tell(error, record, runtime)
         return
-    record.method = "-"
+    record.time, record.method = runtime.wall(), "-"
     try:
         with refused.end.scope:
             await conclude(Exchange(refused.end, record), error, runtime)
@@ -95,6 +95,6 @@ async def _refuse(refused: "Refused", record: Record, runtime: Runtime) -> None:
 
 
 def _tell(error: ProtocolViolation, record: Record, runtime: Runtime) -> None:
-    record.method = "-"
+    record.time, record.method = runtime.wall(), "-"
     record.refuse(error.reason, error.detail)
     runtime.tell(record)

@@ -10,6 +10,7 @@ Whichever Service a rule leads to is reached in the same way, and never in plain
 """
 
 import socket
+from functools import partial
 
 import trio
 from msgspec.structs import replace
@@ -35,9 +36,7 @@ from .serve import Decide
 
 async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime, known: Record) -> None:
     """One connection of an application that speaks HTTP; each request is judged and balanced for itself."""
-    def new_record() -> Record:
-        return Record(runtime.wall(), "outbound", dst=known.dst)
-
+    new_record = partial(replace, Record(known.time, "outbound", dst=known.dst))
     await serve_http(SocketStream(sock), runtime, mesh_decider(to, runtime), new_record)
 
 

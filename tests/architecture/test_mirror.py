@@ -12,6 +12,7 @@ UNTESTED: dict[str, str] = {
     "sidecar/__main__.py": "one call",
     "sidecar/doors.py": "a part of a running process: tests/e2e/test_gateway.py and each run of the demo are tests of it",
     "sidecar/main.py": RUNS,
+    "sidecar/parts.py": RUNS,
     "sidecar/model/call.py": VALUES,
     "sidecar/model/client.py": VALUES,
     "sidecar/model/ledger.py": VALUES,
@@ -26,6 +27,7 @@ UNTESTED: dict[str, str] = {
     "sidecar/proxy/serve.py": "tests/proxy/test_http.py tries it through the loop",
     "sidecar/model/decision.py": VALUES,
     "injector/capture.py": RUNS,
+    "injector/description.py": VALUES,
     "injector/cli/exits.py": VALUES,
     **{f"injector/documents/{name}.py": VALUES for name in (
         "__init__", "egress", "gateway_api", "network_policy", "policies", "ports", "routes")},
@@ -38,7 +40,7 @@ UNTESTED: dict[str, str] = {
     "injector/bench/errors.py": VALUES,
     **{f"injector/bench/control/{name}.py": "tests/injector/bench/control/test_rows.py runs it"
        for name in ("plane", "sidecars", "store", "reviews")},
-    "injector/bench/world.py": "it makes the namespaces that a benchmark runs in: no test runs one",
+    **{f"injector/bench/{name}.py": "a part of a benchmark: tests/e2e/test_bench.py runs a quick one" for name in ("world", "under_load")},
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail"
        for name in ("approvals", "change", "check", "edge", "explaining", "identity", "leaving", "mesh", "observing", "proving",
                     "speaking")},

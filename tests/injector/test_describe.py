@@ -11,7 +11,8 @@ from injector.compile import compile_workload
 from injector.compile.in_force import rules_of
 from injector.compile.last_good import LastGood
 from injector.compile.services import compile_services
-from injector.describe import PodView, caller_words, find, pod_view, service_view
+from injector.describe import caller_words, find, pod_view, service_view
+from injector.description import PodView
 from injector.status import pod_status
 from sidecar.model.errors import ConfigError
 from sidecar.model.route import Caller

@@ -25,7 +25,7 @@ from injector.cli.manifests import manifests_in, read_documents
 from injector.cluster import Cluster
 from injector.cluster.objects import Object
 from injector.compile import compile_workload
-from injector.compile.edge import Joined
+from injector.compile.edge_join import Joined
 from injector.compile.egress import Asker, compile_egress, unapproved
 from injector.compile.last_good import LastGood
 from injector.config import InjectorConfig

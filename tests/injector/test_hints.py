@@ -3,7 +3,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from injector.hints import explain, join, nearest
+from injector.documents.gateway_api import HttpRule
+from injector.hints import explain, join, nearest, read
+from sidecar.model.errors import ConfigError
 from sidecar.model.value import Value
 
 Key = Annotated[str, msgspec.Meta(pattern="^[a-z]+$", description="a key in small letters")]
@@ -62,3 +64,8 @@ def test_the_nearest_word(word: str, hint: str) -> None:
 
 def test_paths_join() -> None:
     assert [join("", "a"), join("a", "b"), join("a", "[0]"), join("a", "")] == ["a", "a.b", "a[0]", "a"]
+
+
+def test_what_is_not_offered_is_told_with_its_place() -> None:
+    with pytest.raises(ConfigError, match=r'^unknown field "sessionPersistence" in spec.rules\[2\]'):
+        read({"sessionPersistence": {}}, HttpRule, "spec.rules[2]")

@@ -15,7 +15,7 @@ from injector.cluster import Cluster
 from injector.compile import compile_workload
 from injector.compile.last_good import LastGood
 from injector.compile.services import compile_services
-from injector.describe import Description
+from injector.description import Description
 from injector.operator import MAX_QUESTION_BYTES, SOCKET, ConfigView, Operator, without_keys
 from injector.questions import Questions
 from injector.status import Rules, Status

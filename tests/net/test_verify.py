@@ -9,7 +9,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from sidecar.model.errors import NotVerified, TlsRejected
 from sidecar.net.tls_context import https_server, origination
-from sidecar.net.verify import peer_of, read_svid
+from sidecar.net.verify import Peers, mesh_peer_of, peer_of, read_svid
 from tests.helpers import pki
 from tests.helpers.tls import shake_hands, tls_pair
 
@@ -105,3 +105,34 @@ async def test_names_that_cannot_be_read_are_nobodys() -> None:
         assert await shake_hands(ours, theirs) == (None, None)
         with pytest.raises(NotVerified):
             peer_of(ours.connection, pki.DOMAIN, NotVerified)
+
+
+async def test_who_was_met_before_is_found_by_the_very_chain() -> None:
+    """Others of the same identity are read for themselves; of the first ones nothing is kept where there are too many."""
+    intermediate = pki.authority("intermediate", ROOT)
+    server = pki.mesh_server(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT)
+    peers = Peers(pki.DOMAIN, most=2)
+    found = []
+    holders = [pki.issue(ROOT, ID, pod_uid="u-1"), pki.issue(ROOT, ID, pod_uid="u-2"), pki.issue(intermediate, ID, pod_uid="u-3")]
+    for holder in (holders[0], holders[0], holders[1], holders[2], holders[0]):
+        ours, theirs = tls_pair(pki.mesh_client(holder, ROOT), server)
+        async with ours, theirs:
+            assert await shake_hands(ours, theirs) == (None, None)
+            found.append(mesh_peer_of(theirs.connection, peers, TlsRejected))
+            assert found[-1] == peer_of(theirs.connection, pki.DOMAIN, TlsRejected)
+    assert found[1] is found[0]
+    assert [peer.pod_uid for peer in found] == ["u-1", "u-1", "u-2", "u-3", "u-1"]
+    assert [len(peer.signers) for peer in found] == [1, 1, 1, 2, 1]
+    assert found[4] is not found[0]
+
+
+async def test_who_is_nobody_is_nobody_the_second_time() -> None:
+    server = pki.mesh_server(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT)
+    strangers = pki.issue(ROOT, pki.uri("spiffe://example.net/ns/shop/sa/web")), pki.issue(ROOT, ID, holder="application")
+    peers = Peers(pki.DOMAIN)
+    for holder in strangers * 2:
+        ours, theirs = tls_pair(pki.mesh_client(holder, ROOT), server)
+        async with ours, theirs:
+            assert await shake_hands(ours, theirs) == (None, None)
+            with pytest.raises(TlsRejected):
+                mesh_peer_of(theirs.connection, peers, TlsRejected)

@@ -74,6 +74,7 @@ BAD = {
     "odd suites": _records(_message(None, suites=b"abc")),
     "tail": _records(_message(b"", tail=b"x")),
     "extension cut": _hello(b"\x00\x00\x00\x05a"),
+    **{f"extension header cut to {size}": _hello(_extension(21, b"x") + b"\x00\x00\x00"[:size]) for size in (1, 2, 3)},
     "name twice": _hello(_sni(b"a.example") * 2),
     "two names": _hello(_sni(b"a.example", b"b.example")),
     "no name": _hello(_extension(0, _vector(b""))),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.injector.compile.edge_objects import Item, asked, ingress, joined, path, rule, service
+from tests.injector.compile.edge_objects import Item, asked, backend, ingress, joined, path, rule, service
 from tests.injector.compile.gateway_objects import gateway, listener, route, secure, to
 
 HOST, LATER = "v.test", "2026-02-01T00:00:00Z"
@@ -69,3 +69,15 @@ def test_whose_the_host_is_says_whether_it_is_asked_in_plaintext(objects: list[I
     assert [found.to(HOST, "/y", port=port) for port in (80, 443)] == [308, "evil"]
     told = [text for ref, texts in joined(victim(**TLS), *objects).problems.items() if ref[1] == "evil" for text in texts]
     assert "port 80 of v.test is redirected to HTTPS, as namespace shop says" in told
+
+
+@pytest.mark.parametrize("objects", [
+    thief("P", "/"), [ingress("e", [rule(HOST, path("P", "/y", "evil"))], namespace="evil", created=LATER, defaultBackend=backend("evil"))],
+    by_route(path=of_path("PathPrefix", "/")), by_route(method="GET"),
+], ids=["prefix", "default backend", "route", "method"])
+def test_what_no_rule_of_a_host_is_about_is_its_namespaces_alone(objects: list[Item]) -> None:
+    one = ingress("v", [rule(HOST, path("P", "/login", "web"))], created="2026-01-01T00:00:00Z")
+    found = asked(one, *objects)
+    assert [found.to(HOST, target, port=port) for target in ("/", "/x") for port in (80, 443)] == [None] * 4
+    told = [text for ref, texts in joined(one, *objects).problems.items() if ref[1] == "evil" for text in texts]
+    assert "what no rule of v.test is about is namespace shop's alone; name a path" in told

@@ -47,7 +47,7 @@ def taken(*objects: Item) -> Snapshot:
     snapshot = parse_snapshot(render_snapshot(made))
     assert snapshot == made
     assert snapshot.edge is not None
-    Rules.of(snapshot, "")      # its tables, and expressions
+    Rules.of(snapshot, "")      # expressions are compiled here, and what fields the edge owns found
     EdgeHosts().follow(snapshot.edge)
     return snapshot
 

@@ -1,23 +1,21 @@
-"""The ingress gateway, where there is one: whether clients can come in, and whether what Ingresses name can be read."""
+"""The ingress gateway, where there is one: whether clients can come in, and whether the certificates of hosts can be read."""
 
 from collections.abc import Iterator
 
 from injector.cli.kubectl import Kubectl, KubectlError, NotFound
+from injector.cluster.ingress_class import class_of, is_our_class
 from injector.cluster.objects import Object, at, objects
 from injector.manifests.rbac import SECRETS_ROLE
-from injector.settings import GATEWAY, INGRESS_CONTROLLER, SYSTEM
+from injector.settings import GATEWAY, GATEWAY_CONTROLLER, SYSTEM
 
 from . import Check, failed, judged
-
-_CLASS_BEFORE = "kubernetes.io/ingress.class"       # the annotation in which the class stood before it was a field
 
 
 def ingress_gateway(kubectl: Kubectl) -> Iterator[Check]:
     """Nothing, if none is meant to be here."""
     description, anchor = "the ingress gateway is ready", "gateway-ready"
     try:
-        classes = {one.name for one in map(Object, kubectl.list("ingressclasses.networking.k8s.io"))
-                   if one.spec.get("controller") == INGRESS_CONTROLLER}
+        classes = {one.name for one in map(Object, kubectl.list("ingressclasses.networking.k8s.io")) if is_our_class(one)}
         try:
             deployment = Object(kubectl.get("deployment.apps", GATEWAY, SYSTEM))
         except NotFound:
@@ -27,7 +25,8 @@ def ingress_gateway(kubectl: Kubectl) -> Iterator[Check]:
             return
         service = Object(kubectl.get("service", GATEWAY, SYSTEM))
         bindings = kubectl.list("rolebindings.rbac.authorization.k8s.io")
-        ingresses = [Object(one) for one in kubectl.list("ingresses.networking.k8s.io")]
+        served = [one for one in map(Object, kubectl.list("ingresses.networking.k8s.io")) if class_of(one) in classes]
+        served += _gateways(kubectl)
     except KubectlError as exc:
         yield failed(description, anchor, str(exc))
         return
@@ -35,7 +34,7 @@ def ingress_gateway(kubectl: Kubectl) -> Iterator[Check]:
     wrong = [f"{ready} of {wanted} replicas are ready; kubectl -n {SYSTEM} logs deployment/{GATEWAY}"] if ready < wanted else []
     yield judged(description, anchor, wrong, "error" if not ready else "warning")
     yield _address(service)
-    yield _secrets(bindings, [one for one in ingresses if _class_of(one) in classes])
+    yield _secrets(bindings, served)
 
 
 def _address(service: Object) -> Check:
@@ -45,15 +44,32 @@ def _address(service: Object) -> Check:
         "bartizan install --set gateway.ingress=true --set gateway.service.type=NodePort"] if is_waiting else [], "warning")
 
 
-def _secrets(bindings: list[dict[str, object]], ingresses: list[Object]) -> Check:
+def _gateways(kubectl: Kubectl) -> list[Object]:
+    """Ours; none, where the cluster does not know the Gateway API."""
+    try:
+        classes = {one.name for one in map(Object, kubectl.list("gatewayclasses.gateway.networking.k8s.io"))
+                   if one.spec.get("controllerName") == GATEWAY_CONTROLLER}
+        found = [Object(one) for one in kubectl.list("gateways.gateway.networking.k8s.io")]
+    except NotFound:
+        return []
+    return [one for one in found if one.spec.get("gatewayClassName") in classes]
+
+
+def _secrets(bindings: list[dict[str, object]], served: list[Object]) -> Check:
     readable = {one.namespace for one in map(Object, bindings) if at(one.data, "roleRef").get("name") == SECRETS_ROLE}
-    return judged("the certificates that Ingresses name may be read", "gateway-secrets", (
-        f"Ingress {one.namespace}/{one.name} names the Secret {tls['secretName']}; its hosts have no certificate before the namespace "
-        f"is one of `secretNamespaces`"
-        for one in ingresses if one.namespace not in readable
-        for tls in objects(one.spec.get("tls"), "spec.tls") if tls.get("secretName")
+    return judged("the certificates that Ingresses and Gateways name may be read", "gateway-secrets", (
+        f"{one.data['kind']} {one.namespace}/{one.name} names the Secret {namespace}/{name}; its hosts have no certificate before the "
+        f"namespace is one of `secretNamespaces`"
+        for one in served for namespace, name in _named(one) if namespace not in readable
     ), "warning")
 
 
-def _class_of(ingress: Object) -> object:
-    return ingress.spec.get("ingressClassName") or ingress.annotations.get(_CLASS_BEFORE)
+def _named(one: Object) -> Iterator[tuple[str, str]]:
+    """The Secrets of the certificates of an Ingress or a Gateway."""
+    for tls in objects(one.spec.get("tls"), "spec.tls"):
+        if tls.get("secretName"):
+            yield one.namespace, tls["secretName"]
+    for listener in objects(one.spec.get("listeners"), "spec.listeners"):
+        for ref in objects(at(listener, "tls").get("certificateRefs"), "tls.certificateRefs"):
+            if ref.get("kind", "Secret") == "Secret":
+                yield ref.get("namespace", one.namespace), ref["name"]

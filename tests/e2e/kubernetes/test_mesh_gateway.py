@@ -33,6 +33,7 @@ ROLLED_S = 300.0
 MANY = 6                # connections: likely to have met both workers of both pods
 DEFINED_S = 60.0        # definitions that were not there are looked for at the pace of what fails
 ANNOTATION = "bartizan.dev/edge"
+IN = f"{Reason.NETWORK_POLICY_IN.code} {Reason.NETWORK_POLICY_IN.token}"
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +285,25 @@ def test_a_pod_without_a_sidecar_is_never_reached(edge: Space, client: Space) ->
     client.apply(at_port_80("client"))
     with applied(client, json.dumps(ingress("bare", "bare.example.com", "client"))):
         answers(client, "bare.example.com", "/", 503)
+
+
+def test_a_network_policy_of_the_pods_behind_it(edge: Space, client: Space) -> None:
+    """The gateway is the caller that it judges: a pod of bartizan-system, wherever the client comes from."""
+    def policy(**source: Any) -> Object:
+        return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "behind"}, "spec": {
+            "podSelector": {"matchLabels": {"app": "app-service"}}, "ingress": [{"from": [source]}]}}
+
+    with applied(edge, json.dumps(ingress("behind", "behind.example.com", "app-service"))):
+        answers(client, "behind.example.com", "/", 200)
+        edge.apply(policy(podSelector={}))
+        refused = answers(client, "behind.example.com", "/", 403)
+        assert (refused.reason, f"{edge.name}/behind" in refused.body) == (IN, True), refused
+        edge.apply(policy(namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}}))
+        answers(client, "behind.example.com", "/", 200)
+        edge.apply(policy(podSelector={}))
+        answers(client, "behind.example.com", "/", 403)
+        edge.run("delete", "networkpolicy", "behind")
+        answers(client, "behind.example.com", "/", 200)
 
 
 def test_a_rolling_restart_of_the_gateway_under_load(edge: Space, client: Space) -> None:

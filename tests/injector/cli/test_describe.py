@@ -10,7 +10,7 @@ from injector.cli.describe import as_text, full_name
 from injector.cli.kubectl import Kubectl
 from injector.cli.terminal import Paint
 from injector.compile.in_force import Rule
-from injector.describe import Description, EgressView, EndpointView, PodView, PortView, RouteView, ServicePortView, ServiceView
+from injector.description import Description, EgressView, EndpointView, PodView, PortView, RouteView, ServicePortView, ServiceView
 from injector.status import PodStatus
 
 from .conftest import Program

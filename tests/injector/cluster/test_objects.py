@@ -72,6 +72,7 @@ def test_ports_by_number_and_name() -> None:
              {"name": "web", "containerPort": 8080}, {"name": "x", "containerPort": 0}]
     pod = Pod({"spec": {"containers": [{"ports": ports}]}})
     assert [pod.port(target) for target in (80, "web", "dns", "x", "none", 0, 70000, True, None)] == [80, 8080] + [None] * 7
+    assert pod.tcp_ports == {8080}
     assert is_port(65535)
     assert not is_port(True)
 

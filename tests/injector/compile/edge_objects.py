@@ -6,7 +6,8 @@ from typing import Any
 from injector.cluster import Cluster
 from injector.cluster.checked import checked
 from injector.cluster.default_classes import with_classes
-from injector.compile.edge import Joined, compile_edge
+from injector.compile.edge import compile_edge
+from injector.compile.edge_join import Joined
 from sidecar.model.edge import EdgeRoute
 from sidecar.policy.route_table import RouteTable
 from sidecar.protocol.framing import judge_request

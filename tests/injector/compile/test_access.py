@@ -36,7 +36,7 @@ def secret(name: str = "it", space: str = "shop", **texts: str) -> dict[str, Any
 def compiled(said: dict[str, Any], *objects: dict[str, Any]) -> CompiledAccess:
     cluster = Cluster.of([namespace(), *objects])
     assert not cluster.problems
-    found = compile_access(Looked(cluster), "shop", msgspec.convert(said, Authentication))
+    found = compile_access(Looked(cluster), "shop", msgspec.convert(said, Authentication), {})
     edge = Edge(access={"it": found.access}, issuers=found.issuers)
     assert from_json(msgspec.json.encode(edge), Edge) == edge        # as the gateway takes it
     return found

@@ -11,7 +11,6 @@ from injector.compile.edge_rule import ANYBODY, MOST_WEIGHT, Annotated, annotate
 from injector.compile.last_good import LastGood
 from injector.compile.looked import Looked
 from injector.documents import EdgeRule
-from injector.documents.edge import Canary
 from sidecar.model.edge import ClientCertificates, EdgeRoute
 from sidecar.model.route import Caller, HeaderEdit, Match, RateLimit
 from sidecar.model.service import Backend
@@ -97,12 +96,9 @@ def test_what_was_in_force_before_counts_on() -> None:
 # -- canaries
 
 
-def resolve(canary: Canary) -> Backend | None:
-    return Backend(f"{canary.service}.shop", 80) if canary.service != "gone" else None
-
-
 def canaries(text: str, of: EdgeRoute = ROUTE) -> list[EdgeRoute]:
-    return list(with_canaries(of, annotated(one(text), LastGood(), Looked(EMPTY), {}).rule, resolve))
+    look = Looked(cluster_of(service("v2"), service("v3")))
+    return with_canaries(of, annotated(one(text), LastGood(), look, {}).rule, "shop", look)[0]
 
 
 def test_by_weight_the_remaining_share_stays() -> None:

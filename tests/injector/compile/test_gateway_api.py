@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from injector.cluster import Cluster
 from injector.cluster.directory import read_file
-from injector.compile.edge import join
+from injector.compile.edge_join import join
 from injector.compile.httproutes import attached_json
 from sidecar.model.edge import Edge
 from sidecar.model.message import NO_BODY, RequestHead

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from injector.compile.conditions import Condition
 from injector.compile.httproutes import HttpRoute, attached_json
-from injector.compile.references import Condition
 from tests.injector.compile.gateway_objects import Json, gateway, listener, read, route, secure, service, to
 
 KEY = ("HTTPRoute", "shop", "web")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from injector.cluster import EMPTY
 from injector.cluster.objects import Object
-from injector.compile.edge import Joined, compile_edge
+from injector.compile.edge import compile_edge
+from injector.compile.edge_join import Joined
 from injector.compile.edge_rule import Annotated
 from injector.compile.ingress import read_ingress
 from injector.compile.looked import Looked

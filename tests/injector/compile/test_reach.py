@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from injector.cluster import Cluster
-from injector.compile.network_policy import NetworkBook
+from injector.compile.network_book import NetworkBook
 from injector.compile.reach import Reach, Side, find_source, find_targets, reach
 from sidecar.model.errors import ConfigError
 from tests.helpers.network_policy_oracle import Oracle

@@ -1,13 +1,11 @@
-"""Who may name what of another namespace, and conditions."""
+"""Who may name what of another namespace."""
 
 from typing import Any
 
 import pytest
 
 from injector.cluster import Cluster
-from injector.compile.references import Condition, Fault, Grants, condition, read
-from injector.documents.gateway_api import HttpRule
-from sidecar.model.errors import ConfigError
+from injector.compile.references import Grants
 from tests.injector.compile.gateway_objects import grant
 
 SERVICE = {"group": "", "kind": "Service"}
@@ -45,16 +43,3 @@ def test_a_grant_that_cannot_be_read_grants_nothing_and_is_told() -> None:
     assert grants.problems == {
         ("ReferenceGrant", "data", "grant"): 'it grants nothing: the field "group" is missing in spec.to[0]',
     }
-
-
-def test_a_condition_holds_where_nothing_is_wrong_and_says_everything_where_something_is() -> None:
-    assert condition("Accepted", []) == Condition("Accepted", True, "Accepted")
-    told = condition("ResolvedRefs", [Fault("InvalidKind", "one"), Fault("BackendNotFound", "two"), Fault("InvalidKind", "one")])
-    assert told == Condition("ResolvedRefs", False, "InvalidKind", "one; two")
-    assert Condition("Accepted", False, "X", "a\nb" + 2000 * "x").as_json()["message"].startswith("a\\nbxxx")
-    assert len(Condition("Accepted", False, "X", 2000 * "x").as_json()["message"]) == 1024
-
-
-def test_what_is_not_offered_is_told_with_its_place() -> None:
-    with pytest.raises(ConfigError, match=r'^unknown field "sessionPersistence" in spec.rules\[2\]'):
-        read({"sessionPersistence": {}}, HttpRule, "spec.rules[2]")

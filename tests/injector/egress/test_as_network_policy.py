@@ -8,7 +8,7 @@ import pytest
 
 from injector.cluster import Cluster
 from injector.cluster.directory import read_file
-from injector.compile.network_policy import NetworkBook
+from injector.compile.network_book import NetworkBook
 from injector.egress.as_network_policy import network_policies
 from sidecar.policy.network import Network
 from tests.injector.pods import egress_policy, mesh_policy

@@ -9,7 +9,7 @@ from injector.bench.control.objects import Size
 from injector.bench.control.rows import Desk
 from injector.bench.control.store import Directory
 from injector.bench.errors import NotAvailable
-from injector.bench.workloads import MEASURES
+from injector.bench.measures import MEASURES
 
 TINY = Size(2, 2, 2, 2)
 

@@ -62,7 +62,9 @@ class Fake(Kubectl):
 
 
 def plural(kind: str) -> str:
-    return kind.lower().removesuffix("y") + ("ies" if kind.endswith("y") else "es" if kind.endswith("s") else "s")
+    if kind.endswith("cy"):
+        return f"{kind.lower()[:-1]}ies"
+    return kind.lower() + ("es" if kind.endswith("s") else "s")
 
 
 FORBIDDEN = Forbidden("eve may not", {})

@@ -3,6 +3,7 @@
 from typing import Any
 
 from injector.cli.checks.gateway import ingress_gateway
+from injector.cli.kubectl import NotFound
 from injector.manifests import manifests
 from injector.manifests.plan import read_plan
 
@@ -55,9 +56,27 @@ def test_certificates_that_may_not_be_read() -> None:
     before = ingress(ingressClassName=None, metadata={"annotations": {"kubernetes.io/ingress.class": "bartizan"}})
     for one in (ingress(), before):
         said, = wrong(ingress_gateway(installed(one)))["gateway-secrets"]
-        assert "Ingress shop/web names the Secret www-tls" in said
+        assert "Ingress shop/web names the Secret shop/www-tls" in said
     for other in (ingress(ingressClassName="nginx"), ingress(tls=None)):
         assert wrong(ingress_gateway(installed(other))) == {}
+
+
+def gateway(controller: str = "bartizan.dev/gateway", **ref: str) -> tuple[Json, Json]:
+    listeners = [{"name": "http"}, {"name": "https", "tls": {"certificateRefs": [{"name": "www-tls", **ref}]}}]
+    return ({"kind": "GatewayClass", "metadata": {"name": "edge"}, "spec": {"controllerName": controller}},
+            {"kind": "Gateway", "metadata": {"namespace": "shop", "name": "door"},
+             "spec": {"gatewayClassName": "edge", "listeners": listeners}})
+
+
+def test_certificates_of_gateways_that_may_not_be_read() -> None:
+    said, = wrong(ingress_gateway(installed(*gateway())))["gateway-secrets"]
+    assert "Gateway shop/door names the Secret shop/www-tls" in said
+    assert wrong(ingress_gateway(installed(*gateway(), sets=("secretNamespaces=[shop]",)))) == {}
+    elsewhere = installed(*gateway(namespace="certificates"), sets=("secretNamespaces=[shop]",))
+    assert "certificates/www-tls" in wrong(ingress_gateway(elsewhere))["gateway-secrets"][0]
+    assert wrong(ingress_gateway(installed(*gateway("other.example/gateway")))) == {}
+    unknown = Fake(objects=installed().objects, refusals={"gatewayclasses": NotFound("the server doesn't have a resource type")})
+    assert wrong(ingress_gateway(unknown)) == {}
 
 
 def test_who_may_not_look_is_told() -> None:
