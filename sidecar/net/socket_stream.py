@@ -42,6 +42,19 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except OSError as exc:
                 raise trio.BrokenResourceError(exc.strerror) from exc
 
+    async def receive_into(self, room: memoryview) -> int:
+        """How many bytes; 0 at the end. Between reading and return nothing else runs, so that others may share the room."""
+        while True:
+            if self.sock.fileno() < 0:
+                raise trio.ClosedResourceError
+            await wait_readable(self.sock)
+            try:
+                return self.sock.recv_into(room)
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise trio.BrokenResourceError(exc.strerror) from exc
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """After an error or cancellation some, all or none of `data` was sent."""
         rest = data

@@ -1,7 +1,7 @@
 """Opaque bytes both ways, until both sides have ended, one breaks, nothing moves for long, or the leave to do so is withdrawn.
 
 Only the first is an end; everything else cuts both sides, so that nobody takes a part for the whole. What is plain on both sides
-goes from socket to socket (`net/splice.py`); with TLS on either the bytes pass through here.
+goes from socket to socket (`net/splice.py`); with TLS on either side in pieces as large, through the one buffer that all share.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from sidecar.model.decision import Permit
 from sidecar.model.errors import Unavailable
 from sidecar.net.socket_stream import SocketStream, cut
 from sidecar.net.splice import Pipes, relay
+from sidecar.net.tls_stream import TlsStream
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
@@ -60,6 +61,12 @@ async def tunnel(
         try:
             if isinstance(source, SocketStream) and isinstance(sink, SocketStream):
                 await relay(source.sock, sink.sock, pipes, moved)
+            elif isinstance(source, SocketStream | TlsStream) and isinstance(sink, SocketStream | TlsStream):
+                while count := await source.receive_into(pipes.buffer):
+                    sent = sink.send_nowait(pipes.buffer[:count])
+                    if sent < count:
+                        await sink.send_all(bytes(pipes.buffer[sent:count]))    # the buffer is the others' while we wait
+                    moved(count)
             else:
                 while data := await source.receive_some(PIECE_BYTES):
                     await sink.send_all(data)
