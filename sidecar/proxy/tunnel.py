@@ -38,7 +38,7 @@ async def tunnel(
         idle_s: how long it may be without a byte either way; None: an hour.
         record: gets the bytes counted.
         spend: called with how many bytes have gone to the upstream; raises Unavailable where they are too many, which ends the
-            connection. A piece, `net/splice.PIECE_BYTES`, may have gone too far by then.
+            connection. A piece, `net/splice.PIPE_BYTES`, may have gone too far by then.
         is_permitted: asked at each change of the rules, and now and then, since dates pass, too; False ends the connection.
 
     Returns quietly however it ends; the caller closes both streams. After cancellation both are cut.
