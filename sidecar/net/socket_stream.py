@@ -6,6 +6,7 @@ first, since there is nearly always room.
 """
 
 import socket
+from collections.abc import Callable
 from select import POLLIN, poll
 
 import trio
@@ -42,14 +43,17 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except OSError as exc:
                 raise trio.BrokenResourceError(exc.strerror) from exc
 
-    async def receive_into(self, room: memoryview) -> int:
-        """How many bytes; 0 at the end. Between reading and return nothing else runs, so that others may share the room."""
+    async def receive_into(self, room: Callable[[], memoryview]) -> memoryview:
+        """What came, in the room that is asked for when it is there; empty at the end. Between reading and return nothing else runs, so
+        that others may share the room.
+        """
         while True:
             if self.sock.fileno() < 0:
                 raise trio.ClosedResourceError
             await wait_readable(self.sock)
             try:
-                return self.sock.recv_into(room)
+                here = room()
+                return here[:self.sock.recv_into(here)]
             except BlockingIOError:
                 continue
             except OSError as exc:

@@ -6,18 +6,20 @@ CPU seconds for a gigabyte over loopback, one connection and eight (a stream's `
 So the size of the pieces is what counts most. With a network between (veth, TCP's own work is most of it; Envoy: 0.51):
     recv_into and send, 256 KiB 0.52         1 MiB  0.42 to 0.48
     splice, 256 KiB             0.53         1 MiB  0.40
-What is copied is what a stalled reader costs, any number of them: 256 KiB. Pipes are few, so that they may hold more.
+What waits for a stalled reader is 256 KiB, any number of times, and 1 MiB in the pipes, and in memory, of few connections.
 
 Pipes are for bulk only. A small message gains nothing by them, and pins a page for each segment that it came in. The kernel lets a
 user without privilege have 64 of this size, all sidecars of a node together: so one is held only while bytes are in it, and where
 none is to be had the bytes are copied.
 """
 
+import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 from typing import NamedTuple
 
@@ -25,9 +27,9 @@ import trio
 from trio.lowlevel import wait_readable, wait_writable
 
 PIECE_BYTES = 256 << 10
-PIPE_BYTES = 1 << 20
+LARGE_BYTES = 1 << 20    # of a pipe; of what is copied, while few connections hold so much
 BULK_BYTES = 65536      # so much at once, and the next piece is spliced
-MOST_PIPES = 8
+MOST_LARGE = 8          # pipes, and as many copies
 SPARE_PIPES = 1         # kept for the next piece: who takes one gives it back in the same turn, if there is room
 
 _FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK
@@ -45,17 +47,33 @@ class Pipe(NamedTuple):
 
 
 class Pipes:
-    """Pipes for who needs one now, and the one buffer for what is copied: it holds nothing between two awaits.
+    """Pipes for who needs one now, and the one room for what is copied.
 
     Args:
-        most: how many there are at a time, for all connections together.
+        most: how many there are at a time, for all connections together, and large pieces that wait beside them.
     """
 
-    def __init__(self, most: int = MOST_PIPES) -> None:
-        self.buffer = memoryview(bytearray(PIECE_BYTES))
+    def __init__(self, most: int = MOST_LARGE) -> None:
         self.count = 0
+        self._room = memoryview(mmap.mmap(-1, LARGE_BYTES))     # pages that nobody needs are not there
         self._most = most
+        self._most_kept = most
+        self._kept = 0
         self._spare: list[Pipe] = []
+
+    def room(self) -> memoryview:
+        """Where a piece may be put now. It is the others' at the next await."""
+        return self._room if self._kept < self._most_kept else self._room[:PIECE_BYTES]
+
+    @contextlib.contextmanager
+    def keeping(self, rest: memoryview) -> Iterator[bytes]:
+        """What of a piece there was no room for, until there is."""
+        is_large = len(rest) > PIECE_BYTES
+        self._kept += is_large
+        try:
+            yield bytes(rest)
+        finally:
+            self._kept -= is_large
 
     def take_nowait(self) -> Pipe | None:
         """An empty pipe; None if there is none to be had."""
@@ -68,7 +86,7 @@ class Pipes:
         except OSError:     # out of descriptors, which connections need more
             return None
         try:
-            fcntl.fcntl(pipe.into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            fcntl.fcntl(pipe.into, fcntl.F_SETPIPE_SZ, LARGE_BYTES)
         except OSError:     # this user has too many
             pipe.close()
             return None
@@ -104,7 +122,7 @@ async def relay(source: socket.socket, sink: socket.socket, pipes: Pipes, moved:
             await wait_readable(source)
             pipe = pipes.take_nowait() if is_bulk else None
             try:
-                count = await (_copy(source, sink, pipes.buffer) if pipe is None else _splice(source, sink, pipe, pipes))
+                count = await (_copy(source, sink, pipes) if pipe is None else _splice(source, sink, pipe, pipes))
             except BlockingIOError:
                 continue
             if count == 0:
@@ -115,21 +133,24 @@ async def relay(source: socket.socket, sink: socket.socket, pipes: Pipes, moved:
         raise trio.BrokenResourceError(exc.strerror) from exc
 
 
-async def _copy(source: socket.socket, sink: socket.socket, buffer: memoryview) -> int:
+async def _copy(source: socket.socket, sink: socket.socket, pipes: Pipes) -> int:
     """One piece, its bytes counted; 0 at the end. BlockingIOError if nothing is there."""
-    count = source.recv_into(buffer)
+    room = pipes.room()
+    count = source.recv_into(room)
     sent = 0
     try:
-        sent = sink.send(buffer[:count]) if count else 0
+        sent = sink.send(room[:count]) if count else 0
     except BlockingIOError:
         pass
-    rest = memoryview(bytes(buffer[sent:count]))    # the buffer is the others' while we wait
-    while rest:
-        await wait_writable(sink)
-        try:
-            rest = rest[sink.send(rest):]
-        except BlockingIOError:
-            pass
+    if sent < count:
+        with pipes.keeping(room[sent:count]) as kept:
+            rest = memoryview(kept)
+            while rest:
+                await wait_writable(sink)
+                try:
+                    rest = rest[sink.send(rest):]
+                except BlockingIOError:
+                    pass
     return count
 
 
@@ -150,7 +171,7 @@ async def _splice(source: socket.socket, sink: socket.socket, pipe: Pipe, pipes:
 
 def _fill(pipe: Pipe, source: socket.socket, pipes: Pipes) -> int:
     try:
-        return os.splice(source.fileno(), pipe.into, PIPE_BYTES, flags=_FLAGS)
+        return os.splice(source.fileno(), pipe.into, LARGE_BYTES, flags=_FLAGS)
     except OSError as exc:
         if exc.errno not in _UNABLE:
             raise

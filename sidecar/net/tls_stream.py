@@ -202,9 +202,9 @@ class TlsStream(trio.abc.HalfCloseableStream):
         finally:
             self._is_receiving = False
 
-    async def receive_into(self, room: memoryview) -> int:
-        """All that is here, at least something: how many bytes; 0 at the end. Between reading and return nothing else runs, so that
-        others may share the room.
+    async def receive_into(self, room: Callable[[], memoryview]) -> memoryview:
+        """What came, in the room that is asked for when it is there; empty at the end. Between reading and return nothing else runs, so
+        that others may share the room.
         """
         if self._is_receiving:
             raise trio.BusyResourceError("another task is receiving on this stream")
@@ -218,7 +218,8 @@ class TlsStream(trio.abc.HalfCloseableStream):
             while True:
                 self._check_open()
                 try:
-                    count = self._read_into(room)
+                    here = room()
+                    count = self._read_into(here)
                 except SSL.WantReadError:
                     self._count_empty_wake()
                     await wait_readable(self.sock)
@@ -226,14 +227,14 @@ class TlsStream(trio.abc.HalfCloseableStream):
                     await wait_writable(self.sock)
                 except SSL.ZeroReturnError:
                     self._has_peer_ended = True
-                    return 0
+                    return here[:0]
                 except SSL.Error as exc:
                     self._is_broken = True
                     raise trio.BrokenResourceError(_words(exc)) from exc
                 else:
                     self.received += count
                     self._empty_wakes = 0
-                    return count
+                    return here[:count]
         finally:
             self._is_receiving = False
 
