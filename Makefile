@@ -18,7 +18,9 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-# On a quiet machine; half an hour, and ten minutes the first time. Options: make bench BENCH="--only http1 --rounds 1"
+# On a quiet machine; an hour, and ten minutes the first time. Writes the table in the README and the plot beside it.
+# A part, which writes nothing: make bench BENCH="--only a --rounds 1"
+BENCH = --readme README.md
 bench:
 	@.ci/setup bench
 	.venv/bin/bartizan bench $(BENCH)
@@ -41,3 +43,4 @@ setup:
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o .ci/requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header .ci/requirements-e2e.in -o .ci/requirements-e2e.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header .ci/requirements-bench.in -o .ci/requirements-bench.lock

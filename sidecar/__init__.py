@@ -32,6 +32,8 @@ One word for one thing:
     group        what a caller remembers of one Service; its members are the endpoints
     dialled      the destination that the application chose; a rule may lead the call elsewhere
     pump         the task that waits at the socket of an HTTP/2 connection for all that wait on it
+    prompt       of an HTTP/2 exchange: carried out by whoever reads, without a task of its own
+    turn         all that one read on an HTTP/2 connection sets off
     ejection     leaving out an endpoint that fails again and again
     mirror       a copy of a request, whose answer is thrown away
     budget       what may be spent: on retries, on frames that do nothing, of an approval's bytes

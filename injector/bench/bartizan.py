@@ -5,9 +5,10 @@ from typing import Any
 
 from sidecar.model.egress import EgressHost, Origination, Outbound
 from sidecar.model.route import Caller, Match, PathMatch, Route
+from sidecar.model.service import Endpoint, Service
 from sidecar.model.snapshot import Inbound, Snapshot, Workload, render_snapshot
 
-from .layout import BYPASS_MARK, GATEWAY, ORIGIN, SERVER, Job, Place
+from .layout import ADDRESS, CLIENT, GATEWAY, ORIGIN, PLAIN_PORT, SERVER, SERVICE, Job, Place
 
 _NEVER = 4102444800.0   # 2100-01-01
 
@@ -16,23 +17,23 @@ def bartizan_snapshot(job: Job, place: Place) -> bytes:
     """Plaintext is let in where there is no TLS; with it, only the client's identity is."""
     allow = (Caller(namespace="bench", service_account="client"),)
     routes = tuple(Route(f"r{number}", allow, matches=(Match(PathMatch(prefix)),)) for number, prefix in enumerate(job.prefixes))
-    is_mtls = job.kind == "http1-mtls"
     tls = Origination(roots=(place.certificates / "roots.pem").read_text()) if job.kind == "origination" else None
     hosts = tuple(EgressHost(name, f"partners/{name}", tls=tls) for name in job.names) if tls else ()
+    pod = Service("app.bench", PLAIN_PORT, (SERVICE,), "http1", (Endpoint(ADDRESS["mesh"], ORIGIN["call"], SERVER),))
     return render_snapshot(Snapshot(
-        Workload(SERVER, "bench", addresses=(place.address,)),
+        Workload(CLIENT if job.kind == "call" else SERVER, "bench", addresses=(place.address,)),
         inbound=Inbound(
-            mode="strict" if is_mtls else "permissive",
-            permissive_until=None if is_mtls else _NEVER,
+            mode="strict" if job.has_mtls else "permissive",
+            permissive_until=None if job.has_mtls else _NEVER,
             routes=routes or (Route("all", allow),),
             ports={ORIGIN["http1"]: "http", ORIGIN["http2"]: "http", ORIGIN["tcp"]: "opaque"},
         ),
-        outbound=Outbound(hosts=hosts, resolvers=(GATEWAY["mesh"],)),
+        outbound=Outbound(hosts=hosts, services=(pod,) if job.kind == "call" else (), resolvers=(GATEWAY["mesh"],)),
     ))
 
 
-def bartizan_config(place: Place, snapshot: str) -> str:
-    return json.dumps({**files_config(place, "server", snapshot), "interception": {"bypassMark": BYPASS_MARK}})
+def bartizan_config(job: Job, place: Place, snapshot: str) -> str:
+    return json.dumps(files_config(place, "client" if job.kind == "call" else "server", snapshot))
 
 
 def files_config(place: Place, name: str, snapshot: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sidecar.model.snapshot import Snapshot, Workload, render_snapshot
 
 from . import haproxy, nginx
 from .bartizan import files_config
-from .envoy import cluster_of, connection_manager, filter_of, static
+from .envoy import TLS13, certificate, cluster_of, connection_manager, downstream_tls, static, to_pod
 from .layout import ALPN, ANSWER_BYTES, CLIENT, CLIENT_PORT, ENDPOINT, LISTEN, SERVER, Job, Place
 
 SVID_PORT, NAMED_PORT = 8443, 8444
@@ -31,7 +31,7 @@ frontend pod
     bind {ENDPOINT}:{SVID_PORT} ssl crt {certificates}/server.both.pem {tls}
     bind {ENDPOINT}:{NAMED_PORT} ssl crt {certificates}/outside.both.pem {tls}
     http-request return status 200 content-type text/plain file {answer}
-""", keeps_sessions=False)
+""")
 
 
 def bartizan_gateway(job: Job, place: Place) -> str:
@@ -59,20 +59,8 @@ def gateway_snapshot(job: Job, place: Place) -> bytes:
 
 
 def nginx_gateway(job: Job, place: Place) -> str:
-    hosts = "".join(f"        {name} 1;\n" for name in job.names)
     certificates = place.certificates
-    return nginx.around(place, f"""{nginx.LOG_FORMAT}
-    access_log /dev/null told;
-    map_hash_max_size 65536;
-    map $host $is_known {{
-        default 0;
-{hosts}    }}
-    proxy_http_version 1.1;
-    proxy_set_header Connection "";
-    proxy_set_header Host $http_host;
-    proxy_set_header X-Request-Id $request_id;
-    proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header X-Forwarded-For $remote_addr;
+    return nginx.around(place, nginx.LOG_FORMAT + nginx.KEPT + nginx.TOLD + nginx.known_hosts(job) + f"""
     proxy_ssl_certificate {certificates}/client.pem;
     proxy_ssl_certificate_key {certificates}/client.key;
     proxy_ssl_trusted_certificate {certificates}/roots.pem;
@@ -98,40 +86,23 @@ def nginx_gateway(job: Job, place: Place) -> str:
 def haproxy_gateway(job: Job, place: Place) -> str:
     """`place.folder` gets `hosts.lst`."""
     certificates, hosts = place.certificates, place.write("hosts.lst", "".join(f"{name}\n" for name in job.names))
-    return haproxy.around("http", f"""    log global
-    option httplog
-    http-reuse always
+    return haproxy.around("http", f"""{haproxy.LOG_HTTP}    http-reuse always
 frontend in
     bind *:{LISTEN} ssl crt {certificates}/outside.both.pem ssl-min-ver TLSv1.3 curves X25519 no-tls-tickets alpn h2,http/1.1
-    http-request deny deny_status 404 unless {{ req.hdr(host),lower -f {hosts} }}
-    http-request set-header x-request-id %[uuid()]
+{haproxy.LOGGED}    http-request deny deny_status 404 unless {{ req.hdr(host),lower -f {hosts} }}
+    http-request set-header x-request-id %[unique-id]
     http-request set-header x-forwarded-proto https
     http-request set-header x-forwarded-for %[src]
     default_backend app
 backend app
-    server app {ENDPOINT}:{SVID_PORT} ssl crt {certificates}/client.both.pem ca-file {certificates}/roots.pem verify required \
-ssl-min-ver TLSv1.3 alpn {ALPN},http/1.1 proto h1
-""", threads=job.workers, keeps_sessions=False)
+    server app {ENDPOINT}:{SVID_PORT} {haproxy.towards_pod(place)}
+""", threads=job.workers)
 
 
 def envoy_gateway(job: Job, place: Place) -> str:
-    def certificate(name: str) -> list[dict[str, Any]]:
-        return [{"certificate_chain": {"filename": str(place.certificates / f"{name}.pem")},
-                 "private_key": {"filename": str(place.certificates / f"{name}.key")}}]
-
-    only = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3", "ecdh_curves": ["X25519"]}
-    towards_clients = filter_of(
-        "envoy.transport_sockets.tls", "transport_sockets.tls.v3.DownstreamTlsContext",
-        disable_stateless_session_resumption=True, disable_stateful_session_resumption=True,
-        common_tls_context={"tls_params": only, "tls_certificates": certificate("outside"), "alpn_protocols": ["h2", "http/1.1"]})
-    pod = [{"san_type": "URI", "matcher": {"exact": SERVER}}]
-    towards_pod = filter_of(
-        "envoy.transport_sockets.tls", "transport_sockets.tls.v3.UpstreamTlsContext",
-        common_tls_context={
-            "tls_params": only, "tls_certificates": certificate("client"), "alpn_protocols": ["http/1.1"],
-            "validation_context": {"trusted_ca": {"filename": str(place.certificates / "roots.pem")}, "match_typed_subject_alt_names": pod},
-        })
+    towards_clients = downstream_tls(common_tls_context={
+        "tls_params": TLS13, "tls_certificates": certificate(place, "outside"), "alpn_protocols": ["h2", "http/1.1"]})
     everything = [{"name": "all", "match": {"prefix": "/"}, "route": {"cluster": "app"}}]
     hosts: list[dict[str, Any]] = [{"name": name, "domains": [name], "routes": everything} for name in job.names]
     chain = {"filters": [connection_manager(hosts, codec_type="AUTO", use_remote_address=True)], "transport_socket": towards_clients}
-    return static([chain], {**cluster_of(ENDPOINT, SVID_PORT), "transport_socket": towards_pod})
+    return static(job, [chain], {**cluster_of(ENDPOINT, SVID_PORT), "transport_socket": to_pod(place)})

@@ -5,14 +5,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
 
 from .errors import BenchError, NotAvailable
 from .facts import machine, two_cores, versions
 from .measures import Numbers
-from .proxies import PROXIES, Proxy
-from .report import document, text
-from .workloads import WORKLOADS, Workload
+from .proxies import OURS, PROXIES, REFERENCE, Proxy
+from .report import document
+from .workloads import BESIDE_PEERS, WORKLOADS, Workload
 from .world import World
 
 Results = dict[str, dict[str, tuple[list[Numbers], str]]]
@@ -24,10 +27,18 @@ def order(proxies: Sequence[Proxy], number: int) -> list[Proxy]:
     return [*proxies[start:], *proxies[:start]]
 
 
-def run(world: World, workloads: Sequence[Workload], proxies: Sequence[Proxy], rounds: int, seconds: float) -> Results:
+def peers(workload: Workload, *, is_quick: bool) -> Sequence[Proxy]:
+    """Who is measured: everybody; if it must be quick, only in the first workload."""
+    return PROXIES if not is_quick or workload is WORKLOADS[0] else [proxy for proxy in PROXIES if proxy.name in (OURS, REFERENCE)]
+
+
+def run(
+    world: World, workloads: Sequence[Workload], of: Callable[[Workload], Sequence[Proxy]], rounds: int, seconds: float
+) -> Results:
     """The numbers of every round by workload and proxy, and why there are none. What is not available once is not tried again."""
     results: Results = {}
     for workload in workloads:
+        proxies = of(workload)
         numbers: dict[str, list[Numbers]] = {proxy.name: [] for proxy in proxies}
         why = dict.fromkeys(numbers, "")
         for number in range(rounds):
@@ -37,34 +48,35 @@ def run(world: World, workloads: Sequence[Workload], proxies: Sequence[Proxy], r
                 print(f"bartizan: bench: round {number + 1} of {rounds}, {workload.name}, {proxy.name}", file=sys.stderr, flush=True)
                 try:
                     numbers[proxy.name].append(workload.run(world, proxy, seconds))
-                except (NotAvailable, OSError) as exc:
+                except (BenchError, NotAvailable, OSError) as exc:     # the others go on
                     why[proxy.name] = str(exc) or type(exc).__name__
         results[workload.name] = {name: (numbers[name], why[name]) for name in numbers}
     return results
 
 
 def main(argv: list[str]) -> int:
-    """Args: the names of workloads; none: all of them."""
+    """Prints the document. Args: the names of workloads; none: all of them, or with `--quick` those that others can do, too."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("only", nargs="*")
     options = parser.parse_args(argv)
     os.chdir("/")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run"], check=True)
-    asked = [workload for workload in WORKLOADS if not options.only or workload.name in options.only]
+    offered = BESIDE_PEERS if options.quick and not options.only else WORKLOADS
+    asked = [workload for workload in offered if not options.only or workload.name in options.only]
     proxy_core, load_core, are_siblings = two_cores(os.sched_getaffinity(0))
-    facts = {"machine": machine(are_siblings), "versions": versions()}
+    date = datetime.now().astimezone().isoformat(timespec="minutes")
+    found: dict[str, Any] = {"machine": machine(are_siblings), "date": date, "versions": versions()}
     try:
         world = World(proxy_core, load_core)
         world.up()
-        results = run(world, asked, PROXIES, options.rounds, options.seconds)
+        results = run(world, asked, partial(peers, is_quick=options.quick), options.rounds, options.seconds)
     except (BenchError, NotAvailable) as exc:
         print(f"bartizan: bench: {exc}", file=sys.stderr)
         return 1
-    result = document(asked, results, **facts, rounds=options.rounds, seconds=options.seconds)
-    print(json.dumps(result, indent=1) if options.json else text(result))
+    print(json.dumps(document(asked, results, **found, rounds=options.rounds, seconds=options.seconds), indent=1))
     return 0
 
 

@@ -4,29 +4,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["http1", "http1-mtls", "http2", "tcp", "origination", "gateway"]
+from sidecar.model import ports
+
+Kind = Literal["http1", "http1-mtls", "http2", "tcp", "tcp-mtls", "call", "origination", "gateway"]
 
 TRUST_DOMAIN = "bench.bartizan.test"
 SERVER = f"spiffe://{TRUST_DOMAIN}/ns/bench/sa/server"
 CLIENT = f"spiffe://{TRUST_DOMAIN}/ns/bench/sa/client"
-ALPN = "bartizan/h1"
+ALPN, ALPN_TCP = "bartizan/h1", "bartizan/tcp"
 
-ADDRESS = {"mesh": "10.9.1.2", "plain": "10.9.2.2"}
-GATEWAY = {"mesh": "10.9.1.1", "plain": "10.9.2.1"}
+ADDRESS = {"mesh": "10.9.1.2", "plain": "10.9.2.2", "client": "10.9.3.2"}
+GATEWAY = {"mesh": "10.9.1.1", "plain": "10.9.2.1", "client": "10.9.3.1"}
+UID = 1337              # of every proxy: the packet rules exempt it
 # The origin's ports, of which one speaks HTTP/2 and one is declared opaque; and of the host outside, which speaks TLS.
-ORIGIN: dict[Kind, int] = {"http1": 8080, "http1-mtls": 8080, "http2": 8082, "tcp": 8081, "origination": 443}
+ORIGIN: dict[Kind, int] = {
+    "http1": 8080, "http1-mtls": 8080, "call": 8080, "http2": 8082, "tcp": 8081, "tcp-mtls": 8081, "origination": 443}
 OUTSIDE = "203.0.113.80"
+SERVICE = "10.96.0.9"   # by which the pod `client` knows the pod `mesh`; an address of nobody's
+PLAIN_PORT = 80         # of both, to which applications speak plaintext
 ENDPOINT = GATEWAY["plain"]     # of a pod behind a gateway
 CLIENT_PORT = 443               # of a gateway's listener, as clients know it
 DOMAIN = "bench.example"
-LISTEN = 9000           # of a proxy without redirect
+LISTEN = 9000           # of a gateway, which has no packet rules
 ORIGINATOR = 7000       # speaks TLS for the load generator, keeping connections
 ORIGINATOR_NEW = 7001   # the same with a new connection for each request
-BYPASS_MARK = 0xBA27
+ORIGINATOR_TCP = 7002   # the same for what is no HTTP
 
 ANSWER_BYTES = 1024
 BULK_BYTES = 64 << 20
 BULK_PATH = "/bulk"
+LARGE_BYTES = 10_000_000
+LARGE_PATH = "/large"       # GET answers so much
+STORE_PATH = "/store/one"   # PUT takes so much
+RPC_PATH = "/bench.Echo/Unary"
 
 
 def host_name(number: int) -> str:
@@ -37,8 +47,9 @@ def host_name(number: int) -> str:
 class Job:
     """
     Args:
-        kind: what it serves; the origin speaks the same, `http1-mtls` without TLS. `origination` leads out of the pod: HTTP/1.1 of an
-            application in the proxy's pod, TLS to a host outside. `gateway` leads clients in: TLS on both sides, see `edges.py`.
+        kind: what it serves; the origin speaks the same, without TLS. Two lead out of the pod what an application there says in HTTP/1.1:
+            `call` with mTLS to a pod of the mesh, behind whose packet rules a proxy of the same sort serves `http1-mtls`; `origination`
+            with TLS to a host outside. `gateway` leads clients in: TLS on both sides, see `edges.py`.
         routes: how many prefixes are let through, each by a rule of its own; 0: one rule for everything.
         hosts: how many are approved, or have a rule at the gateway.
         workers: of a gateway: processes, or threads.
@@ -48,6 +59,33 @@ class Job:
     routes: int = 0
     hosts: int = 1
     workers: int = 1
+
+    @property
+    def pod(self) -> str:
+        return {"call": "client", "gateway": "plain"}.get(self.kind, "mesh")
+
+    @property
+    def listen(self) -> int:
+        """The port that the packet rules lead to."""
+        return {"call": ports.OUTBOUND, "origination": ports.OUTBOUND, "gateway": LISTEN}.get(self.kind, ports.INBOUND)
+
+    @property
+    def has_mtls(self) -> bool:
+        """Whether it terminates that of a sidecar."""
+        return self.kind in ("http1-mtls", "tcp-mtls")
+
+    @property
+    def is_tcp(self) -> bool:
+        return self.kind in ("tcp", "tcp-mtls")
+
+    @property
+    def asked_at(self) -> tuple[str, int]:
+        """The address that an application or a client knows; it meets the packet rules, if any, on its way there."""
+        if self.kind == "call":
+            return SERVICE, PLAIN_PORT
+        if self.kind == "origination":
+            return OUTSIDE, PLAIN_PORT
+        return ADDRESS[self.pod], LISTEN if self.kind == "gateway" else ORIGIN[self.kind]
 
     @property
     def prefixes(self) -> list[str]:

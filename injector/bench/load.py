@@ -20,13 +20,23 @@ class Load:
     p99_us: float
 
 
-def wrk_argv(url: str, connections: int, seconds: float, host: str = "") -> list[str]:
+def wrk_argv(url: str, connections: int, seconds: float, host: str = "", script: str = "") -> list[str]:
     """
     Args:
         host: what Host says, where that is not the URL's.
+        script: file, in Lua.
     """
     said = ["-H", f"Host: {host}"] if host else []
-    return ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "10s", *said, url]
+    paced = ["-s", script] if script else []
+    return ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "10s", *said, *paced, url]
+
+
+def pace(connections: int, per_s: float) -> str:
+    """A script of wrk's: each connection rests between an answer and its next request, so long that all of them together ask so often.
+
+    By chance, so that they do not fall into step: of requests that come all at once each would wait for those before it.
+    """
+    return f"function delay() return math.random(0, {round(2000 * connections / per_s)}) end\n"
 
 
 def read_wrk(text: str) -> Load:
@@ -48,18 +58,20 @@ def _wrk_time(percent: str, text: str) -> float:
 
 
 def h2load_argv(
-    url: str, *, connections: int, streams: int, seconds: float, log: str, is_http1: bool = False, per_s: float | None = None,
-    connect_to: str = "",
+    url: str, *, connections: int, streams: int, seconds: float, log: str, is_http1: bool = False, connect_to: str = "",
+    fields: Sequence[str] = (), body: str = "",
 ) -> list[str]:
     """
     Args:
         streams: at a time on each connection.
         log: file for the time of each request, which the percentiles are taken from.
-        per_s: requests offered on each connection; None: as many as are answered.
         connect_to: instead of the URL's host.
+        fields: `name: value`, of the head.
+        body: file; empty: GET.
     """
-    return ["h2load", *(["--h1"] if is_http1 else []), f"-c{connections}", f"-m{streams}", f"-D{max(1, round(seconds))}",
-            *([f"--rps={per_s:g}"] if per_s else []), *([f"--connect-to={connect_to}"] if connect_to else []), f"--log-file={log}", url]
+    return ["h2load", *(["--h1"] if is_http1 else []), f"-c{connections}", f"-m{streams}", f"-D{round(seconds * 1000)}ms",
+            *([f"--connect-to={connect_to}"] if connect_to else []), *(f"--header={field}" for field in fields),
+            *([f"--data={body}"] if body else []), f"--log-file={log}", url]
 
 
 def h2load_once_argv(url: str, host: str = "", connect_to: str = "") -> list[str]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .bartizan import bartizan_config, bartizan_snapshot
@@ -13,8 +14,9 @@ from .edges import bartizan_gateway, envoy_gateway, haproxy_gateway, nginx_gatew
 from .envoy import envoy_config
 from .errors import NotAvailable
 from .haproxy import haproxy_config
-from .layout import LISTEN, ORIGIN, Job, Place
+from .layout import Job, Place
 from .nginx import STREAM_MODULE, nginx_config
+from .python_peers import mitmproxy_argv, proxy_py_argv
 
 SOURCE = Path(__file__).resolve().parents[2]
 INSTALL = "`.ci/setup bench` installs it"
@@ -29,22 +31,14 @@ class Proxy:
         find: the program, or None if it is not installed.
         version_words: what to ask it for its version.
         set_up: writes its files for a job and returns the command.
+        is_forward: it is asked by absolute URL.
     """
 
     name: str
     find: Callable[[], str | None]
     version_words: tuple[str, ...]
     set_up: Callable[[str, Job, Place], list[str]]
-
-    def pod(self, job: Job) -> str:
-        """The namespace that it runs in: Bartizan where packet rules are, unless it is a gateway, which has none."""
-        return "mesh" if self.name == OURS and job.kind != "gateway" else "plain"
-
-    def port(self, job: Job) -> int:
-        """Where it is asked: Bartizan at the application's own port, or the host's outside, from which the packet rules lead to it."""
-        if self.name != OURS or job.kind == "gateway":
-            return LISTEN
-        return 80 if job.kind == "origination" else ORIGIN[job.kind]
+    is_forward: bool = False
 
     def program(self) -> str:
         found = self.find()
@@ -67,6 +61,12 @@ def version_in(text: str) -> str:
     return found[0] if found else ""
 
 
+def of_venv(name: str, source: Path = SOURCE) -> str | None:
+    """A command of `.venv-bench`."""
+    program = source / ".venv-bench" / "bin" / name
+    return str(program) if program.exists() else None
+
+
 def find_envoy(source: Path = SOURCE) -> str | None:
     """The binary itself, from the wheel in `.venv-bench`: its console command would cost the start of a Python."""
     binaries = sorted(source.glob(".venv-bench/lib/python3*/site-packages/envoy/_bin/envoy"))
@@ -77,7 +77,7 @@ def _bartizan(program: str, job: Job, place: Place) -> list[str]:
     if job.kind == "gateway":
         return [program, "-m", "injector.cli.main", "gateway", "--config", place.write("gateway.json", bartizan_gateway(job, place))]
     snapshot = place.write("snapshot.json", bartizan_snapshot(job, place))
-    return [program, "-m", "injector.cli.main", "sidecar", "--config", place.write("sidecar.json", bartizan_config(place, snapshot))]
+    return [program, "-m", "injector.cli.main", "sidecar", "--config", place.write("sidecar.json", bartizan_config(job, place, snapshot))]
 
 
 def _envoy(program: str, job: Job, place: Place) -> list[str]:
@@ -87,7 +87,7 @@ def _envoy(program: str, job: Job, place: Place) -> list[str]:
 
 
 def _nginx(program: str, job: Job, place: Place) -> list[str]:
-    if job.kind == "tcp" and not Path(STREAM_MODULE).exists():
+    if job.is_tcp and not Path(STREAM_MODULE).exists():
         raise NotAvailable(f"nginx's module for TCP is not installed; {INSTALL}")
     text = nginx_gateway(job, place) if job.kind == "gateway" else nginx_config(job, place)
     return [program, "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", text)]
@@ -96,6 +96,7 @@ def _nginx(program: str, job: Job, place: Place) -> list[str]:
 def _haproxy(program: str, job: Job, place: Place) -> list[str]:
     text = haproxy_gateway(job, place) if job.kind == "gateway" else haproxy_config(job, place)
     place.write("prefixes.lst", "".join(f"{prefix}/\n" for prefix in job.prefixes))
+    place.write("hosts.lst", "".join(f"{name}\n" for name in job.names))
     return [program, "-q", "-f", place.write("haproxy.cfg", text)]
 
 
@@ -104,4 +105,6 @@ PROXIES = (
     Proxy(REFERENCE, find_envoy, ("--version",), _envoy),
     Proxy("nginx", lambda: shutil.which("nginx"), ("-v",), _nginx),
     Proxy("haproxy", lambda: shutil.which("haproxy"), ("-v",), _haproxy),
+    Proxy("mitmproxy", partial(of_venv, "mitmdump"), ("--version",), mitmproxy_argv),
+    Proxy("proxy.py", partial(of_venv, "proxy"), ("--version",), proxy_py_argv, is_forward=True),
 )

@@ -18,7 +18,8 @@ def ratios(rounds: Rounds, reference: Rounds) -> dict[str, float]:
 
     Rounds are interleaved, so that what disturbs the machine for a while disturbs both numbers of a pair.
     """
-    paired = [{name: one[name] / other[name] for name in one if other.get(name)} for one, other in zip(rounds, reference, strict=False)]
+    paired = [{name: one[name] / other[name] for name in one if other.get(name, 0) > 0}
+              for one, other in zip(rounds, reference, strict=False)]
     return medians(paired)
 
 

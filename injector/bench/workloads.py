@@ -2,12 +2,12 @@
 
 import contextlib
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import trio
 
@@ -16,16 +16,18 @@ from sidecar.model.errors import MeshError
 from .control import rows as control
 from .errors import NotAvailable
 from .issuance import Issuance
-from .layout import BULK_PATH, ORIGINATOR_NEW, Job
-from .load import Load, h2load_argv, read_h2load, read_wrk, wrk_argv
+from .layout import BULK_PATH, LARGE_BYTES, LARGE_PATH, ORIGINATOR_NEW, RPC_PATH, STORE_PATH, Job
 from .measures import FEW_HOSTS, FEW_ROUTES, MANY_HOSTS, MANY_ROUTES, OPEN, Numbers
 from .proxies import OURS, Proxy
-from .usage import cpu_s, memory_mb
+from .summary import medians
+from .under_load import CONNECTIONS, WARM_UP_S, Ask, at_full_load_and_paced, h2load, measured, paced, wrk
 from .world import FOLDER, Serving, World, download, open_connections
 
-WARM_UP_S = 1.0
-CONNECTIONS = 32
-PACED_CONNECTIONS, PACED_PER_S = 8, 1000
+STREAMS = 100
+FEW_PER_S = 300      # where there are less, it takes longer: of a hundred the 99th percentile is chance
+RPC = ("content-type: application/grpc", "te: trailers")
+STARTS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -41,144 +43,136 @@ class Workload:
     run: Callable[[World, Proxy, float], Numbers]
 
 
-def _measured(serving: Serving, ask: Callable[[float], Load], seconds: float) -> Numbers:
-    """A short run to warm up, then one that counts."""
-    ask(WARM_UP_S)
-    before = cpu_s(serving.pid)
-    load = ask(seconds)
-    used = cpu_s(serving.pid) - before
-    return {"cpu_us": used / load.requests * 1e6, "p50_us": load.p50_us, "p99_us": load.p99_us, "per_s": load.per_s,
-            "resident_mb": memory_mb(serving.pid)[0]}
-
-
-def _says(argv: list[str]) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotAvailable(f"{argv[0]} failed: {(done.stderr or done.stdout).strip()[-200:]}")
-    return done.stdout
-
-
-def _wrk(url: str, connections: int) -> Callable[[float], Load]:
-    return lambda seconds: read_wrk(_says(wrk_argv(url, connections, seconds)))
-
-
-def _h2load(
-    url: str, connections: int, streams: int, *, is_http1: bool = False, per_s: float | None = None, connect_to: str = ""
-) -> Callable[[float], Load]:
-    def ask(seconds: float) -> Load:
-        log = FOLDER / "h2load.log"
-        log.unlink(missing_ok=True)
-        text = _says(h2load_argv(url, connections=connections, streams=streams, seconds=seconds, log=str(log), is_http1=is_http1,
-                                 per_s=per_s, connect_to=connect_to))
-        with open(log) as lines:
-            return read_h2load(text, lines)
-
-    return ask
-
-
 def http1(world: World, proxy: Proxy, seconds: float) -> Numbers:
     with world.serving(proxy, Job("http1")) as serving:
-        return _measured(serving, _wrk(serving.url(), CONNECTIONS), seconds)
-
-
-def http1_paced(world: World, proxy: Proxy, seconds: float) -> Numbers:
-    with world.serving(proxy, Job("http1")) as serving:
-        ask = _h2load(serving.url(), PACED_CONNECTIONS, 1, is_http1=True, per_s=PACED_PER_S / PACED_CONNECTIONS)
-        return _measured(serving, ask, seconds)
+        return at_full_load_and_paced(serving, seconds)
 
 
 def http1_mtls(world: World, proxy: Proxy, seconds: float) -> Numbers:
     with world.serving(proxy, Job("http1-mtls")) as serving:
-        return _measured(serving, _wrk(serving.url(), CONNECTIONS), seconds)
+        return at_full_load_and_paced(serving, seconds)
+
+
+def call(per_s: int) -> Callable[[World, Proxy, float], Numbers]:
+    """Two proxies with mTLS between, at a rate; latency beyond that of the way without them, measured just before."""
+    def run(world: World, proxy: Proxy, seconds: float) -> Numbers:
+        seconds *= max(1.0, FEW_PER_S / per_s)
+        with world.serving(proxy, Job("call")) as serving, world.direct() as direct:
+            bare = paced(direct, per_s)(seconds)
+            numbers = measured(serving, paced(serving, per_s), seconds)
+        direct_ms = {"p50_ms": bare.p50_us / 1e3, "p99_ms": bare.p99_us / 1e3}
+        return numbers | {name: numbers[name] - value for name, value in direct_ms.items()} | {
+            f"direct_{name}": value for name, value in direct_ms.items()}
+
+    return run
+
+
+def http2(connections: int, streams: int) -> Callable[[World, Proxy, float], Numbers]:
+    """Half of the time GET, half of it gRPC."""
+    def run(world: World, proxy: Proxy, seconds: float) -> Numbers:
+        with world.serving(proxy, Job("http2")) as serving:
+            numbers = measured(serving, h2load(serving, connections, streams), seconds / 2)
+            rpc = measured(serving, h2load(serving, connections, streams, path=RPC_PATH, fields=RPC, body=str(world.rpc)), seconds / 2)
+        return numbers | {"grpc_cpu_us": rpc["cpu_us"], "grpc_p99_ms": rpc["p99_ms"]}
+
+    return run
 
 
 def mtls_new(world: World, proxy: Proxy, seconds: float) -> Numbers:
     with world.serving(proxy, Job("http1-mtls")) as serving:
-        return _measured(serving, _wrk(serving.url(ORIGINATOR_NEW), 8), seconds)
+        return measured(serving, wrk(serving, 8, serving.url(ORIGINATOR_NEW)), seconds)
 
 
-def http2_one(world: World, proxy: Proxy, seconds: float) -> Numbers:
-    with world.serving(proxy, Job("http2")) as serving:
-        return _measured(serving, _h2load(serving.url(), 1, 1), seconds)
+def bulk(kind: Literal["tcp", "tcp-mtls"]) -> Callable[[World, Proxy, float], Numbers]:
+    def run(world: World, proxy: Proxy, seconds: float) -> Numbers:
+        with world.serving(proxy, Job(kind)) as serving:
+            download(serving.host, serving.port, BULK_PATH, min(WARM_UP_S, seconds / 2))
+            before, started = serving.cpu_s(), time.monotonic()
+            count = download(serving.host, serving.port, BULK_PATH, seconds)
+            took = time.monotonic() - started
+            used = serving.cpu_s() - before
+            resident, unshared = serving.memory_mb()
+        return {"cpu_s_per_gb": used / count * 1e9, "mb_per_s": count / took / 1e6, "rss_mb": resident, "unshared_mb": unshared}
+
+    return run
 
 
-def http2_many(world: World, proxy: Proxy, seconds: float) -> Numbers:
-    with world.serving(proxy, Job("http2")) as serving:
-        return _measured(serving, _h2load(serving.url(), 4, 32), seconds)
-
-
-def tcp_bulk(world: World, proxy: Proxy, seconds: float) -> Numbers:
-    with world.serving(proxy, Job("tcp")) as serving:
-        download(serving.host, serving.port, BULK_PATH, WARM_UP_S)
-        before, started = cpu_s(serving.pid), time.monotonic()
-        count = download(serving.host, serving.port, BULK_PATH, seconds)
-        took = time.monotonic() - started
-        return {"cpu_s_per_gb": (cpu_s(serving.pid) - before) / count * 1e9, "mb_per_s": count / took / 1e6,
-                "resident_mb": memory_mb(serving.pid)[0]}
-
-
-def start(world: World, proxy: Proxy, _: float) -> Numbers:
+def large(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    """Half of the time down, half of it up."""
     with world.serving(proxy, Job("http1")) as serving:
-        return {"ready_s": serving.ready_s}
+        ways = {
+            "down": measured(serving, h2load(serving, 4, 1, path=LARGE_PATH, is_http1=True), seconds / 2),
+            "up": measured(serving, h2load(serving, 4, 1, path=STORE_PATH, is_http1=True, fields=[":method: PUT"], body=str(world.large)),
+                           seconds / 2),
+        }
+    both = {name: statistics.mean(way[name] for way in ways.values()) for name in ("cpu_us", "p50_ms", "p99_ms")}
+    return ways["up"] | both | {f"{name}_cpu_s_per_gb": way["cpu_us"] / LARGE_BYTES * 1e3 for name, way in ways.items()}
 
 
-def memory(world: World, proxy: Proxy, _: float) -> Numbers:
-    with world.serving(proxy, Job("http1-mtls")) as serving:
-        idle, unshared = memory_mb(serving.pid)
+def start(world: World, proxy: Proxy, seconds: float) -> Numbers:
+    """The median of some; one if time is short."""
+    found = []
+    for _ in range(STARTS if seconds >= STARTS else 1):
+        with world.serving(proxy, Job("http1")) as serving:
+            resident, unshared = serving.memory_mb()
+            found.append({"ready_s": serving.ready_s, "cpu_us": serving.cpu_s() * 1e6, "rss_mb": resident, "unshared_mb": unshared})
+    return medians(found)
+
+
+def idle(world: World, proxy: Proxy, _: float) -> Numbers:
     with world.serving(proxy, Job("http1")) as serving:
+        before = serving.memory_mb()
         opened = open_connections(serving.host, serving.port, serving.path, OPEN)
         try:
-            return {"idle_mb": idle, "idle_unshared_mb": unshared, "open_mb": memory_mb(serving.pid)[0]}
+            resident, unshared = serving.memory_mb()
         finally:
             for sock in opened:
                 sock.close()
+    return {"rss_mb": resident, "unshared_mb": unshared, "idle_mb": before[0], "idle_unshared_mb": before[1]}
 
 
 def routes(world: World, proxy: Proxy, seconds: float) -> Numbers:
-    cpu = []
+    found = []
     for count in (FEW_ROUTES, MANY_ROUTES):
         with world.serving(proxy, Job("http1", routes=count)) as serving:
-            cpu.append(_measured(serving, _wrk(serving.url(), CONNECTIONS), seconds / 2)["cpu_us"])
-    return {"few_cpu_us": cpu[0], "many_cpu_us": cpu[1], "growth": cpu[1] / cpu[0]}
+            found.append(measured(serving, wrk(serving, CONNECTIONS), seconds / 2))
+    few, many = found
+    return many | {"few_cpu_us": few["cpu_us"], "growth": many["cpu_us"] / few["cpu_us"]}
 
 
 def origination(world: World, proxy: Proxy, seconds: float) -> Numbers:
-    return _originated(world, proxy, Job("origination"), seconds)
+    with world.serving(proxy, Job("origination")) as serving:
+        return at_full_load_and_paced(serving, seconds)
 
 
 def egress_hosts(world: World, proxy: Proxy, seconds: float) -> Numbers:
-    cpu = [_originated(world, proxy, Job("origination", hosts=count), seconds / 2)["cpu_us"] for count in (FEW_HOSTS, MANY_HOSTS)]
+    cpu = []
+    for count in (FEW_HOSTS, MANY_HOSTS):
+        with world.serving(proxy, Job("origination", hosts=count)) as serving:
+            cpu.append(measured(serving, wrk(serving, CONNECTIONS), seconds / 2)["cpu_us"])
     return {"few_hosts_cpu_us": cpu[0], "many_hosts_cpu_us": cpu[1], "growth": cpu[1] / cpu[0]}
-
-
-def _originated(world: World, proxy: Proxy, job: Job, seconds: float) -> Numbers:
-    with world.serving(proxy, job) as serving:
-        def ask(for_s: float) -> Load:
-            return read_wrk(_says([*serving.where, *wrk_argv(serving.url(), CONNECTIONS, for_s, job.names[-1])]))
-
-        return _measured(serving, ask, seconds)
 
 
 def gateway_tls(world: World, proxy: Proxy, seconds: float, workers: int = 1) -> Numbers:
     with world.serving(proxy, Job("gateway", hosts=FEW_HOSTS, workers=workers)) as serving:
-        numbers = _measured(serving, _at_gateway(serving, is_http1=True), seconds)
-        return numbers | {"http2_cpu_us": _measured(serving, _at_gateway(serving), seconds)["cpu_us"]}
+        numbers = measured(serving, _at_gateway(serving, is_http1=True), seconds / 2)
+        return numbers | {"http2_cpu_us": measured(serving, _at_gateway(serving), seconds / 2)["cpu_us"]}
 
 
 def gateway_tls_2(world: World, proxy: Proxy, seconds: float) -> Numbers:
     return gateway_tls(world, proxy, seconds, workers=2)
 
 
-def _at_gateway(serving: Serving, *, is_http1: bool = False) -> Callable[[float], Load]:
+def _at_gateway(serving: Serving, *, is_http1: bool = False) -> Ask:
     connections, streams = (CONNECTIONS, 1) if is_http1 else (4, 32)
-    return _h2load(serving.url(), connections, streams, is_http1=is_http1, connect_to=serving.connect_to)
+    return h2load(serving, connections, streams, is_http1=is_http1)
 
 
 def ingress_rules(world: World, proxy: Proxy, seconds: float) -> Numbers:
     cpu, numbers = [], {}
     for count in (FEW_HOSTS, MANY_HOSTS):
         with world.serving(proxy, Job("gateway", hosts=count)) as serving:
-            cpu.append(_measured(serving, _at_gateway(serving, is_http1=True), seconds / 2)["cpu_us"])
+            cpu.append(measured(serving, _at_gateway(serving, is_http1=True), seconds / 2)["cpu_us"])
     with contextlib.ExitStack() as stack:
         if proxy.name == OURS:
             few, many = Job("gateway", hosts=FEW_HOSTS), Job("gateway", hosts=MANY_HOSTS)
@@ -224,31 +218,39 @@ def _first(exc: Exception) -> str:
     return str(exc) or type(exc).__name__
 
 
+BESIDE_PEERS = (
+    Workload("a", "HTTP/1.1 plaintext, 1 KiB answers: CPU as fast as 32 keep-alive connections are answered, latency at 1,000 requests a "
+             "second", "request", http1),
+    Workload("b", "the same with mTLS terminated, client certificate verified", "request", http1_mtls),
+    Workload("c_100", "two sidecars with mTLS between, 100 requests a second: CPU of both, which is ms a second for 1,000 requests a "
+             "second; latency that they add to the way without them", "request", call(100)),
+    *(Workload(f"c_{per_s}", f"the same, {per_s:,} requests a second", "request", call(per_s)) for per_s in (1000, 3000)),
+    Workload("d_serial", "HTTP/2 in and out, plaintext, and gRPC unary: one connection, one request at a time", "request", http2(1, 1)),
+    Workload("d_multi", f"the same: one connection, {STREAMS} requests at a time", "request", http2(1, STREAMS)),
+    Workload("e", "HTTP/1.1 of an application in the pod, TLS originated to a host outside, on 32 keep-alive connections; latency at 1,000 "
+             "requests a second", "request", origination),
+    Workload("f", "a new mTLS connection for each request, 8 at a time", "connection with its request", mtls_new),
+    Workload("g_plain", "opaque TCP, one connection downloads", "GB", bulk("tcp")),
+    Workload("g_mtls", "the same through mTLS", "GB", bulk("tcp-mtls")),
+    Workload("h", "bodies of 10 MB, down and then up, on 4 connections", "body, both ways' mean", large),
+    Workload("i", f"memory: {OPEN:,} idle connections, each of which had an answer; before them, idle", "process", idle),
+    Workload("j", f"HTTP/1.1 plaintext, the last of {FEW_ROUTES} and of {MANY_ROUTES:,} routes matches", "request", routes),
+    Workload("k", "from the start of the process to the first answer through it", "start", start),
+    Workload("l", "a gateway with two workers, which have both cores and share them with load and pod: TLS 1.3 with clients, one of 10 "
+             "hosts, mTLS to a pod; HTTP/1.1 on 32 keep-alive connections, then HTTP/2 on 4, 32 requests at a time on each", "request",
+             gateway_tls_2),
+)
 WORKLOADS = (
-    Workload("http1", "HTTP/1.1 plaintext, 1 KiB answers, 32 keep-alive connections, as fast as they are answered", "request", http1),
-    Workload("http1-paced", "the same at 1,000 requests a second on 8 connections: latency without a queue", "request", http1_paced),
-    Workload("http1-mtls", "HTTP/1.1 with mTLS terminated, client certificate verified, 32 keep-alive connections", "request", http1_mtls),
-    Workload("mtls-new", "a new mTLS connection for each request, 8 at a time", "connection with its request", mtls_new),
-    Workload("http2-one", "HTTP/2 in and out, plaintext, one connection, one request at a time", "request", http2_one),
-    Workload("http2-many", "HTTP/2 in and out, plaintext, 4 connections, 32 requests at a time on each", "request", http2_many),
-    Workload("tcp-bulk", "opaque TCP, one connection downloads", "GB", tcp_bulk),
-    Workload("start", "from the start of the process to the first answer through it", "start", start),
-    Workload("memory", "resident: idle with mTLS set up; plaintext with 1,000 open connections", "process", memory),
-    Workload("issuance", "an SVID from token and request, beside the bare key work of `cryptography` in it", "SVID", issuance),
-    Workload("origination", "HTTP/1.1 of an application in the pod, TLS originated to a host outside, 32 keep-alive connections", "request",
-             origination),
-    Workload("egress-hosts", "the same, to the last of 10 and of 10,000 approved hosts", "request", egress_hosts),
-    Workload("gateway-tls", "a gateway: TLS 1.3 with clients, one of 10 hosts, mTLS to a pod; HTTP/1.1 on 32 keep-alive connections, then "
-             "HTTP/2 on 4 connections, 32 requests at a time on each", "request", gateway_tls),
-    Workload("gateway-tls-2", "the same with two workers, which have both cores and share them with load and pod: their CPU per request "
-             "is what counts", "request", gateway_tls_2),
+    *BESIDE_PEERS,
+    Workload("gateway-tls", "the same gateway with one worker", "request", gateway_tls),
     Workload("ingress-rules", "the gateway with a rule for each of 10 and of 10,000 hosts, the last is asked for; from 10 to 10,000 until "
              "they are in force", "request", ingress_rules),
+    Workload("egress-hosts", "origination, to the last of 10 and of 10,000 approved hosts", "request", egress_hosts),
+    Workload("issuance", "an SVID from token and request, beside the bare key work of `cryptography` in it", "SVID", issuance),
     Workload("admission", "AdmissionReviews of annotated pods at 100 a second, among 50 namespaces, 1,000 Services, 2,000 pods and 100 "
              "EgressPolicies", "review", of_control(control.admission)),
     Workload("propagation", "from the API server's word for a change to the sidecar that took it, 500 of them: of one workload; of a "
              "policy for all", "change", of_control(control.propagation)),
     Workload("scale", "1,000 Services and 2,000 sidecars: each its first snapshot, nothing new for half a minute, endpoints that change; "
              "growth from half as many namespaces", "change", of_control(control.scale)),
-    Workload("routes", "HTTP/1.1 plaintext, the last of 10 and of 10,000 routes matches", "request", routes),
 )

@@ -17,16 +17,39 @@ from .control.rows import Desk
 from .edges import SNAPSHOT, endpoint_config, gateway_snapshot
 from .errors import BenchError, NotAvailable
 from .haproxy import originator_config
-from .layout import ADDRESS, BULK_BYTES, BULK_PATH, BYPASS_MARK, GATEWAY, ORIGIN, ORIGINATOR, OUTSIDE, Job, Place, host_name
+from .layout import (
+    ADDRESS,
+    ANSWER_BYTES,
+    BULK_BYTES,
+    BULK_PATH,
+    GATEWAY,
+    LARGE_BYTES,
+    LARGE_PATH,
+    ORIGIN,
+    ORIGINATOR,
+    ORIGINATOR_TCP,
+    OUTSIDE,
+    RPC_PATH,
+    SERVICE,
+    UID,
+    Job,
+    Place,
+    host_name,
+)
 from .load import h2load_once_argv
 from .measures import FEW_HOSTS, MANY_HOSTS
 from .nginx import origin_config, outside_config
-from .proxies import OURS, Proxy
+from .proxies import Proxy
+from .usage import cpu_s, memory_mb
 
 HOST_COUNTS = (1, FEW_HOSTS, MANY_HOSTS)      # the last of each has a name in certificates and for the resolver
 READY_WITHIN_S = 30.0
 ASK_EVERY_S = 0.002
 FOLDER = Path("/run/bartizan-bench")
+BEHIND_RULES = ("mesh", "client")
+# The interpreter may lie in somebody's home.
+AS_PROXY = (
+    "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
 
 
 class World:
@@ -41,12 +64,17 @@ class World:
         self.certificates = FOLDER / "certificates"
         self.certificates.mkdir(parents=True)
         write_certificates(self.certificates, time.time(), [host_name(count - 1) for count in HOST_COUNTS])
+        for file in self.certificates.iterdir():
+            os.chown(file, UID, UID)
+        self.rpc, self.large = FOLDER / "rpc", FOLDER / "large"      # what load generators send
+        self.rpc.write_bytes(rpc_message())
+        self.large.write_bytes(bytes(LARGE_BYTES))
         os.sched_setaffinity(0, {load_core})    # what is started inherits it
 
     def up(self) -> None:
-        """Both pods with their origins, the packet rules in one of them."""
+        """The pods with their origins, the packet rules in two of them."""
         # New connections by the thousand leave their ports in TIME_WAIT; none of them may be one that is listened on.
-        for name, value in (("ip_local_port_range", "10000 65535"), ("tcp_tw_reuse", "1")):
+        for name, value in (("ip_local_port_range", "10000 65535"), ("tcp_tw_reuse", "1"), ("ip_forward", "1")):
             Path("/proc/sys/net/ipv4", name).write_text(value)
         run(["ip", "link", "set", "lo", "up"])
         for pod, address in ADDRESS.items():
@@ -54,13 +82,20 @@ class World:
                           f"addr add {GATEWAY[pod]}/24 dev {pod}", f"-n {pod} link set lo up", f"-n {pod} link set eth0 up",
                           f"-n {pod} addr add {address}/24 dev eth0", f"-n {pod} route add default via {GATEWAY[pod]}"):
                 run(["ip", *words.split()])
-            place = self.place(address)
-            with open(place.folder / BULK_PATH[1:], "wb") as file:
-                file.truncate(BULK_BYTES)
-            self.start(["nginx", "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", origin_config(place))], pod)
-            wait_answer(ORIGIN["tcp"], address)
+            self._up_origin(pod, self.place(address))
+            if pod in BEHIND_RULES:
+                run([*in_pod(pod), sys.executable, "-m", "injector.cli.main", "intercept", "--exempt-uid", str(UID)])
         self._up_outside()
-        run([*in_pod("mesh"), sys.executable, "-m", "injector.cli.main", "intercept", "--exempt-mark", str(BYPASS_MARK)])
+
+    def _up_origin(self, pod: str, place: Place) -> None:
+        for path, size in ((BULK_PATH, BULK_BYTES), (LARGE_PATH, LARGE_BYTES)):
+            with open(place.folder / path[1:], "wb") as file:
+                file.truncate(size)
+        message = place.folder / RPC_PATH[1:]
+        message.parent.mkdir()
+        message.write_bytes(rpc_message())
+        self.start(["nginx", "-p", str(place.folder), "-e", "stderr", "-c", place.write("nginx.conf", origin_config(place))], pod)
+        wait_answer(ORIGIN["tcp"], place.address)
 
     def _up_outside(self) -> None:
         """The host that is approved, by all its names, and the resolver that the mesh names."""
@@ -75,6 +110,7 @@ class World:
         self._folders += 1
         folder = FOLDER / str(self._folders)
         folder.mkdir()
+        os.chown(folder, UID, UID)
         return Place(folder, address, self.certificates)
 
     def desk(self) -> Desk:
@@ -90,70 +126,114 @@ class World:
                                 stderr=sys.stderr, start_new_session=True)
 
     @contextlib.contextmanager
+    def _run(self, argv: list[str], pod: str | None = None) -> "Iterator[subprocess.Popen[bytes]]":
+        process = self.start(argv, pod)
+        try:
+            yield process
+        finally:
+            end(process)
+
+    def _proxy(self, proxy: Proxy, job: Job, place: Place) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
+        cores = f"{self._proxy_core},{self._load_core}" if job.workers > 1 else str(self._proxy_core)
+        return self._run(["taskset", "-c", cores, *AS_PROXY, *proxy.set_up(proxy.program(), job, place)], job.pod)
+
+    def _beside(self, job: Job, place: Place) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]] | None":
+        """Who speaks mTLS with the proxy, if anybody must: for the load generator, or in the pod's place."""
+        if job.has_mtls:
+            text = originator_config(*job.asked_at, place)
+        elif job.kind == "gateway":
+            text = endpoint_config(place)
+        else:
+            return None
+        return self._run(["haproxy", "-q", "-f", place.write("haproxy.cfg", text)])
+
+    @contextlib.contextmanager
     def serving(self, proxy: Proxy, job: Job) -> Iterator["Serving"]:
         """The proxy, ready for the job, and where to ask it. NotAvailable if it cannot do it."""
-        pod = proxy.pod(job)
-        place = self.place(ADDRESS[pod])
-        cores = f"{self._proxy_core},{self._load_core}" if job.workers > 1 else str(self._proxy_core)
-        argv = ["taskset", "-c", cores, *proxy.set_up(proxy.program(), job, place)]
-        other = None        # that speaks mTLS, on one side or the other
-        host, port = place.address, proxy.port(job)
-        beside = self.place(place.address)
-        if job.kind == "http1-mtls":
-            other = self.start(["haproxy", "-q", "-f", beside.write("haproxy.cfg", originator_config(host, port, beside))])
-            host, port = "127.0.0.1", ORIGINATOR
-        if job.kind == "gateway":
-            other = self.start(["haproxy", "-q", "-f", beside.write("haproxy.cfg", endpoint_config(beside))])
-        leaves = job.kind == "origination"
-        if leaves and proxy.name == OURS:
-            host = OUTSIDE
-        before = time.monotonic()
-        process = self.start(argv, pod)
-        processes = [process, *([other] if other else [])]
-        serving = Serving(process.pid, host, port, job, place, in_pod(pod) if leaves else [])
-        try:
-            url = serving.url()
-            if job.kind == "gateway":
-                wait_h2load(h2load_once_argv(url, connect_to=serving.connect_to), processes, "it leads to no pod", READY_WITHIN_S)
-            elif job.kind == "http2":
-                wait_h2load(h2load_once_argv(url), processes, "it does not answer HTTP/2 with prior knowledge")
-            elif leaves:
-                once = [*serving.where, *h2load_once_argv(url, job.names[-1])]
-                wait_h2load(once, processes, "it leads to no host outside", READY_WITHIN_S)
-            else:
-                wait_answer(port, host, job.path, processes)
+        place = self.place(ADDRESS[job.pod])
+        with contextlib.ExitStack() as stack:
+            others = []
+            beside = self._beside(job, self.place(place.address))
+            if beside is not None:
+                others.append(stack.enter_context(beside))
+            before = time.monotonic()
+            processes = [stack.enter_context(self._proxy(proxy, job, place))]
+            if job.kind == "call":
+                processes.append(stack.enter_context(self._proxy(proxy, Job("http1-mtls"), self.place(ADDRESS["mesh"]))))
+            serving = Serving([process.pid for process in processes], job, place, is_forward=proxy.is_forward)
+            serving.wait_ready([*processes, *others])
             serving.ready_s = time.monotonic() - before
             yield serving
-        finally:
-            for one in processes:
-                end(one)
+
+    @contextlib.contextmanager
+    def direct(self) -> Iterator["Serving"]:
+        """The way of a call without proxies: from the same pod, by the exempted user, to an application that has no rules before it."""
+        yield Serving([], Job("http1"), Place(FOLDER, ADDRESS["plain"], self.certificates), where=(*in_pod("client"), *AS_PROXY))
 
 
 class Serving:
-    """A proxy that is ready.
+    """A proxy, or two, that are ready.
 
     Args:
-        host, port: where to ask, what `job` says.
-        place: with its files.
-        where: begins the command that asks it: of an application in its pod.
+        pids: of the proxies.
+        place: with the files of the first.
+        where: begins the command that asks it.
+        is_forward: it is to be asked by absolute URL.
 
     Attributes:
-        ready_s: how long it took from its start to its first answer.
+        host, port: where a load generator asks; another one than the proxy if that speaks TLS.
+        ready_s: how long it took from the start to the first answer.
     """
 
-    def __init__(self, pid: int, host: str, port: int, job: Job, place: Place, where: Sequence[str]) -> None:
-        self.pid, self.host, self.port, self.path, self.place, self.where = pid, host, port, job.path, place, where
+    def __init__(self, pids: list[int], job: Job, place: Place, where: Sequence[str] = (), *, is_forward: bool = False) -> None:
+        self.pids, self.job, self.path, self.place, self.is_forward = pids, job, job.path, place, is_forward
+        self.where = list(where) or (in_pod(job.pod) if job.kind in ("call", "origination") else [])
         self._name = job.names[-1] if job.kind == "gateway" else ""
+        self.host, self.port = job.asked_at if pids else (place.address, ORIGIN[job.kind])
+        if job.has_mtls:
+            self.host, self.port = "127.0.0.1", ORIGINATOR_TCP if job.is_tcp else ORIGINATOR
         self.ready_s = 0.0
 
-    def url(self, port: int | None = None) -> str:
-        return f"https://{self._name}{self.path}" if self._name else f"http://{self.host}:{port or self.port}{self.path}"
+    @property
+    def authority(self) -> str:
+        """What Host says, where that is not the URL's."""
+        if self.is_forward:
+            return "{}:{}".format(*self.job.asked_at)
+        return self.job.names[-1] if self.job.kind == "origination" else ""
+
+    def url(self, port: int | None = None, path: str = "") -> str:
+        return f"https://{self._name}{self.path}" if self._name else f"http://{self.host}:{port or self.port}{path or self.path}"
+
+    @property
+    def target(self) -> str:
+        """The request's: of a forward proxy the whole URL, which names the application."""
+        return f"http://{self.authority}{self.path}" if self.is_forward else self.path
 
     @property
     def connect_to(self) -> str:
         """Where the host of the URL is; empty: it is that."""
         return f"{self.host}:{self.port}" if self._name else ""
 
+    def cpu_s(self) -> float:
+        return sum(map(cpu_s, self.pids))
+
+    def memory_mb(self) -> tuple[float, float]:
+        """(resident, unshared)"""
+        resident, unshared = zip(*map(memory_mb, self.pids), strict=True)
+        return sum(resident), sum(unshared)
+
+    def wait_ready(self, processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+        kind = self.job.kind
+        if kind == "gateway":
+            once = h2load_once_argv(self.url(), connect_to=self.connect_to)
+            wait_h2load(once, processes, "it leads to no pod", READY_WITHIN_S)
+        elif kind == "http2":
+            wait_h2load(h2load_once_argv(self.url()), processes, "it does not answer HTTP/2 with prior knowledge")
+        elif self.where:
+            once = [*self.where, *h2load_once_argv(self.url(), self.authority or SERVICE)]
+            wait_h2load(once, processes, "it leads nowhere", READY_WITHIN_S)
+        else:
+            wait_answer(self.port, self.host, self.target, processes)
 
     def in_force_s(self, job: Job) -> float:
         """How long from another snapshot's coming until its last rule is in force, of a gateway of ours.
@@ -167,6 +247,12 @@ class Serving:
         once = h2load_once_argv(f"https://{job.names[-1]}/", connect_to=self.connect_to)
         wait_h2load(once, (), "its new rules are not in force", READY_WITHIN_S)
         return time.monotonic() - before
+
+
+def rpc_message() -> bytes:
+    """Of gRPC: not compressed, its length, protobuf of one field."""
+    field = b"\x0a" + bytes([ANSWER_BYTES & 0x7F | 0x80, ANSWER_BYTES >> 7]) + b"x" * ANSWER_BYTES
+    return b"\0" + len(field).to_bytes(4, "big") + field
 
 
 def in_pod(pod: str) -> list[str]:

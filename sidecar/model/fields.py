@@ -25,9 +25,10 @@ CLAIMS = frozenset({
     b"x-sendfile-type", b"x-accel-mapping",     # a proxy tells Rack by them which files it may have sent (CVE-2025-61780)
     b"proxy",   # CGI and its heirs take it for HTTP_PROXY (CVE-2016-5385)
 })
+OURS = b"x-bartizan-"
 OTHER_MESHES = (b"x-envoy-", b"l5d-", b"x-istio-")
 DROPPED_PREFIXES = (
-    b"x-bartizan-", b"x-forwarded-", *OTHER_MESHES,
+    OURS, b"x-forwarded-", *OTHER_MESHES,
     b"x-original-",                                             # -url, -uri, -host, -method, -for: as above
     # certificates that somebody else is said to have verified
     b"x-client-cert", b"x-ssl-", b"ssl-client-", b"x-tls-client-", b"x-amzn-mtls-", b"wl-proxy-",

@@ -82,6 +82,7 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
         headers: end-to-end fields only, as for requests; Content-Length stays out too, `body` says it.
         content_length: what Content-Length said, also where no body follows (HEAD, 304), else None.
         is_last: the server will answer no further request on this connection.
+        may_hold_ours: a field may be one that only sidecars may say (`x-bartizan-*`); whether the server is one, is to be asked then.
     """
 
     status: int
@@ -90,3 +91,4 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     body: Body
     content_length: int | None
     is_last: bool
+    may_hold_ours: bool = True

@@ -90,9 +90,12 @@ class Deadline:
         self._at = self._cap = NEVER
         self.rings_at = -NEVER      # not set outside of the scope
 
-    def cap(self, seconds: float | None) -> None:
-        """From now on all phases together have `seconds`, which are the upstream's; None: no end to them."""
-        self._cap = NEVER if seconds is None else self.now() + seconds
+    def cap(self, seconds: float) -> None:
+        """From now on all phases together have `seconds`, which are the upstream's."""
+        self._cap = self.now() + seconds
+
+    def uncap(self) -> None:
+        self._cap = NEVER
 
     def upstream_waits(self, phase: str, seconds: float) -> None:
         """As `upstream`, unless there is a cap: who said how long all may take has said it of this, too."""
@@ -101,17 +104,21 @@ class Deadline:
         else:
             self._begin(phase, self._cap, True)
 
-    def downstream(self, phase: str, seconds: float) -> None:
-        """From now on the downstream has `seconds` for `phase`."""
-        at = self.now() + seconds
+    def downstream(self, phase: str, seconds: float, now: float | None = None) -> None:
+        """From now on the downstream has `seconds` for `phase`.
+
+        Args:
+            now: for whoever has just looked at the clock.
+        """
+        at = (self.now() if now is None else now) + seconds
         if self.rings_at <= at <= self._cap:    # nearly always: as `_begin`
             self._phase, self._is_upstream, self._at = phase, False, at
         else:
             self._begin(phase, at, False)
 
-    def upstream(self, phase: str, seconds: float) -> None:
+    def upstream(self, phase: str, seconds: float, now: float | None = None) -> None:
         """From now on the upstream has `seconds` for `phase`."""
-        at = self.now() + seconds
+        at = (self.now() if now is None else now) + seconds
         if self.rings_at <= at <= self._cap:
             self._phase, self._is_upstream, self._at = phase, True, at
         else:

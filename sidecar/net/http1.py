@@ -6,7 +6,7 @@ that the connection itself is the end of whichever is on: `Http1Server` where we
 Spec: RFC 9112.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ from sidecar.protocol.render import render_request, render_response
 from sidecar.protocol.trailers import allowed_trailers
 
 from .ends import Connection
-from .socket_stream import close_stream, cut, is_stream_quiet
+from .socket_stream import close_stream, cut, quiet_check
 from .tls_stream import account_of
 
 AT_ONCE_BYTES = 16384   # one record of TLS: OpenSSL wants what it has not taken whole again just as it was
@@ -35,13 +35,15 @@ class Http1Connection:
         early: bytes that were received before.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_left", "_send_nowait", "body", "stream", "trailers")
+    __slots__ = ("_buffer", "_chunks", "_left", "_receive_nowait", "_send_nowait", "_wait_input", "body", "stream", "trailers")
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
         self.stream = stream
         self.body = NO_BODY             # of the message being read
         self.trailers: Headers = []
         self._send_nowait: Callable[[bytes], int] | None = getattr(stream, "send_nowait", None)
+        self._wait_input: Callable[[], Awaitable[None]] | None = getattr(stream, "wait_input", None)
+        self._receive_nowait: Callable[[], bytes | None] = getattr(stream, "receive_nowait", bytes)
         self._buffer = early
         self._left = 0                  # of a LENGTH body
         self._chunks: chunked.ChunkDecoder | None = None
@@ -68,7 +70,8 @@ class Http1Connection:
         self._left = body.length
         if self.trailers:
             self.trailers = []
-        self._chunks = chunked.ChunkDecoder() if body.kind is CHUNKED else None
+        if body.kind is CHUNKED:
+            self._chunks = chunked.ChunkDecoder()
 
     @property
     def is_body_done(self) -> bool:
@@ -120,8 +123,16 @@ class Http1Connection:
         return piece
 
     async def _receive(self) -> bytes:
+        """Bytes; b"" at the end."""
+        wait = self._wait_input
         try:
-            return bytes(await self.stream.receive_some())
+            if wait is None:
+                return bytes(await self.stream.receive_some())
+            while True:
+                await wait()
+                data = self._receive_nowait()
+                if data is not None:
+                    return data
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 
@@ -131,7 +142,10 @@ class Http1Connection:
         """
         try:
             if self._send_nowait is not None and len(data) <= AT_ONCE_BYTES:
-                data = data[self._send_nowait(data):]
+                count = self._send_nowait(data)
+                if count == len(data):
+                    return
+                data = data[count:]
             if data:
                 await self.stream.send_all(data)
         except trio.BrokenResourceError as exc:
@@ -231,12 +245,14 @@ class Http1Client(Http1Connection):
     """Where we ask: a connection with room for one exchange, and the end of that exchange."""
 
     __slots__ = (
-        "_heads", "_is_answered", "_is_asked", "_is_reusable", "_kind", "_method", "_upgrade", "account", "is_idle", "released", "room",
+        "_heads", "_is_answered", "_is_asked", "_is_calm", "_is_reusable", "_kind", "_method", "_upgrade",
+        "account", "is_idle", "released", "room",
     )
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         super().__init__(stream)
         self._heads = ResponseReader()
+        self._is_calm = quiet_check(stream)
         self.account = account_of(stream)       # opened when its peer was verified
         self.room = 1
         self.is_idle = True
@@ -262,7 +278,7 @@ class Http1Client(Http1Connection):
         self.room = 0
 
     def is_quiet(self) -> bool:
-        return not self.has_leftover and is_stream_quiet(self.stream)
+        return not self._buffer and self._is_calm()
 
     def open(self) -> "Http1Client":
         assert self.room, "one exchange at a time"
@@ -307,9 +323,8 @@ class Http1Client(Http1Connection):
             self._buffer += data
 
     def finish(self) -> None:
-        is_complete = self._is_asked and self._is_answered and self.is_body_done and not self.has_leftover
         self.is_idle = True
-        if is_complete and self._is_reusable:
+        if self._is_asked and self._is_answered and self._is_reusable and self.is_body_done and not self._buffer:
             self.room = 1
         else:
             self.close()

@@ -37,7 +37,7 @@ class Http2End(Waiter):
     __slots__ = ("_body", "_has_end", "_is_blocked", "_is_sent", "_link", "_owed", "failure", "stream", "trailers")
 
     def __init__(self, link: "Http2Link", stream: int) -> None:
-        super().__init__()
+        super().__init__(link.turn)
         self._link = link
         self.stream = stream
         self.trailers: Headers = []
@@ -81,6 +81,16 @@ class Http2End(Waiter):
     @property
     def is_body_done(self) -> bool:
         return self._has_end and not self._body
+
+    @property
+    def has_end(self) -> bool:
+        """All of the body has arrived."""
+        return self._has_end
+
+    @property
+    def arrived(self) -> bytes | bytearray:
+        """What `take_buffered` would return."""
+        return self._body
 
     def take_buffered(self) -> bytes:
         self._give_back()
@@ -130,6 +140,26 @@ class Http2End(Waiter):
 
     def _has_window(self) -> bool:
         return not self._is_blocked or self.failure is not None
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes, and a head, can be sent without waiting."""
+        link = self._link
+        if link.is_backed_up:
+            link.flush()
+        return not link.is_backed_up and link.failure is None and link.engine.room(self.stream) >= size
+
+    def send_nowait(self, fields: Headers | None, piece: bytes, is_end: bool, trailers: Headers | None = None) -> None:
+        """There is room."""
+        engine, sid = self._link.engine, self.stream
+        is_bare_end = is_end and not trailers
+        if fields is not None:
+            engine.send_head(sid, fields, is_end=is_bare_end and not piece)
+        if piece or (fields is None and is_bare_end):
+            engine.send_data(sid, piece, is_end=is_bare_end)
+        if trailers and is_end:
+            engine.send_trailers(sid, trailer_fields(trailers))
+        self._is_sent = is_end
+        self._link.push()
 
     async def _send_head(self, fields: Headers, piece: bytes, is_end: bool, trailers: Headers | None) -> None:
         """The head, and all that is ready to go with it, in one write."""
@@ -184,6 +214,20 @@ class Http2Link(Http2Pump):
     # -- what the pump received
 
     def feed(self, data: bytes) -> None:
+        turn = self.turn
+        if turn.is_on:
+            self._take(data)
+            return
+        turn.is_on = True
+        try:
+            self._take(data)
+        except BaseException:   # a bug: nobody knows what was dealt out
+            self.fail(self.gone("a fault of ours"))
+            raise
+        finally:
+            turn.end()
+
+    def _take(self, data: bytes) -> None:
         if not data:
             self.fail(self.gone("connection closed"))
             return

@@ -54,6 +54,30 @@ class Http2AskingEnd(Http2End):
         link.ends[self.stream] = self
         await self._send_head(request_fields(request, host, extra, self._client.scheme), piece, is_end, None)
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether the connection takes the request now."""
+        return not self._link.engine.is_going_away
+
+    def send_request_nowait(self, request: RequestHead, host: bytes, extra: Headers, piece: bytes) -> None:
+        """A request that is whole; there is room, and `may_begin`."""
+        link = self._link
+        self.stream = link.engine.open_stream(request.method)
+        link.ends[self.stream] = self
+        self.send_nowait(request_fields(request, host, extra, self._client.scheme), piece, True)
+
+    @property
+    def head(self) -> ResponseHead | None:
+        """What `read_head` would return at once."""
+        return self._heads[0] if self._heads else None
+
+    def take_head(self) -> ResponseHead:
+        return self._heads.popleft()
+
+    @property
+    def link(self) -> Http2Link:
+        return self._link
+
     async def read_head(self) -> ResponseHead:
         while not self._heads:
             self.check()
@@ -129,7 +153,7 @@ class Http2Client:
         link = self._link
         if link.failure is None:
             link.engine.goaway()
-            link.push()
+            link.flush()
             link.fail(link.gone("closed by us"))
         link.close()
 

@@ -3,7 +3,8 @@
 There is no background task. Of the tasks that wait for something on the connection one is the pump: it waits at the socket and
 deals out what comes in; when its own wish is fulfilled, or it is cancelled, another takes its place. What was received is dealt
 out before anything else can happen, so that a cancelled pump loses nothing. Output is sent without waiting; what the socket does
-not take is kept, whole, for the pump, so that a cancelled writer leaves no half frame behind.
+not take is kept, whole, for the pump, so that a cancelled writer leaves no half frame behind. What a read sets off is sent at the
+end of its turn (`http2_turn.py`).
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import trio
 from sidecar.model.errors import MeshError
 from sidecar.protocol.http2.engine import Engine
 from sidecar.protocol.http2.frames import Code, Http2Error
+
+from .http2_turn import Listener, Turn
 
 MAX_UNSENT_BYTES = 65536    # beyond it bodies wait
 HEADER_BLOCK_S = 10.0       # from the first byte of a frame that is no DATA to the end of its header block
@@ -29,16 +32,25 @@ class NowaitStream(Protocol):
 
 
 class Waiter:
-    """Somebody for whom the pump may have news: an end, or the server that waits for the next one."""
+    """Somebody for whom the pump may have news: an end, or the server that waits for the next one.
 
-    __slots__ = ("_events",)
+    Attributes:
+        listener: is called, where no task waits.
+    """
 
-    def __init__(self) -> None:
-        self._events: list[trio.Event] = []
+    __slots__ = ("_events", "listener", "turn")
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self._events: list[trio.Event] | None = None
+        self.listener: Listener | None = None
 
     def wake(self) -> None:
-        for event in self._events:
-            event.set()
+        if self.listener is not None:
+            self.turn.tell(self.listener)
+        if self._events is not None:
+            for event in self._events:
+                event.set()
 
 
 class Http2Pump:
@@ -59,6 +71,7 @@ class Http2Pump:
         self._pumping: trio.CancelScope | None = None   # around the pump's wait
         self._followers: dict[trio.Event, None] = {}
         self._idle_until = float("inf")
+        self.turn = Turn.of_this_run()
 
     # -- for whoever knows what the bytes are about to fill in
 
@@ -91,7 +104,7 @@ class Http2Pump:
                     self._has_pump = True
                     try:
                         while not is_ready():
-                            await self._pump()
+                            await self._pump(is_ready)
                     finally:
                         self._has_pump = False
                 else:
@@ -102,6 +115,8 @@ class Http2Pump:
 
     async def _follow(self, waiter: Waiter) -> None:
         event = trio.Event()
+        if waiter._events is None:
+            waiter._events = []
         waiter._events.append(event)
         self._followers[event] = None
         try:
@@ -110,25 +125,35 @@ class Http2Pump:
             waiter._events.remove(event)
             del self._followers[event]
 
-    async def _pump(self) -> None:
-        """One wait at the socket."""
-        deadline = self._idle_until
-        if self.engine.begun_at is not None:
-            deadline = min(deadline, self.engine.begun_at + HEADER_BLOCK_S)
-        with trio.CancelScope(deadline=deadline) as scope:
+    async def _pump(self, is_ready: Callable[[], bool]) -> None:
+        """Wait at the socket, once or again and again, until `is_ready` or there is something to look at."""
+        with trio.CancelScope(deadline=self._idle_until) as scope:
             self._pumping = scope
+            self._mind_the_block()
             try:
-                if self._unsent:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._send_rest)
+                while not is_ready():
+                    if self._unsent:
+                        async with trio.open_nursery() as nursery:
+                            nursery.start_soon(self._send_rest)
+                            await self._receive()
+                            nursery.cancel_scope.cancel()
+                    else:
                         await self._receive()
-                        nursery.cancel_scope.cancel()
-                else:
-                    await self._receive()
+                    self._mind_the_block()
             finally:
                 self._pumping = None
         if scope.cancelled_caught and self.failure is None:
             self._look_at_the_time()
+
+    def _mind_the_block(self) -> None:
+        begun_at = self.engine.begun_at
+        if begun_at is not None:
+            self._look_by(begun_at + HEADER_BLOCK_S)
+
+    def _look_by(self, at: float) -> None:
+        """The pump looks at the time then, or before. Its deadline is never moved back, which would cost 2 us each time."""
+        if self._pumping is not None and at < self._pumping.deadline:
+            self._pumping.deadline = at
 
     def poke(self) -> None:
         """The pump is to look again at what it waits for."""
@@ -150,8 +175,7 @@ class Http2Pump:
     def idle_for(self, seconds: float) -> None:
         """`on_idle` is called after so long, unless something else comes between."""
         self._idle_until = trio.current_time() + seconds
-        if self._pumping is not None:
-            self._pumping.deadline = min(self._pumping.deadline, self._idle_until)
+        self._look_by(self._idle_until)
 
     async def _receive(self) -> None:
         try:
@@ -180,6 +204,13 @@ class Http2Pump:
         return bool(self._unsent)
 
     def push(self) -> None:
+        """Send, now or at the end of the turn."""
+        if self.turn.is_on:
+            self.turn.push(self)
+        else:
+            self.flush()
+
+    def flush(self) -> None:
         """Send what the socket takes; the pump sends the rest."""
         if self._send_now():
             return

@@ -11,6 +11,7 @@ Spec: RFC 9113.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -38,21 +39,30 @@ class Http2ServingEnd(Http2End):
         scope: run the exchange in it; cancelled when the client resets the stream or is gone. `failure` then says so.
     """
 
-    __slots__ = ("_server", "request", "scope")
+    __slots__ = ("_scope", "_server", "request")
 
     def __init__(self, server: "Http2Server", stream: int, request: RequestHead) -> None:
         super().__init__(server._link, stream)
         self._server = server
         self.request = request
-        self.scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
 
     @property
     def can_go_on(self) -> bool:
         return self._link.failure is None
 
+    @property
+    def scope(self) -> trio.CancelScope:
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            if self.failure is not None:
+                self._scope.cancel()
+        return self._scope
+
     def fail(self, failure: MeshError) -> None:
         super().fail(failure)
-        self.scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def send_interim(self, response: ResponseHead) -> None:
         self.check()
@@ -97,13 +107,17 @@ class Http2Server(Waiter):
     Args:
         early: bytes that were received before, the preface perhaps.
         host: see `Engine`.
+    Attributes:
+        offer: is given each request first, at the end of the read that it came with: False if `next_exchange` is to return it.
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"", *, host: bytes | None = None) -> None:
-        super().__init__()
         self._link = _ServerLink(stream, self, host)
+        super().__init__(self._link.turn)
         self._found: deque[Http2ServingEnd | Refused] = deque()
         self._is_over = False
+        self._bug: Exception | None = None
+        self.offer: Callable[[Http2ServingEnd], bool] | None = None
         self._link.idle_for(FIRST_REQUEST_S)
         self._early = early
 
@@ -125,6 +139,8 @@ class Http2Server(Waiter):
                 if end is None or end.failure is None:
                     return found
                 end.finish()    # given up before anybody looked
+            if self._bug is not None:
+                raise self._bug
             if isinstance(self._link.failure, ProtocolViolation):
                 raise self._link.failure
             if self._has_ended():
@@ -135,12 +151,35 @@ class Http2Server(Waiter):
 
     def _has_ended(self) -> bool:
         link = self._link
-        return link.failure is not None or ((self._is_over or link.engine.is_drained) and not (link.ends or link.is_unsent))
+        is_broken = link.failure is not None or self._bug is not None
+        return is_broken or ((self._is_over or link.engine.is_drained) and not (link.ends or link.is_unsent))
 
     def drain(self) -> None:
         """Take no new requests, once the client knows; `next_exchange` ends with the last one that is on."""
         self._link.engine.drain()
         self._link.push()
+
+    # -- what the turn asks
+
+    def look(self) -> None:
+        """Who has no task gets what is found."""
+        assert self.offer is not None
+        for _ in range(len(self._found)):
+            found = self._found.popleft()
+            if isinstance(found, Refused):
+                self._found.append(found)
+            elif found.failure is not None:
+                found.finish()      # given up before anybody looked
+            elif not self.offer(found):
+                self._found.append(found)
+        if self._found:
+            self.wake()
+
+    def crash(self, bug: Exception) -> None:
+        """`next_exchange` raises it."""
+        self._bug = bug
+        self.wake()
+        self._link.poke()
 
     # -- what the link tells
 
@@ -157,11 +196,17 @@ class Http2Server(Waiter):
         if event.is_end:
             end.arrive(b"", True)
         self._link.idle_for(float("inf"))
-        self.wake()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.offer is not None:
+            self.turn.tell(self)
+        else:
+            self.wake()
 
     def on_malformed(self, detail: str) -> None:
         self._found.append(Refused(Reason.HTTP2_VIOLATION, detail, None))
-        self.wake()
+        self._tell()
 
     def on_idle(self) -> None:
         link = self._link
@@ -174,7 +219,8 @@ class Http2Server(Waiter):
     def on_finished(self) -> None:
         if not self._link.ends:
             self._link.idle_for(IDLE_S)
-            self._link.poke()       # a drain may be done
+            if self._link.engine.is_going_away:
+                self._link.poke()       # the drain may be done
 
 
 class _ServerLink(Http2Link):

@@ -8,7 +8,7 @@ always. Whatever is spent is closed here, by nobody else.
 """
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import trio
@@ -45,6 +45,7 @@ class Pool:
         self.pending: Counter[Hashable] = Counter()
         self.connecting: dict[Hashable, trio.Event] = {}
         self._is_closed = False
+        self._now: Callable[[], float] = trio.current_time      # by way of three calls, until there is something to keep
 
     def take_nowait(self, key: Hashable) -> AskingEnd | None:
         """A new exchange on a connection that is there; an idle one that has ended, or says something unasked, is no use."""
@@ -53,7 +54,7 @@ class Pool:
             connection = kept[-1]
             place = self._places[connection]
             is_good = connection.room and (
-                not connection.is_idle or (place.expires_at > trio.current_time() and connection.is_quiet())
+                not connection.is_idle or (place.expires_at > self._now() and connection.is_quiet())
             )
             if is_good:
                 end = connection.open()
@@ -64,11 +65,13 @@ class Pool:
             kept.pop()
             place.is_kept = False
             self._drop(connection)
-        self._kept.pop(key, None)
+        if kept is not None:
+            del self._kept[key]
         return None
 
     def add(self, key: Hashable, group: Hashable, connection: Connection) -> AskingEnd:
         """The first exchange on a new connection, which `opened` counts already."""
+        self._now = trio.lowlevel.current_clock().current_time
         self._places[connection] = _Place(key, group)
         connection.released = self._release
         end = connection.open()
@@ -95,11 +98,13 @@ class Pool:
 
     def _keep(self, connection: Connection) -> None:
         place = self._places[connection]
-        place.expires_at = trio.current_time() + IDLE_S
+        place.expires_at = self._now() + IDLE_S
         if place.is_kept:
             return
         place.is_kept = True
-        kept = self._kept.setdefault(place.key, [])
+        kept = self._kept.get(place.key)
+        if kept is None:
+            kept = self._kept[place.key] = []
         kept.append(connection)
         if len(kept) > IDLE_PER_KEY:
             oldest = kept.pop(0)

@@ -268,6 +268,15 @@ class TlsStream(trio.abc.HalfCloseableStream):
         finally:
             self._is_sending = False
 
+    async def wait_input(self) -> None:
+        """Until there may be something to receive: then `receive_nowait`."""
+        self._check_open()
+        if self._has_peer_ended or self.connection.pending():
+            await checkpoint()
+        else:
+            await wait_readable(self.sock)
+            self._count_empty_wake()    # until data is received
+
     def receive_nowait(self) -> bytes | None:
         """What is here, b"" after the peer's close_notify; None: nothing is."""
         self._check_open()

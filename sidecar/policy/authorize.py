@@ -10,7 +10,6 @@ Permit made.
 
 import ipaddress
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from sidecar.model import identity
 from sidecar.model.decision import Denied, Permit
@@ -28,8 +27,8 @@ from .route_table import Found, RouteTable
 Claims = Mapping[str, object]
 
 
-class Asker(NamedTuple):
-    """What is known of the caller.
+class Asker:
+    """What is known of the caller. One may ask many times: its name is taken apart once.
 
     Args:
         identity: verified; None: plaintext, which has none.
@@ -37,9 +36,13 @@ class Asker(NamedTuple):
         claims: of the verified token; None: there is none, or nobody asked for it.
     """
 
-    identity: SpiffeId | None
-    source: str
-    claims: Claims | None = None
+    __slots__ = ("claims", "identity", "name", "source")
+
+    def __init__(self, identity: SpiffeId | None, source: str, claims: Claims | None = None) -> None:
+        self.identity = identity
+        self.source = source
+        self.claims = claims
+        self.name = _Name(identity) if identity is not None else None
 
 
 def find_route(
@@ -73,20 +76,15 @@ def find_route(
 
 def authorize(found: Found[Route], asker: Asker, trust_domain: str) -> Permit | Denied:
     """Whether the rule that `find_route` found lets the caller in."""
-    route = found.rule
+    route, name = found.rule, asker.name
     if route.jwt is not None and asker.claims is None:
         return Denied(Reason.TOKEN_REFUSED, route.name)
-    if asker.identity is None:
-        is_denied = any(_plaintext_is_denied(entry, asker) for entry in route.deny)
-        # Permissive is for callers that have no name yet: entries with names cannot be asked of them, unless some ask for the source.
-        asked = [entry for entry in route.allow if entry.source is not None] or route.allow
-        is_allowed = any(_source_holds(entry, asker) and _claims_hold(entry, asker.claims) for entry in asked)
+    if name is None:
+        is_denied = _is_plaintext_denied(route.deny, asker)
+        is_allowed = _is_plaintext_named(route.allow, asker)
     else:
-        name = _Name(asker.identity)
-        is_denied = any(_name_holds(entry, name) and _claims_hold(entry, asker.claims) for entry in route.deny)
-        is_allowed = name.trust_domain == trust_domain and any(
-            _name_holds(entry, name) and _claims_hold(entry, asker.claims) for entry in route.allow
-        )
+        is_denied = _is_named(route.deny, name, asker.claims)
+        is_allowed = name.trust_domain == trust_domain and _is_named(route.allow, name, asker.claims)
     if is_denied:
         return Denied(Reason.CALLER_DENIED, route.name)
     if not is_allowed:
@@ -141,14 +139,37 @@ class _Name:
         self.trust_domain, self.namespace, self.service_account = identity.parts(whole)
 
 
-def _name_holds(entry: Caller, name: _Name) -> bool:
-    """Of a peer with an identity; an entry with a source does not speak of it."""
-    return (
-        entry.source is None
-        and name_holds(entry.namespace, name.namespace)
-        and name_holds(entry.service_account, name.service_account)
-        and (entry.identity is None or name_holds(entry.identity, name.whole))
-    )
+# Loops, and no `any`: each generator would cost as much as a whole look.
+
+
+def _is_named(entries: tuple[Caller, ...], name: _Name, claims: Claims | None) -> bool:
+    """Whether one of them speaks of a peer with an identity; an entry with a source does not."""
+    for entry in entries:
+        if (
+            entry.source is None
+            and ((namespace := entry.namespace) in ("*", name.namespace) or name_holds(namespace, name.namespace))
+            and ((account := entry.service_account) in ("*", name.service_account) or name_holds(account, name.service_account))
+            and (entry.identity is None or name_holds(entry.identity, name.whole))
+            and (not entry.claims or _claims_hold(entry, claims))
+        ):
+            return True
+    return False
+
+
+def _is_plaintext_named(entries: tuple[Caller, ...], asker: Asker) -> bool:
+    """Permissive is for callers that have no name yet: entries with names cannot be asked of them, unless some ask for the source."""
+    asks_for_source = False
+    for entry in entries:
+        if entry.source is not None:
+            asks_for_source = True
+            if _source_holds(entry, asker) and _claims_hold(entry, asker.claims):
+                return True
+    if asks_for_source:
+        return False
+    for entry in entries:  # noqa: SIM110 -- as above
+        if not entry.claims or _claims_hold(entry, asker.claims):
+            return True
+    return False
 
 
 def _source_holds(entry: Caller, asker: Asker) -> bool:
@@ -169,7 +190,10 @@ def _claims_hold(entry: Caller, claims: Claims | None) -> bool:
     return True
 
 
-def _plaintext_is_denied(entry: Caller, asker: Asker) -> bool:
+def _is_plaintext_denied(entries: tuple[Caller, ...], asker: Asker) -> bool:
     """Whether an entry of `deny` speaks of a plaintext peer: one that asks for no name does."""
-    asks_for_a_name = entry != Caller(source=entry.source, claims=entry.claims)
-    return not asks_for_a_name and _source_holds(entry, asker) and _claims_hold(entry, asker.claims)
+    for entry in entries:
+        asks_for_a_name = entry != Caller(source=entry.source, claims=entry.claims)
+        if not asks_for_a_name and _source_holds(entry, asker) and _claims_hold(entry, asker.claims):
+            return True
+    return False

@@ -63,8 +63,10 @@ class RouteTable(Generic[R]):
             request: None for a TCP connection. It could carry any request, so that only a rule without matches and hosts can decide
                 it, and only if no more specific one would decide some request otherwise.
         """
+        ports = self._ports
         asked = _Asked(request) if request is not None else None
-        for hosts in (self._ports.get(port), self._ports.get(THIS_PORT), self._ports.get(None)):
+        for at in (port, THIS_PORT, None):
+            hosts = ports.get(at)
             if hosts is None:
                 continue
             if asked is None:
@@ -72,8 +74,8 @@ class RouteTable(Generic[R]):
             for paths in hosts.of_request(asked.host):
                 if paths is not None:
                     for entry in paths.candidates(asked.path):
-                        if entry.holds(asked):
-                            return Found(entry.rule, entry.match)
+                        if entry.is_sure or entry.holds(asked):
+                            return entry.found
         return None
 
 
@@ -96,7 +98,8 @@ class _Asked:
         self._parameters: dict[bytes, bytes | None] | None = None
         self.method = request.method
         self.host = request.host
-        self.path = decode_path(request.path)
+        path = request.target.partition(b"?")[0]
+        self.path = decode_path(path) if b"%" in path else path
 
     def field(self, name: bytes) -> bytes | None:
         """None if it is absent or repeats, since hops differ in which of two they read."""
@@ -143,6 +146,8 @@ class _Entry(Generic[R]):
             Expression(match.path.value, f"{where}.path.value")
             if match.path is not None and match.path.type == "RegularExpression" else None
         )
+        self.found = Found(rule, match)
+        self.is_sure = self.method is None and not (self.fields or self.parameters)     # nothing is left to be compared
         self.rank = (self.method is None, -len(self.fields), -len(self.parameters), order)
 
     def holds(self, asked: _Asked) -> bool:

@@ -14,7 +14,7 @@ import re
 from msgspec.structs import replace
 
 from sidecar.model.errors import BadResponse, ProtocolViolation
-from sidecar.model.fields import CLAIMS, DROPPED_PREFIXES, FRAMING, HOP_BY_HOP, OTHER_MESHES
+from sidecar.model.fields import CLAIMS, DROPPED_PREFIXES, FRAMING, HOP_BY_HOP, OTHER_MESHES, OURS
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 
@@ -166,7 +166,8 @@ def decide_response(
     else:
         body = Body(BodyKind.UNTIL_CLOSE)
     is_last = says_close or version == b"1.0" or body.kind is BodyKind.UNTIL_CLOSE
-    return ResponseHead(status, phrase, kept, body, length, is_last)
+    may_hold_ours = any(field[0][:len(OURS)].lower() == OURS for field in kept)
+    return ResponseHead(status, phrase, kept, body, length, is_last, may_hold_ours)
 
 
 def _check_upgrade(upgrade: bytes, special: dict[bytes, list[bytes]]) -> None:

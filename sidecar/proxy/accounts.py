@@ -54,10 +54,13 @@ class Account:
 
     def note(self, record: Record) -> None:
         """An exchange, or the one tunnel, that it carried."""
-        entry = self.entry
+        entry, rule = self.entry, record.rule
         if record.method:
             entry.requests += 1
-        _count(entry.rules, record.rule)
+        if rule in entry.rules:     # nearly always
+            entry.rules[rule] += 1
+        else:
+            _count(entry.rules, rule)
         if record.spoken:
             _count(entry.spoken, record.spoken)
         if self.stream is None:
@@ -148,7 +151,8 @@ class Accounts:
 
     def carry(self, record: Record, connection: str) -> None:
         """The connection with this account carries the exchange from now on, whatever carried it before."""
-        self._let_go(self._live.get(record.connection))
+        if record.connection:
+            self._let_go(self._live.get(record.connection))
         record.connection = connection
         if (account := self._live.get(connection)) is not None:
             account.carried += 1
@@ -163,14 +167,16 @@ class Accounts:
     def note(self, record: Record) -> None:
         """One exchange or connection has been told."""
         account = self._live.get(record.connection) if record.connection else None
-        self._relayed.pop(record.connection, None)
+        if self._relayed:
+            self._relayed.pop(record.connection, None)
         if record.code:
             self._refuse(record, account)
         elif account is not None:
             account.note(record)
         elif not record.method or record.security in ("in-process", "plaintext"):
             self._add_alone(record)
-        self._let_go(account)
+        if account is not None and account.carried:
+            self._let_go(account)
 
     def _refuse(self, record: Record, account: Account | None) -> None:
         # Bytes that went before it was cut are evidence, too; those of an account are told with it.

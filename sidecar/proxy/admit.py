@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+import trio
 from msgspec.structs import replace
 
 from sidecar.model.decision import Denied, Permit
@@ -28,6 +29,7 @@ from .plan import Decision, Plan, Reply, Upstream
 from .respond import explanation, phrase
 
 NO_FAULT = Drawn(0.0, None)
+NO_EDIT = HeaderEdit()
 
 
 class Admission:
@@ -46,7 +48,7 @@ class Admission:
 
     def admit(
         self, permit: Permit, request: RequestHead, caller: str, upstream: Callable[[RequestHead], Callable[[], Upstream]],
-        is_permitted: Callable[[], bool], *, now: float, rng: random.Random,
+        is_permitted: Callable[[], bool], *, rng: random.Random, clock: Callable[[], float] = trio.current_time,
     ) -> Decision:
         """How a permitted request is carried out.
 
@@ -55,45 +57,53 @@ class Admission:
             upstream: makes of the request, as it is then, what chooses where each attempt goes. What it raises ends the admission
                 before anything is counted as under way.
             is_permitted: whether it still is; asked while an upgraded connection lasts.
-            now: seconds of a clock that never goes back.
+            clock: seconds of one that never goes back; only a limit looks at it.
         """
         route = permit.route
         if route is None:
             return Plan(permit, upstream(request))
-        refused = self.limit(permit, request, caller, now)                                              # 1, 2
-        if refused is not None:
-            return refused
+        if route.rate_limit is not None or route.concurrency is not None:                               # 1, 2
+            refused = self.limit(permit, request, caller, clock)
+            if refused is not None:
+                return refused
         body, most = request.body, route.max_body_bytes                                                 # 3
         if most is not None and body.kind is BodyKind.LENGTH and body.length > most:
             return Denied(Reason.BODY_TOO_LARGE, route.name, f"it has {body.length} bytes; {most} are allowed")
         fault = draw(route.fault, rng) if route.fault is not None else NO_FAULT                         # 4
         if fault.abort_status is not None:
             return _aborted(permit, request, fault, fault.abort_status)
-        match = permit.match or Match()
-        try:
-            answer = _answer(route, request, match)                                                     # 5
-            if answer is not None:
-                return Reply(permit, *answer, delay_s=fault.delay_s)
-            sent = request if route.rewrite is None else rewrite_request(request, route.rewrite, match)     # 6
-        except ValueError as exc:
-            return Denied(Reason.BAD_TARGET, route.name, f"what the rule makes of it: {exc}")
-        if _edits(route.request_headers):
-            sent = replace(sent, headers=edit_headers(sent.headers, route.request_headers))
+        sent = request
+        if route.redirect is not None or route.direct_response is not None or route.rewrite is not None:
+            match = permit.match or Match()
+            try:
+                answer = _answer(route, request, match)                                                 # 5
+                if answer is not None:
+                    return Reply(permit, *answer, delay_s=fault.delay_s)
+                sent = request if route.rewrite is None else rewrite_request(request, route.rewrite, match)     # 6
+            except ValueError as exc:
+                return Denied(Reason.BAD_TARGET, route.name, f"what the rule makes of it: {exc}")
+        if (edit := route.request_headers) != NO_EDIT:
+            sent = replace(sent, headers=edit_headers(sent.headers, edit))
         choose = upstream(sent)
         return Plan(                                                                                    # 7
             permit, choose,
             request=sent if sent is not request else None,
-            adapt=partial(_edit_response, route.response_headers) if _edits(route.response_headers) else None,
-            request_s=route.request_s, idle_s=route.idle_s, delay_s=fault.delay_s, max_body_bytes=most, done=self.hold(permit),
-            upgrades=tuple(name.encode() for name in route.upgrades), is_permitted=is_permitted if route.upgrades else None,
+            adapt=partial(_edit_response, edit) if (edit := route.response_headers) != NO_EDIT else None,
+            request_s=route.request_s, idle_s=route.idle_s, delay_s=fault.delay_s, max_body_bytes=most,
+            done=self.hold(permit) if route.concurrency is not None else None,
+            upgrades=tuple([name.encode() for name in route.upgrades]) if route.upgrades else (),
+            is_permitted=is_permitted if route.upgrades else None,
         )
 
-    def limit(self, permit: Permit, request: RequestHead | None, caller: str, now: float) -> Denied | None:
+    def limit(
+        self, permit: Permit, request: RequestHead | None, caller: str, clock: Callable[[], float] = trio.current_time
+    ) -> Denied | None:
         """Why another request, or TCP connection (None), is too much."""
         route = permit.route
         if route is None:
             return None
         if route.rate_limit is not None:
+            now = clock()
             wait_s = self._bucket(route.name, route.rate_limit, now).take(_key(route.rate_limit, request, caller), now)
             if wait_s:
                 return Denied(Reason.RATE_LIMITED, route.name, f"there is room again in {wait_s:.3f} s")
@@ -131,10 +141,6 @@ def _key(limit: RateLimit, request: RequestHead | None, caller: str) -> str | by
     values = [value for name, value in request.headers if name.lower() == wanted]
     # Who sends none, or several, shares one bucket with his like. The hash keeps keys short, whatever is sent.
     return hashlib.sha256(values[0]).digest() if len(values) == 1 else ""
-
-
-def _edits(edit: HeaderEdit) -> bool:
-    return bool(edit.set or edit.add or edit.remove)
 
 
 def _edit_response(edit: HeaderEdit, response: ResponseHead) -> ResponseHead:

@@ -17,6 +17,7 @@ import trio
 from msgspec.structs import replace
 
 from sidecar.model.errors import BadResponse, MeshError, PeerError, Reset, TimedOut, Unavailable, UpstreamError
+from sidecar.model.fields import OURS
 from sidecar.model.message import BodyKind, Headers, ResponseHead
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.net.deadline import Deadline
@@ -32,7 +33,6 @@ from .upgrade import switch
 RESPONSE_HEAD_S = 60.0
 STREAM_IDLE_S = 300.0   # an answer that comes in pieces may pause so long: events, gRPC streams
 MAX_INTERIM = 8
-OURS = b"x-bartizan-"
 LEAST_BYTES_PER_S = 500     # of an upload, after the grace of `Patience`
 # > A proxy MUST NOT automatically retry non-idempotent requests (RFC 9110 s9.2.2).
 REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
@@ -105,13 +105,18 @@ class Attempt:
             raise TimedOut(f"no answer from {self._upstream.name} within {seconds} s") from exc
 
     async def _ask(self, first: bytes) -> ResponseHead | None:
-        pool = self._runtime.pool
-        self._leased, is_reused = pool.take_nowait(self._upstream.key), True
+        pool, begun = self._runtime.pool, self._upstream.begun
+        self._leased, is_reused = begun.asking if begun is not None else pool.take_nowait(self._upstream.key), True
         if self._leased is None:
             self._leased, is_reused = await lease(self._upstream, pool, self._deadline)
-        self._reach(self._leased)
         try:
-            return await self._send_request(first)
+            if begun is not None:
+                self._deadline.upstream_waits("response", begun.left_s)
+                if first:
+                    self._exchange.end.take_buffered()      # as below
+                return await self._read_head()
+            self._reach(self._leased)
+            return await self._read_head() if await self._send_request(first) else None
         except Reset as exc:
             if not (is_reused and self._may_ask_again(exc, first)):
                 raise
@@ -121,10 +126,11 @@ class Attempt:
         self._deadline.upstream("connect", self._upstream.connect_s)
         self._leased = await connect(self._upstream, pool)
         self._reach(self._leased)
-        return await self._send_request(first)
+        return await self._read_head() if await self._send_request(first) else None
 
     def _reach(self, asking: AskingEnd) -> None:
-        self._exchange.reach(self._upstream)
+        if self._upstream.security:
+            self._exchange.reach(self._upstream)
         if asking.account:
             self._runtime.accounts.carry(self._exchange.record, asking.account)
 
@@ -136,7 +142,8 @@ class Attempt:
         is_bare = exchange.end.is_body_done and not first
         return reset.is_unprocessed or (is_bare and not reset.is_alone and exchange.request.method in REPLAYABLE)
 
-    async def _send_request(self, first: bytes) -> ResponseHead | None:
+    async def _send_request(self, first: bytes) -> bool:
+        """Whether that was all of it."""
         end, request, upstream = self._exchange.end, self._exchange.request, self._upstream
         is_whole = end.is_body_done
         trailers = end.trailers if is_whole and request.takes_trailers else None
@@ -146,11 +153,9 @@ class Attempt:
         await self._asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
         if trailers:
             await self._asking.send_body(b"", is_end=True, trailers=trailers)
-        if not is_whole:
-            return None
-        if first:
+        if first and is_whole:
             end.take_buffered()     # there is no more, and `first` has gone on
-        return await self._read_head()
+        return is_whole
 
     async def _send_body(self) -> None:
         exchange, deadline, patience = self._exchange, self._deadline, self._plan.patience
@@ -224,7 +229,8 @@ class Attempt:
         for seen in range(MAX_INTERIM + 1):
             response = self._as_told(await self._asking.read_head())
             if response.status >= 200 or response.status == 101:
-                self._observe(is_good=response.status < 500)
+                if self._upstream.observe is not None:
+                    self._upstream.observe(response.status < 500)
                 return response
             if seen < MAX_INTERIM:
                 await self._pass_on_interim(response)
@@ -254,9 +260,21 @@ class Attempt:
             response, piece, is_end=is_end, closes=self._runtime.draining.current,
             trailers=asking.trailers if is_end and takes_trailers else None,
         )
-        idle_s = self._plan.idle_s or STREAM_IDLE_S
+        if not is_end:
+            await self._pass_rest_on(self._plan.idle_s or STREAM_IDLE_S)
+
+    async def _pass_rest_on(self, left_s: float) -> None:
+        """The rest of the response's body, perhaps its end only.
+
+        Args:
+            left_s: for the next piece.
+        """
+        exchange, asking, deadline = self._exchange, self._asking, self._deadline
+        end, takes_trailers, take_s = exchange.end, exchange.request.takes_trailers, self._plan.patience.take_s
+        is_end = False
         while not is_end:
-            deadline.upstream("response body", idle_s)
+            deadline.upstream("response body", left_s)
+            left_s = self._plan.idle_s or STREAM_IDLE_S
             piece = await asking.read_body()
             is_end = asking.is_body_done
             exchange.record.sent += len(piece)
@@ -265,11 +283,14 @@ class Attempt:
 
     def _as_told(self, response: ResponseHead) -> ResponseHead:
         """What the client is told of `response`; nobody but a sidecar of the mesh says our words."""
-        ours = [field for field in response.headers if field[0][0] in b"xX" and field[0][:len(OURS)].lower() == OURS]
-        if self._upstream.is_mesh:
-            self._exchange.reason = _reason_told(ours)
-        elif ours:
-            response = replace(response, headers=[field for field in response.headers if field not in ours])
+        if response.may_hold_ours:
+            ours = [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]
+            if self._upstream.is_mesh:
+                self._exchange.reason = _reason_told(ours)
+            elif ours:
+                response = replace(response, headers=[field for field in response.headers if field not in ours])
+        else:
+            self._exchange.reason = None
         return response if self._plan.adapt is None else self._plan.adapt(response)
 
 

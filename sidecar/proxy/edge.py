@@ -229,7 +229,7 @@ class _Entered:
 
         plan = self.runtime.admission.admit(                                                        # 7
             admitted.permit, request, client_network(self.client.address), upstream, is_permitted,
-            now=trio.current_time(), rng=self.runtime.rng,
+            rng=self.runtime.rng,
         )
         if not isinstance(plan, Plan) or way is None:
             return plan

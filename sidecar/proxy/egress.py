@@ -118,9 +118,7 @@ def judge_name(host: str, approval: EgressHost, rules: Rules, record: Record, ru
 
 
 async def serve_plain(sock: socket.socket, to: Address, originator: Originator, runtime: Runtime, known: Record) -> None:
-    def new_record() -> Record:
-        return Record(runtime.wall(), "outbound", dst=known.dst)
-
+    new_record = partial(replace, Record(known.time, "outbound", dst=known.dst))
     await serve_http(SocketStream(sock), runtime, plain_decider(to, originator, runtime), new_record)
 
 

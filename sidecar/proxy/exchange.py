@@ -36,6 +36,11 @@ class Exchange:
             raise ProtocolViolation(Reason.BODY_TOO_LARGE, f"more than {plan.max_body_bytes} bytes")
         return piece
 
+    def note_reason(self) -> None:
+        """It was carried out; perhaps what came was a refusal."""
+        if self.reason is not None:
+            self.record.refuse(self.reason, "said by the upstream's sidecar")
+
     def reach(self, upstream: Upstream) -> None:
         """There is a connection, which has proved what the log may now say of it."""
         if upstream.security:

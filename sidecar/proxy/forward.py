@@ -33,7 +33,9 @@ async def forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: De
         exchange.request = plan.request
     if exchange.request.upgrade and exchange.request.upgrade not in plan.upgrades:
         exchange.request = replace(exchange.request, upgrade=b"")
-    first = exchange.take(end.take_buffered(), plan)
+    first = end.take_buffered()
+    if first:
+        exchange.take(first, plan)
     if plan.mirror is not None:
         runtime.mirrors.offer(Copy.of(end.request, first, plan.mirror, is_whole=end.is_body_done))     # as it came
     for failed in count():

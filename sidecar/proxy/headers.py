@@ -122,13 +122,12 @@ def _take(request: RequestHead, taken: frozenset[bytes]) -> Fields:
 
 def _context(found: Fields, record: Record, rng: random.Random, *, is_trusted: bool) -> Headers:
     """ID and trace to go on; they are in `record` then."""
-    headers: Headers = []
     given = found.get(b"x-request-id", ()) if is_trusted else ()
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         record.request_id = given[0].decode()
     else:
-        record.request_id = rng.randbytes(16).hex()     # no secret, and not worth a system call
-    headers.append((b"x-request-id", record.request_id.encode()))
+        record.request_id = f"{rng.getrandbits(128):032x}"      # no secret, and not worth a system call
+    headers = [(b"x-request-id", record.request_id.encode())]
     if is_trusted and b"traceparent" in found:
         known = trace.take_up(found[b"traceparent"], found.get(b"tracestate", []))
         if known is not None:

@@ -46,7 +46,7 @@ async def serve_http1(
     """Serve until the client closes, asks to, something is in doubt, or we drain. The caller closes the stream.
 
     Args:
-        new_record: a record with what is known of the connection; one for each exchange.
+        new_record: a record with what is known of the connection; one for each exchange. Its time is said here.
     """
     end = Http1Server(stream, early)
     exchange: Exchange | None = None
@@ -90,6 +90,7 @@ async def serve_http1(
 
 async def _last_words(end: Http1Server, record: Record, exc: ReasonedError, runtime: Runtime) -> None:
     """The connection ends with bytes that are no request."""
+    record.time = runtime.wall()
     record.refuse(exc.reason, exc.detail)
     is_heard = not isinstance(exc, DownstreamGone)
     if is_heard:

@@ -12,8 +12,10 @@ Trust: everything until step 3 is a stranger's bytes. Who is allowed what is dec
 
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import trio
+from msgspec.structs import replace
 
 from sidecar.model import ports
 from sidecar.model.address import Address, canonical
@@ -46,7 +48,7 @@ from sidecar.telemetry.access_log import Record
 from .headers import caller_headers, inbound_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
-from .plan import CONNECT_S, Decision, Upstream
+from .plan import CONNECT_S, AtOnce, Decision, Upstream
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -179,7 +181,7 @@ async def _serve_plaintext(
     """The peer has no identity. Strict mode refuses it here, before a byte is taken; permissive mode writes it down."""
     record.security = "plaintext"
     stream = SocketStream(sock)
-    judged = _judge(None, record.source, None, to, runtime)
+    judged = Entrance(to, None, record.source, runtime).judge(None)
     if isinstance(judged, Denied) and judged.reason in AT_ONCE:
         record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
@@ -210,84 +212,110 @@ async def _part(stream: trio.abc.HalfCloseableStream, last_words: bytes) -> None
         pass
 
 
-def _judge(peer: Peer | None, source: str, request: RequestHead | None, to: Address, runtime: Runtime) -> Permit | Denied:   # 4
-    rules, now = runtime.rules.current, runtime.wall()
-    if rules is None:
-        return Denied(Reason.NO_SNAPSHOT)
-    if peer is not None and (why := runtime.why_no_longer(peer)):
-        return Denied(Reason.PEER_NOT_VERIFIED if peer.not_after <= now else Reason.REVOKED, detail=why)
-    inbound = rules.snapshot.inbound
-    found = find_route(to.port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
-    if rules.entering is not None and not (isinstance(found, Denied) and found.reason in AT_ONCE):
-        denied = rules.why_no_entry(source, to.port, peer.identity if peer else None)
-        if denied is not None:
-            return denied
-    if isinstance(found, Found):
-        claims = None
-        if (jwt := found.rule.jwt) is not None and request is not None:
-            try:
-                claims = runtime.tokens.claims(request, jwt, inbound.issuers, now)
-            except ValueError as exc:
-                return Denied(Reason.TOKEN_REFUSED, found.rule.name, f"the token: {exc}")
-        judged = authorize(found, Asker(peer.identity if peer else None, source, claims), rules.trust_domain)
-    else:
-        judged = found
-    if isinstance(judged, Permit) and request is None:
-        protocol = inbound.ports.get(to.port)
-        # A caller must not choose whether it is read: bytes that pass unread could be HTTP that names another caller.
-        if protocol in ("http", "http1", "http2") or (protocol is None and peer is not None):
-            return Denied(Reason.NOT_HTTP, judged.rule)
-    return judged
-
-
 async def _serve_requests(
     stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, known: Record, runtime: Runtime, serve: ServeConnection
 ) -> None:
-    def new_record() -> Record:
-        return Record(runtime.wall(), "inbound", dst=known.dst, source=known.source, security=known.security, tls=known.tls,
-                      peer=known.peer, connection=known.connection)
-
+    new_record = partial(replace, known)
+    entrance = Entrance(to, peer, known.source, runtime)
     caller = caller_headers(runtime, peer, known.tls, known.source)
 
     def is_edge() -> bool:
         rules = runtime.rules.current
         return peer is not None and rules is not None and peer.identity in rules.snapshot.inbound.edges
 
-    async def decide(request: RequestHead, record: Record) -> Decision:
+    def decide(request: RequestHead, record: Record) -> Decision:
         headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None, is_edge=is_edge)
-        return enter(request, headers, to, peer, record, runtime)
+        return entrance.decide(request, headers, record.time)
 
-    await serve(stream, runtime, decide, new_record)
+    await serve(stream, runtime, AtOnce(decide), new_record)
 
 
-def enter(
-    request: RequestHead, headers: Headers, to: Address, peer: Peer | None, record: Record, runtime: Runtime
-) -> Decision:
-    """Whether one request may go to the application at `to`, and how it gets there; `headers` say who calls."""
-    def upstream(sent: RequestHead) -> Callable[[], Upstream]:                                  # 6
-        async def connect() -> Connection:
-            return client(SocketStream(await runtime.dialer.connect(to)), is_http2=is_http2)
+class Entrance:
+    """What all requests of one connection to the application have in common: who asks, and where they go.
 
-        rules = runtime.rules.current
-        is_http2 = speaks_http2(sent, rules.snapshot.inbound.ports.get(to.port) if rules else None)
-        host = sent.host if sent.port is None else sent.host + b":%d" % sent.port
-        chosen = Upstream(("app", to, is_http2), connect, host, headers, f"app {to}", is_shared=is_http2, group=("app", to))
-        return lambda: chosen
+    Args:
+        to: the application's address.
+        peer: verified; None: plaintext.
+        source: its address.
+    """
 
-    def is_permitted() -> bool:
-        return isinstance(_judge(peer, record.source, request, to, runtime), Permit)
+    __slots__ = ("_caller", "_identity", "_peer", "_runtime", "_source", "_to", "_ways")
 
-    judged = _judge(peer, record.source, request, to, runtime)
-    if isinstance(judged, Denied):
+    def __init__(self, to: Address, peer: Peer | None, source: str, runtime: Runtime) -> None:
+        self._to = to
+        self._peer = peer
+        self._source = source
+        self._runtime = runtime
+        self._identity = peer.identity if peer else None
+        self._caller = Asker(self._identity, source)
+        self._ways: dict[bool, partial[Upstream]] = {}      # by whether HTTP/2 is spoken
+
+    @property
+    def caller(self) -> str:
+        """Who is counted: plaintext has no name but its address."""
+        return self._identity or self._source
+
+    def judge(self, request: RequestHead | None, now: float | None = None) -> Permit | Denied:      # 4
+        """
+        Args:
+            request: None for a TCP connection.
+            now: Unix seconds, of whoever has just looked at the clock.
+        """
+        peer, runtime, port = self._peer, self._runtime, self._to.port
+        rules, now = runtime.rules.current, runtime.wall() if now is None else now
+        if rules is None:
+            return Denied(Reason.NO_SNAPSHOT)
+        if peer is not None and (why := runtime.why_no_longer(peer, now)):
+            return Denied(Reason.PEER_NOT_VERIFIED if peer.not_after <= now else Reason.REVOKED, detail=why)
+        inbound = rules.snapshot.inbound
+        found = find_route(port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
+        if rules.entering is not None and not (isinstance(found, Denied) and found.reason in AT_ONCE):
+            denied = rules.why_no_entry(self._source, port, self._identity)
+            if denied is not None:
+                return denied
+        if isinstance(found, Found):
+            asker = self._caller
+            if (jwt := found.rule.jwt) is not None and request is not None:
+                try:
+                    asker = Asker(self._identity, self._source, runtime.tokens.claims(request, jwt, inbound.issuers, now))
+                except ValueError as exc:
+                    return Denied(Reason.TOKEN_REFUSED, found.rule.name, f"the token: {exc}")
+            judged = authorize(found, asker, rules.trust_domain)
+        else:
+            judged = found
+        if request is None and isinstance(judged, Permit):
+            protocol = inbound.ports.get(port)
+            # A caller must not choose whether it is read: bytes that pass unread could be HTTP that names another caller.
+            if protocol in ("http", "http1", "http2") or (protocol is None and peer is not None):
+                return Denied(Reason.NOT_HTTP, judged.rule)
         return judged
-    return runtime.admission.admit(                                                             # 5
-        judged, request, caller_of(peer, record), upstream, is_permitted, now=trio.current_time(), rng=runtime.rng,
-    )
 
+    def is_permitted(self, request: RequestHead | None = None) -> bool:
+        """Asked again and again while a connection that was begun so lasts."""
+        return isinstance(self.judge(request), Permit)
 
-def caller_of(peer: Peer | None, record: Record) -> str:
-    """Who is counted: plaintext has no name but its address."""
-    return str(peer.identity) if peer else record.source
+    def decide(self, request: RequestHead, headers: Headers, now: float) -> Decision:
+        """Whether one request may go to the application, and how it gets there; `headers` say who calls."""
+        judged = self.judge(request, now)
+        if isinstance(judged, Denied):
+            return judged
+        return self._runtime.admission.admit(                                                       # 5
+            judged, request, self.caller, partial(self._upstream, headers), partial(self.is_permitted, request), rng=self._runtime.rng,
+        )
+
+    def _upstream(self, headers: Headers, sent: RequestHead) -> Callable[[], Upstream]:             # 6
+        rules = self._runtime.rules.current
+        is_http2 = speaks_http2(sent, rules.snapshot.inbound.ports.get(self._to.port) if rules else None)
+        way = self._ways.get(is_http2)
+        if way is None:
+            to = self._to
+            way = self._ways[is_http2] = partial(
+                Upstream, ("app", to, is_http2), partial(self._connect, is_http2), name=f"app {to}", is_shared=is_http2, group=("app", to),
+            )
+        return partial(way, sent.host if sent.port is None else sent.host + b":%d" % sent.port, headers)
+
+    async def _connect(self, is_http2: bool) -> Connection:
+        return client(SocketStream(await self._runtime.dialer.connect(self._to)), is_http2=is_http2)
 
 
 def ourselves(runtime: Runtime) -> Peer:
@@ -300,9 +328,10 @@ async def serve_opaque(
     stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, record: Record, runtime: Runtime
 ) -> None:
     started = trio.current_time()
-    judged = _judge(peer, record.source, None, to, runtime)
+    entrance = Entrance(to, peer, record.source, runtime)
+    judged = entrance.judge(None)
     if isinstance(judged, Permit):
-        judged = runtime.admission.limit(judged, None, caller_of(peer, record), started) or judged
+        judged = runtime.admission.limit(judged, None, entrance.caller) or judged
     if isinstance(judged, Denied):
         record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
@@ -317,7 +346,7 @@ async def serve_opaque(
             app = SocketStream(await runtime.dialer.connect(to))
         try:
             await tunnel(stream, app, judged, record, runtime.rules,
-                         lambda: isinstance(_judge(peer, record.source, None, to, runtime), Permit), runtime.pipes,
+                         entrance.is_permitted, runtime.pipes,
                          judged.route.idle_s if judged.route else None)
         finally:
             app.close()

@@ -10,6 +10,7 @@ Whichever Service a rule leads to is reached in the same way, and never in plain
 """
 
 import socket
+from functools import partial
 
 import trio
 from msgspec.structs import replace
@@ -28,22 +29,20 @@ from sidecar.telemetry.access_log import Record
 from .headers import mesh_headers
 from .http import serve_http
 from .mesh_call import MeshCall
-from .plan import Decision, Plan
+from .plan import AtOnce, Decision, Plan
 from .runtime import Runtime
 from .serve import Decide
 
 
 async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime, known: Record) -> None:
     """One connection of an application that speaks HTTP; each request is judged and balanced for itself."""
-    def new_record() -> Record:
-        return Record(runtime.wall(), "outbound", dst=known.dst)
-
+    new_record = partial(replace, Record(known.time, "outbound", dst=known.dst))
     await serve_http(SocketStream(sock), runtime, mesh_decider(to, runtime), new_record)
 
 
 def mesh_decider(to: Address, runtime: Runtime) -> Decide:
     """How each request of a connection that the application opened to `to` is decided."""
-    async def decide(request: RequestHead, record: Record) -> Decision:
+    def decide(request: RequestHead, record: Record) -> Decision:
         headers = mesh_headers(request, record, runtime.rng)
         rules = runtime.rules.current
         if rules is None:
@@ -56,7 +55,7 @@ def mesh_decider(to: Address, runtime: Runtime) -> Decide:
         record.rule = dialled.permit.rule
         return call(request, headers, dialled, rules, record, runtime)
 
-    return decide
+    return AtOnce(decide)
 
 
 def call(

@@ -24,7 +24,7 @@ from sidecar.telemetry.access_log import Record
 
 from .endpoints import Group, Member
 from .headers import caller_headers
-from .inbound import enter, ourselves
+from .inbound import Entrance, ourselves
 from .plan import Decision, Plan, Upstream
 from .runtime import Runtime
 from .versions import client
@@ -166,7 +166,7 @@ class MeshCall:
         at = Address(member.endpoint.address, member.endpoint.port)
         us = ourselves(self._runtime)
         headers = caller_headers(self._runtime, us, "", at.host) + self._headers
-        decision = enter(self._request, headers, at, us, record, self._runtime)
+        decision = Entrance(at, us, record.source, self._runtime).decide(self._request, headers, record.time)
         if not isinstance(decision, Plan):
             return decision
         inner = decision.choose

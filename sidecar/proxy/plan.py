@@ -10,7 +10,8 @@ import msgspec
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import Headers, RequestHead, ResponseHead
 from sidecar.model.service import Limits, Retries
-from sidecar.net.ends import Connection
+from sidecar.net.ends import AskingEnd, Connection
+from sidecar.telemetry.access_log import Record
 
 CONNECT_S = 10.0
 BODY_IDLE_S = 60.0
@@ -36,6 +37,17 @@ class Patience(msgspec.Struct, frozen=True):
 PATIENT = Patience()
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """A request that was sent already, whole.
+
+    Args:
+        left_s: for the head of its answer.
+    """
+
+    asking: AskingEnd
+    left_s: float
+
+
 class Upstream(msgspec.Struct, frozen=True):
     """Where one attempt goes.
 
@@ -53,6 +65,7 @@ class Upstream(msgspec.Struct, frozen=True):
         observe: told once for each attempt whether it succeeded: an answer below 500 did, a failed connection or reset did not.
         leave: called once when the attempt is over, however it ended.
         security, peer, tls: for the log once there is a connection, which has proved it; empty: of no concern to it.
+        begun: what of the attempt is done.
     """
 
     key: Hashable
@@ -71,6 +84,7 @@ class Upstream(msgspec.Struct, frozen=True):
     security: str = ""
     peer: str = ""
     tls: str = ""
+    begun: Begun | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -128,3 +142,16 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 Decision = Plan | Reply | Denied
+
+
+class AtOnce(msgspec.Struct, frozen=True):
+    """A `Decide` of `serve.py` that never waits.
+
+    Args:
+        decide: raises what a `Decide` does.
+    """
+
+    decide: Callable[[RequestHead, Record], Decision]
+
+    async def __call__(self, request: RequestHead, record: Record) -> Decision:
+        return self.decide(request, record)

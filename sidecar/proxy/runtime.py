@@ -24,7 +24,7 @@ from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import AccessLog, Record
 from sidecar.telemetry.ledger import Ledger
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.metrics import MAX_SERIES, Counter, Metrics
 
 from .accounts import Accounts
 from .admit import Admission
@@ -83,6 +83,7 @@ class Runtime:
     budgets: Budgets = field(init=False)
     discovery: Discovery = field(init=False)
     edge_hosts: EdgeHosts = field(default_factory=EdgeHosts)
+    _counters: dict[tuple[str, str, str, str, int | None], Counter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.ledger, self.wall, self.rng, self.identity))
@@ -94,13 +95,21 @@ class Runtime:
 
     def tell(self, record: Record) -> None:
         """Write one exchange or connection down, and count it."""
-        labels = (("code", record.code), ("direction", record.direction), ("rule", record.rule), ("security", record.security))
-        if record.method:
-            self.metrics.count("bartizan_requests_total", (*labels, ("status", str(record.status))))
-        else:
-            self.metrics.count("bartizan_connections_total", labels)
+        kind = record.code, record.direction, record.rule, record.security, record.status if record.method else None
+        counter = self._counters.get(kind)
+        if counter is None:
+            counter = self._counters[kind] = self._counter(*kind)
+        counter.value += 1
         self.log.add(record)
         self.accounts.note(record)
+
+    def _counter(self, code: str, direction: str, rule: str, security: str, status: int | None) -> Counter:
+        if len(self._counters) >= MAX_SERIES:
+            self._counters.clear()
+        labels = (("code", code), ("direction", direction), ("rule", rule), ("security", security))
+        if status is None:
+            return self.metrics.counter("bartizan_connections_total", labels)
+        return self.metrics.counter("bartizan_requests_total", (*labels, ("status", str(status))))
 
     def identity(self) -> str:
         """Our own SPIFFE ID, as far as it is known."""
@@ -117,9 +126,11 @@ class Runtime:
         tls = self.tls.current
         return why_revoked(peer, tls.anchors.deny) if tls is not None else ""
 
-    def why_no_longer(self, peer: Peer) -> str:
+    def why_no_longer(self, peer: Peer, now: float | None = None) -> str:
         """Why a peer that was verified once is not to be talked to any more, in words; empty: it is."""
-        return "the peer's certificate has ended since it connected" if peer.not_after <= self.wall() else self.why_revoked(peer)
+        if peer.not_after <= (self.wall() if now is None else now):
+            return "the peer's certificate has ended since it connected"
+        return self.why_revoked(peer)
 
     def may_call(self, endpoint: Endpoint) -> bool:
         """Whether NetworkPolicies let calls go to a pod of the mesh now."""

@@ -30,18 +30,26 @@ NewRecord = Callable[[], Record]
 ServeConnection = Callable[[trio.abc.HalfCloseableStream, Runtime, Decide, NewRecord], Awaitable[None]]
 
 
-async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline) -> None:
-    """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised."""
+async def carry_out(
+    exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline, *, started: float | None = None
+) -> None:
+    """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised.
+
+    Args:
+        started: when it was begun; None: now.
+    """
     request, record = exchange.request, exchange.record
     record.time = runtime.wall()
     record.method = request.method.decode("ascii")
     record.host = request.host.decode("ascii")
     record.path = request.path.decode("ascii", "backslashreplace")
-    started = deadline.now()
-    deadline.upstream("name resolution", DECISION_S)     # what else a decision needs, it has
+    now = deadline.now()
+    started = now if started is None else started
+    deadline.upstream("name resolution", DECISION_S, now)       # what else a decision needs, it has
     try:
         try:
-            decision = _refusal_of_version(request, runtime) or await decide(request, record)
+            denied = _refusal_of_version(runtime) if request.is_http10 else None
+            decision = denied or await decide(request, record)
         except ReasonedError as exc:
             decision = Denied(exc.reason, exc.rule or record.rule, exc.detail)
         if isinstance(decision, Plan):
@@ -51,14 +59,14 @@ async def carry_out(exchange: Exchange, runtime: Runtime, decide: Decide, deadli
         else:
             await _reply(exchange, decision, runtime, deadline)
     finally:
-        deadline.cap(None)
         record.duration_ms = int((deadline.now() - started) * 1e6) / 1000     # `round` takes ten times as long
 
 
-def _refusal_of_version(request: RequestHead, runtime: Runtime) -> Denied | None:
-    if request.is_http10 and not ((rules := runtime.rules.current) is not None and rules.snapshot.accept_http10):
-        return Denied(Reason.VERSION, detail="HTTP/1.0 is accepted only where a MeshPolicy says acceptHttp10")
-    return None
+def _refusal_of_version(runtime: Runtime) -> Denied | None:
+    rules = runtime.rules.current
+    if rules is not None and rules.snapshot.accept_http10:
+        return None
+    return Denied(Reason.VERSION, detail="HTTP/1.0 is accepted only where a MeshPolicy says acceptHttp10")
 
 
 async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: Deadline) -> None:
@@ -67,24 +75,20 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
     try:
         asked_s = grpc_timeout_s(exchange.request) if exchange.request.is_http2 else None
         if plan.request_s is not None or asked_s is not None:
-            deadline.cap(_least(plan.request_s, asked_s))
+            deadline.cap(min(limit for limit in (plan.request_s, asked_s) if limit is not None))
         if plan.delay_s:
             deadline.upstream("injected delay", plan.delay_s + 1)
             await trio.sleep(plan.delay_s)
         await forward(exchange, plan, runtime, deadline)
-        if exchange.reason is not None:
-            record.refuse(exchange.reason, "said by the upstream's sidecar")
+        exchange.note_reason()
     except ReasonedError as exc:
         if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
             raise
         await _refuse(exchange, Denied(exc.reason, exc.rule or plan.permit.rule, exc.detail), runtime, deadline)
     finally:
+        deadline.uncap()
         if plan.done is not None:
             plan.done()
-
-
-def _least(*limits: float | None) -> float | None:
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 async def _refuse(exchange: Exchange, denied: Denied, runtime: Runtime, deadline: Deadline) -> None:

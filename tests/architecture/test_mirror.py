@@ -38,10 +38,9 @@ UNTESTED: dict[str, str] = {
     "injector/demo/outside.py": RUNS,
     "injector/demo/runtime.py": RUNS,
     "injector/bench/errors.py": VALUES,
-    "injector/bench/measures.py": VALUES,
     **{f"injector/bench/control/{name}.py": "tests/injector/bench/control/test_rows.py runs it"
        for name in ("plane", "sidecars", "store", "reviews")},
-    "injector/bench/world.py": "it makes the namespaces that a benchmark runs in: no test runs one",
+    **{f"injector/bench/{name}.py": "a part of a benchmark: tests/e2e/test_bench.py runs a quick one" for name in ("world", "under_load")},
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail"
        for name in ("approvals", "change", "check", "edge", "explaining", "identity", "leaving", "mesh", "observing", "proving",
                     "speaking")},

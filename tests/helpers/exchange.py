@@ -11,7 +11,7 @@ from sidecar.net.ends import Connection
 from sidecar.net.http1 import Http1Client
 from sidecar.net.http2_client import Http2Client
 from sidecar.proxy.http import serve_http
-from sidecar.proxy.plan import Decision, Plan, Upstream
+from sidecar.proxy.plan import AtOnce, Decision, Plan, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.runtime import NOW, Bench, bench, rules
 from tests.helpers.streams import ROOM_BYTES, MemoryStream, stream_pair
@@ -83,21 +83,24 @@ def downstream(
     is_mesh: bool = False,
     known: Bench | None = None,
     direction: str = "outbound",
+    is_prompt: bool = True,
 ) -> Downstream:
     """Begin to serve one connection.
 
     Args:
         decide: a decision function, or the one refusal; None: everything is permitted and goes to `server`.
         server: None: one that speaks HTTP/1.1.
+        is_prompt: where nothing is left to decide, that is said at once.
     """
     server = server or Server(upstream_room)
     client, ours = stream_pair(room)
     made = Downstream(known or bench(nursery, rules(accept_http10=True)), server, client, ours, trio.CancelScope())
 
-    async def judge(request: RequestHead, record: Record) -> Decision:
-        if isinstance(decide, Denied):
-            return decide
-        return await decide(request, record) if decide else server.plan(is_mesh=is_mesh)
+    def known_judge(request: RequestHead, record: Record) -> Decision:
+        return decide if isinstance(decide, Denied) else server.plan(is_mesh=is_mesh)
+
+    at_once = AtOnce(known_judge)
+    judge = decide if callable(decide) else at_once if is_prompt else at_once.__call__
 
     async def serve() -> None:
         with made.scope:

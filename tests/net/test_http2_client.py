@@ -452,6 +452,6 @@ async def test_a_stream_that_cannot_be_tried_is_no_use() -> None:
         Http2Client(trio.testing.memory_stream_pair()[0])
 
 
-def test_the_memory_stream_can() -> None:
+async def test_the_memory_stream_can() -> None:
     assert Http2Client(stream_pair()[0]).room == 100
     assert issubclass(MemoryStream, trio.abc.HalfCloseableStream)

@@ -4,6 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from sidecar.model.fields import OURS
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead, ResponseHead
 from sidecar.protocol.head import read_request, read_response
 from sidecar.protocol.render import render_request, render_response
@@ -99,6 +100,7 @@ def test_a_rendered_request_reads_back_equal(
 def test_a_rendered_response_reads_back_equal(status: int, phrase: bytes, headers: Headers, body: Body, close: bool) -> None:
     assume(not any(name.lower() in _NOT_KEPT for name, _ in headers))
     length = None if body is CHUNKED else body.length
-    head = ResponseHead(status, phrase, headers, body, length, close)
+    ours = any(name.lower().startswith(OURS) for name, _ in headers)
+    head = ResponseHead(status, phrase, headers, body, length, close, ours)
     text = render_response(head, [], close=close, chunk_until_close=True)
     assert read_response(text, b"GET") == (head, len(text))

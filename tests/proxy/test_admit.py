@@ -57,7 +57,7 @@ class Gate:
         assert isinstance(found, Found)
         permit = authorize(found, Asker(WEB, ""), "example.org")    # type: ignore[arg-type]
         assert isinstance(permit, Permit)
-        return self.admission.admit(permit, request, caller, self.upstream, lambda: True, now=now, rng=random.Random(1))
+        return self.admission.admit(permit, request, caller, self.upstream, lambda: True, clock=lambda: now, rng=random.Random(1))
 
     def upstream(self, request: RequestHead) -> Callable[[], Upstream]:
         self.sent.append(request)
@@ -93,7 +93,7 @@ def test_a_rule_that_says_nothing_more() -> None:
 
 def test_no_rule_at_all() -> None:
     gate = Gate()
-    decision = gate.admission.admit(Permit("without-routes"), get(), WEB, gate.upstream, lambda: True, now=NOW, rng=random.Random(1))
+    decision = gate.admission.admit(Permit("without-routes"), get(), WEB, gate.upstream, lambda: True, rng=random.Random(1))
     assert isinstance(decision, Plan)
     assert decision.permit == Permit("without-routes")
 

@@ -98,6 +98,11 @@ class Control:
     def open_streams(self) -> int:
         return len(self._streams)
 
+    def room(self, sid: int) -> int:
+        """How many bytes of DATA could be sent now; of stream 0, on a new one."""
+        window = self._streams[sid].send_window if sid else self._initial_window
+        return min(window, self._send_window)
+
     @property
     def is_drained(self) -> bool:
         return self._is_refusing and not self._streams

@@ -1,8 +1,11 @@
-"""What the load generators print, as they printed it, and places for configurations."""
+"""What the load generators print, as they printed it; places for configurations; a small result."""
 
 from pathlib import Path
+from typing import Any
 
 from injector.bench.layout import ADDRESS, Place
+from injector.bench.report import document
+from injector.bench.workloads import WORKLOADS
 
 WRK = """Running 2s test @ http://10.9.1.2:8080/
   1 threads and 32 connections
@@ -32,4 +35,23 @@ traffic: 52.26MB (54796804) total, 351.53KB (359961) headers (space savings 95.0
 
 
 def place(folder: Path) -> Place:
-    return Place(folder, ADDRESS["plain"], folder)
+    return Place(folder, ADDRESS["mesh"], folder)
+
+
+def result(**of_first: Any) -> dict[str, Any]:
+    """A document of two rounds: CPU and latency of workload `a`, and of two sidecars at two rates.
+
+    Args:
+        of_first: other rounds of `a`, and why there are none, by proxy.
+    """
+    def rounds(*figures: tuple[float, float]) -> tuple[list[dict[str, float]], str]:
+        return [{"cpu_us": cpu, "p50_ms": p99 / 2, "p99_ms": p99} for cpu, p99 in figures], ""
+
+    of_calls = {"bartizan": rounds((200.0, 0.5), (210.0, 0.7)), "envoy": rounds((100.0, 1.0), (105.0, 1.0))}
+    results = {
+        "a": {"bartizan": rounds((50.0, 0.2), (54.0, 0.2)), "envoy": rounds((25.0, 0.4), (27.0, 0.4)), **of_first},
+        "c_100": of_calls, "c_1000": of_calls,
+    }
+    machine = {"cpu": "C", "cores": 2, "shared_core": True, "memory_mb": 8000, "kernel": "6.1", "load_average": [0.0]}
+    return document([workload for workload in WORKLOADS if workload.name in results], results, machine=machine,
+                    date="2026-01-02T03:04+00:00", versions={"bartizan": "0.1.0", "envoy": ""}, rounds=2, seconds=5)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from injector.bench.bartizan import bartizan_config, bartizan_snapshot
-from injector.bench.layout import CLIENT, Job, Kind
+from injector.bench.layout import CLIENT, SERVER, Job, Kind
 from sidecar.model import identity
 from sidecar.model.config import parse_config
 from sidecar.model.decision import Denied, Permit
@@ -42,12 +42,26 @@ def test_only_bulk_is_opaque(tmp_path: Path) -> None:
     assert ports == {8080: "http", 8082: "http", 8081: "opaque"}
 
 
-@pytest.mark.parametrize("kind", ["http1", "http1-mtls", "http2", "tcp"])
+@pytest.mark.parametrize("kind", ["http1", "http1-mtls", "http2", "tcp", "tcp-mtls", "call"])
 def test_everything_is_on(tmp_path: Path, kind: Kind) -> None:
-    config = parse_config(bartizan_config(place(tmp_path), "s.json").encode())
+    config = parse_config(bartizan_config(Job(kind), place(tmp_path), "s.json").encode())
     assert config.access_log == "json"
     assert config.interception.check_every_s
     assert json.loads(bartizan_snapshot(Job(kind), place(tmp_path)))["workload"]["namespace"] == "bench"
+
+
+@pytest.mark.parametrize("kind", ["http1-mtls", "tcp-mtls"])
+def test_with_mtls_nothing_else_is_let_in(tmp_path: Path, kind: Kind) -> None:
+    assert parse_snapshot(bartizan_snapshot(Job(kind), place(tmp_path))).inbound.mode == "strict"
+
+
+def test_a_call_goes_to_the_pod_that_proves_who_it_is(tmp_path: Path) -> None:
+    job = Job("call")
+    snapshot = parse_snapshot(bartizan_snapshot(job, place(tmp_path)))
+    assert snapshot.workload.identity == CLIENT
+    (service,) = snapshot.outbound.services
+    assert (service.addresses, service.port) == ((job.asked_at[0],), job.asked_at[1])
+    assert [(one.address, one.port, one.identity) for one in service.endpoints] == [(*Job("http1-mtls").asked_at, SERVER)]
 
 
 def test_every_host_is_approved_by_a_rule_of_its_own_and_verified(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_haproxy(place: Place) -> None:
     assert "alpn h2,http/1.1" in text
     assert f"server app {ENDPOINT}:{SVID_PORT} ssl" in text
     assert "verify required" in text
-    assert "option httplog" in text
+    assert "log-format" in text
     assert (place.folder / "hosts.lst").read_text().split() == JOB.names
 
 

@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from injector.bench.envoy import envoy_config
-from injector.bench.layout import CLIENT, Job
+from injector.bench.layout import ADDRESS, CLIENT, SERVER, Job, Kind
 from tests.injector.bench.support import place
 
 
@@ -27,10 +27,30 @@ def test_mtls_demands_a_certificate_and_judges_who_calls(tmp_path: Path) -> None
     assert "transport_socket" not in chain(Job("http1"), tmp_path)
 
 
-def test_every_kind_writes_its_log(tmp_path: Path) -> None:
-    for job in (Job("http1"), Job("http1-mtls"), Job("http2"), Job("tcp")):
-        (log,) = http(job, tmp_path)["access_log"]
+def test_every_kind_writes_its_log_and_finds_its_chain_by_the_port_that_was_meant(tmp_path: Path) -> None:
+    for kind in get_args(Kind):
+        job = Job(kind)
+        if kind == "gateway":
+            continue
+        (log,) = chain(job, tmp_path)["filters"][-1]["typed_config"]["access_log"]
+        assert chain(job, tmp_path)["filter_chain_match"] == {"destination_port": job.asked_at[1]}
         assert log["typed_config"]["path"] == "/dev/null"
+
+
+def test_bytes_through_mtls_are_judged_by_who_calls(tmp_path: Path) -> None:
+    filters = chain(Job("tcp-mtls"), tmp_path)["filters"]
+    assert [one["name"] for one in filters] == ["envoy.filters.network.rbac", "envoy.filters.network.tcp_proxy"]
+    assert CLIENT in json.dumps(filters[0])
+    assert len(chain(Job("tcp"), tmp_path)["filters"]) == 1
+
+
+def test_a_call_goes_to_the_pod_and_verifies_its_identity(tmp_path: Path) -> None:
+    resources = json.loads(envoy_config(Job("call"), place(tmp_path)))["static_resources"]
+    assert resources["listeners"][0]["address"]["socket_address"]["port_value"] == 15001
+    text = json.dumps(resources["clusters"])
+    assert SERVER in text
+    assert f"{tmp_path}/client.pem" in text
+    assert ADDRESS["mesh"] in text
 
 
 def test_http2_is_spoken_on_both_sides(tmp_path: Path) -> None:

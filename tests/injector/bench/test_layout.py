@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from injector.bench.layout import ADDRESS, GATEWAY, ORIGIN, Job
+import pytest
+
+from injector.bench.layout import ADDRESS, GATEWAY, ORIGIN, OUTSIDE, SERVICE, Job, Kind
 from tests.injector.bench.support import place
 
 
@@ -13,8 +15,21 @@ def test_the_last_route_is_asked_for_and_all_are_alike() -> None:
 
 
 def test_pods_and_kinds_are_told_apart() -> None:
-    assert len({*ADDRESS.values(), *GATEWAY.values()}) == 4
+    assert len({*ADDRESS.values(), *GATEWAY.values()}) == 6
     assert len({ORIGIN["http1"], ORIGIN["http2"], ORIGIN["tcp"]}) == 3
+
+
+@pytest.mark.parametrize(("kind", "pod", "port", "asked"), [
+    ("http1", "mesh", 15006, (ADDRESS["mesh"], 8080)), ("http1-mtls", "mesh", 15006, (ADDRESS["mesh"], 8080)),
+    ("http2", "mesh", 15006, (ADDRESS["mesh"], 8082)), ("tcp", "mesh", 15006, (ADDRESS["mesh"], 8081)),
+    ("tcp-mtls", "mesh", 15006, (ADDRESS["mesh"], 8081)), ("call", "client", 15001, (SERVICE, 80)),
+    ("origination", "mesh", 15001, (OUTSIDE, 80)), ("gateway", "plain", 9000, (ADDRESS["plain"], 9000)),
+])
+def test_every_proxy_is_asked_at_the_applications_address_and_listens_where_the_rules_lead(
+    kind: Kind, pod: str, port: int, asked: tuple[str, int]
+) -> None:
+    job = Job(kind)
+    assert (job.pod, job.listen, job.asked_at) == (pod, port, asked)
 
 
 def test_files(tmp_path: Path) -> None:

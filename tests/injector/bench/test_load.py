@@ -1,7 +1,7 @@
 import pytest
 
 from injector.bench.errors import NotAvailable
-from injector.bench.load import Load, h2load_argv, h2load_once_argv, percentile, read_h2load, read_wrk, wrk_argv
+from injector.bench.load import Load, h2load_argv, h2load_once_argv, pace, percentile, read_h2load, read_wrk, wrk_argv
 from tests.injector.bench.support import H2LOAD, WRK
 
 LOG = [f"1700000000000000\t200\t{time}\n" for time in (400, 100, 300, 200)]
@@ -50,9 +50,16 @@ def test_percentiles_by_nearest_rank(percent: float, value: float) -> None:
 
 def test_command_lines() -> None:
     assert wrk_argv("http://h/", 32, 0.4)[:4] == ["wrk", "-t1", "-c32", "-d1s"]
-    argv = h2load_argv("http://h/", connections=8, streams=1, seconds=5, log="l", is_http1=True, per_s=125)
-    assert argv == ["h2load", "--h1", "-c8", "-m1", "-D5", "--rps=125", "--log-file=l", "http://h/"]
-    assert h2load_argv("u", connections=4, streams=32, seconds=5, log="l") == ["h2load", "-c4", "-m32", "-D5", "--log-file=l", "u"]
+    argv = h2load_argv("http://h/", connections=8, streams=1, seconds=5, log="l", is_http1=True, fields=["te: trailers"], body="b")
+    assert argv == ["h2load", "--h1", "-c8", "-m1", "-D5000ms", "--header=te: trailers", "--data=b", "--log-file=l", "http://h/"]
+    assert h2load_argv("u", connections=4, streams=32, seconds=0.5, log="l") == ["h2load", "-c4", "-m32", "-D500ms", "--log-file=l", "u"]
+    assert wrk_argv("u", 1, 1, script="w.lua")[-3:] == ["-s", "w.lua", "u"]
+
+
+def test_connections_rest_so_long_that_all_together_ask_at_the_rate() -> None:
+    """On average half of the longest rest, in ms."""
+    assert pace(32, 1000) == "function delay() return math.random(0, 64) end\n"
+    assert "(0, 160)" in pace(8, 100)
 
 
 def test_what_leaves_is_asked_for_by_name() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from injector.bench.errors import NotAvailable
-from injector.bench.layout import ADDRESS, Job
-from injector.bench.proxies import OURS, PROXIES, REFERENCE, Proxy, find_envoy, version_in
+from injector.bench.layout import Job
+from injector.bench.proxies import OURS, PROXIES, REFERENCE, Proxy, find_envoy, of_venv, version_in
 from tests.injector.bench.support import place
 
 BY_NAME = {proxy.name: proxy for proxy in PROXIES}
@@ -21,12 +21,18 @@ def test_versions(text: str, number: str) -> None:
     assert version_in(text) == number
 
 
-def test_ours_goes_through_the_redirect_and_the_others_do_not() -> None:
-    job = Job("http1")
-    assert {proxy.pod(job) for proxy in PROXIES} == set(ADDRESS)
-    assert (BY_NAME[OURS].pod(job), BY_NAME[OURS].port(job)) == ("mesh", 8080)
-    assert {(proxy.pod(job), proxy.port(job)) for proxy in PROXIES if proxy.name != OURS} == {("plain", 9000)}
+@pytest.mark.parametrize("proxy", PROXIES, ids=lambda proxy: proxy.name)
+def test_it_listens_where_the_rules_lead(proxy: Proxy, tmp_path: Path) -> None:
+    """Ours does by itself."""
+    words = proxy.set_up("program", Job("http1"), place(tmp_path))
+    texts = " ".join([*words, *(Path(word).read_text() for word in words if word.startswith(f"{tmp_path}/") and Path(word).is_file())])
+    assert "15006" in texts or proxy.name == OURS
+    assert "15006" not in texts or proxy.name != OURS
+
+
+def test_the_reference_is_one_of_them() -> None:
     assert REFERENCE in BY_NAME
+    assert [name for name, proxy in BY_NAME.items() if proxy.is_forward] == ["proxy.py"]
 
 
 def test_envoy_is_the_binary_of_the_wheel(tmp_path: Path) -> None:
@@ -45,23 +51,18 @@ def test_what_is_not_installed_names_the_cure() -> None:
 
 @pytest.mark.parametrize("proxy", PROXIES, ids=lambda proxy: proxy.name)
 def test_setting_up_writes_what_the_command_names(proxy: Proxy, tmp_path: Path) -> None:
-    words = proxy.set_up("program", Job("http1", routes=10), place(tmp_path))
-    assert words[0] == "program"
-    files = [word for word in words if word.startswith(f"{tmp_path}/")]
-    assert files
-    assert all(Path(file).read_text() for file in files)
+    words = proxy.set_up("program", Job("http1"), place(tmp_path))
+    assert "program" in words
+    assert [path for path in tmp_path.iterdir() if path.read_text()]
 
 
 def test_ours_is_this_very_python() -> None:
     assert BY_NAME[OURS].find() == sys.executable
 
 
-def test_a_gateway_is_behind_no_redirect() -> None:
-    job = Job("gateway")
-    assert {(proxy.pod(job), proxy.port(job)) for proxy in PROXIES} == {("plain", 9000)}
-
-
-def test_ours_is_asked_to_lead_out_as_an_application_does() -> None:
-    assert {proxy.name: proxy.port(Job("origination")) for proxy in PROXIES} == {
-        OURS: 80, **{proxy.name: 9000 for proxy in PROXIES if proxy.name != OURS}
-    }
+def test_python_peers_are_commands_of_their_own_environment(tmp_path: Path) -> None:
+    command = tmp_path / ".venv-bench/bin/mitmdump"
+    assert of_venv("mitmdump", tmp_path) is None
+    command.parent.mkdir(parents=True)
+    command.touch()
+    assert of_venv("mitmdump", tmp_path) == str(command)

@@ -1,55 +1,61 @@
 import json
-from typing import Any
 
-from injector.bench.report import document, text
+from injector.bench.report import text
 from injector.bench.workloads import WORKLOADS
-
-HTTP1 = WORKLOADS[0]
-
-
-def result(**of_http1: Any) -> dict[str, Any]:
-    results = {
-        "http1": {"bartizan": ([{"cpu_us": 50.0, "per_s": 9000.0}, {"cpu_us": 54.0, "per_s": 9100.0}], ""),
-                  "envoy": ([{"cpu_us": 25.0, "per_s": 30000.0}, {"cpu_us": 27.0, "per_s": 29000.0}], ""), **of_http1},
-    }
-    machine = {"cpu": "C", "cores": 2, "shared_core": True, "memory_mb": 8000, "kernel": "6.1", "load_average": [0.0]}
-    return document([HTTP1], results, machine=machine, versions={"bartizan": "0.1.0", "envoy": ""}, rounds=2, seconds=5)
+from tests.injector.bench.support import result
 
 
 def test_the_document_is_json_with_stable_keys() -> None:
     made = json.loads(json.dumps(result()))
-    assert list(made) == ["schema", "machine", "versions", "settings", "fairness", "workloads", "targets"]
-    row = made["workloads"]["http1"]["proxies"]["bartizan"]
-    assert list(row) == ["available", "why", "rounds", "medians", "ratios", "spread"]
-    assert row["medians"] == {"cpu_us": 52.0, "per_s": 9050.0}
-    assert row["ratios"] == {"cpu_us": 2.0}     # more requests are no ratio to be read the other way round
+    assert list(made) == ["schema", "machine", "date", "versions", "settings", "workloads", "rows", "ratios", "targets", "fairness"]
+    row = made["rows"][0]
+    assert list(row) == ["workload", "subject", "available", "cpu_us", "p50_ms", "p99_ms", "spread", "ratios", "rounds"]
+    assert (row["workload"], row["subject"], row["cpu_us"]) == ("a", "bartizan", 52.0)
+    assert row["ratios"] == {"cpu_us": 2.0, "p50_ms": 0.5, "p99_ms": 0.5}
+
+
+def test_ratios_are_ours_to_the_references() -> None:
+    assert result()["ratios"]["a"] == {"cpu": 2.0, "p99": 0.5, "memory": None}
+    assert list(result()["ratios"]) == ["a", "c_100", "c_1000"]
+
+
+def test_of_bulk_cpu_is_by_the_gigabyte() -> None:
+    bulk = result(bartizan=([{"cpu_s_per_gb": 1.0, "rss_mb": 30.0}], ""), envoy=([{"cpu_s_per_gb": 2.0, "rss_mb": 60.0}], ""))
+    assert bulk["ratios"]["a"] == {"cpu": 0.5, "p99": None, "memory": 0.5}
 
 
 def test_the_table_shows_figures_and_ratios() -> None:
     lines = text(result()).splitlines()
-    assert lines[0] == f"http1: {HTTP1.title}"
+    assert lines[0] == f"a: {WORKLOADS[0].title}"
     assert [line.split() for line in lines[1:4]] == [
-        ["CPU", "us", "per", "s"], ["bartizan", "52.0", "(x2.00)", "9,050"], ["envoy", "26.0", "(x1.00)", "29,500"]]
-    assert "C, 2 cores (two threads of one core were used), 8000 MB, Linux 6.1, load before 0.0" in lines
+        ["CPU", "us", "p50", "ms", "p99", "ms"], ["bartizan", "52.0", "(x2.00)", "0.100", "(x0.50)", "0.200", "(x0.50)"],
+        ["envoy", "26.0", "(x1.00)", "0.200", "(x1.00)", "0.400", "(x1.00)"]]
+    assert "2026-01-02T03:04+00:00; C, 2 cores (two threads of one core were used), 8000 MB, Linux 6.1, load before 0.0" in lines
     assert "bartizan 0.1.0, envoy not installed" in lines
     assert "MISSED        CPU per request, HTTP/1.1 plaintext: at most 1 of envoy's: 2.00" in lines
+    assert "MET           p99, HTTP/1.1 plaintext: at most 1 of envoy's: 0.50" in lines
     assert "NOT MEASURED  CPU per new mTLS connection: at most 2 of envoy's, then 1.5" in lines
+    assert "NOT MEASURED  ready, s: at most 0.5, then 0.3" in lines
 
 
 def test_what_is_not_available_says_why_and_has_no_figure() -> None:
     made = result(haproxy=([{"cpu_us": 1.0, "per_s": 1.0}], "no answer"))
-    assert made["workloads"]["http1"]["proxies"]["haproxy"]["medians"] == {}
+    assert {"workload": "a", "subject": "haproxy", "available": False, "why": "no answer"} in made["rows"]
     assert "  haproxy: not available: no answer" in text(made).splitlines()
 
 
 def test_without_the_reference_there_is_no_ratio() -> None:
     made = result(envoy=([], "not installed"))
-    assert made["workloads"]["http1"]["proxies"]["bartizan"]["ratios"] == {}
+    assert made["ratios"]["a"] == {"cpu": None, "p99": None, "memory": None}
     assert made["targets"][0]["verdict"] == "not measured"
 
 
+def test_without_ours_there_is_none_either() -> None:
+    assert result(bartizan=([], "it fell"))["ratios"]["a"] == {"cpu": None, "p99": None, "memory": None}
+
+
 def test_rounds_that_differ_much_say_so() -> None:
-    made = result(bartizan=([{"cpu_us": 40.0, "per_s": 9000.0}, {"cpu_us": 60.0, "per_s": 9000.0}], ""))
+    made = result(bartizan=([{"cpu_us": 40.0}, {"cpu_us": 60.0}], ""))
     assert "50.0 ±20% (x" in text(made)
 
 

@@ -1,3 +1,4 @@
+import re
 from typing import cast
 
 import pytest
@@ -5,15 +6,21 @@ import trio
 
 from injector.bench.control.rows import Desk
 from injector.bench.errors import BenchError, NotAvailable
+from injector.bench.measures import Numbers
 from injector.bench.proxies import PROXIES
-from injector.bench.workloads import WORKLOADS, Numbers, of_control
+from injector.bench.workloads import BESIDE_PEERS, WORKLOADS, of_control
 from injector.bench.world import World
 
 
 def test_names_are_words_for_the_command_line() -> None:
     names = [workload.name for workload in WORKLOADS]
     assert len(set(names)) == len(names)
-    assert all(name.replace("-", "").isalnum() and name == name.lower() for name in names)
+    assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in names)
+
+
+def test_what_others_can_do_too_has_the_order_of_the_table() -> None:
+    assert " ".join(one.name for one in BESIDE_PEERS) == (
+        "a b c_100 c_1000 c_3000 d_serial d_multi e f g_plain g_mtls h i j k l")
 
 
 class OneDesk:
