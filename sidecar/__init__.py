@@ -32,7 +32,7 @@ One word for one thing:
     group        what a caller remembers of one Service; its members are the endpoints
     dialled      the destination that the application chose; a rule may lead the call elsewhere
     pump         the task that waits at the socket of an HTTP/2 connection for all that wait on it
-    prompt       of an HTTP/2 exchange: carried out by whoever reads, without a task of its own
+    prompt       of an exchange: ordinary from end to end, and carried out in a short way; over HTTP/2 by whoever reads, without a task
     turn         all that one read on an HTTP/2 connection sets off
     ejection     leaving out an endpoint that fails again and again
     mirror       a copy of a request, whose answer is thrown away

@@ -69,6 +69,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         # each and no limit of OpenSSL's, while the loop stands. And all of a piece a write, where its setting makes it a record of 16 KB.
         lib.SSL_clear_mode(self.connection._ssl, lib.SSL_MODE_AUTO_RETRY | lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
         self._empty_wakes = 0
+        self._may_hold = False      # the rest of a record: OpenSSL reads none before it is asked for it
         self._is_receiving = False
         self._is_sending = False
         self._is_broken = False
@@ -120,6 +121,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
     def _read(self, most: int) -> bytes:
         ssl, room = self.connection._ssl, no_zero_allocator("char[]", most)
         count: int = lib.SSL_read(ssl, room, most)
+        self._may_hold = count == most
         if count <= 0:
             self.connection._raise_ssl_error(ssl, count)
         return bytes(ffi.buffer(room, max(count, 0)))
@@ -271,7 +273,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
     async def wait_input(self) -> None:
         """Until there may be something to receive: then `receive_nowait`."""
         self._check_open()
-        if self._has_peer_ended or self.connection.pending():
+        if self._has_peer_ended or self._may_hold:
             await checkpoint()
         else:
             await wait_readable(self.sock)

@@ -191,3 +191,26 @@ async def test_without_waiting_a_reset_is_an_error_and_a_closed_one_says_so() ->
         for attempt in (other.receive_nowait, lambda: other.send_nowait(b"x")):
             with pytest.raises(trio.ClosedResourceError):
                 attempt()
+
+
+async def test_input_is_waited_for_and_then_here() -> None:
+    one, other = pair()
+    async with one, other, trio.open_nursery() as nursery:
+        got: list[bytes | None] = []
+
+        async def receive() -> None:
+            await one.wait_input()
+            got.append(one.receive_nowait())
+
+        for text in (b"a", b"b" * 1000):
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            assert got == []
+            await other.send_all(text)
+            await one.wait_send_all_might_not_block()
+            await wait_all_tasks_blocked(0.01)
+            assert got == [text]
+            got.clear()
+        await other.send_eof()
+        await one.wait_input()
+        assert one.receive_nowait() == b""

@@ -414,3 +414,36 @@ async def test_a_large_write_for_which_there_is_no_room_goes_on_where_it_stood()
             received += await other.receive_some()
     assert received == text
     assert one.sent == len(text)
+
+
+# -- who reads all that there is
+
+
+async def received(stream: TlsStream) -> bytes:
+    while True:
+        await stream.wait_input()
+        if (data := stream.receive_nowait()) is not None:
+            return data
+
+
+async def test_input_is_waited_for_unless_it_is_here_already() -> None:
+    one, other = await connected()
+    async with one, other, trio.open_nursery() as nursery:
+        got: list[bytes] = []
+
+        async def receive() -> None:
+            got.append(await received(one))
+
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        assert got == []
+        await other.send_all(b"first")
+        await wait_all_tasks_blocked()
+        assert got == [b"first"]
+        await other.send_all(b"a whole record")
+        assert await one.receive_some(1) == b"a"
+        assert await received(one) == b" whole record"
+        await other.send_all(b"x" * 3 * 16384)
+        assert b"".join([await received(one) for _ in range(3)]) == b"x" * 3 * 16384
+        await other.send_eof()
+        assert [await received(one) for _ in range(2)] == [b"", b""]

@@ -52,6 +52,16 @@ def test_labels_without_end_do_not_grow_the_memory() -> None:
     assert metrics.get(REQUESTS, (("rule", "0"),)) == 2
 
 
+def test_a_counter_that_is_kept_counts_the_series() -> None:
+    metrics, labels = Metrics(), (("code", "x"),)
+    kept = metrics.counter(REQUESTS, labels)
+    metrics.count(REQUESTS, labels)
+    kept.value += 1
+    assert metrics.counter(REQUESTS, labels) is kept
+    assert metrics.get(REQUESTS, labels) == 2
+    assert metrics.get(REQUESTS) == 0
+
+
 def test_every_metric_that_the_sources_name_is_explained() -> None:
     """A name that HELP does not know would end the rendering with a KeyError."""
     named = {
