@@ -146,7 +146,9 @@ class Http2End(Waiter):
         link = self._link
         if link.is_backed_up:
             link.flush()
-        return not link.is_backed_up and link.failure is None and link.engine.room(self.stream) >= size
+            if link.is_backed_up:
+                return False
+        return link.failure is None and link.engine.room(self.stream) >= size
 
     def send_nowait(self, fields: Headers | None, piece: bytes, is_end: bool, trailers: Headers | None = None) -> None:
         """There is room."""
@@ -181,13 +183,15 @@ class Http2End(Waiter):
 
     def leave(self, code: Code) -> None:
         """Nobody reads or sends here any more: what is not complete is reset with `code`."""
-        engine = self._link.engine
+        link = self._link
+        engine = link.engine
         if self.failure is None:
             engine.reset(self.stream, code)
         if left := self._owed + len(self._body):
             engine.consumed(self.stream, left)
             self._owed, self._body = 0, b""
-        self._link.push()
+        if engine.queued_bytes:
+            link.push()
 
 
 class Http2Link(Http2Pump):
@@ -232,7 +236,7 @@ class Http2Link(Http2Pump):
             self.fail(self.gone("connection closed"))
             return
         try:
-            events = self.engine.receive(data, trio.current_time())
+            events = self.engine.receive(data, self.now())
         except Http2Error as exc:
             self.push()
             self.fail(self.violated(exc))

@@ -57,6 +57,7 @@ class Http2Pump:
     """
     Attributes:
         failure: why the connection is over, or None.
+        has_pump: what arrives is taken at once.
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, engine: Engine) -> None:
@@ -66,12 +67,13 @@ class Http2Pump:
         self.engine = engine
         self.failure: MeshError | None = None
         self._unsent: bytes | memoryview = b""
-        self._has_pump = False
+        self.has_pump = False
         self._is_sending_rest = False
         self._pumping: trio.CancelScope | None = None   # around the pump's wait
         self._followers: dict[trio.Event, None] = {}
         self._idle_until = float("inf")
         self.turn = Turn.of_this_run()
+        self.now = trio.lowlevel.current_clock().current_time
 
     # -- for whoever knows what the bytes are about to fill in
 
@@ -100,17 +102,17 @@ class Http2Pump:
         """Until `is_ready`, which changes by what the pump deals out; as the pump, if there is none. Cancellation loses nothing."""
         try:
             while not is_ready():
-                if not self._has_pump:
-                    self._has_pump = True
+                if not self.has_pump:
+                    self.has_pump = True
                     try:
                         while not is_ready():
                             await self._pump(is_ready)
                     finally:
-                        self._has_pump = False
+                        self.has_pump = False
                 else:
                     await self._follow(waiter)
         finally:
-            if not self._has_pump and self._followers:
+            if not self.has_pump and self._followers:
                 next(iter(self._followers)).set()   # it sees that there is no pump, or leaves and sets the next
 
     async def _follow(self, waiter: Waiter) -> None:
@@ -161,7 +163,7 @@ class Http2Pump:
             self._pumping.cancel()
 
     def _look_at_the_time(self) -> None:
-        now = trio.current_time()
+        now = self.now()
         begun_at = self.engine.begun_at
         if begun_at is not None and now >= begun_at + HEADER_BLOCK_S:
             error = Http2Error(Code.ENHANCE_YOUR_CALM, f"a header block not complete within {HEADER_BLOCK_S:g} s")
@@ -174,8 +176,11 @@ class Http2Pump:
 
     def idle_for(self, seconds: float) -> None:
         """`on_idle` is called after so long, unless something else comes between."""
-        self._idle_until = trio.current_time() + seconds
+        self._idle_until = self.now() + seconds
         self._look_by(self._idle_until)
+
+    def never_idle(self) -> None:
+        self._idle_until = float("inf")
 
     async def _receive(self) -> None:
         try:
@@ -206,7 +211,8 @@ class Http2Pump:
     def push(self) -> None:
         """Send, now or at the end of the turn."""
         if self.turn.is_on:
-            self.turn.push(self)
+            if self.engine.queued_bytes:
+                self.turn.push(self)
         else:
             self.flush()
 
@@ -217,7 +223,7 @@ class Http2Pump:
         if self._pumping is not None:
             if not self._is_sending_rest:
                 self._pumping.cancel()      # it waits to read, and is to wait for both
-        elif not self._has_pump and self._followers:
+        elif not self.has_pump and self._followers:
             next(iter(self._followers)).set()
 
     def _send_now(self) -> bool:

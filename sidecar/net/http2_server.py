@@ -195,7 +195,7 @@ class Http2Server(Waiter):
         self._link.ends[event.stream] = end
         if event.is_end:
             end.arrive(b"", True)
-        self._link.idle_for(float("inf"))
+        self._link.never_idle()
         self._tell()
 
     def _tell(self) -> None:

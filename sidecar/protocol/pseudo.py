@@ -202,8 +202,8 @@ def request_fields(head: RequestHead, host: bytes, extra: Headers, scheme: bytes
         extra: fields of our own, after the client's.
     """
     fields = [(b":method", head.method), (b":scheme", scheme), (b":authority", host), (b":path", head.target)]
-    fields += [(name.lower(), value) for name, value in head.headers]
-    fields += [(name.lower(), value) for name, value in extra]
+    fields += _lower(head.headers)
+    fields += _lower(extra)
     if head.body.kind is BodyKind.LENGTH:
         fields.append((b"content-length", b"%d" % head.body.length))
     if head.takes_trailers:
@@ -216,8 +216,8 @@ def request_fields(head: RequestHead, host: bytes, extra: Headers, scheme: bytes
 def response_fields(head: ResponseHead, extra: Headers) -> Headers:
     """What is sent for a judged response."""
     fields = [(b":status", b"%d" % head.status)]
-    fields += [(name.lower(), value) for name, value in head.headers]
-    fields += [(name.lower(), value) for name, value in extra]
+    fields += _lower(head.headers)
+    fields += _lower(extra)
     length = _length(head.body, head.content_length)
     if length is not None:
         fields.append((b"content-length", b"%d" % length))
@@ -226,7 +226,12 @@ def response_fields(head: ResponseHead, extra: Headers) -> Headers:
 
 def trailer_fields(fields: Headers) -> Headers:
     """What is sent for trailers."""
-    return [(name.lower(), value) for name, value in fields]
+    return _lower(fields)
+
+
+def _lower(fields: Headers) -> Headers:
+    """Who spoke HTTP/2 said them so: then they are the same values, whose hashes are known."""
+    return [field if field[0].islower() else (field[0].lower(), field[1]) for field in fields]
 
 
 def _length(body: Body, content_length: int | None) -> int | None:

@@ -75,6 +75,7 @@ class Prompts:
             return False
         request, runtime, record = end.request, self.runtime, self._new_record()
         exchange = Exchange(end, record)
+        record.time = runtime.wall()
         record.method = request.method.decode("ascii")
         record.host = request.host.decode("ascii")
         record.path = request.path.decode("ascii", "backslashreplace")
@@ -193,11 +194,10 @@ class Prompt(Attempt):
         asked_s = grpc_timeout_s(exchange.request)
         if plan.request is not None:
             exchange.request = plan.request
-        limits = [limit for limit in (plan.request_s, asked_s) if limit is not None]
-        if limits:
-            self._capped_at = self._started + min(limits)
+        if plan.request_s is not None or asked_s is not None:
+            self._capped_at = self._started + min(limit for limit in (plan.request_s, asked_s) if limit is not None)
         asking.send_request_nowait(exchange.request, upstream.host, upstream.headers, body)
-        self._look_by(self._capped_at if limits else self._started + RESPONSE_HEAD_S)
+        self._look_by(self._started + RESPONSE_HEAD_S if self._capped_at == NEVER else self._capped_at)
         self._end.listener = asking.listener = self
 
     def _look_by(self, at: float) -> None:

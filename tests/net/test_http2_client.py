@@ -54,7 +54,7 @@ async def test_a_request_and_its_answer() -> None:
     async with asking() as (client, peer):
         end = await ask(client)
         assert (await peer.first(h2.events.RequestReceived)).headers == [
-            (b":path", b"/a"), (b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"orders"), (b"accept", b"*/*"),
+            (b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"orders"), (b":path", b"/a"), (b"accept", b"*/*"),
             (b"x-request-id", b"1"),
         ]
         await peer.ask(1, [*OK, (b"content-length", b"5")], b"hello")

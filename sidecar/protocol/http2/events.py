@@ -1,13 +1,12 @@
 """What the engine tells of one connection, in the order in which it happened."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sidecar.model.message import Headers, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class RequestReceived:
+class RequestReceived(Struct, frozen=True, gc=False):
     """
     Args:
         head: judged. Equal heads may be one object: never changed in place.
@@ -19,8 +18,7 @@ class RequestReceived:
     is_end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRefused:
+class RequestRefused(Struct, frozen=True, gc=False):
     """Well-formed HTTP/2, and against our law. The stream is open for the answer that explains it.
 
     Args:
@@ -36,8 +34,7 @@ class RequestRefused:
     is_end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseReceived:
+class ResponseReceived(Struct, frozen=True, gc=False):
     """An interim one (1xx) or the final one."""
 
     stream: int
@@ -45,8 +42,7 @@ class ResponseReceived:
     is_end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DataReceived:
+class DataReceived(Struct, frozen=True, gc=False):
     """`data` counts against the windows until `Engine.consumed` is told."""
 
     stream: int
@@ -54,16 +50,14 @@ class DataReceived:
     is_end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TrailersReceived:
+class TrailersReceived(Struct, frozen=True, gc=False):
     """The stream's end; only those fields that may go on."""
 
     stream: int
     fields: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class StreamReset:
+class StreamReset(Struct, frozen=True, gc=False):
     """The stream is over before it was complete.
 
     Args:
@@ -78,15 +72,13 @@ class StreamReset:
     is_unprocessed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WindowOpened:
+class WindowOpened(Struct, frozen=True, gc=False):
     """A stream that had to stop sending may go on; 0: the connection, and so perhaps every stream."""
 
     stream: int
 
 
-@dataclass(frozen=True, slots=True)
-class GoneAway:
+class GoneAway(Struct, frozen=True, gc=False):
     """The peer takes no new streams; those that it did not look at were reset before this."""
 
     code: int

@@ -28,6 +28,7 @@ from .frames import (
 )
 
 MAX_BLOCK_BYTES = 65536
+DRESSED = PADDED | HAS_PRIORITY
 
 Frame = tuple[int, int, int, bytes, int]
 
@@ -93,7 +94,8 @@ class FrameReader:
             if kind == DATA:
                 yield kind, flags, stream, _without_padding(payload) if flags & PADDED else payload, size
             elif kind == HEADERS:
-                payload = _bare(stream, flags, payload)
+                if not stream & 1 or flags & DRESSED:
+                    payload = _bare(stream, flags, payload)
                 if flags & END_HEADERS:
                     yield kind, flags, stream, payload, size
                 else:
