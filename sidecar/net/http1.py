@@ -78,6 +78,16 @@ class Http1Connection:
         """Whether the body has been read to its end; of the kinds whose end is seen, `body` becomes NO_BODY there."""
         return self._left == 0 if self.body.kind is LENGTH else self.body.kind is NONE
 
+    def take_whole(self) -> bytes | None:
+        """As `take_buffered`, if that would end the body; None: it would not, or nobody knows, as the end is in its bytes."""
+        kind = self.body.kind
+        if kind is NONE:
+            return b""
+        if kind is not LENGTH or len(self._buffer) < self._left:
+            return None
+        piece, self._buffer, self._left = self._buffer[:self._left], self._buffer[self._left:], 0
+        return piece
+
     def take_buffered(self) -> bytes:
         """What of the body is here already, without waiting; b"" if nothing is."""
         kind = self.body.kind
@@ -132,14 +142,23 @@ class Http1Connection:
         """Where there is room, as there nearly always is, without a turn of the loop: with TLS it costs 8 us, and what is waited for
         is the answer.
         """
+        if rest := self._send_at_once(data):
+            await self.send_rest(rest)
+
+    def _send_at_once(self, data: bytes) -> bytes:
+        """What there is no room for."""
+        if self._send_nowait is None or len(data) > AT_ONCE_BYTES:
+            return data
         try:
-            if self._send_nowait is not None and len(data) <= AT_ONCE_BYTES:
-                count = self._send_nowait(data)
-                if count == len(data):
-                    return
-                data = data[count:]
-            if data:
-                await self.stream.send_all(data)
+            count = self._send_nowait(data)
+        except trio.BrokenResourceError as exc:
+            raise self._gone(f"connection lost ({exc})") from exc
+        return data[count:] if count < len(data) else b""
+
+    async def send_rest(self, rest: bytes) -> None:
+        """What an earlier call has left."""
+        try:
+            await self.stream.send_all(rest)
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 
@@ -212,6 +231,13 @@ class Http1Server(Http1Connection):
     async def send_head(
         self, response: ResponseHead, piece: bytes, *, is_end: bool, closes: bool = False, trailers: Headers | None = None
     ) -> None:
+        await self.send(self._answer(response, piece, is_end, closes, trailers or []))
+
+    def answer(self, response: ResponseHead, piece: bytes, *, closes: bool) -> bytes:
+        """`send_head` with all of the body, as far as there is room. The rest, which is to be sent."""
+        return self._send_at_once(self._answer(response, piece, True, closes, []))
+
+    def _answer(self, response: ResponseHead, piece: bytes, is_end: bool, closes: bool, trailers: Headers) -> bytes:
         request = self.request
         kind = response.body.kind
         # A body whose end is the connection's end is passed on in chunks, so that a cut one can be told from a complete one;
@@ -222,7 +248,7 @@ class Http1Server(Http1Connection):
         self._kind = kind
         self.can_go_on = not (closes or request.is_last or not self.is_body_done)
         text = render_response(response, [], close=not self.can_go_on, chunk_until_close=not request.is_http10)
-        await self.send(text + (piece if kind is not CHUNKED else _framed(kind, piece, is_end, trailers or [])))
+        return text + (piece if kind is not CHUNKED else _framed(kind, piece, is_end, trailers))
 
     async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers | None = None) -> None:
         data = _framed(self._kind, piece, is_end, trailers or [])
@@ -294,6 +320,19 @@ class Http1Client(Http1Connection):
         close_stream(self.stream)
 
     # -- the exchange
+
+    def begin(self, request: RequestHead, host: bytes, extra: Headers) -> bytes:
+        """`send_request` of one that has no body, as far as there is room. The rest, for `send_rest`."""
+        self._kind = NONE
+        self._method, self._upgrade = request.method, request.upgrade
+        self.body = NO_BODY
+        rest = self._send_at_once(render_request(request, host, extra))
+        self._is_asked = not rest
+        return rest
+
+    async def send_rest(self, rest: bytes) -> None:
+        await super().send_rest(rest)
+        self._is_asked = True
 
     async def send_request(self, request: RequestHead, host: bytes, extra: Headers, piece: bytes, *, is_end: bool) -> None:
         self._kind = request.body.kind

@@ -44,17 +44,20 @@ class Attempt:
     Args:
         exchange: learns what has happened.
         upstream: where this attempt goes; is told how it went.
+        leased: the upstream's end, where the request was sent already.
     """
 
     __slots__ = ("_deadline", "_exchange", "_leased", "_plan", "_runtime", "_upstream")
 
-    def __init__(self, exchange: Exchange, plan: Plan, upstream: Upstream, runtime: Runtime, deadline: Deadline) -> None:
+    def __init__(
+        self, exchange: Exchange, plan: Plan, upstream: Upstream, runtime: Runtime, deadline: Deadline, leased: AskingEnd | None = None
+    ) -> None:
         self._exchange = exchange
         self._plan = plan
         self._upstream = upstream
         self._runtime = runtime
         self._deadline = deadline
-        self._leased: AskingEnd | None = None
+        self._leased = leased
 
     def __enter__(self) -> Self:
         return self
@@ -119,10 +122,13 @@ class Attempt:
         self._leased = asking
         try:
             if upstream.begun is not None:
-                self._deadline.upstream_waits("response", upstream.begun.left_s)
+                if upstream.begun.failure is not None:
+                    raise upstream.begun.failure
+                if upstream.begun.left_s is not None:
+                    self._deadline.upstream_waits("response", upstream.begun.left_s)
                 if first:
                     self._exchange.end.take_buffered()      # as below
-                return await self._read_head(asking)
+                return await self._read_head(asking, upstream.begun.head)
             return await self._ask_on(asking, first, now)
         except Reset as exc:
             if not (is_reused and self._may_ask_again(exc, first)):
@@ -233,10 +239,10 @@ class Attempt:
         if failures:
             raise failures[0]
 
-    async def _read_head(self, asking: AskingEnd) -> ResponseHead:
+    async def _read_head(self, asking: AskingEnd, first: ResponseHead | None = None) -> ResponseHead:
         """The head that answers the request, as it is passed on; those before it (1xx) are passed on here."""
         for seen in range(MAX_INTERIM + 1):
-            response = self._as_told(await asking.read_head())
+            response, first = self._as_told(first or await asking.read_head()), None
             if response.status >= 200 or response.status == 101:
                 if self._upstream.observe is not None:
                     self._upstream.observe(response.status < 500)

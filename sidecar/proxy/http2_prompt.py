@@ -28,6 +28,7 @@ from sidecar.telemetry.access_log import Record
 
 from .attempt import RESPONSE_HEAD_S, STREAM_IDLE_S, Attempt
 from .exchange import Exchange
+from .http1_prompt import first
 from .plan import AtOnce, Begun, Decision, Plan, Upstream
 from .runtime import Runtime
 from .serve import NewRecord, abandon, conclude
@@ -120,11 +121,11 @@ class Prompts:
             return replace(plan, choose=_raising(exc))
         asking = runtime.pool.take_nowait(upstream.key) if upstream.is_shared else None
         if not isinstance(asking, Http2AskingEnd):
-            return replace(plan, choose=_first(upstream, plan))
+            return replace(plan, choose=first(upstream, plan))
         body = bytes(end.arrived)
         if not (asking.may_begin and asking.has_room(len(body))):
             asking.finish()
-            return replace(plan, choose=_first(upstream, plan))
+            return replace(plan, choose=first(upstream, plan))
         prompt = Prompt(self, exchange, plan, upstream, asking, started, len(body))
         self._on.add(prompt)
         self.held_bytes += len(body)
@@ -299,7 +300,7 @@ class Prompt(Attempt):
         exchange.record.received = 0    # it is counted again
         begun = replace(self._upstream, begun=Begun(self._link_end, self.ends_at - now))
         request_s = None if self._capped_at == NEVER else self._capped_at - now
-        decision = replace(plan, choose=_first(begun, plan), request_s=request_s)
+        decision = replace(plan, choose=first(begun, plan), request_s=request_s)
         self._prompts.start(self._prompts.take_over, self._end, exchange.record, self._runtime, _told(decision), self._started)
 
     async def _go_on_slowly(self, left_s: float) -> None:
@@ -356,12 +357,6 @@ class _Alarm(Deadline):
 
 def _told(decision: Decision) -> AtOnce:
     return AtOnce(lambda request, record: decision)
-
-
-def _first(upstream: Upstream, plan: Plan) -> Callable[[], Upstream]:
-    """As the plan chooses, which has chosen once already."""
-    chosen = [upstream]
-    return lambda: chosen.pop() if chosen else plan.choose()
 
 
 def _raising(exc: MeshError) -> Callable[[], NoReturn]:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 import msgspec
 
 from sidecar.model.decision import Denied, Permit
+from sidecar.model.errors import UpstreamError
 from sidecar.model.message import Headers, RequestHead, ResponseHead
 from sidecar.model.service import Limits, Retries
 from sidecar.net.ends import AskingEnd, Connection
@@ -41,11 +42,15 @@ class Begun(msgspec.Struct, frozen=True):
     """A request that was sent already, whole.
 
     Args:
-        left_s: for the head of its answer.
+        left_s: for the head of its answer; None: the deadline is set.
+        head: that came already.
+        failure: what came instead.
     """
 
     asking: AskingEnd
-    left_s: float
+    left_s: float | None = None
+    head: ResponseHead | None = None
+    failure: UpstreamError | None = None
 
 
 class Upstream(msgspec.Struct, frozen=True):

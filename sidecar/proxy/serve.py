@@ -17,7 +17,8 @@ from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
 from .forward import forward
-from .plan import BODY_IDLE_S, Decision, Plan, Reply
+from .http1_prompt import forward_promptly, is_ordinary
+from .plan import BODY_IDLE_S, AtOnce, Decision, Plan, Reply
 from .respond import TABLE, explanation
 from .runtime import Runtime
 
@@ -46,11 +47,16 @@ async def carry_out(
     record.path = request.path.decode("ascii", "backslashreplace")
     now = deadline.now()
     started = now if started is None else started
-    deadline.upstream("name resolution", DECISION_S, now)       # what else a decision needs, it has
     try:
         try:
-            denied = _refusal_of_version(runtime) if request.is_http10 else None
-            decision = denied or await decide(request, record)
+            decision: Decision
+            if request.is_http10 and (denied := _refusal_of_version(runtime)) is not None:
+                decision = denied
+            elif isinstance(decide, AtOnce):
+                decision = decide.decide(request, record)
+            else:
+                deadline.upstream("name resolution", DECISION_S, now)       # what else a decision needs, it has
+                decision = await decide(request, record)
         except ReasonedError as exc:
             decision = Denied(exc.reason, exc.rule or record.rule, exc.detail)
         if isinstance(decision, Plan):
@@ -82,8 +88,10 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
         if plan.delay_s:
             deadline.upstream("injected delay", plan.delay_s + 1)
             await trio.sleep(plan.delay_s)
-        await forward(exchange, plan, runtime, deadline)
-        exchange.note_reason()
+        left = await forward_promptly(exchange, plan, runtime, deadline) if is_ordinary(exchange, plan) else plan
+        if left is not None:
+            await forward(exchange, left, runtime, deadline)
+            exchange.note_reason()
     except ReasonedError as exc:
         if exchange.has_answered or TABLE[exc.reason].closes or isinstance(exc, DownstreamGone):
             raise
