@@ -38,3 +38,15 @@ print(issubclass(early.SSLError, OSError))
 import ssl
 print(ssl is not early, ssl.create_default_context().verify_mode == early.CERT_REQUIRED, type(ssl).__name__)
 """).split() == ["True", "True", "True", "module"]
+
+
+def test_what_is_for_names_beyond_ascii_stays_out_and_is_there_for_who_asks() -> None:
+    assert ask("""
+import sidecar.main, importlib, dns.name
+print([name for name in ("idna.core", "email.parser") if name in sys.modules])
+print(dns.name.from_text("api.example.org").to_text())
+import idna
+print(idna.encode("b\u00fccher.example").decode())
+from importlib import metadata
+print(metadata.version("trio") == trio.__version__, type(importlib.metadata).__name__)
+""").split("\n") == ["[]", "api.example.org.", "xn--bcher-kva.example", "True module"]

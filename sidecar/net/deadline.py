@@ -97,10 +97,10 @@ class Deadline:
     def uncap(self) -> None:
         self._cap = NEVER
 
-    def upstream_waits(self, phase: str, seconds: float) -> None:
+    def upstream_waits(self, phase: str, seconds: float, now: float | None = None) -> None:
         """As `upstream`, unless there is a cap: who said how long all may take has said it of this, too."""
         if self._cap == NEVER:
-            self.upstream(phase, seconds)
+            self.upstream(phase, seconds, now)
         else:
             self._begin(phase, self._cap, True)
 

@@ -123,16 +123,8 @@ class Http1Connection:
         return piece
 
     async def _receive(self) -> bytes:
-        """Bytes; b"" at the end."""
-        wait = self._wait_input
         try:
-            if wait is None:
-                return bytes(await self.stream.receive_some())
-            while True:
-                await wait()
-                data = self._receive_nowait()
-                if data is not None:
-                    return data
+            return bytes(await self.stream.receive_some())
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 
@@ -194,8 +186,18 @@ class Http1Server(Http1Connection):
                 if begun is not None:
                     begun()
                     begun = None
-            data = await self._receive()
+            data: bytes | None
+            try:
+                if (wait := self._wait_input) is None:
+                    data = await self._receive()
+                else:
+                    await wait()
+                    data = self._receive_nowait()
+            except trio.BrokenResourceError as exc:
+                raise self._gone(f"connection lost ({exc})") from exc
             if not data:
+                if data is None:
+                    continue
                 if self._buffer:
                     raise DownstreamGone("closed in the middle of a request head")
                 return None
@@ -220,7 +222,7 @@ class Http1Server(Http1Connection):
         self._kind = kind
         self.can_go_on = not (closes or request.is_last or not self.is_body_done)
         text = render_response(response, [], close=not self.can_go_on, chunk_until_close=not request.is_http10)
-        await self.send(text + _framed(kind, piece, is_end, trailers or []))
+        await self.send(text + (piece if kind is not CHUNKED else _framed(kind, piece, is_end, trailers or [])))
 
     async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers | None = None) -> None:
         data = _framed(self._kind, piece, is_end, trailers or [])
@@ -297,7 +299,8 @@ class Http1Client(Http1Connection):
         self._kind = request.body.kind
         self._method, self._upgrade = request.method, request.upgrade
         self.body = NO_BODY
-        await self.send(render_request(request, host, extra) + _framed(self._kind, piece, is_end, []))
+        text = render_request(request, host, extra)
+        await self.send(text if self._kind is NONE else text + _framed(self._kind, piece, is_end, []))
         self._is_asked = is_end
 
     async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers | None = None) -> None:
@@ -317,10 +320,20 @@ class Http1Client(Http1Connection):
                         self._is_answered = True
                         self._is_reusable = not response.is_last
                     return response
-            data = await self._receive()
+            data: bytes | None
+            try:
+                if (wait := self._wait_input) is None:
+                    data = await self._receive()
+                else:
+                    await wait()
+                    data = self._receive_nowait()
+            except trio.BrokenResourceError as exc:
+                raise Reset(f"connection lost ({exc})") from exc
             if not data:
+                if data is None:
+                    continue
                 raise Reset("closed before the response head" + (" was complete" if self._buffer else ""))
-            self._buffer += data
+            self._buffer = self._buffer + data if self._buffer else data
 
     def finish(self) -> None:
         self.is_idle = True

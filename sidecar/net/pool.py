@@ -47,14 +47,18 @@ class Pool:
         self._is_closed = False
         self._now: Callable[[], float] = trio.current_time      # by way of three calls, until there is something to keep
 
-    def take_nowait(self, key: Hashable) -> AskingEnd | None:
-        """A new exchange on a connection that is there; an idle one that has ended, or says something unasked, is no use."""
+    def take_nowait(self, key: Hashable, now: float | None = None) -> AskingEnd | None:
+        """A new exchange on a connection that is there; an idle one that has ended, or says something unasked, is no use.
+
+        Args:
+            now: trio's time, of whoever has just looked at the clock.
+        """
         kept = self._kept.get(key)
         while kept:
             connection = kept[-1]
             place = self._places[connection]
             is_good = connection.room and (
-                not connection.is_idle or (place.expires_at > self._now() and connection.is_quiet())
+                not connection.is_idle or (place.expires_at > (now or self._now()) and connection.is_quiet())
             )
             if is_good:
                 end = connection.open()

@@ -46,6 +46,22 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except OSError as exc:
                 raise trio.BrokenResourceError(exc.strerror) from exc
 
+    async def receive_into(self, room: Callable[[], memoryview]) -> memoryview:
+        """What came, in the room that is asked for when it is there; empty at the end. Between reading and return nothing else runs, so
+        that others may share the room.
+        """
+        while True:
+            if self.sock.fileno() < 0:
+                raise trio.ClosedResourceError
+            await wait_readable(self.sock)
+            try:
+                here = room()
+                return here[:self.sock.recv_into(here)]
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise trio.BrokenResourceError(exc.strerror) from exc
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """After an error or cancellation some, all or none of `data` was sent."""
         rest = data

@@ -28,6 +28,8 @@ from sidecar.model.errors import ReasonedError
 from .socket_stream import abort
 
 RECEIVE_BYTES = 65536
+RECORD_BYTES = 16384
+MOST_RECORDS = 64           # at once: they may hold a byte each
 WRITE_BYTES = 65536   # larger writes would hold the loop for long
 MOST_EMPTY_WAKES = 1024     # bytes came, and no data: a record of 16 KB in a few hundred tiny segments, or key updates without end
 
@@ -63,9 +65,9 @@ class TlsStream(trio.abc.HalfCloseableStream):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.connection = SSL.Connection(context, sock)
-        # One message a call. By pyOpenSSL's setting a single call would go through key updates as long as they come, 7 us and 27 bytes
-        # each and no limit of OpenSSL's, while the loop stands.
-        lib.SSL_clear_mode(self.connection._ssl, lib.SSL_MODE_AUTO_RETRY)
+        # One message a read. By pyOpenSSL's setting a single call would go through key updates as long as they come, 7 us and 27 bytes
+        # each and no limit of OpenSSL's, while the loop stands. And all of a piece a write, where its setting makes it a record of 16 KB.
+        lib.SSL_clear_mode(self.connection._ssl, lib.SSL_MODE_AUTO_RETRY | lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
         self._empty_wakes = 0
         self._is_receiving = False
         self._is_sending = False
@@ -122,11 +124,38 @@ class TlsStream(trio.abc.HalfCloseableStream):
             self.connection._raise_ssl_error(ssl, count)
         return bytes(ffi.buffer(room, max(count, 0)))
 
-    def _write(self, data: bytes | bytearray | memoryview) -> int:
+    def _read_into(self, room: memoryview) -> int:
+        """Of the records that are here as many as fit; one at least, or what `_read` raises."""
+        ssl, start, size, at = self.connection._ssl, ffi.from_buffer(room), len(room), 0
+        for _ in range(MOST_RECORDS):
+            count: int = lib.SSL_read(ssl, start + at, size - at)
+            if count > 0:
+                at += count
+                if size - at < RECORD_BYTES:
+                    break
+            elif at and lib.SSL_get_error(ssl, count) == lib.SSL_ERROR_WANT_READ:   # nearly always, and an exception less
+                break
+            else:
+                try:
+                    self.connection._raise_ssl_error(ssl, count)
+                except SSL.Error as exc:
+                    if not at:
+                        raise
+                    # What was read comes first; the next call is told without a look at the socket, where nothing may come any more.
+                    self._has_peer_ended = isinstance(exc, SSL.ZeroReturnError)
+                    self._is_broken = not isinstance(exc, SSL.ZeroReturnError | SSL.WantWriteError)
+                    break
+        return at
+
+    def _write(self, data: bytes | bytearray | memoryview, start: int = 0) -> int:
+        """Of `data` from `start` on a piece. If there is no room for it, the next call begins with the same bytes, wherever they are."""
+        if start or len(data) > WRITE_BYTES:
+            data = memoryview(data)[start:start + WRITE_BYTES]
         ssl = self.connection._ssl
         count: int = lib.SSL_write(ssl, data if isinstance(data, bytes) else ffi.from_buffer(data), len(data))
         if count <= 0:
             self.connection._raise_ssl_error(ssl, count)
+        self.sent += count
         return count
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -173,6 +202,42 @@ class TlsStream(trio.abc.HalfCloseableStream):
         finally:
             self._is_receiving = False
 
+    async def receive_into(self, room: Callable[[], memoryview]) -> memoryview:
+        """What came, in the room that is asked for when it is there; empty at the end. Between reading and return nothing else runs, so
+        that others may share the room.
+        """
+        if self._is_receiving:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+        self._is_receiving = True
+        try:
+            self._check_open()
+            if self._has_peer_ended or self.connection.pending():
+                await checkpoint()
+            else:
+                await wait_readable(self.sock)
+            while True:
+                self._check_open()
+                try:
+                    here = room()
+                    count = self._read_into(here)
+                except SSL.WantReadError:
+                    self._count_empty_wake()
+                    await wait_readable(self.sock)
+                except SSL.WantWriteError:
+                    await wait_writable(self.sock)
+                except SSL.ZeroReturnError:
+                    self._has_peer_ended = True
+                    return here[:0]
+                except SSL.Error as exc:
+                    self._is_broken = True
+                    raise trio.BrokenResourceError(_words(exc)) from exc
+                else:
+                    self.received += count
+                    self._empty_wakes = 0
+                    return here[:count]
+        finally:
+            self._is_receiving = False
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """After an error or cancellation some, all or none of `data` was sent, and the stream is good for closing only."""
         if self._is_sending:
@@ -181,17 +246,10 @@ class TlsStream(trio.abc.HalfCloseableStream):
         has_waited = False
         try:
             self._check_open()
-            start, end = 0, len(data)
-            piece: bytes | bytearray | memoryview = data
-            while start < end:
-                if end > WRITE_BYTES:
-                    piece = bytes(memoryview(data)[start:start + WRITE_BYTES])
+            start = 0
+            while start < len(data):
                 try:
-                    count = self._write(piece)
-                    self.sent += count
-                    start += count
-                    if start < end:
-                        piece = bytes(memoryview(data)[start:start + WRITE_BYTES])
+                    start += self._write(data, start)
                 except SSL.WantWriteError:
                     has_waited = True
                     await wait_writable(self.sock)
@@ -239,15 +297,16 @@ class TlsStream(trio.abc.HalfCloseableStream):
     def send_nowait(self, data: bytes | memoryview) -> int:
         """How many bytes of `data` there was room for; the others come first in the next call, for OpenSSL has seen them."""
         self._check_open()
+        start = 0
         try:
-            count = self._write(data)
-            self.sent += count
-            return count
+            while start < len(data):
+                start += self._write(data, start)
         except (SSL.WantReadError, SSL.WantWriteError):
-            return 0
+            pass
         except SSL.Error as exc:
             self._is_broken = True
             raise trio.BrokenResourceError(_words(exc)) from exc
+        return start
 
     def _count_empty_wake(self) -> None:
         self._empty_wakes += 1

@@ -63,19 +63,16 @@ class RouteTable(Generic[R]):
             request: None for a TCP connection. It could carry any request, so that only a rule without matches and hosts can decide
                 it, and only if no more specific one would decide some request otherwise.
         """
-        ports = self._ports
         asked = _Asked(request) if request is not None else None
         for at in (port, THIS_PORT, None):
-            hosts = ports.get(at)
+            hosts = self._ports.get(at)
             if hosts is None:
                 continue
             if asked is None:
                 return hosts.whole()
             for paths in hosts.of_request(asked.host):
-                if paths is not None:
-                    for entry in paths.candidates(asked.path):
-                        if entry.is_sure or entry.holds(asked):
-                            return entry.found
+                if paths is not None and (found := paths.find(asked)) is not None:
+                    return found
         return None
 
 
@@ -181,6 +178,7 @@ class _Paths(Generic[R]):
         self._prefixes: dict[bytes, list[_Entry[R]]] = {}       # without the slash at the end
         self._any: list[_Entry[R]] = []
         self._depths: list[int] = []                            # segments of the prefixes, most first
+        self._has_paths = False
 
     def add(self, entry: _Entry[R]) -> None:
         path = entry.match.path
@@ -196,31 +194,41 @@ class _Paths(Generic[R]):
                 self._prefixes.setdefault(value.rstrip(b"/"), []).append(entry)
 
     def sort(self) -> None:
+        self._has_paths = bool(self._exact or self._expressions or self._prefixes)
         lists = [*self._exact.values(), *self._prefixes.values(), self._any]
         for entries in lists:
             entries.sort(key=lambda entry: entry.rank)
         self._expressions.sort(key=lambda entry: (-len(entry.match.path.value if entry.match.path else ""), entry.rank))
         self._depths = sorted({stem.count(b"/") for stem in self._prefixes}, reverse=True)
 
-    def candidates(self, path: bytes) -> Iterator[_Entry[R]]:
-        """Those whose path holds, most specific first. `*`, of OPTIONS, is no path."""
-        if path.startswith(b"/"):
-            yield from self._exact.get(path, ())
+    def find(self, asked: _Asked) -> Found[R] | None:
+        """The most specific alternative that holds. `*`, of OPTIONS, is no path."""
+        path = asked.path
+        if self._has_paths and path.startswith(b"/"):
+            if (found := _first(self._exact.get(path, ()), asked)) is not None:
+                return found
             for entry in self._expressions:
-                if entry.expression is not None and entry.expression.holds(path):
-                    yield entry
+                if entry.expression is not None and entry.expression.holds(path) and entry.holds(asked):
+                    return entry.found
             if self._depths:
                 ends = _ends_of_segments(path, self._depths[0])
                 for depth in self._depths:
-                    if depth < len(ends):
-                        yield from self._prefixes.get(path[:ends[depth]], ())
-        yield from self._any
+                    if depth < len(ends) and (found := _first(self._prefixes.get(path[:ends[depth]], ()), asked)) is not None:
+                        return found
+        return _first(self._any, asked)
 
     def whole(self) -> Found[R] | None:
         if self._exact or self._expressions or self._prefixes or not self._any:
             return None
         entry = self._any[0]
         return Found(entry.rule, entry.match) if entry.match is EVERYTHING else None
+
+
+def _first(entries: Iterable[_Entry[R]], asked: _Asked) -> Found[R] | None:
+    for entry in entries:
+        if entry.is_sure or entry.holds(asked):
+            return entry.found
+    return None
 
 
 def _ends_of_segments(path: bytes, most: int) -> list[int]:
@@ -250,6 +258,8 @@ class _Hosts(Generic[R]):
 
     def of_request(self, host: bytes) -> "tuple[_Paths[R] | None, ...]":
         """Most specific first; None where there are no rules."""
+        if not (self._exact or self._wild or self._deep):
+            return (self._any,)
         wild = self._wild.get(host.partition(b".")[2]) if self._wild else None
         if not self._deep:
             return self._exact.get(host), wild, self._any

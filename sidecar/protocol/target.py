@@ -15,7 +15,9 @@ from sidecar.model.path import judge_path
 MAX_TARGET_BYTES = 8192
 
 # Segments that begin with a letter, digit, `_`, `~` or `-` and hold nothing to judge. A shortcut: `judge_path` says the same.
-_PLAIN = re.compile(rb"(?=/)(?:/[A-Za-z0-9_~-][!\"$&-.0-:<=>@A-Z\[\]^_`a-z{|}~]*+)*+/?(?:\?[!\"$-~]*+)?")
+PLAIN = rb"(?=/)(?:/[A-Za-z0-9_~-][!\"$&-.0-:<=>@A-Z\[\]^_`a-z{|}~]*+)*+/?(?:\?[!\"$-~]*+)?"
+
+_PLAIN = re.compile(PLAIN)
 
 _BAD_BYTE = re.compile(rb"[^!\"$-~]")               # controls, space, `#`, DEL, non-ASCII
 

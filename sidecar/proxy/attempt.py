@@ -88,11 +88,11 @@ class Attempt:
 
         Returns: the response's head if that was all of the request; None if its body goes on.
         """
-        retries = self._plan.retries
         try:
-            if retries is None or retries.attempt_s is None:
-                return await self._ask(first)
-            return await self._ask_in_time(first, retries.attempt_s)
+            retries = self._plan.retries
+            if retries is not None and retries.attempt_s is not None:
+                return await self._ask_in_time(first, retries.attempt_s)
+            return await self._ask(first)
         except UpstreamError:
             self._observe(is_good=False)
             raise
@@ -105,34 +105,34 @@ class Attempt:
             raise TimedOut(f"no answer from {self._upstream.name} within {seconds} s") from exc
 
     async def _ask(self, first: bytes) -> ResponseHead | None:
-        pool, begun = self._runtime.pool, self._upstream.begun
-        self._leased, is_reused = begun.asking if begun is not None else pool.take_nowait(self._upstream.key), True
-        if self._leased is None:
-            self._leased, is_reused = await lease(self._upstream, pool, self._deadline)
+        pool, upstream = self._runtime.pool, self._upstream
+        now: float | None = None
+        if upstream.begun is not None:
+            asking, is_reused = upstream.begun.asking, True
+        else:
+            now = self._deadline.now()
+            found, is_reused = pool.take_nowait(upstream.key, now), True
+            if found is None:
+                found, is_reused = await lease(upstream, pool, self._deadline)
+                now = None
+            asking = found
+        self._leased = asking
         try:
-            if begun is not None:
-                self._deadline.upstream_waits("response", begun.left_s)
+            if upstream.begun is not None:
+                self._deadline.upstream_waits("response", upstream.begun.left_s)
                 if first:
                     self._exchange.end.take_buffered()      # as below
-                return await self._read_head()
-            self._reach(self._leased)
-            return await self._read_head() if await self._send_request(first) else None
+                return await self._read_head(asking)
+            return await self._ask_on(asking, first, now)
         except Reset as exc:
             if not (is_reused and self._may_ask_again(exc, first)):
                 raise
         # The keep-alive race: the server closed just as we asked.
-        self._leased.finish()
+        asking.finish()
         self._leased = None
-        self._deadline.upstream("connect", self._upstream.connect_s)
-        self._leased = await connect(self._upstream, pool)
-        self._reach(self._leased)
-        return await self._read_head() if await self._send_request(first) else None
-
-    def _reach(self, asking: AskingEnd) -> None:
-        if self._upstream.security:
-            self._exchange.reach(self._upstream)
-        if asking.account:
-            self._runtime.accounts.carry(self._exchange.record, asking.account)
+        self._deadline.upstream("connect", upstream.connect_s)
+        self._leased = asking = await connect(upstream, pool)
+        return await self._ask_on(asking, first)
 
     def _may_ask_again(self, reset: Reset, first: bytes) -> bool:
         """Whether nobody has looked at the request, or it is one that may be repeated and no byte of a body went with it."""
@@ -142,20 +142,29 @@ class Attempt:
         is_bare = exchange.end.is_body_done and not first
         return reset.is_unprocessed or (is_bare and not reset.is_alone and exchange.request.method in REPLAYABLE)
 
-    async def _send_request(self, first: bytes) -> bool:
-        """Whether that was all of it."""
-        end, request, upstream = self._exchange.end, self._exchange.request, self._upstream
+    def _reach(self, asking: AskingEnd) -> None:
+        if self._upstream.security:
+            self._exchange.reach(self._upstream)
+        if asking.account:
+            self._runtime.accounts.carry(self._exchange.record, asking.account)
+
+    async def _ask_on(self, asking: AskingEnd, first: bytes, now: float | None = None) -> ResponseHead | None:
+        self._reach(asking)
+        exchange, upstream = self._exchange, self._upstream
+        end, request = exchange.end, exchange.request
         is_whole = end.is_body_done
         trailers = end.trailers if is_whole and request.takes_trailers else None
         if self._plan.spend is not None:
             self._plan.spend(len(render_request(request, upstream.host, upstream.headers)) + len(first) + _size(trailers))
-        self._deadline.upstream_waits("response", RESPONSE_HEAD_S)
-        await self._asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
+        self._deadline.upstream_waits("response", RESPONSE_HEAD_S, now)
+        await asking.send_request(request, upstream.host, upstream.headers, first, is_end=is_whole and not trailers)
         if trailers:
-            await self._asking.send_body(b"", is_end=True, trailers=trailers)
-        if first and is_whole:
+            await asking.send_body(b"", is_end=True, trailers=trailers)
+        if not is_whole:
+            return None
+        if first:
             end.take_buffered()     # there is no more, and `first` has gone on
-        return is_whole
+        return await self._read_head(asking)
 
     async def _send_body(self) -> None:
         exchange, deadline, patience = self._exchange, self._deadline, self._plan.patience
@@ -215,7 +224,7 @@ class Attempt:
 
             nursery.start_soon(upload)
             try:
-                await self._pass_on(await self._read_head())
+                await self._pass_on(await self._read_head(self._asking))
             except MeshError as exc:
                 if isinstance(exc, UpstreamError) and not self._exchange.has_answered:
                     self._observe(is_good=False)
@@ -224,10 +233,10 @@ class Attempt:
         if failures:
             raise failures[0]
 
-    async def _read_head(self) -> ResponseHead:
+    async def _read_head(self, asking: AskingEnd) -> ResponseHead:
         """The head that answers the request, as it is passed on; those before it (1xx) are passed on here."""
         for seen in range(MAX_INTERIM + 1):
-            response = self._as_told(await self._asking.read_head())
+            response = self._as_told(await asking.read_head())
             if response.status >= 200 or response.status == 101:
                 if self._upstream.observe is not None:
                     self._upstream.observe(response.status < 500)
@@ -248,12 +257,12 @@ class Attempt:
     async def _pass_on(self, response: ResponseHead) -> None:
         """The response's head and body."""
         exchange, asking, deadline = self._exchange, self._asking, self._deadline
-        end, takes_trailers = exchange.end, exchange.request.takes_trailers
+        end, record, takes_trailers = exchange.end, exchange.record, exchange.request.takes_trailers
         piece = asking.take_buffered()
         is_end = asking.is_body_done
         exchange.has_answered = True
-        exchange.record.status = response.status
-        exchange.record.sent += len(piece)
+        record.status = response.status
+        record.sent += len(piece)
         take_s = self._plan.patience.take_s
         deadline.downstream("response", take_s)
         await end.send_head(
@@ -283,14 +292,13 @@ class Attempt:
 
     def _as_told(self, response: ResponseHead) -> ResponseHead:
         """What the client is told of `response`; nobody but a sidecar of the mesh says our words."""
+        self._exchange.reason = None
         if response.may_hold_ours:
             ours = [field for field in response.headers if field[0][:len(OURS)].lower() == OURS]
             if self._upstream.is_mesh:
                 self._exchange.reason = _reason_told(ours)
             elif ours:
                 response = replace(response, headers=[field for field in response.headers if field not in ours])
-        else:
-            self._exchange.reason = None
         return response if self._plan.adapt is None else self._plan.adapt(response)
 
 

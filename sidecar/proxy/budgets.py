@@ -1,7 +1,7 @@
 """The byte budgets of this sidecar's approvals, one for each rule: all that goes towards its hosts counts, whoever sends it.
 
 What is passed on by HTTP, the head as HTTP/1.1 writes it and the body, is counted before it is sent: not a byte more than the limit
-leaves. What is tunnelled is counted as it goes: each connection may exceed the limit by one piece, 256 KiB (`net/splice.py`), before
+leaves. What is tunnelled is counted as it goes: each connection may exceed the limit by one piece, 1 MiB at most (`net/splice.py`), before
 it is cut. What exceeds a budget is counted, too, so that small bytes do not slip through behind large ones.
 
 Each pod counts for itself. A change of rules keeps what was spent.

@@ -65,7 +65,7 @@ async def serve_http1(
             while await end.read_request(begun) is not None:
                 idle.discard(deadline)
                 exchange = Exchange(end, record)
-                await carry_out(exchange, runtime, decide, deadline)
+                ended = await carry_out(exchange, runtime, decide, deadline)
                 runtime.tell(record)
                 exchange, record = None, new_record()
                 if not end.can_go_on:
@@ -73,7 +73,7 @@ async def serve_http1(
                     await linger(stream)
                     return
                 # An answer that was begun before we drained has not said that it is the last.
-                deadline.downstream("next request", DRAINING_S if runtime.draining.current else KEEP_ALIVE_S)
+                deadline.downstream("next request", DRAINING_S if runtime.draining.current else KEEP_ALIVE_S, ended)
                 idle.add(deadline)
     except ReasonedError as exc:
         if exchange is not None:

@@ -32,11 +32,12 @@ ServeConnection = Callable[[trio.abc.HalfCloseableStream, Runtime, Decide, NewRe
 
 async def carry_out(
     exchange: Exchange, runtime: Runtime, decide: Decide, deadline: Deadline, *, started: float | None = None
-) -> None:
+) -> float:
     """One exchange, from its request's head to the end of its response. Errors after which the connection is in doubt are raised.
 
     Args:
         started: when it was begun; None: now.
+    Returns: trio's time at its end.
     """
     request, record = exchange.request, exchange.record
     record.time = runtime.wall()
@@ -59,7 +60,9 @@ async def carry_out(
         else:
             await _reply(exchange, decision, runtime, deadline)
     finally:
-        record.duration_ms = int((deadline.now() - started) * 1e6) / 1000     # `round` takes ten times as long
+        ended = deadline.now()
+        record.duration_ms = int((ended - started) * 1e6) / 1000     # `round` takes ten times as long
+    return ended
 
 
 def _refusal_of_version(runtime: Runtime) -> Denied | None:

@@ -1,7 +1,7 @@
 """Opaque bytes both ways, until both sides have ended, one breaks, nothing moves for long, or the leave to do so is withdrawn.
 
 Only the first is an end; everything else cuts both sides, so that nobody takes a part for the whole. What is plain on both sides
-goes from socket to socket (`net/splice.py`); with TLS on either the bytes pass through here.
+goes from socket to socket (`net/splice.py`); with TLS on either side in pieces as large, through the room that all share.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from sidecar.model.decision import Permit
 from sidecar.model.errors import Unavailable
 from sidecar.net.socket_stream import SocketStream, cut
 from sidecar.net.splice import Pipes, relay
+from sidecar.net.tls_stream import TlsStream
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
@@ -37,7 +38,7 @@ async def tunnel(
         idle_s: how long it may be without a byte either way; None: an hour.
         record: gets the bytes counted.
         spend: called with how many bytes have gone to the upstream; raises Unavailable where they are too many, which ends the
-            connection. A piece, `net/splice.PIECE_BYTES`, may have gone too far by then.
+            connection. A piece, `net/splice.LARGE_BYTES`, may have gone too far by then.
         is_permitted: asked at each change of the rules, and now and then, since dates pass, too; False ends the connection.
 
     Returns quietly however it ends; the caller closes both streams. After cancellation both are cut.
@@ -60,6 +61,13 @@ async def tunnel(
         try:
             if isinstance(source, SocketStream) and isinstance(sink, SocketStream):
                 await relay(source.sock, sink.sock, pipes, moved)
+            elif isinstance(source, SocketStream | TlsStream) and isinstance(sink, SocketStream | TlsStream):
+                while piece := await source.receive_into(pipes.room):
+                    sent = sink.send_nowait(piece)
+                    if sent < len(piece):
+                        with pipes.keeping(piece[sent:]) as rest:
+                            await sink.send_all(rest)
+                    moved(len(piece))
             else:
                 while data := await source.receive_some(PIECE_BYTES):
                     await sink.send_all(data)

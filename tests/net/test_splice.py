@@ -1,5 +1,6 @@
 """Bytes between real sockets: whole, held back, ended and broken as they came, with pipes and without."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -13,10 +14,8 @@ from trio.lowlevel import wait_writable
 from trio.testing import wait_all_tasks_blocked
 
 from sidecar.net.socket_stream import SocketStream
-from sidecar.net.splice import BULK_BYTES, PIECE_BYTES, SPARE_PIPES, Pipe, Pipes, relay
+from sidecar.net.splice import BULK_BYTES, LARGE_BYTES, PIECE_BYTES, SPARE_PIPES, Pipe, Pipes, relay
 from tests.helpers.sockets import reset, tcp_pair
-
-LIMIT = 256 << 10
 
 
 class Way:
@@ -113,8 +112,8 @@ async def fill(way: Way) -> int:
     return sent
 
 
-@pytest.mark.parametrize("most", [32, 0])
-async def test_a_stalled_reader_costs_at_most_256_kib(most: int) -> None:
+@pytest.mark.parametrize(("most", "limit"), [(8, LARGE_BYTES), (0, PIECE_BYTES)])
+async def test_a_stalled_reader_costs_at_most_a_piece(most: int, limit: int) -> None:
     """What was sent, was not read, and is in none of the four sockets. The first piece is copied, the second waits in a pipe.
 
     There is always more to take than one piece may be.
@@ -129,7 +128,7 @@ async def test_a_stalled_reader_costs_at_most_256_kib(most: int) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(push, way.client, sent)
                 await wait_all_tasks_blocked(0.1)
-                assert waiting(way.source, termios.FIONREAD) > LIMIT
+                assert waiting(way.source, termios.FIONREAD) > limit
                 nursery.start_soon(way.run)
                 while not way.moved:
                     read += len(await SocketStream(way.server).receive_some(4096))
@@ -137,7 +136,7 @@ async def test_a_stalled_reader_costs_at_most_256_kib(most: int) -> None:
                 assert way.pipes.count == (1 if most else 0)
                 unread = sum(waiting(sock, termios.FIONREAD) for sock in (way.source, way.server))
                 unsent = sum(waiting(sock, termios.TIOCOUTQ) for sock in (way.client, way.sink))
-                assert 0 < sent[0] - read - unread - unsent <= LIMIT
+                assert 0 < sent[0] - read - unread - unsent <= limit
                 nursery.cancel_scope.cancel()
     finally:
         way.close()
@@ -305,7 +304,7 @@ def test_pipes_are_counted_and_kept() -> None:
     assert taken[6] is None
     held = [pipe for pipe in taken if pipe is not None]
     assert len(held) == 6
-    assert all(fcntl.fcntl(pipe.into, fcntl.F_GETPIPE_SZ) >= PIECE_BYTES for pipe in held)
+    assert all(fcntl.fcntl(pipe.into, fcntl.F_GETPIPE_SZ) >= LARGE_BYTES for pipe in held)
     for pipe in held:
         pipes.give_back(pipe, is_empty=True)
     assert pipes.count == SPARE_PIPES
@@ -316,3 +315,20 @@ def test_pipes_are_counted_and_kept() -> None:
     assert pipes.count == SPARE_PIPES - 1
     pipes.give_up()
     assert (pipes.count, pipes.take_nowait()) == (0, None)
+
+
+def test_a_large_piece_may_wait_for_few() -> None:
+    """The others' are small, until one of them has gone; and small ones count for nothing."""
+    pipes = Pipes(2)
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as others:
+        others.enter_context(pipes.keeping(pipes.room()[:PIECE_BYTES]))
+        others.enter_context(pipes.keeping(pipes.room()))
+        assert len(pipes.room()) == LARGE_BYTES
+        room = pipes.room()
+        room[:5] = b"first"
+        kept = first.enter_context(pipes.keeping(room))
+        assert len(pipes.room()) == PIECE_BYTES
+        pipes.room()[:5] = b"other"
+        assert (kept[:5], len(kept)) == (b"first", LARGE_BYTES)
+        first.close()
+        assert len(pipes.room()) == LARGE_BYTES

@@ -1,6 +1,7 @@
 """TLS on real sockets with the real clock."""
 
 import socket
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -9,7 +10,7 @@ from trio.lowlevel import wait_readable
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from sidecar.model.errors import NotVerified, TlsRejected
-from sidecar.net.tls_stream import TlsStream
+from sidecar.net.tls_stream import MOST_RECORDS, WRITE_BYTES, TlsStream
 from tests.helpers import pki
 from tests.helpers.sockets import reset, tcp_pair
 from tests.helpers.tls import shake_hands, tls_pair
@@ -272,7 +273,7 @@ async def test_what_is_here_and_what_there_is_room_for() -> None:
     received = 0
     while (piece := one.receive_nowait()) is not None:
         received += len(piece)
-    assert 0 < received <= sent < len(body)
+    assert 0 < sent <= received < min(sent + WRITE_BYTES, len(body))    # a piece may have gone in part
     while received < len(body):
         if sent < len(body):
             sent += other.send_nowait(memoryview(body)[sent:])      # the rest comes first, as OpenSSL wants it
@@ -308,3 +309,108 @@ async def test_a_receive_that_is_cancelled_when_the_bytes_are_there_loses_nothin
     assert await one.receive_some() == b"hello"
     one.close()
     other.close()
+
+
+# -- into a room that others use, too
+
+
+async def read_into(stream: TlsStream, room: memoryview) -> bytes:
+    return bytes(await stream.receive_into(lambda: room))
+
+
+@pytest.mark.parametrize("size", [16384, 40000, 1 << 18])
+async def test_into_a_room_all_that_is_here_at_once(size: int) -> None:
+    one, other = await connected()
+    room, text, pieces = memoryview(bytearray(size)), bytes(range(256)) * 4096, []
+    async with one, other, trio.open_nursery() as nursery:
+        nursery.start_soon(other.send_all, text)
+        while sum(map(len, pieces)) < len(text):
+            pieces.append(await read_into(one, room))
+    assert b"".join(pieces) == text
+    assert one.received == other.sent == 1 + len(text)      # one byte is of the handshake's
+
+
+async def test_into_a_room_of_tiny_records_so_many_at_once() -> None:
+    one, other = await connected()
+    async with one, other:
+        for _ in range(MOST_RECORDS + 1):
+            await other.send_all(b"x")
+        room = memoryview(bytearray(WRITE_BYTES))
+        assert await read_into(one, room) == b"x" * MOST_RECORDS
+        assert await read_into(one, room) == b"x"
+
+
+async def test_into_a_room_what_openssl_holds_is_not_waited_for() -> None:
+    one, other = await connected()
+    async with one, other:
+        await other.send_all(b"hello")
+        assert await one.receive_some(2) == b"he"
+        assert await read_into(one, memoryview(bytearray(WRITE_BYTES))) == b"llo"
+
+
+async def test_into_a_room_an_end_comes_behind_what_was_sent_before_it() -> None:
+    """Its socket stays open, so that nothing else wakes who waits there."""
+    one, other = await connected()
+    async with one, other:
+        await other.send_all(b"last words")
+        await other.send_eof()
+        room = memoryview(bytearray(WRITE_BYTES))
+        assert await read_into(one, room) == b"last words"
+        assert [await read_into(one, room) for _ in range(2)] == [b"", b""]
+        await one.send_all(b"answer")
+        assert await other.receive_some() == b"answer"
+
+
+@pytest.mark.parametrize("break_it", [
+    lambda stream: stream.sock.shutdown(socket.SHUT_WR),
+    lambda stream: stream.sock.send(b"GET / HTTP/1.1\r\n\r\n"),
+], ids=["cut", "no record"])
+@pytest.mark.parametrize("has_more", [True, False])
+async def test_into_a_room_a_cut_is_an_error_and_no_end(break_it: Callable[[TlsStream], object], has_more: bool) -> None:
+    one, other = await connected()
+    async with one, other:
+        if has_more:
+            await other.send_all(b"half of i")
+        break_it(other)
+        room = memoryview(bytearray(WRITE_BYTES))
+        if has_more:
+            assert await read_into(one, room) == b"half of i"
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError):
+                await read_into(one, room)
+
+
+async def test_into_a_room_one_task_at_a_time_and_cancelled_nothing_is_lost() -> None:
+    one, other = await connected()
+    room = memoryview(bytearray(WRITE_BYTES))
+    async with one, other:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_into, one, room)
+            await wait_all_tasks_blocked()
+            for again in (read_into(one, room), one.receive_some()):
+                with pytest.raises(trio.BusyResourceError):
+                    await again
+            nursery.cancel_scope.cancel()
+        await other.send_all(b"hello")
+        await wait_readable(one.sock)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await read_into(one, room)
+        assert scope.cancelled_caught
+        assert await read_into(one, room) == b"hello"
+    with pytest.raises(trio.ClosedResourceError):
+        await read_into(one, room)
+
+
+async def test_a_large_write_for_which_there_is_no_room_goes_on_where_it_stood() -> None:
+    one, other = await connected()
+    text = bytes(range(256)) * 40960
+    sent = one.send_nowait(text)
+    assert sent < len(text)
+    async with one, other, trio.open_nursery() as nursery:
+        nursery.start_soon(one.send_all, bytearray(text[sent:]))    # the same bytes elsewhere
+        received = b""
+        while len(received) < len(text):
+            received += await other.receive_some()
+    assert received == text
+    assert one.sent == len(text)

@@ -1,18 +1,23 @@
-"""Opaque bytes on memory streams: how a tunnel ends, and that nothing cut short looks complete."""
+"""Opaque bytes on memory streams: how a tunnel ends, and that nothing cut short looks complete. And through real ones, large and whole."""
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.decision import Permit
+from sidecar.net.socket_stream import SocketStream
 from sidecar.net.splice import Pipes
+from sidecar.net.tls_stream import TlsStream
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 from sidecar.proxy.tunnel import tunnel
 from sidecar.telemetry.access_log import Record
+from tests.helpers import pki
 from tests.helpers.exchange import PERMIT
 from tests.helpers.runtime import NOW, rules
+from tests.helpers.sockets import tcp_pair
 from tests.helpers.streams import MemoryStream, stream_pair
+from tests.helpers.tls import shake_hands, tls_pair
 
 
 class Tunnel:
@@ -192,3 +197,51 @@ async def test_idle_as_long_as_the_rule_says(idle_s: float | None, nursery: trio
     with pytest.raises(trio.BrokenResourceError):
         await pair.client.read_rest()
     assert trio.current_time() == 3 + (idle_s or 3600)
+
+
+@pytest.mark.parametrize("has_tls", [(True, False), (False, True), (True, True), (False, False)])
+async def test_through_sockets_and_tls_whole_either_way(has_tls: tuple[bool, bool], nursery: trio.Nursery) -> None:
+    """Two at once, which share the room; who reads slowly gets the bytes that were meant for him."""
+    pipes, texts = Pipes(), [bytes([seed]) * 3_000_000 + bytes(range(256)) * 999 for seed in b"ab"]
+
+    async def one(text: bytes) -> None:
+        (client, down), (server, up) = [await connected_pair(is_tls) for is_tls in has_tls]
+        record = Record(NOW, "outbound")
+
+        async def run() -> None:
+            await tunnel(down, up, PERMIT, record, Watched(rules()), lambda: True, pipes)
+
+        async def play(end: Stream, said: bytes, heard: bytes) -> None:
+            async with trio.open_nursery() as both:
+                both.start_soon(end.send_all, said)
+                pieces = bytearray()
+                while len(pieces) < len(heard):
+                    pieces += await end.receive_some(10_000)
+                assert pieces == heard
+            await end.send_eof()
+            assert await end.receive_some() == b""
+
+        async with client, down, server, up, trio.open_nursery() as all_of_it:
+            all_of_it.start_soon(run)
+            all_of_it.start_soon(play, client, text, text[::-1])
+            all_of_it.start_soon(play, server, text[::-1], text)
+        assert (record.received, record.sent) == (len(text), len(text))
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as pairs:
+            for text in texts:
+                pairs.start_soon(one, text)
+
+
+Stream = SocketStream | TlsStream
+
+
+async def connected_pair(is_tls: bool) -> tuple[Stream, Stream]:
+    sockets = tcp_pair()
+    if not is_tls:
+        return SocketStream(sockets[0]), SocketStream(sockets[1])
+    root = pki.authority("root")
+    server = pki.mesh_server(pki.issue(root, pki.uri(pki.ORDERS)), root)
+    pair = tls_pair(pki.mesh_client(pki.issue(root, pki.uri(pki.WEB)), root), server, sockets=sockets)
+    assert await shake_hands(*pair) == (None, None)
+    return pair
