@@ -212,19 +212,14 @@ class TlsStream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving on this stream")
         self._is_receiving = True
         try:
-            self._check_open()
-            if self._has_peer_ended or self.connection.pending():
-                await checkpoint()
-            else:
-                await wait_readable(self.sock)
             while True:
+                await self.wait_input()
                 self._check_open()
+                here = room()
                 try:
-                    here = room()
                     count = self._read_into(here)
                 except SSL.WantReadError:
-                    self._count_empty_wake()
-                    await wait_readable(self.sock)
+                    continue
                 except SSL.WantWriteError:
                     await wait_writable(self.sock)
                 except SSL.ZeroReturnError:

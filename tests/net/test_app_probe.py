@@ -238,7 +238,7 @@ async def test_https_by_http2(dialer: FakeDialer) -> None:
 
     dialer.servers[APP] = tls_app(serve, b"h2")
     assert await ask(dialer, Probe(8080, "https", "/x", (ProbeHeader("Host", "shop.example"),))) == 204
-    assert heads == [(b":path", b"/x"), (b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"shop.example"),
+    assert heads == [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"shop.example"), (b":path", b"/x"),
                      (b"user-agent", b"kube-probe/1.36"), (b"accept", b"*/*")]
 
 
@@ -272,7 +272,7 @@ async def test_a_grpc_server_that_serves(dialer: FakeDialer) -> None:
     dialer.servers[APP] = grpc_app(SERVING, asked=asked)
     assert await ask(dialer, Probe(8080, "grpc", service="shop.Orders")) == 200
     assert asked == [
-        (b":path", b"/grpc.health.v1.Health/Check"), (b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"10.1.0.5:8080"),
+        (b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"10.1.0.5:8080"), (b":path", b"/grpc.health.v1.Health/Check"),
         (b"content-type", b"application/grpc"), (b"user-agent", b"kube-probe/1.36"), (b"te", b"trailers"),
         b"\0\0\0\0\x0d\n\x0bshop.Orders"]
 
