@@ -121,7 +121,7 @@ async def test_what_is_no_answer(answer: bytes, error: type[MeshError], dialer: 
 
 
 @pytest.mark.parametrize("rest", [b"", b"x" * 10000])
-async def test_a_body_that_stops_coming_is_no_answer(rest: bytes, dialer: FakeDialer) -> None:
+async def test_a_body_that_stops_coming_is_no_answer(rest: bytes, dialer: FakeDialer, autojump_clock: MockClock) -> None:
     dialer.servers[APP] = says(b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n" + rest, silence)
     with pytest.raises(trio.TooSlowError):
         await ask(dialer, Probe(8080, "http"))
