@@ -131,6 +131,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         ssl, start, size, at = self.connection._ssl, ffi.from_buffer(room), len(room), 0
         for _ in range(MOST_RECORDS):
             count: int = lib.SSL_read(ssl, start + at, size - at)
+            self._may_hold = count == size - at
             if count > 0:
                 at += count
                 if size - at < RECORD_BYTES:
