@@ -39,7 +39,7 @@ async def serve_http2(
         watch.start_soon(_drain_when_told, server, runtime)
         async with trio.open_nursery() as exchanges:
             prompts: AbstractContextManager[None] = nullcontext()
-            if isinstance(decide, AtOnce):
+            if runtime.is_prompt and isinstance(decide, AtOnce):
                 prompts = Prompts(server, runtime, decide, new_record, exchanges.start_soon, watch.start_soon, _serve)
             try:
                 with prompts:

@@ -48,6 +48,7 @@ class Runtime:
         idle: of each downstream connection that waits for its next request, what ends the waiting.
         endpoints: what is remembered of those in the mesh.
         share: of how many processes of one gateway this is one; what a rule allows them together is divided by it.
+        is_prompt: whether ordinary exchanges go the prompt way (`http1_prompt.py`, `http2_prompt.py`); they can all go the general one.
         ledger: where evidence is kept, if it is.
         accounts: of the connections that are live.
         withdrawals: what ends connections to the outside when their leave does.
@@ -68,6 +69,7 @@ class Runtime:
     wall: WallClock
     rng: random.Random
     share: int = 1
+    is_prompt: bool = True
     pool: Pool = field(default_factory=Pool)
     mirrors: Mirrors = field(init=False)
     draining: Watched[bool] = field(default_factory=lambda: Watched(False))

@@ -88,7 +88,7 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
         if plan.delay_s:
             deadline.upstream("injected delay", plan.delay_s + 1)
             await trio.sleep(plan.delay_s)
-        left = await forward_promptly(exchange, plan, runtime, deadline) if is_ordinary(exchange, plan) else plan
+        left = await forward_promptly(exchange, plan, runtime, deadline) if runtime.is_prompt and is_ordinary(exchange, plan) else plan
         if left is not None:
             await forward(exchange, left, runtime, deadline)
             exchange.note_reason()

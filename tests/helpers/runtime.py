@@ -152,6 +152,16 @@ class Bench:
         return [line.get("code", "") for line in self.lines]
 
 
+@dataclass
+class Way:
+    """Which one ordinary exchanges go; tests/conftest.py has what is about HTTP go both."""
+
+    is_prompt: bool = True
+
+
+WAY = Way()
+
+
 def bench(nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None = None) -> Bench:
     dialer = FakeDialer(nursery)
     lines: list[dict[str, Any]] = []
@@ -160,7 +170,7 @@ def bench(nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None
         Runtime(
             rules=Watched(known), tls=Watched(tls), is_outbound_open=Watched(True), dialer=dialer,
             log=AccessLog(lambda line: lines.append(json.loads(line))), ledger=ledger, metrics=Metrics(),
-            wall=lambda: made.wall, rng=random.Random(1),
+            wall=lambda: made.wall, rng=random.Random(1), is_prompt=WAY.is_prompt,
         ),
         dialer, lines, ledger,
     )
