@@ -93,12 +93,12 @@ class Http2End(Waiter):
         return self._body
 
     def take_buffered(self) -> bytes:
-        self._give_back()
+        self.give_back()
         body, self._body = self._body, b""
         self._owed = len(body)
         return bytes(body)
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
         """Who asks for more has passed on what it had: so a piece that waits for its reader holds up its sender."""
         if self._owed:
             self._link.engine.consumed(self.stream, self._owed)
@@ -106,7 +106,7 @@ class Http2End(Waiter):
             self._link.push()
 
     async def read_body(self) -> bytes:
-        self._give_back()
+        self.give_back()
         while not self._body and not self._has_end:
             self.check()
             await self._link.wait(self, self._has_piece)

@@ -241,6 +241,7 @@ class Prompt(Attempt):
         if is_end:
             self._finish()
         else:
+            asking.give_back()      # it has gone on: what nobody gave back, the upstream would wait for, and we for it
             self._look_by(min(self._deadline.now() + (self._plan.idle_s or STREAM_IDLE_S), self._capped_at))
             self.is_late = False
             return asking.failure is None

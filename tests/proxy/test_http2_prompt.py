@@ -201,6 +201,47 @@ async def a_long_answer(client: Client, up: Up, down: Downstream) -> None:
         assert await client.answer(sid) == b"d" * size
 
 
+async def pieces_that_fill_the_window(client: Client, up: Up, down: Downstream) -> None:
+    """What was passed on is given back before more is waited for: else the second piece would be the last."""
+    client.h2.increment_flow_control_window(1 << 20)
+    sid = await client.ask(GET)
+    client.h2.increment_flow_control_window(1 << 20, sid)
+    await client.send()
+    asked = await up.request()
+    up.h2.send_headers(asked, OK)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.answer, sid)
+        for sizes in ([16384], [16384, 16384, 16383]):
+            for size in sizes:
+                up.h2.send_data(asked, b"d" * size)
+            await up.send()
+            await wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            await up.read(lambda: up.h2.local_flow_control_window(asked) > 0)
+        up.h2.send_data(asked, b"end", end_stream=True)
+        await up.send()
+    assert client.bodies[sid] == b"d" * 65535 + b"end"
+
+
+async def streams_that_pause(client: Client, up: Up, down: Downstream) -> None:
+    """However many have a piece and wait for their next one: the connection's window is there for others."""
+    sids = [await client.ask(GET) for _ in range(17)]
+    await up.read(lambda: len(up.whole) == 18)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.read, lambda: client.ended.issuperset(sids))
+        for asked in up.whole[1:]:
+            with trio.fail_after(1):
+                await up.read(lambda: up.h2.outbound_flow_control_window >= 16384)
+            up.h2.send_headers(asked, OK)
+            up.h2.send_data(asked, b"d" * 16384)
+            await up.send()
+            await wait_all_tasks_blocked()
+        for asked in up.whole[1:]:
+            up.h2.end_stream(asked)
+        await up.send()
+    assert [client.bodies[sid] for sid in sids] == [b"d" * 16384] * 17
+
+
 async def a_client_that_takes_no_answer(client: Client, up: Up, down: Downstream) -> None:
     """Its window is small, and never opened."""
     client.h2.update_settings({4: 10})     # INITIAL_WINDOW_SIZE
@@ -365,9 +406,9 @@ async def bodies_in_one_read(client: Client, up: Up, down: Downstream) -> None:
 
 
 PLAYS = [
-    plain, no_body, a_call, trailers_that_nobody_takes, pieces, interim, a_long_answer, a_client_that_takes_no_answer,
-    reset_before_the_answer, reset_within_the_answer, all_at_once_then_reset, an_upstream_that_goes, an_upstream_that_says_nothing,
-    an_answer_that_stops, a_deadline_of_its_own, malformed, given_up, a_client_that_goes, cancelled, a_body_that_comes_later,
+    plain, no_body, a_call, trailers_that_nobody_takes, pieces, interim, a_long_answer, pieces_that_fill_the_window, streams_that_pause,
+    a_client_that_takes_no_answer, reset_before_the_answer, reset_within_the_answer, all_at_once_then_reset, an_upstream_that_goes,
+    an_upstream_that_says_nothing, an_answer_that_stops, a_deadline_of_its_own, malformed, given_up, a_client_that_goes, cancelled, a_body_that_comes_later,
     bodies_in_one_read,
 ]
 
