@@ -75,6 +75,8 @@ async def serve_http1(
                 # An answer that was begun before we drained has not said that it is the last.
                 deadline.downstream("next request", DRAINING_S if runtime.draining.current else KEEP_ALIVE_S, ended)
                 idle.add(deadline)
+                if end.has_leftover:    # perhaps 2000 requests, answered here without a wait: others have their turns between them
+                    await trio.lowlevel.checkpoint()
     except ReasonedError as exc:
         if exchange is not None:
             await conclude(exchange, exc, runtime)

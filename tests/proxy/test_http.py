@@ -12,8 +12,8 @@ from sidecar.model.message import NO_BODY, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.http1 import Http1Client
 from sidecar.net.socket_stream import SocketStream
-from sidecar.proxy.http import serve_http
-from sidecar.proxy.plan import Decision, Plan, Reply, Upstream
+from sidecar.proxy.http import serve_http, serve_http1
+from sidecar.proxy.plan import AtOnce, Decision, Plan, Reply, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import GET, OK, PERMIT, downstream, post
 from tests.helpers.runtime import NOW, bench, rules
@@ -39,6 +39,29 @@ async def test_between_requests_it_may_rest_longer(nursery: trio.Nursery, autoju
     assert await down.client.read_rest() == b""
     assert trio.current_time() == 75
     assert len(down.bench.lines) == 1
+
+
+async def test_who_asks_for_much_at_once_lets_others_have_their_turn(nursery: trio.Nursery) -> None:
+    """Whatever was answered here, without a wait for anybody: between three requests of one read everybody else had a turn."""
+    turns, seen, asked = 0, list[int](), 20
+
+    def judge(request: RequestHead, record: Record) -> Decision:
+        seen.append(turns)
+        return NO_ROUTE
+
+    async def serve() -> None:
+        await serve_http1(SocketStream(ours), bench(nursery, rules()).runtime, AtOnce(judge), lambda: Record(NOW, "inbound"))
+
+    ours, client = socket.socketpair()
+    with ours, client:
+        client.send(GET * asked)
+        async with trio.open_nursery() as serving:
+            serving.start_soon(serve)
+            while len(seen) < asked:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+            serving.cancel_scope.cancel()
+    assert all(before < after for before, after in zip(seen, seen[2:], strict=False))    # trio draws who comes first in a round
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -408,8 +408,8 @@ async def bodies_in_one_read(client: Client, up: Up, down: Downstream) -> None:
 PLAYS = [
     plain, no_body, a_call, trailers_that_nobody_takes, pieces, interim, a_long_answer, pieces_that_fill_the_window, streams_that_pause,
     a_client_that_takes_no_answer, reset_before_the_answer, reset_within_the_answer, all_at_once_then_reset, an_upstream_that_goes,
-    an_upstream_that_says_nothing, an_answer_that_stops, a_deadline_of_its_own, malformed, given_up, a_client_that_goes, cancelled, a_body_that_comes_later,
-    bodies_in_one_read,
+    an_upstream_that_says_nothing, an_answer_that_stops, a_deadline_of_its_own, malformed, given_up, a_client_that_goes, cancelled,
+    a_body_that_comes_later, bodies_in_one_read,
 ]
 
 
