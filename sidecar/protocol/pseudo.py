@@ -145,7 +145,8 @@ def _split(
     pseudo: dict[bytes, bytes] = {}
     regular: Headers = []
     is_plain = True
-    for name, value in fields:
+    for field in fields:
+        name, value = field
         if name[:1] == b":":
             # > All pseudo-header fields MUST appear before all regular field lines; not twice, none but these (RFC 9113 s8.3).
             if name not in known or name in pseudo or regular:
@@ -160,7 +161,7 @@ def _split(
             if _BAD_VALUE.search(value) is not None:
                 raise Malformed(f"line end, NUL or outer whitespace in the value of {name[:40]!r}")
             is_plain = False    # the law has its own words for the rest
-        regular.append((name, value))
+        regular.append(field)   # as it came: it may say of itself that it is never to be indexed
     return pseudo, regular, is_plain
 
 

@@ -280,7 +280,7 @@ def _judge_before_body(fields: Headers) -> RequestHead:
 
 
 def _judge_for(host: bytes, judge: Callable[[Headers], RequestHead], fields: Headers) -> RequestHead:
-    return judge([(name, host if name == b":authority" else value) for name, value in fields])
+    return judge([(field[0], host) if field[0] == b":authority" else field for field in fields])
 
 
 def _no_judgement(fields: Headers) -> Headers:

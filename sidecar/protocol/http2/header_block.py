@@ -183,8 +183,10 @@ class HeaderEncoder:
         block = [] if self._lowest >= self._limit == self._size else self._resize()
         at = self._at
         for field in fields:
-            number = at.get(field)
-            if number is not None:
+            if type(field) is hpack.NeverIndexedHeaderTuple:
+                # Its sender calls it a secret: no hop is to let it be guessed at by the size of what else is sent (RFC 7541 s7.1.3).
+                block.append((_LITERAL.get(field[0]) or b"\x10" + _string(field[0])) + _string(field[1]))
+            elif (number := at.get(field)) is not None:
                 block.append(_DYNAMIC[self._added - number])
             elif (static := _STATIC.get(field)) is not None:
                 block.append(static)

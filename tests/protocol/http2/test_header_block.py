@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sidecar.model.message import Headers
 from sidecar.protocol.http2.frames import Code, Http2Error
 from sidecar.protocol.http2.header_block import MAX_LIST_BYTES, HeaderDecoder, HeaderEncoder
-from sidecar.protocol.pseudo import judge_request_fields
+from sidecar.protocol.pseudo import judge_request_fields, request_fields
 from tests.helpers.http2 import GET, block
 
 
@@ -244,6 +244,17 @@ def test_secrets_stay_out_of_the_table(name: bytes) -> None:
     first = encoder.encode([(name, b"secret")])
     assert first[0] & 0xF0 == 0x10      # never indexed
     assert encoder.encode([(name, b"secret"), (b"x", b"y")]).startswith(first)
+
+
+def test_what_the_sender_calls_a_secret_stays_one() -> None:
+    """Through decoder, judge and encoder, and also where the very same field went openly before."""
+    guesses = [(b"x-api-key", b"guess"), (b"accept", b"guess")]
+    secrets = [hpack.NeverIndexedHeaderTuple(*guess) for guess in guesses]
+    head = HeaderDecoder().read(hpack.Encoder().encode([*GET, *secrets]), True, lambda found: judge_request_fields(found, True))
+    encoder, reader = HeaderEncoder(), hpack.Decoder()
+    reader.decode(encoder.encode(guesses), raw=True)
+    sent = reader.decode(encoder.encode(request_fields(head, b"a.test", [], b"http")), raw=True)
+    assert [field for field in sent if type(field) is hpack.NeverIndexedHeaderTuple and field[0] != b":path"] == guesses
 
 
 def test_the_peers_table_is_obeyed_and_ours_stays_small() -> None:
