@@ -181,9 +181,9 @@ class HeaderEncoder:
     def encode(self, fields: Headers) -> bytes:
         """The block."""
         block = [] if self._lowest >= self._limit == self._size else self._resize()
-        at = self._at
+        at, secret = self._at, hpack.NeverIndexedHeaderTuple
         for field in fields:
-            if type(field) is hpack.NeverIndexedHeaderTuple:
+            if type(field) is secret:
                 # Its sender calls it a secret: no hop is to let it be guessed at by the size of what else is sent (RFC 7541 s7.1.3).
                 block.append((_LITERAL.get(field[0]) or b"\x10" + _string(field[0])) + _string(field[1]))
             elif (number := at.get(field)) is not None:
