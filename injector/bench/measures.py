@@ -51,8 +51,6 @@ MEASURES = {
     "few_rules_cpu_us": Measure(f"CPU us, {FEW_HOSTS} rules", 1),
     "many_rules_cpu_us": Measure(f"CPU us, {MANY_HOSTS} rules", 1),
     "in_force_s": Measure("in force s", 2, has_ratio=False),
-    "compile_s": Measure("compiled s", 2, has_ratio=False),
-    "compile_growth": Measure("of twice", 2, has_ratio=False),
     "issued_cpu_us": Measure("SVID CPU us", 1),
     "bare_cpu_us": Measure("bare CPU us", 1),
     "over_bare": Measure("over bare", 2, has_ratio=False),

@@ -133,8 +133,14 @@ class Http1Connection:
         return piece
 
     async def _receive(self) -> bytes:
+        """What has come, waited for if need be; b"" at the end."""
         try:
-            return bytes(await self.stream.receive_some())
+            if (wait := self._wait_input) is None:
+                return bytes(await self.stream.receive_some())
+            while True:
+                await wait()
+                if (data := self._receive_nowait()) is not None:
+                    return data
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 
@@ -205,18 +211,8 @@ class Http1Server(Http1Connection):
                 if begun is not None:
                     begun()
                     begun = None
-            data: bytes | None
-            try:
-                if (wait := self._wait_input) is None:
-                    data = await self._receive()
-                else:
-                    await wait()
-                    data = self._receive_nowait()
-            except trio.BrokenResourceError as exc:
-                raise self._gone(f"connection lost ({exc})") from exc
+            data = await self._receive()
             if not data:
-                if data is None:
-                    continue
                 if self._buffer:
                     raise DownstreamGone("closed in the middle of a request head")
                 return None
@@ -359,18 +355,8 @@ class Http1Client(Http1Connection):
                         self._is_answered = True
                         self._is_reusable = not response.is_last
                     return response
-            data: bytes | None
-            try:
-                if (wait := self._wait_input) is None:
-                    data = await self._receive()
-                else:
-                    await wait()
-                    data = self._receive_nowait()
-            except trio.BrokenResourceError as exc:
-                raise Reset(f"connection lost ({exc})") from exc
+            data = await self._receive()
             if not data:
-                if data is None:
-                    continue
                 raise Reset("closed before the response head" + (" was complete" if self._buffer else ""))
             self._buffer = self._buffer + data if self._buffer else data
 

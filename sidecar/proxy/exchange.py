@@ -29,6 +29,14 @@ class Exchange:
         self.has_answered = False
         self.reason: Reason | None = None
 
+    def note_request(self, time: float) -> None:
+        """It is begun: at this time on the wall, with this request."""
+        record, request = self.record, self.request
+        record.time = time
+        record.method = request.method.decode("ascii")
+        record.host = request.host.decode("ascii")
+        record.path = request.path.decode("ascii", "backslashreplace")
+
     def take(self, piece: bytes, plan: Plan) -> bytes:
         """A piece of the request's body, counted. ProtocolViolation if there are too many bytes."""
         self.record.received += len(piece)

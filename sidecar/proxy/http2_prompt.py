@@ -76,10 +76,7 @@ class Prompts:
             return False
         request, runtime, record = end.request, self.runtime, self._new_record()
         exchange = Exchange(end, record)
-        record.time = runtime.wall()
-        record.method = request.method.decode("ascii")
-        record.host = request.host.decode("ascii")
-        record.path = request.path.decode("ascii", "backslashreplace")
+        exchange.note_request(runtime.wall())
         started = self.alarm.now()
         try:
             decision = self._decided(request, record)

@@ -41,10 +41,7 @@ async def carry_out(
     Returns: trio's time at its end.
     """
     request, record = exchange.request, exchange.record
-    record.time = runtime.wall()
-    record.method = request.method.decode("ascii")
-    record.host = request.host.decode("ascii")
-    record.path = request.path.decode("ascii", "backslashreplace")
+    exchange.note_request(runtime.wall())
     now = deadline.now()
     started = now if started is None else started
     try:
