@@ -32,7 +32,7 @@ READY_S = 30.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deselected by `make test`, since it wants programs of others; nothing is ever skipped here."""
+    """Deselected by `make test`, since it wants programs of others; nothing is skipped but for a cluster of others."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.foreign)
@@ -135,6 +135,13 @@ def mesh(node: Node, images: Images, outside: Outside | None) -> Mesh:
     with made.space("first") as space:
         made.wait_until_it_admits(space)
     return made
+
+
+@pytest.fixture
+def beyond(mesh: Mesh) -> Outside:
+    if mesh.outside is None:
+        pytest.skip("KUBECONFIG names a cluster that was not made here: where its outside would be, nobody knows")
+    return mesh.outside
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,12 @@ import pytest
 
 from sidecar.model.reason import Reason
 
-from .mesh import Mesh
 from .node_files import OUTSIDE
 from .outside import PARTNER, STRANGER, Outside
 from .space import Space
 
 pytestmark = pytest.mark.timeout(600)
 ASKED = {"bartizan.dev/egress": json.dumps([{"host": PARTNER, "tls": {"mode": "simple", "minVersion": "1.3"}}])}
-
-
-@pytest.fixture
-def beyond(mesh: Mesh) -> Outside:
-    if mesh.outside is None:
-        pytest.skip("KUBECONFIG names a cluster that was not made here: where its outside would be, nobody knows")
-    return mesh.outside
 
 
 @pytest.fixture

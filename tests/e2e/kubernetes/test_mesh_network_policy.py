@@ -33,13 +33,6 @@ SHIPPED_S = 30.0
 ENDS_S = 30.0
 
 
-@pytest.fixture
-def beyond(mesh: Mesh) -> Outside:
-    if mesh.outside is None:
-        pytest.skip("KUBECONFIG names a cluster that was not made here: where its outside would be, nobody knows")
-    return mesh.outside
-
-
 @pytest.fixture(scope="module")
 def plain(mesh: Mesh) -> Iterator[Space]:
     """Not in the mesh, with one pod, `free`."""
