@@ -14,9 +14,9 @@ from sidecar.net.socket_stream import linger
 from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
-from .plan import AtOnce
+from .plan import Decide
 from .runtime import Runtime
-from .serve import Decide, NewRecord, abandon, carry_out, conclude
+from .serve import NewRecord, abandon, carry_out, conclude
 
 if TYPE_CHECKING:
     from sidecar.net.http2_server import Http2Server, Http2ServingEnd, Refused
@@ -39,7 +39,7 @@ async def serve_http2(
         watch.start_soon(_drain_when_told, server, runtime)
         async with trio.open_nursery() as exchanges:
             prompts: AbstractContextManager[None] = nullcontext()
-            if runtime.is_prompt and isinstance(decide, AtOnce):
+            if runtime.is_prompt:
                 prompts = Prompts(server, runtime, decide, new_record, exchanges.start_soon, watch.start_soon, _serve)
             try:
                 with prompts:

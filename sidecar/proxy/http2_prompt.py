@@ -8,7 +8,7 @@ As soon as anything is out of the ordinary a task takes over, from just where th
 Held to that way by tests/proxy/test_http2_prompt.py, which has both carry out the same exchanges.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from msgspec.structs import replace
@@ -29,7 +29,7 @@ from sidecar.telemetry.access_log import Record
 from .attempt import RESPONSE_HEAD_S, STREAM_IDLE_S, Attempt
 from .exchange import Exchange
 from .http1_prompt import first
-from .plan import AtOnce, Begun, Decision, Plan, Upstream
+from .plan import Begun, Decide, Decision, Plan, Upstream
 from .runtime import Runtime
 from .serve import NewRecord, abandon, conclude
 
@@ -45,7 +45,7 @@ class Prompts:
     """
 
     def __init__(
-        self, server: Http2Server, runtime: Runtime, decide: AtOnce, new_record: NewRecord, start: Callable[..., Any],
+        self, server: Http2Server, runtime: Runtime, decide: Decide, new_record: NewRecord, start: Callable[..., Any],
         mind: Callable[..., Any], take_over: Callable[..., Any],
     ) -> None:
         self.server = server
@@ -54,7 +54,7 @@ class Prompts:
         self.take_over = take_over
         self.alarm = _Alarm(self._ring)
         self.held_bytes = 0
-        self._decide = decide.decide
+        self._decide = decide
         self._new_record = new_record
         self._mind = mind
         self._on: set[Prompt] = set()
@@ -91,7 +91,7 @@ class Prompts:
         self.start(self.take_over, end, record, runtime, _told(decision), started)
         return True
 
-    def _decided(self, request: RequestHead, record: Record) -> Decision:
+    def _decided(self, request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
         try:
             return self._decide(request, record)
         except ReasonedError as exc:
@@ -353,8 +353,8 @@ class _Alarm(Deadline):
         self._rung(now)
 
 
-def _told(decision: Decision) -> AtOnce:
-    return AtOnce(lambda request, record: decision)
+def _told(decision: Decision | Awaitable[Decision]) -> Decide:
+    return lambda request, record: decision
 
 
 def _raising(exc: MeshError) -> Callable[[], NoReturn]:

@@ -48,7 +48,7 @@ from sidecar.telemetry.access_log import Record
 from .headers import caller_headers, inbound_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
-from .plan import CONNECT_S, AtOnce, Decision, Upstream
+from .plan import CONNECT_S, Decision, Upstream
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -227,7 +227,7 @@ async def _serve_requests(
         headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None, is_edge=is_edge)
         return entrance.decide(request, headers, record.time)
 
-    await serve(stream, runtime, AtOnce(decide), new_record)
+    await serve(stream, runtime, decide, new_record)
 
 
 class Entrance:
