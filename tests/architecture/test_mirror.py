@@ -40,7 +40,7 @@ UNTESTED: dict[str, str] = {
     "injector/bench/errors.py": VALUES,
     **{f"injector/bench/control/{name}.py": "tests/injector/bench/control/test_rows.py runs it"
        for name in ("plane", "sidecars", "store", "reviews")},
-    **{f"injector/bench/{name}.py": "a part of a benchmark: tests/e2e/test_bench.py runs a quick one" for name in ("world", "under_load")},
+    "injector/bench/world.py": "a part of a benchmark: tests/e2e/test_bench.py runs a quick one",
     **{f"injector/demo/checks/{name}.py": "tests/e2e shows that each check can fail"
        for name in ("approvals", "change", "check", "edge", "explaining", "identity", "leaving", "mesh", "observing", "proving",
                     "speaking")},
