@@ -91,16 +91,17 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
         pass    # the client reset before it had said anything
 
 
-async def _first_bytes(sock: socket.socket, deadline: Deadline) -> ClientHello | Detected | None:
-    deadline.downstream("TLS handshake", HANDSHAKE_S)
-    return await peek(sock, recognise)
+async def _first_bytes(sock: socket.socket) -> ClientHello | Detected | None:
+    """What it speaks; None: nothing, it only looked whether anybody listens."""
+    with Deadline() as deadline:
+        deadline.downstream("TLS handshake", HANDSHAKE_S)
+        return await peek(sock, recognise)
 
 
 async def _turn_away(sock: socket.socket, why: ReasonedError, record: Record, runtime: Runtime) -> None:
     """Whatever it speaks, it is told why in that."""
-    with Deadline() as deadline:
-        hello = await _first_bytes(sock, deadline)
-    if hello is not None:       # else it only looked whether anybody listens
+    hello = await _first_bytes(sock)
+    if hello is not None:
         await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
 
 
@@ -118,42 +119,46 @@ async def _say_no(
 
 
 async def _serve_tls(sock: socket.socket, port: int, record: Record, runtime: Runtime, clients: Clients) -> None:    # 2
-    stream: TlsStream | None = None
+    ends_at = trio.current_time() + HANDSHAKE_S
+    hello = await _first_bytes(sock)
+    if hello is None:
+        return
+    if not isinstance(hello, ClientHello):
+        await _say_no(sock, hello, b"", Unavailable(Reason.MISDIRECTED, f"TLS is spoken at port {port}"), record, runtime)
+        return
+    served = runtime.edge_hosts.find(port, hello.server_name)
+    if served is None:
+        why = ClientTlsRejected(f"no certificate is for the server name {hello.server_name}")
+        await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
+        return
     try:
-        with Deadline() as deadline:
-            hello = await _first_bytes(sock, deadline)
-            if not isinstance(hello, ClientHello):
-                served = None
-            elif (served := runtime.edge_hosts.find(port, hello.server_name)) is not None:
-                stream = TlsStream(served.context(), sock, is_server=True)
-                client = await _shake_hands(stream, served, hello.server_name, record, port)
-        if hello is None:
-            return
-        if not isinstance(hello, ClientHello):
-            await _say_no(sock, hello, b"", Unavailable(Reason.MISDIRECTED, f"TLS is spoken at port {port}"), record, runtime)
-        elif served is None:
-            why = ClientTlsRejected(f"no certificate is for the server name {hello.server_name}")
-            await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
-        elif stream is not None:
-            serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
-            await _Entered(client, served, sock.getsockname()[1], runtime, clients).serve(stream, record, serve)
+        context = served.context()
     except Unavailable as exc:
-        if stream is not None:
-            raise
-        await _say_no(sock, Detected.TLS, INTERNAL_ERROR, exc, record, runtime)
-    finally:
-        if stream is not None:
-            stream.close()
-
-
-async def _shake_hands(stream: TlsStream, served: Served, server_name: str | None, record: Record, port: int) -> Client:       # 3
+        await _say_no(sock, hello, INTERNAL_ERROR, exc, record, runtime)
+        return
+    stream = TlsStream(context, sock, is_server=True)
     try:
-        await stream.handshake(ClientTlsRejected)
-    except ClientTlsRejected:
-        await linger(SocketStream(stream.sock))     # so that the alert arrives before the end does
-        raise
-    record.tls = stream.connection.get_protocol_version_name()
-    return Client(record.source, "https", port, server_name, served.client_certificate(stream, server_name))
+        await _shake_hands(stream, ends_at)                                                             # 3
+        record.tls = stream.connection.get_protocol_version_name()
+        client = Client(record.source, "https", port, hello.server_name, served.client_certificate(stream, hello.server_name))
+        serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
+        await _Entered(client, served, sock.getsockname()[1], runtime, clients).serve(stream, record, serve)
+    finally:
+        stream.close()
+
+
+async def _shake_hands(stream: TlsStream, ends_at: float) -> None:
+    """
+    Args:
+        ends_at: by trio's clock; the hello has had its part of the time.
+    """
+    with Deadline() as deadline:
+        deadline.downstream("TLS handshake", ends_at - trio.current_time())
+        try:
+            await stream.handshake(ClientTlsRejected)
+        except ClientTlsRejected:
+            await linger(SocketStream(stream.sock))     # so that the alert arrives before the end does
+            raise
 
 
 @dataclass(frozen=True, slots=True)

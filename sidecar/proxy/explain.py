@@ -28,7 +28,7 @@ from sidecar.model.explanation import STEPS, Explanation, Question, Step, StepNa
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, origination

@@ -8,7 +8,7 @@ import trio
 
 from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Server
+from sidecar.net.http1_server import Http1Server
 from sidecar.net.socket_stream import LAST_WORDS_S, linger
 from sidecar.protocol.detect import PREFACE
 from sidecar.telemetry.access_log import Record

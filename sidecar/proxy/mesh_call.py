@@ -23,8 +23,8 @@ from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
 
 from .endpoints import Group, Member
+from .entrance import Entrance, ourselves
 from .headers import caller_headers
-from .inbound import Entrance, ourselves
 from .plan import Decision, Plan, Upstream
 from .runtime import Runtime
 from .versions import client

@@ -24,7 +24,8 @@ from sidecar.policy.split import target
 from sidecar.telemetry.access_log import Record
 
 from .endpoints import Group, Member
-from .inbound import ourselves, serve_opaque
+from .entrance import ourselves
+from .inbound_tcp import serve_opaque
 from .relay import carry
 from .runtime import Runtime
 

@@ -10,7 +10,7 @@ from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
 from sidecar.model.message import NO_BODY, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Server
+from sidecar.net.http1_server import Http1Server
 from sidecar.net.socket_stream import LAST_WORDS_S, linger
 from sidecar.protocol.grpc_timeout import grpc_timeout_s
 from sidecar.telemetry.access_log import Record

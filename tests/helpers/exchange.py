@@ -8,7 +8,7 @@ import trio
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.net.ends import Connection
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.http2_client import Http2Client
 from sidecar.proxy.http import serve_http
 from sidecar.proxy.plan import AtOnce, Decision, Plan, Upstream

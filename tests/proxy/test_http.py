@@ -10,7 +10,7 @@ from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint
 from sidecar.model.message import NO_BODY, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.socket_stream import SocketStream
 from sidecar.proxy.http import serve_http, serve_http1
 from sidecar.proxy.plan import AtOnce, Decision, Plan, Reply, Upstream
