@@ -18,6 +18,8 @@ from sidecar.net.deadline import NEVER
 from sidecar.net.http2 import Http2Link
 from sidecar.net.http2_pump import Waiter
 from sidecar.net.http2_server import Http2Server, Http2ServingEnd
+from sidecar.protocol.http2.flow import CONNECTION_BYTES
+from sidecar.protocol.http2.frames import MAX_FRAME_BYTES
 from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
@@ -27,7 +29,9 @@ from .plan import Decide, Decision, Plan
 from .runtime import Runtime
 from .serve import NewRecord, abandon
 
-HELD_BYTES = 65536      # of requests' bodies, on one connection: they are kept, against its window, until the answer begins
+# Of requests' bodies, on one connection: they are kept, against its window, until the answer begins. A window is given back in halves;
+# of what is left then, whoever sends more has room for a frame.
+HELD_BYTES = CONNECTION_BYTES // 2 - MAX_FRAME_BYTES
 
 
 class Prompts:
