@@ -19,7 +19,7 @@ Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
@@ -45,13 +45,13 @@ from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, recognise
 from sidecar.telemetry.access_log import Record
 
-from .access import Admitted, Clients
+from .access import Admitted, Clients, Judged
 from .headers import edge_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
 from .mesh import call
 from .mesh_call import UPGRADES
-from .plan import Decision, Patience, Plan, Upstream
+from .plan import Decision, Patience, Plan, Reply, Upstream
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -182,7 +182,7 @@ class _Entered:
 
         await serve(stream, self.runtime, self._decide, new_record)
 
-    async def _decide(self, request: RequestHead, record: Record) -> Decision:
+    def _decide(self, request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
         runtime, rules = self.runtime, self.runtime.rules.current
         headers = edge_headers(request, record, self.client, runtime.rng)
         if rules is None:
@@ -194,10 +194,18 @@ class _Entered:
         if found is None:
             return Denied(Reason.NO_EDGE_ROUTE)
         record.rule = found.rule.name
-        admitted = await self.clients.admit(found, rules, request, self.client, record)             # 6
-        if not isinstance(admitted, Admitted):
+        admitted = self.clients.admit(found, rules, request, self.client, record)                   # 6
+        if isinstance(admitted, Admitted):
+            return self._carry_out(admitted, found.rule, request, headers, rules, record)
+        if isinstance(admitted, (Denied, Reply)):
             return admitted
-        return self._carry_out(admitted, found.rule, request, headers, rules, record)
+        return self._decide_later(admitted, found.rule, request, headers, rules, record)
+
+    async def _decide_later(
+        self, admitting: Awaitable[Judged], route: EdgeRoute, request: RequestHead, headers: Headers, rules: Rules, record: Record
+    ) -> Decision:
+        admitted = await admitting
+        return self._carry_out(admitted, route, request, headers, rules, record) if isinstance(admitted, Admitted) else admitted
 
     def _misdirected(self, request: RequestHead, rules: Rules) -> Denied | None:
         """Why the request is not for this connection."""

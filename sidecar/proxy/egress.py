@@ -40,10 +40,9 @@ from . import via_gateway
 from .headers import egress_headers
 from .http import serve_http
 from .originate import Originator
-from .plan import CONNECT_S, Decision
+from .plan import CONNECT_S, Decide, Decision
 from .relay import relay
 from .runtime import Runtime
-from .serve import Decide
 from .ways import Ways
 
 

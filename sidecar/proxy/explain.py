@@ -47,7 +47,7 @@ from .lease import connect
 from .mesh import mesh_decider
 from .originate import Originator
 from .outbound import serve_destination
-from .plan import Plan
+from .plan import Plan, decided
 from .runtime import Runtime
 from .serve import DECISION_S
 
@@ -168,7 +168,7 @@ class Inquiry:
         record = self._record(to)
         with Deadline() as deadline:
             deadline.upstream("name resolution", DECISION_S)
-            decision = await decide(request, record)
+            decision = await decided(decide(request, record))
             if isinstance(decision, Denied):
                 raise Unavailable(decision.reason, decision.detail)
             if not isinstance(decision, Plan):

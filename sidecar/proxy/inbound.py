@@ -46,7 +46,7 @@ from .headers import caller_headers, inbound_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
 from .inbound_tcp import serve_opaque
-from .plan import AtOnce, Decision
+from .plan import Decision
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -222,4 +222,4 @@ async def _serve_requests(
         headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None, is_edge=is_edge)
         return entrance.decide(request, headers, record.time)
 
-    await serve(stream, runtime, AtOnce(decide), new_record)
+    await serve(stream, runtime, decide, new_record)

@@ -148,15 +148,10 @@ class Reply(msgspec.Struct, frozen=True):
 
 Decision = Plan | Reply | Denied
 
+# Of one request, with what will be told of it: at once where nothing has to be waited for, and nearly always nothing has.
+Decide = Callable[[RequestHead, Record], Decision | Awaitable[Decision]]
 
-class AtOnce(msgspec.Struct, frozen=True):
-    """A `Decide` of `serve.py` that never waits.
 
-    Args:
-        decide: raises what a `Decide` does.
-    """
-
-    decide: Callable[[RequestHead, Record], Decision]
-
-    async def __call__(self, request: RequestHead, record: Record) -> Decision:
-        return self.decide(request, record)
+async def decided(found: Decision | Awaitable[Decision]) -> Decision:
+    """For whoever may wait, and does not mind which it is."""
+    return found if isinstance(found, (Plan, Denied, Reply)) else await found

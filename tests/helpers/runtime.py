@@ -162,7 +162,9 @@ class Way:
 WAY = Way()
 
 
-def bench(nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None = None) -> Bench:
+def bench(
+    nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None = None, *, is_prompt: bool | None = None
+) -> Bench:
     dialer = FakeDialer(nursery)
     lines: list[dict[str, Any]] = []
     ledger = KeptLedger()
@@ -170,7 +172,7 @@ def bench(nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None
         Runtime(
             rules=Watched(known), tls=Watched(tls), is_outbound_open=Watched(True), dialer=dialer,
             log=AccessLog(lambda line: lines.append(json.loads(line))), ledger=ledger, metrics=Metrics(),
-            wall=lambda: made.wall, rng=random.Random(1), is_prompt=WAY.is_prompt,
+            wall=lambda: made.wall, rng=random.Random(1), is_prompt=WAY.is_prompt if is_prompt is None else is_prompt,
         ),
         dialer, lines, ledger,
     )

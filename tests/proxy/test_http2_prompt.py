@@ -23,10 +23,11 @@ from sidecar.model.service import Retries
 from sidecar.net.http2_client import Http2Client
 from sidecar.protocol.http2 import frames
 from sidecar.protocol.http2.frames import Code
-from sidecar.proxy.plan import AtOnce, Decision, Plan, Reply, Upstream
+from sidecar.proxy.plan import Decision, Plan, Reply, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import PERMIT, Downstream, Server, downstream
 from tests.helpers.http2 import GET, OK, POST, Raw, goaways, h2_peer, headers
+from tests.helpers.runtime import bench, rules
 from tests.helpers.streams import MemoryStream
 from tests.proxy.test_http2 import GRPC, Client
 
@@ -80,7 +81,7 @@ class Up:
 
 
 Play = Callable[[Client, Up, Downstream], Awaitable[object]]
-Decide = Callable[[RequestHead, Record, Server], Decision]
+Decide = Callable[[RequestHead, Record, Server], Decision | Awaitable[Decision]]
 
 
 def permitted(request: RequestHead, record: Record, server: Server) -> Decision:
@@ -90,12 +91,12 @@ def permitted(request: RequestHead, record: Record, server: Server) -> Decision:
 async def carried(play: Play, *, is_prompt: bool, decide: Decide = permitted, room: int = 1 << 20) -> tuple[Any, ...]:
     """What both ends saw, and what was told, after a first exchange that made the connection to the upstream."""
     async with trio.open_nursery() as nursery:
-        def judge(request: RequestHead, record: Record) -> Decision:
+        def judge(request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
             return decide(request, record, server)
 
         server = Server(1 << 20, is_http2=True)
-        at_once = AtOnce(judge)
-        down = downstream(nursery, decide=at_once if is_prompt else at_once.__call__, server=server, room=room)
+        known = bench(nursery, rules(accept_http10=True), is_prompt=is_prompt)
+        down = downstream(nursery, decide=judge, server=server, room=room, known=known)
         client = Client(down)
         first = await client.ask([*GET[:3], (b":path", b"/first")])
         up = Up(await server.accept())
@@ -529,6 +530,14 @@ def with_upstream(**changes: Any) -> Decide:
     return decide
 
 
+async def waited_for(request: RequestHead, record: Record, server: Server) -> Plan:
+    await trio.sleep(1)
+    record.rule = "nearest"
+    if request.method == b"POST":
+        raise Unavailable(Reason.CIRCUIT_OPEN, "too many")
+    return server.plan()
+
+
 def refusing_choice(request: RequestHead, record: Record, server: Server) -> Plan:
     def choose() -> Upstream:
         raise Unavailable(Reason.NO_ENDPOINT, "none is left")
@@ -576,7 +585,7 @@ async def asked_and_answered(client: Client, up: Up, down: Downstream) -> None:
 
 
 @pytest.mark.parametrize("decide", [
-    answered_here(Denied(Reason.NO_ROUTE, "nearest")), answered_here(REPLY), raising, refusing_choice, rewritten,
+    answered_here(Denied(Reason.NO_ROUTE, "nearest")), answered_here(REPLY), raising, waited_for, refusing_choice, rewritten,
     with_plan(adapt=adapted), with_plan(request_s=5.0), with_plan(max_body_bytes=99), with_plan(max_body_bytes=100), with_plan(delay_s=2.0),
     with_plan(retries=AGAIN), with_plan(retries=AGAIN, may_retry=bool), with_plan(retries=replace(AGAIN, attempt_s=1.0)),
     with_plan(spend=bool), with_upstream(is_mesh=True), with_upstream(security="mtls", peer="p", tls="TLSv1.3"),
@@ -585,7 +594,7 @@ async def test_what_is_decided_is_done_on_both_ways(decide: Decide, autojump_clo
     told: list[list[object]] = [[], []]
 
     def noting(notes: list[object]) -> Decide:
-        def watched(request: RequestHead, record: Record, server: Server) -> Decision:
+        def watched(request: RequestHead, record: Record, server: Server) -> Decision | Awaitable[Decision]:
             decision = decide(request, record, server)
             if not isinstance(decision, Plan):
                 return decision
@@ -674,7 +683,7 @@ async def test_one_with_a_bug_ends_its_own_connection_only(autojump_clock: MockC
     with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="a bug"), flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
             server = Server(1 << 20, is_http2=True)
-            right = downstream(nursery, decide=AtOnce(decide), server=server)
+            right = downstream(nursery, decide=decide, server=server)
             client = Client(right)
             first = await client.ask(GET)
             up = Up(await server.accept())
@@ -682,7 +691,7 @@ async def test_one_with_a_bug_ends_its_own_connection_only(autojump_clock: MockC
             await up.answer(await up.request())
             await client.answer(first)
             async with trio.open_nursery() as inner:
-                wrong = Client(downstream(inner, decide=AtOnce(decide), server=server, known=right.bench))
+                wrong = Client(downstream(inner, decide=decide, server=server, known=right.bench))
                 await wrong.ask([*GET[:3], (b":path", b"/bug")])
                 await up.request()
                 sid = await client.ask(GET)
