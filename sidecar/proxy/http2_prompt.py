@@ -23,6 +23,8 @@ from sidecar.net.http2_pump import Waiter
 from sidecar.net.http2_server import Http2Server, Http2ServingEnd
 from sidecar.policy import retry
 from sidecar.protocol.grpc_timeout import grpc_timeout_s
+from sidecar.protocol.http2.flow import CONNECTION_BYTES
+from sidecar.protocol.http2.frames import MAX_FRAME_BYTES
 from sidecar.protocol.pseudo import response_fields
 from sidecar.telemetry.access_log import Record
 
@@ -33,7 +35,9 @@ from .plan import AtOnce, Begun, Decision, Plan, Upstream
 from .runtime import Runtime
 from .serve import NewRecord, abandon, conclude
 
-HELD_BYTES = 65536      # of requests' bodies, on one connection: they are kept, against its window, until the answer begins
+# Of requests' bodies, on one connection: they are kept, against its window, until the answer begins. A window is given back in halves;
+# of what is left then, whoever sends more has room for a frame.
+HELD_BYTES = CONNECTION_BYTES // 2 - MAX_FRAME_BYTES
 
 
 class Prompts:
