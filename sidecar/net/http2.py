@@ -23,7 +23,7 @@ from sidecar.protocol.http2.events import (
 from sidecar.protocol.http2.frames import Code, Http2Error
 from sidecar.protocol.pseudo import trailer_fields
 
-from .http2_pump import Http2Pump, Waiter
+from .http2_pump import FAULT, Http2Pump, Waiter
 
 
 class Http2End(Waiter):
@@ -226,7 +226,7 @@ class Http2Link(Http2Pump):
         try:
             self._take(data)
         except BaseException:   # a bug: nobody knows what was dealt out
-            self.fail(self.gone("a fault of ours"))
+            self.fail(self.gone(FAULT))
             raise
         finally:
             turn.end()

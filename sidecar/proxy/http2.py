@@ -1,4 +1,4 @@
-"""The loop of one HTTP/2 downstream connection: one task reads, and each exchange has its own, or needs none (`http2_prompt.py`).
+"""The loop of one HTTP/2 downstream connection: one task reads, and each exchange has its own, or needs none (`http2_prompts.py`).
 
 What HTTP/2 needs is loaded with the first connection that speaks it: 1.5 MB that most pods never use.
 """
@@ -32,7 +32,7 @@ async def serve_http2(
     """
     from sidecar.net.http2_server import Http2Server, Refused
 
-    from .http2_prompt import Prompts
+    from .http2_prompts import Prompts
 
     server = Http2Server(stream, early)
     async with trio.open_nursery() as watch:

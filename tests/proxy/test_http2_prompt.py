@@ -243,6 +243,29 @@ async def streams_that_pause(client: Client, up: Up, down: Downstream) -> None:
     assert [client.bodies[sid] for sid in sids] == [b"d" * 16384] * 17
 
 
+async def an_upload_beside_calls_that_wait(client: Client, up: Up, down: Downstream) -> None:
+    """Requests that are kept until they are answered leave room for who sends more."""
+    calls = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(up.read, lambda: len(up.whole) == 18)
+        for _ in range(16):
+            calls.append(await client.ask(POST, b"c" * 16384))
+            await wait_all_tasks_blocked()
+        upload = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(upload, POST)
+        for left in reversed(range(10)):
+            with trio.fail_after(1):
+                await client.read(lambda: client.h2.local_flow_control_window(upload) >= 16384)
+            client.h2.send_data(upload, b"u" * 16384, end_stream=not left)
+            await client.send()
+            await wait_all_tasks_blocked()
+    assert sorted(map(len, up.bodies.values())) == [16384] * 16 + [163840]
+    for asked in up.whole[1:]:
+        await up.answer(asked)
+    for sid in (*calls, upload):
+        assert await client.answer(sid) == b"ok"
+
+
 async def a_client_that_takes_no_answer(client: Client, up: Up, down: Downstream) -> None:
     """Its window is small, and never opened."""
     client.h2.update_settings({4: 10})     # INITIAL_WINDOW_SIZE
@@ -408,9 +431,9 @@ async def bodies_in_one_read(client: Client, up: Up, down: Downstream) -> None:
 
 PLAYS = [
     plain, no_body, a_call, trailers_that_nobody_takes, pieces, interim, a_long_answer, pieces_that_fill_the_window, streams_that_pause,
-    a_client_that_takes_no_answer, reset_before_the_answer, reset_within_the_answer, all_at_once_then_reset, an_upstream_that_goes,
-    an_upstream_that_says_nothing, an_answer_that_stops, a_deadline_of_its_own, malformed, given_up, a_client_that_goes, cancelled,
-    a_body_that_comes_later, bodies_in_one_read,
+    an_upload_beside_calls_that_wait, a_client_that_takes_no_answer, reset_before_the_answer, reset_within_the_answer,
+    all_at_once_then_reset, an_upstream_that_goes, an_upstream_that_says_nothing, an_answer_that_stops, a_deadline_of_its_own, malformed,
+    given_up, a_client_that_goes, cancelled, a_body_that_comes_later, bodies_in_one_read,
 ]
 
 
@@ -596,16 +619,19 @@ async def test_what_is_decided_is_done_on_both_ways(decide: Decide, autojump_clo
 # -- what makes it the prompt way
 
 
+@pytest.mark.parametrize(("fields", "body", "count"), [(GET, None, 10), (POST, b"c" * 1029, 100)])
 @pytest.mark.parametrize("is_prompt", [True, False])
-async def test_it_has_no_task(is_prompt: bool, autojump_clock: MockClock) -> None:
+async def test_it_has_no_task(fields: Fields, body: bytes | None, count: int, is_prompt: bool, autojump_clock: MockClock) -> None:
     async def play(client: Client, up: Up, down: Downstream) -> None:
+        up.h2.increment_flow_control_window(1 << 20)
+        await up.send()
         await wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
-        sids = [await client.ask(GET) for _ in range(10)]
-        await up.read(lambda: len(up.whole) == 11)
+        sids = [await client.ask(fields, body) for _ in range(count)]
+        await up.read(lambda: len(up.whole) == count + 1)
         await wait_all_tasks_blocked()
         # The first that waits for an upstream connection has somebody read there, for all.
-        assert trio.lowlevel.current_statistics().tasks_living - before == (1 if is_prompt else 10)
+        assert trio.lowlevel.current_statistics().tasks_living - before == (1 if is_prompt else count)
         for sid in up.whole[1:]:
             await up.answer(sid)
         for sid in sids:

@@ -23,7 +23,7 @@ from tests.helpers.leave import pod
 from tests.helpers.mesh import APP, arrive, call, sidecar, tls_of
 from tests.helpers.pki import WEB
 from tests.helpers.runtime import socket_pair
-from tests.proxy.test_outbound import DB, ENDPOINT, ONE, VIP, mesh
+from tests.proxy.outbound.support import DB, ENDPOINT, ONE, VIP, mesh
 
 OK_BIG = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n"
 OPAQUE = Inbound(mode="permissive", permissive_until=4e9, ports={8080: "opaque"})
