@@ -2,6 +2,8 @@
 
 Everything that a peer chose is escaped by the JSON encoder, so that one record is one line whatever it holds. Query strings stay
 out: they carry secrets. A reader that does not keep up costs lines, which are counted, never the proxy's time.
+
+Lines wait until all that is to be done now is done: a write wakes the reader, which takes 7 us and more of ours.
 """
 
 import os
@@ -75,15 +77,22 @@ class AccessLog:
     def __init__(self, write: Callable[[bytes], object] | None) -> None:
         self._write = write
         self._encoder = msgspec.json.Encoder(enc_hook=str)
+        self._lines = bytearray()
         self.dropped = 0
 
     def add(self, record: Record) -> None:
-        if self._write is None:
-            return
-        try:
-            self._write(self._encoder.encode(record) + b"\n")
-        except OSError:
-            self.dropped += 1
+        """It is written by the next `flush`, as it is now."""
+        if self._write is not None:
+            self._encoder.encode_into(record, self._lines, -1)
+            self._lines += b"\n"
+
+    def flush(self) -> None:
+        if self._lines and self._write is not None:
+            lines, self._lines = bytes(self._lines), bytearray()
+            try:
+                self._write(lines)
+            except OSError:
+                self.dropped += lines.count(b"\n")
 
 
 class _Lines:
@@ -93,12 +102,12 @@ class _Lines:
         self._descriptor = descriptor
         self._rest = b""
 
-    def write(self, line: bytes) -> None:
+    def write(self, lines: bytes) -> None:
         if self._rest:
             self._rest = self._rest[os.write(self._descriptor, self._rest):]
         if self._rest:
             raise BlockingIOError
-        self._rest = line[os.write(self._descriptor, line):]
+        self._rest = lines[os.write(self._descriptor, lines):]
 
 
 def stdout_log(descriptor: int = 1) -> AccessLog:
