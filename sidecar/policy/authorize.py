@@ -100,20 +100,26 @@ def authorize_client(found: Found[EdgeRoute], request: RequestHead, source: str,
         claims: what its credentials say, verified; None: it brought none, or none was asked for.
     """
     route, asker, (allow, deny) = found.rule, Asker(None, source, claims), _of_clients(found.rule, request)
-    if any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in deny):
+    if _is_client_named(deny, asker):
         return Denied(Reason.CALLER_DENIED, route.name)
-    if not all(any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in entries) for entries in allow):
-        return Denied(Reason.NOT_ALLOWED, route.name)
+    for entries in allow:
+        if not _is_client_named(entries, asker):
+            return Denied(Reason.NOT_ALLOWED, route.name)
     return Permit(route.name, route, found.match)
 
 
 def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> Denied | None:
     """Why no claim could let a client in from there: asked before its credentials are looked at, so that it has nothing to guess at."""
     route, asker, (allow, deny) = found.rule, Asker(None, source), _of_clients(found.rule, request)
-    if any(not entry.claims and _source_holds(entry, asker) for entry in deny):
-        return Denied(Reason.CALLER_DENIED, route.name)
-    if not all(any(_source_holds(entry, asker) for entry in entries) for entries in allow):
-        return Denied(Reason.NOT_ALLOWED, route.name)
+    for entry in deny:
+        if not entry.claims and _source_holds(entry, asker):
+            return Denied(Reason.CALLER_DENIED, route.name)
+    for entries in allow:
+        for entry in entries:
+            if _source_holds(entry, asker):
+                break
+        else:
+            return Denied(Reason.NOT_ALLOWED, route.name)
     return None
 
 
@@ -152,6 +158,14 @@ def _is_named(entries: tuple[Caller, ...], name: _Name, claims: Claims | None) -
             and (entry.identity is None or name_holds(entry.identity, name.whole))
             and (not entry.claims or _claims_hold(entry, claims))
         ):
+            return True
+    return False
+
+
+def _is_client_named(entries: tuple[Caller, ...], asker: Asker) -> bool:
+    """Whether one of them speaks of a client at the edge."""
+    for entry in entries:  # noqa: SIM110 -- as above
+        if _source_holds(entry, asker) and _claims_hold(entry, asker.claims):
             return True
     return False
 

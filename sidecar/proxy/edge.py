@@ -20,7 +20,7 @@ Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
 
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 from msgspec.structs import replace
@@ -168,6 +168,8 @@ class _Entered:
     Args:
         served: as what it was served TLS; None: it spoke none.
         at: the port of ours that it came to.
+    Attributes:
+        network: what of its address is counted as one client; 8 us for each request, to make it.
     """
 
     client: Client
@@ -175,6 +177,10 @@ class _Entered:
     at: int
     runtime: Runtime
     clients: Clients
+    network: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", client_network(self.client.address))
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, known: Record, serve: ServeConnection) -> None:
         def new_record() -> Record:
@@ -241,7 +247,7 @@ class _Entered:
             return is_there and self.clients.still(admitted, self.client)
 
         plan = self.runtime.admission.admit(                                                        # 7
-            admitted.permit, request, client_network(self.client.address), upstream, is_permitted,
+            admitted.permit, request, self.network, upstream, is_permitted,
             rng=self.runtime.rng,
         )
         if not isinstance(plan, Plan) or way is None:
