@@ -7,7 +7,7 @@ demo: setup
 test: setup
 	.venv/bin/python -m pytest
 
-# Clients and servers that others wrote, through two sidecars; h2spec; and a real Kubernetes of one node, made here.
+# Clients and servers that others wrote, through two sidecars; h2spec, sslyze, slowhttptest; and a real Kubernetes of one node, made here.
 # KUBECONFIG=... make e2e takes that cluster instead, with BARTIZAN_IMAGE and APP_IMAGE from where it gets its images.
 e2e:
 	@.ci/setup e2e

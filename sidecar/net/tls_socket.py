@@ -54,7 +54,7 @@ class TlsSocket:
         lib.SSL_clear_mode(self.connection._ssl, lib.SSL_MODE_AUTO_RETRY | lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
         self._empty_wakes = 0
         self._may_hold = False      # the rest of a record: OpenSSL reads none before it is asked for it
-        self._is_broken = False
+        self._is_broken = False     # or closed
         self._has_ended = False
         self._has_peer_ended = False
         self.account = ""
@@ -76,7 +76,8 @@ class TlsSocket:
         self._may_hold = count == most
         if count <= 0:
             self.connection._raise_ssl_error(ssl, count)
-        return bytes(ffi.buffer(room, max(count, 0)))
+        data: bytes = ffi.unpack(room, max(count, 0))
+        return data
 
     def _read_into(self, room: memoryview) -> int:
         """Of the records that are here as many as fit; one at least, or what `_read` raises."""
@@ -115,7 +116,8 @@ class TlsSocket:
 
     def receive_nowait(self) -> bytes | None:
         """What is here, b"" after the peer's close_notify; None: nothing is."""
-        self._check_open()
+        if self._is_broken:
+            self._check_open()
         try:
             data = self._read(RECEIVE_BYTES)
             self.received += len(data)
@@ -131,7 +133,8 @@ class TlsSocket:
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """How many bytes of `data` there was room for; the others come first in the next call, for OpenSSL has seen them."""
-        self._check_open()
+        if self._is_broken:
+            self._check_open()
         start = 0
         try:
             while start < len(data):
@@ -149,10 +152,8 @@ class TlsSocket:
             raise trio.BrokenResourceError("the peer sends without end what is no data")
 
     def _check_open(self) -> None:
-        if self.sock.fileno() < 0:
-            raise trio.ClosedResourceError
         if self._is_broken:
-            raise trio.BrokenResourceError("the TLS connection is broken")
+            raise trio.ClosedResourceError if self.sock.fileno() < 0 else trio.BrokenResourceError("the TLS connection is broken")
 
     def _broken(self, exc: SSL.Error) -> trio.BrokenResourceError:
         """From now on nothing but closing is left."""
@@ -184,11 +185,13 @@ class TlsSocket:
                     pass  # the peer is gone, or the socket full: then the peer sees a truncation, which is true
             notify_closing(self.sock)
             self.sock.close()
+        self._is_broken = True
         self._tell_closed()
 
     def abort(self) -> None:
         """Close without close_notify and with a reset: the peer must not take what it got for the whole."""
         abort(self.sock)
+        self._is_broken = True
         self._tell_closed()
 
     def _tell_closed(self) -> None:

@@ -6,7 +6,7 @@ Trust: the peer is hostile until `handshake` has returned and the caller has loo
 Spec: RFC 8446 s6.1.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from OpenSSL import SSL  # noqa: TID251 -- one of its owners
@@ -125,14 +125,14 @@ class TlsStream(TlsSocket, trio.abc.HalfCloseableStream):
         finally:
             self._is_receiving = False
 
-    async def wait_input(self) -> None:
-        """Until there may be something to receive: then `receive_nowait`."""
-        self._check_open()
+    def wait_input(self) -> Awaitable[None]:
+        """Until there may be something to receive: then `receive_nowait`. No coroutine of its own, which each wake-up would go through."""
+        if self._is_broken:
+            self._check_open()
         if self._has_peer_ended or self._may_hold:
-            await checkpoint()
-        else:
-            await wait_readable(self.sock)
-            self._count_empty_wake()    # until data is received
+            return checkpoint()     # noqa: ASYNC105 -- whoever calls awaits it
+        self._count_empty_wake()    # until data is received
+        return wait_readable(self.sock)     # noqa: ASYNC105
 
     def tell_input(self, listener: Listener) -> None:
         """It is told, once, when there may be something to receive."""

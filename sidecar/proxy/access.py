@@ -106,21 +106,19 @@ class Clients:
         if isinstance(judged, Denied):
             is_unasked = verified is None and judged.reason is Reason.NOT_ALLOWED and credentials.has_ways(access)
             return _not_authenticated(route, access, "the rule lets in clients with certain claims") if is_unasked else judged
-        owned, told = edge.owned_fields(route), credentials.claim_headers(access.claim_headers, claims)
+        taken, told = edge.taken_fields(route), credentials.claim_headers(access.claim_headers, claims)
         if access.external is not None:                                                             # 4
-            return self._ask(access, access.external, owned, told, client, record, Admitted(judged, request, verified))
-        return _let_in(Admitted(judged, request, verified), access, owned, told)
+            shown = _without(request.headers, edge.owned_fields(route)) + told
+            return self._ask(access.external, shown, taken, told, client, record, Admitted(judged, request, verified))
+        return _let_in(Admitted(judged, request, verified), taken, told)
 
     async def _ask(
-        self, access: Access, external: External, owned: Set[bytes], told: Headers, client: Client, record: Record,
-        admitted: Admitted,
+        self, external: External, shown: Headers, taken: Set[bytes], told: Headers, client: Client, record: Record, admitted: Admitted,
     ) -> Judged:
-        request = admitted.request
-        shown = _without(request.headers, owned) + told
-        taken = await self._authorizer.ask(external, request, shown, client, admitted.permit, record)
-        if not isinstance(taken, list):
-            return taken
-        return _let_in(admitted, access, owned, _without(told, {name for name, _ in taken}) + taken)
+        said = await self._authorizer.ask(external, admitted.request, shown, client, admitted.permit, record)
+        if not isinstance(said, list):
+            return said
+        return _let_in(admitted, taken, _without(told, {name for name, _ in said}) + said)
 
     def still(self, admitted: Admitted, client: Client) -> bool:
         """Whether what was let in may go on, by the rules as they are now; the authorizer is not asked again."""
@@ -203,11 +201,10 @@ def _not_authenticated(route: EdgeRoute, access: Access, why: str = "") -> Denie
     return Denied(Reason.NOT_AUTHENTICATED, route.name, why, credentials.challenges(access, why if why.startswith("the token") else ""))
 
 
-def _let_in(admitted: Admitted, access: Access, owned: Set[bytes], told: Headers) -> Admitted:                     # 5
-    spent = frozenset() if access.keeps_credentials else credentials.credential_fields(access)
-    # In the list itself: what is sent on, copied and matched is one.
-    headers = admitted.request.headers
-    headers[:] = _without(headers, owned | spent) + told
+def _let_in(admitted: Admitted, taken: Set[bytes], told: Headers) -> Admitted:                                     # 5
+    if taken or told:   # in the list itself: what is sent on, copied and matched is one
+        headers = admitted.request.headers
+        headers[:] = _without(headers, taken) + told
     return admitted
 
 

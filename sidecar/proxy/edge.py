@@ -19,8 +19,9 @@ Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
 """
 
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from functools import partial
 
 import trio
 from msgspec.structs import replace
@@ -51,7 +52,7 @@ from .http import serve_http, serve_http1
 from .http2 import serve_http2
 from .mesh import call
 from .mesh_call import UPGRADES
-from .plan import Decision, Patience, Plan, Reply, Upstream
+from .plan import Choose, Decision, Patience, Plan, Reply
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -82,7 +83,7 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
         elif runtime.edge_hosts.follow(rules.snapshot.edge).speaks_tls(port):
             await _serve_tls(sock, port, record, runtime, clients)
         else:
-            entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], runtime, clients)
+            entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], client_network(source), runtime, clients)
             await entered.serve(SocketStream(sock), record, serve_http)
     except ReasonedError as exc:
         record.refuse(exc.reason, exc.detail)
@@ -142,7 +143,8 @@ async def _serve_tls(sock: socket.socket, port: int, record: Record, runtime: Ru
         record.tls = stream.connection.get_protocol_version_name()
         client = Client(record.source, "https", port, hello.server_name, served.client_certificate(stream, hello.server_name))
         serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
-        await _Entered(client, served, sock.getsockname()[1], runtime, clients).serve(stream, record, serve)
+        entered = _Entered(client, served, sock.getsockname()[1], client_network(client.address), runtime, clients)
+        await entered.serve(stream, record, serve)
     finally:
         stream.close()
 
@@ -168,25 +170,18 @@ class _Entered:
     Args:
         served: as what it was served TLS; None: it spoke none.
         at: the port of ours that it came to.
-    Attributes:
-        network: what of its address is counted as one client; 8 us for each request, to make it.
+        who: as whom limits count the client.
     """
 
     client: Client
     served: Served | None
     at: int
+    who: str
     runtime: Runtime
     clients: Clients
-    network: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "network", client_network(self.client.address))
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, known: Record, serve: ServeConnection) -> None:
-        def new_record() -> Record:
-            return replace(known, time=self.runtime.wall())
-
-        await serve(stream, self.runtime, self._decide, new_record)
+        await serve(stream, self.runtime, self._decide, partial(replace, known))
 
     def _decide(self, request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
         runtime, rules = self.runtime, self.runtime.rules.current
@@ -234,7 +229,7 @@ class _Entered:
     ) -> Decision:
         way: Plan | None = None
 
-        def upstream(sent: RequestHead) -> Callable[[], Upstream]:                                  # 8
+        def upstream(sent: RequestHead) -> Choose:                                                  # 8
             nonlocal way
             way = self._lead(sent, route, headers, rules, record)
             return way.choose
@@ -247,8 +242,7 @@ class _Entered:
             return is_there and self.clients.still(admitted, self.client)
 
         plan = self.runtime.admission.admit(                                                        # 7
-            admitted.permit, request, self.network, upstream, is_permitted,
-            rng=self.runtime.rng,
+            admitted.permit, request, self.who, upstream, is_permitted, rng=self.runtime.rng,
         )
         if not isinstance(plan, Plan) or way is None:
             return plan

@@ -94,6 +94,9 @@ class Upstream(msgspec.Struct, frozen=True):
     begun: Begun | None = None
 
 
+Choose = Callable[[], Upstream]
+
+
 class Plan(msgspec.Struct, frozen=True):
     """How a permitted exchange is carried out.
 
@@ -116,7 +119,7 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     permit: Permit
-    choose: Callable[[], Upstream]
+    choose: Choose
     request: RequestHead | None = None
     adapt: Callable[[ResponseHead], ResponseHead] | None = None
     request_s: float | None = None

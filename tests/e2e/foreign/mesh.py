@@ -4,7 +4,7 @@
     orders   one server of each kind; `second` is its second endpoint, for the Service `pair`
     archive  speaks HTTP/1.0 as server and as client, and takes plaintext until a date, by which it serves other protocols, too
     paths    servers that read paths each in their own way, with something private; takes plaintext until a date
-    edge     an ingress gateway before paths, at the same ports; no packet rules
+    edge     an ingress gateway before paths, at the same ports, and with TLS at another; no packet rules
     legacy   no sidecar, no packet rules
     leaving  the first endpoint of a Service `shrinking`, started by the test that ends it; `staying` is the second
     outside  beyond the router: an approved HTTPS host, one that nobody approved, and what is reached by TCP (`DATABASES`)
@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from sidecar.model.config import Config, FileIdentity, Listen, Probe, SnapshotFile
-from sidecar.model.edge import Edge, EdgeListener, EdgeRoute
+from sidecar.model.edge import Edge, EdgeListener, EdgeRoute, TlsHost
 from sidecar.model.egress import EgressHost, Origination, Outbound, StartTls
 from sidecar.model.ports import HEALTH
 from sidecar.model.route import Caller, Match, PathMatch, Route
@@ -48,6 +48,7 @@ PORTS: dict[str, tuple[int, Protocol]] = {
 }
 HTTP10_PORT = 8010
 PATH_SERVERS = {"nginx": 8021, "apache": 8022, "tomcat": 8023}      # of paths
+PUBLIC, TLS_PORT = "paths.demo.example", 8443       # by which strangers reach `go` of paths, through edge
 IN_PLAINTEXT = ("grpc", "websockets", "redis", "banner", "app-tls")    # of archive
 # What outside serves that is no HTTP, by name: how TLS is asked for, where it is spoken, and where another server does not offer it.
 DATABASES: dict[str, tuple[StartTls | None, int, int]] = {
@@ -60,7 +61,7 @@ VIPS = {"orders": "10.96.0.20", "pair": "10.96.0.21", "archive": "10.96.0.22", "
         "shrinking1": "10.96.0.23", "shrinking2": "10.96.0.24"}
 OUTSIDE = "203.0.113.10"
 NAMES = {**{f"{name}.shop.svc.cluster.local": vip for name, vip in VIPS.items()},
-         **dict.fromkeys((APPROVED, UNAPPROVED, MISNAMED), OUTSIDE),
+         **dict.fromkeys((APPROVED, UNAPPROVED, MISNAMED), OUTSIDE), PUBLIC: ADDRESSES["edge"],
          **{f"{name}.{domain}": OUTSIDE for name in DATABASES for domain in (PARTNER, STRANGER)}}
 HOOK, HOOK_OF_NONE = "/app-health/hook/prestop", "/app-health/hook/poststart"
 WORD = "0123456789abcdef" * 2
@@ -121,6 +122,7 @@ class Mesh:
         self.folder, self._stack = folder, stack
         self.root = pki.authority("mesh")
         self.outside_root = pki.authority("web")
+        self.public = pki.issue(self.outside_root, pki.host(PUBLIC), purposes=[pki.SERVER])
         self.node = node(stack, folder, NAMES)
         self.legacy = Pod(stack, self.node, folder, "legacy", ADDRESSES["legacy"])
         self.outside = Pod(stack, self.node, folder, "outside", OUTSIDE, ROUTER)
@@ -146,10 +148,11 @@ class Mesh:
     def _edge(self) -> Pod:
         pod = Pod(self._stack, self.node, self.folder, "edge", ADDRESSES["edge"])
         own, holder = pod.folder / "sidecar", pki.issue(self.root, pki.uri(EDGE))
-        snapshot = Snapshot(Workload(EDGE, "bartizan-system", addresses=(pod.address,)), outbound=self.outbound(), edge=edge_rules())
+        snapshot = Snapshot(
+            Workload(EDGE, "bartizan-system", addresses=(pod.address,)), outbound=self.outbound(), edge=edge_rules(self.public))
         config = Config(
             admin_socket=str(own / "admin.sock"), snapshot=SnapshotFile(str(own / "snapshot.json")),
-            listen=Listen(edge={port: port for port in PATH_SERVERS.values()}),
+            listen=Listen(edge={port: port for port in (*PATH_SERVERS.values(), TLS_PORT)}),
             identity=FileIdentity(str(own / "chain.pem"), str(own / "key.pem"), str(own / "roots.pem")))
         for file, text in (("chain.pem", holder.chain_pem), ("key.pem", holder.key_pem), ("roots.pem", pki.pem(self.root.chain)),
                            ("snapshot.json", render_snapshot(snapshot).decode()), ("config.json", msgspec.json.encode(config).decode())):
@@ -170,7 +173,7 @@ class Mesh:
                 *(service("orders", port, protocol, ORDERS, "orders") for port, protocol in PORTS.values()),
                 *(service("pair", port, protocol, ORDERS, "orders", "second") for port, protocol in PORTS.values()),
                 service("archive", HTTP10_PORT, "http1", ARCHIVE, "archive"),
-                *(service("paths", port, "http", PATHS, "paths") for port in PATH_SERVERS.values()),
+                *(service("paths", port, "http", PATHS, "paths") for port in (*PATH_SERVERS.values(), PORTS["go"][0])),
                 *(service(f"shrinking{i}", *PORTS["go"], ORDERS, f"leaving{i}", f"staying{i}") for i in (1, 2)),
             ),
             hosts=(
@@ -187,19 +190,27 @@ def archive_rules() -> Inbound:
     return Inbound(mode="permissive", permissive_until=YEAR_2096, ports=ports, routes=(Route("all", (Caller(),), upgrades=("websocket",)),))
 
 
-def edge_rules() -> Edge:
-    """As the pod's own, one for each port."""
+def edge_rules(public: pki.Holder) -> Edge:
+    """As the pod's own, one for each port; and one for strangers.
+
+    Args:
+        public: what these are shown.
+    """
     def route(name: str, path: str, port: int, *allow: Caller) -> EdgeRoute:
         return EdgeRoute(name=f"{name}-{port}", allow=allow, ports=(port,), matches=(Match(path=PathMatch(path)),), hosts=(host("paths"),),
                          backends=(Backend("paths.shop", port),))
 
     ports = PATH_SERVERS.values()
     routes = (one for port in ports for one in (route("private", "/private", port), route("public", "/", port, Caller())))
-    return Edge(tuple(EdgeListener(port) for port in ports), tuple(routes))
+    strangers = EdgeRoute(name="strangers", allow=(Caller(),), ports=(TLS_PORT,), hosts=(PUBLIC,),
+                          backends=(Backend("paths.shop", PORTS["go"][0]),))
+    tls = EdgeListener(TLS_PORT, (TlsHost("shop/public", (), public.chain_pem, public.key_pem),))
+    return Edge((*map(EdgeListener, ports), tls), (*routes, strangers))
 
 
 def paths_rules() -> Inbound:
-    return Inbound(mode="permissive", permissive_until=YEAR_2096, ports=dict.fromkeys(PATH_SERVERS.values(), "http"), routes=(
+    ports = dict.fromkeys((*PATH_SERVERS.values(), PORTS["go"][0]), "http")
+    return Inbound(mode="permissive", permissive_until=YEAR_2096, ports=ports, routes=(
         Route("private", (), matches=(Match(path=PathMatch("/private")),)),
         Route("public", (Caller(),)),
     ))

@@ -28,6 +28,7 @@ def serve_all(mesh: Mesh) -> None:
     serve_other(mesh)
     serve_plaintext(mesh)
     serve_paths(mesh.paths)
+    mesh.paths.serve(PORTS["go"][0], "go", GO, "serve", str(PORTS["go"][0]))
     serve_outside(mesh)
     proxy(mesh)
 

@@ -4,6 +4,7 @@ Everything in it ends with its first process, by the kernel's hand, and that one
 is left then is empty cgroups, a folder and a wire; they go with the room, or when the next one is made.
 """
 
+import errno
 import fcntl
 import shutil
 import subprocess
@@ -134,6 +135,14 @@ def _sweep(folder: Path) -> None:
 
 
 def _remove_cgroup(path: Path) -> None:
-    """It cannot be removed before the last of its processes is reaped."""
-    wait_until(lambda: not (path / "cgroup.procs").read_text(), lambda: f"{path} still has processes")
-    path.rmdir()
+    """It cannot be removed before the last of its processes is reaped. Only the attempt tells: one that is ending is listed no more."""
+    def is_removed() -> bool:
+        try:
+            path.rmdir()
+        except OSError as exc:
+            if exc.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    wait_until(is_removed, lambda: f"{path} still has processes: {(path / 'cgroup.procs').read_text().split()}")
