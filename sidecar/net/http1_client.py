@@ -99,20 +99,29 @@ class Http1Client(Http1Connection):
         self._is_asked = is_end
 
     async def read_head(self) -> ResponseHead:
-        while True:
-            if self._buffer:
-                found = self._heads.read(self._buffer, self._method, self._upgrade)
-                if found is not None:
-                    response, consumed = found
-                    self._start_body(response.body, consumed)
-                    if response.status >= 200:
-                        self._is_answered = True
-                        self._is_reusable = not response.is_last
-                    return response
+        while (response := self._head()) is None:
             data = await self._receive()
             if not data:
                 raise Reset("closed before the response head" + (" was complete" if self._buffer else ""))
             self._buffer = self._buffer + data if self._buffer else data
+        return response
+
+    def head_nowait(self) -> ResponseHead | None:
+        """The next response head, if all of it is here."""
+        if not self._buffer:
+            self._buffer = self._received() or b""
+        return self._head()
+
+    def _head(self) -> ResponseHead | None:
+        found = self._heads.read(self._buffer, self._method, self._upgrade) if self._buffer else None
+        if found is None:
+            return None
+        response, consumed = found
+        self._start_body(response.body, consumed)
+        if response.status >= 200:
+            self._is_answered = True
+            self._is_reusable = not response.is_last
+        return response
 
     def finish(self) -> None:
         self.is_idle = True

@@ -51,7 +51,8 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
         try:
             if rest := asking.begin(request, upstream.host, upstream.headers):
                 await asking.send_rest(rest)
-            response = await asking.read_head()
+            await asking.arrival()
+            response = asking.head_nowait() or await asking.read_head()
         except UpstreamError as exc:
             return _handed_over(plan, upstream, Begun(asking, failure=exc))
         status = response.status
