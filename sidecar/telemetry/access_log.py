@@ -7,7 +7,8 @@ Lines wait until all that is to be done now is done: a write wakes the reader, w
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from select import PIPE_BUF
 
 import msgspec
 
@@ -89,10 +90,22 @@ class AccessLog:
     def flush(self) -> None:
         if self._lines and self._write is not None:
             lines, self._lines = bytes(self._lines), bytearray()
-            try:
-                self._write(lines)
-            except OSError:
-                self.dropped += lines.count(b"\n")
+            for piece in _pieces(lines):
+                try:
+                    self._write(piece)
+                except OSError:
+                    self.dropped += piece.count(b"\n")
+
+
+def _pieces(lines: bytes) -> Iterator[bytes]:
+    """Whole lines, as many as a pipe takes in one piece, for workers share one (POSIX, write: of at most PIPE_BUF)."""
+    start = 0
+    while start < len(lines):
+        end = len(lines)
+        if end - start > PIPE_BUF:
+            end = lines.rfind(b"\n", start, start + PIPE_BUF) + 1 or lines.index(b"\n", start) + 1
+        yield lines[start:end]
+        start = end
 
 
 class _Lines:

@@ -1,6 +1,8 @@
 import fcntl
 import json
 import os
+from itertools import pairwise
+from select import PIPE_BUF
 
 import pytest
 from hypothesis import given
@@ -70,6 +72,19 @@ def test_what_is_told_in_one_turn_is_one_write() -> None:
     log.add(Record(3, "inbound"))
     log.flush()
     assert [[json.loads(line)["time"] for line in lines.splitlines()] for lines in written] == [[0, 1, 2], [3]]
+
+
+@given(st.lists(st.integers(0, 9000), max_size=20))
+def test_what_is_written_at_once_stays_whole_among_the_lines_of_other_workers(sizes: list[int]) -> None:
+    """All lines in order, in writes of whole lines that a pipe takes in one piece, or of one line that is longer."""
+    written: list[bytes] = []
+    log = AccessLog(written.append)
+    for number, size in enumerate(sizes):
+        log.add(Record(number, "inbound", path="a" * size))
+    log.flush()
+    assert [json.loads(line)["time"] for line in b"".join(written).splitlines()] == list(range(len(sizes)))
+    assert all(lines.endswith(b"\n") and (len(lines) <= PIPE_BUF or lines.count(b"\n") == 1) for lines in written)
+    assert all(len(one) + len(other) > PIPE_BUF for one, other in pairwise(written))
 
 
 def test_a_full_pipe_gets_whole_lines() -> None:
