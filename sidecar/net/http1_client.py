@@ -112,6 +112,11 @@ class Http1Client(Http1Connection):
             self._buffer = self._received() or b""
         return self._head()
 
+    @property
+    def head_text(self) -> bytes:
+        """The last head as `Http1Server.answer` can tell it, if it is known how."""
+        return self._heads.text
+
     def _head(self) -> ResponseHead | None:
         found = self._heads.read(self._buffer, self._method, self._upgrade) if self._buffer else None
         if found is None:

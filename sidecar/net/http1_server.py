@@ -83,9 +83,16 @@ class Http1Server(Http1Connection):
     ) -> None:
         await self.send(self._answer(response, piece, is_end, closes, trailers or []))
 
-    def answer(self, response: ResponseHead, piece: bytes, *, closes: bool) -> bytes:
-        """`send_head` with all of the body, as far as there is room. The rest, which is to be sent."""
-        return self._send_at_once(self._answer(response, piece, True, closes, []))
+    def answer(self, response: ResponseHead, piece: bytes, *, closes: bool, text: bytes = b"") -> bytes:
+        """`send_head` with all of the body, as far as there is room. The rest, which is to be sent.
+
+        Args:
+            text: the head as who may go on is told it, for it is known (`ResponseReader`); rendered anew for others.
+        """
+        if not text or closes or self.request.is_last or not self.is_body_done:
+            return self._send_at_once(self._answer(response, piece, True, closes, []))
+        self._kind, self.can_go_on = response.body.kind, True
+        return self._send_at_once(text + piece)
 
     def _answer(self, response: ResponseHead, piece: bytes, is_end: bool, closes: bool, trailers: Headers) -> bytes:
         request = self.request

@@ -58,8 +58,9 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
         status = response.status
         if status < 200 or response.may_hold_ours or _is_worth_another(plan, request.method, status):
             return _handed_over(plan, upstream, Begun(asking, head=response))
+        text = asking.head_text
         if plan.adapt is not None:
-            response = plan.adapt(response)
+            response, text = plan.adapt(response), b""
         if upstream.observe is not None:
             upstream.observe(status < 500)
         piece = asking.take_whole()
@@ -71,7 +72,7 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
         exchange.has_answered = True
         record.status = status
         record.sent = len(piece)
-        if rest := end.answer(response, piece, closes=runtime.draining.current):
+        if rest := end.answer(response, piece, closes=runtime.draining.current, text=text):
             deadline.downstream("response", plan.patience.take_s)       # only who waits needs to be told how long
             await end.send_rest(rest)
     except BaseException:
