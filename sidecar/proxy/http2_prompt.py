@@ -4,7 +4,7 @@ A task, its scopes and its wake-ups cost more than all the rest of an ordinary e
 is out of the ordinary a task takes over, from just where the exchange is, and goes the way of all others: `serve.py`, `forward.py`,
 `attempt.py`. So nothing is waited for here, tried again, refused or blamed on anybody.
 
-Held to that way by tests/proxy/test_http2_prompt.py, which has both carry out the same exchanges.
+Held to that way by tests/proxy/http2_prompt, which has both carry out the same exchanges.
 """
 
 from collections.abc import Awaitable
