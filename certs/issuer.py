@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 import msgspec
@@ -218,8 +219,7 @@ class Issuer:
             raise Forbidden("the key is held by the pod's sidecar or by its application, and may not be by both; make a new key")
         leaf = issue(public_key, now)
         self._log.record(leaf, name, pod.pod_uid, requester, now, holder=holder)
-        chain = [files.pem_of(certificate).decode() for certificate in (leaf, *authority.chain)]
-        return Issued(chain, standing.trust, int(leaf.not_valid_after_utc.timestamp()), now)
+        return Issued([_pem_of(leaf), *_pems_of(authority.chain)], standing.trust, int(leaf.not_valid_after_utc.timestamp()), now)
 
 
 ENDPOINTS: dict[str, Public | ForPods] = {
@@ -229,6 +229,16 @@ ENDPOINTS: dict[str, Public | ForPods] = {
     SVID_PATH: ForPods("POST", Issuer._svid),
     HTTPS_PATH: ForPods("POST", Issuer._https),
 }
+
+
+def _pem_of(certificate: x509.Certificate) -> str:
+    return files.pem_of(certificate).decode()
+
+
+@lru_cache(maxsize=4)
+def _pems_of(chain: tuple[x509.Certificate, ...]) -> list[str]:
+    """The same with each leaf."""
+    return [_pem_of(certificate) for certificate in chain]
 
 
 def _answer(issued: Issued) -> Answer:

@@ -21,7 +21,7 @@ from sidecar.model.message import Headers, ResponseHead
 from sidecar.model.value import Name, Value
 from sidecar.net.dial import Dialer
 from sidecar.net.files import read_file
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.service import MAX_ANSWER_BYTES, control_addresses, exchange_with, read_whole, split_url
 from sidecar.net.tls_context import https_client, load_certificates
 

@@ -29,7 +29,7 @@ class BadRequest(MeshError):
 
 def key_hash(public_key: PublicKeyTypes) -> str:
     """By what name log and issuer know a key: SHA-256 of its SubjectPublicKeyInfo, hex."""
-    return hashlib.sha256(_spelt(public_key)).hexdigest()
+    return _hash(_spelt(public_key))
 
 
 def public_key_of(csr_pem: bytes, own_keys: Container[str]) -> ec.EllipticCurvePublicKey:
@@ -50,16 +50,21 @@ def public_key_of(csr_pem: bytes, own_keys: Container[str]) -> ec.EllipticCurveP
             raise BadRequest("the key of the certificate request is not ECDSA P-256; make one that is")
         # We are stricter than RFC 5480 s2: a named curve and the uncompressed point. A curve that is spelt out may have another base
         # point, and a key with two spellings could have two holders.
-        if _spelt(public_key) not in csr.tbs_certrequest_bytes:
+        spelt = _spelt(public_key)
+        if spelt not in csr.tbs_certrequest_bytes:
             raise BadRequest("the key of the certificate request is not a named curve and an uncompressed point; write it so")
         if not isinstance(csr.signature_hash_algorithm, hashes.SHA256) or not csr.is_signature_valid:
             raise BadRequest("the certificate request is not signed with SHA-256 by the key that it holds; sign it so")
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
         raise BadRequest("the certificate request is no PKCS #10 request in PEM") from exc
-    if key_hash(public_key) in own_keys:
+    if _hash(spelt) in own_keys:
         raise BadRequest("the key of the certificate request is the issuer's own; make a new one")
     return public_key
 
 
 def _spelt(public_key: PublicKeyTypes) -> bytes:
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _hash(spelt: bytes) -> str:
+    return hashlib.sha256(spelt).hexdigest()

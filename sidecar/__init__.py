@@ -20,6 +20,7 @@ One word for one thing:
     route        an inbound rule                 call rule   the part of it that callers carry out
     exchange     one request with its response   permit      leave to forward an exchange
     end          one side of an exchange: serving (towards the downstream) or asking (towards the upstream)
+    entrance     what all requests of one connection to the application have in common
     plan         how a permitted exchange is carried out
     admission    what a rule asks for beyond leave: limits, faults, answers, edits
     attempt      one try at an upstream; an exchange may make several

@@ -12,7 +12,7 @@ every packet and know no ESTABLISHED. What passes them without being the sidecar
     discovery, MTU discovery, multicast membership reports. A filter on "not the sidecar" would lose all of them;
   - what a MeshPolicy lets pass (model/passage.py): of an excluded inbound port the replies alone, and never TCP or UDP to port 53.
 The sidecar can read no rules. It tests them: two canary addresses (model/ports.py) for which it gives up its exemption from one
-table each. control/redirect_check.py asks; tests/e2e/test_interception.py deletes each rule and attacks the whole.
+table each. control/redirect_check.py asks; tests/e2e/interception deletes each rule and attacks the whole.
 """
 
 import argparse

@@ -12,7 +12,8 @@ from tests.helpers.runtime import WAY
 
 TWICE = frozenset({
     *(f"tests.proxy.test_{name}" for name in (
-        "authorizer", "edge", "egress", "forward", "gateway", "http", "http2", "inbound", "mesh_call", "mirror", "upgrade", "via_gateway")),
+        "authorizer", "edge", "egress", "entrance", "forward", "gateway", "http", "http2", "inbound", "mesh_call", "mirror", "upgrade",
+        "via_gateway")),
     *(f"tests.threats.test_{name}" for name in (
         "disguise", "downgrade", "http2", "leftovers", "limits", "responses", "translation", "withdrawal")),
     *(f"tests.conformance.test_{name}" for name in ("egress_policy", "grpc", "versions")),

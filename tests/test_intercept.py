@@ -1,4 +1,4 @@
-"""The packet rules as data, and the one text that loads them. What they do, tests/e2e/test_interception.py shows."""
+"""The packet rules as data, and the one text that loads them. What they do, tests/e2e/interception shows."""
 
 import pytest
 

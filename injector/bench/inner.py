@@ -28,8 +28,10 @@ def order(proxies: Sequence[Proxy], number: int) -> list[Proxy]:
 
 
 def peers(workload: Workload, *, is_quick: bool) -> Sequence[Proxy]:
-    """Who is measured: everybody; if it must be quick, only in the first workload."""
-    return PROXIES if not is_quick or workload is WORKLOADS[0] else [proxy for proxy in PROXIES if proxy.name in (OURS, REFERENCE)]
+    """Who is measured: whoever is compared in it; if it must be quick, everybody only in the first workload."""
+    if is_quick and workload is not WORKLOADS[0]:
+        return [proxy for proxy in PROXIES if proxy.name in (OURS, REFERENCE)]
+    return [proxy for proxy in PROXIES if not proxy.workloads or workload.name in proxy.workloads]
 
 
 def run(

@@ -22,6 +22,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 INSTALL = "`.ci/setup bench` installs it"
 OURS = "bartizan"
 REFERENCE = "envoy"
+HTTP1 = ("a", "b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Proxy:
         version_words: what to ask it for its version.
         set_up: writes its files for a job and returns the command.
         is_forward: it is asked by absolute URL.
+        workloads: what it is compared in; empty: all.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Proxy:
     version_words: tuple[str, ...]
     set_up: Callable[[str, Job, Place], list[str]]
     is_forward: bool = False
+    workloads: tuple[str, ...] = ()
 
     def program(self) -> str:
         found = self.find()
@@ -105,6 +108,6 @@ PROXIES = (
     Proxy(REFERENCE, find_envoy, ("--version",), _envoy),
     Proxy("nginx", lambda: shutil.which("nginx"), ("-v",), _nginx),
     Proxy("haproxy", lambda: shutil.which("haproxy"), ("-v",), _haproxy),
-    Proxy("mitmproxy", partial(of_venv, "mitmdump"), ("--version",), mitmproxy_argv),
-    Proxy("proxy.py", partial(of_venv, "proxy"), ("--version",), proxy_py_argv, is_forward=True),
+    Proxy("mitmproxy", partial(of_venv, "mitmdump"), ("--version",), mitmproxy_argv, workloads=HTTP1),
+    Proxy("proxy.py", partial(of_venv, "proxy"), ("--version",), proxy_py_argv, is_forward=True, workloads=HTTP1),
 )

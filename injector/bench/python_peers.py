@@ -6,7 +6,6 @@ are not asked.
 
 from pathlib import Path
 
-from .errors import NotAvailable
 from .layout import ORIGIN, Job, Place
 
 # What a proxy of ours does for each request, in the words of theirs. Run by their Python, not by ours.
@@ -45,20 +44,13 @@ class Through(HttpProxyBasePlugin):
 """
 
 
-def _only(job: Job) -> None:
-    if job.kind not in ("http1", "http1-mtls") or job.routes:
-        raise NotAvailable("it is compared on HTTP/1.1 alone")
-
-
 def mitmproxy_argv(program: str, job: Job, place: Place) -> list[str]:
-    _only(job)
     tls = ["--certs", f"*={place.certificates}/server.both.pem"] if job.has_mtls else []
     return [program, "-q", *tls, "-s", place.write("addon.py", _MITMPROXY), "--set", f"confdir={place.folder}",
             "--mode", f"reverse:http://{place.address}:{ORIGIN[job.kind]}@{job.listen}"]
 
 
 def proxy_py_argv(program: str, job: Job, place: Place) -> list[str]:
-    _only(job)
     certificates = place.certificates
     tls = ["--cert-file", f"{certificates}/server.pem", "--key-file", f"{certificates}/server.key"] if job.has_mtls else []
     module = place.write("through.py", _PROXY_PY.replace("UPSTREAM", f"{place.address}:{ORIGIN[job.kind]}"))

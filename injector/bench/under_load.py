@@ -9,6 +9,7 @@ from .measures import Numbers
 from .world import FOLDER, Serving
 
 WARM_UP_S = 1.0
+STUCK_S = 20.0
 CONNECTIONS = 32
 PACED_PER_S = 1000
 # By rate, so many that each rests for 32 ms on average, or 80.
@@ -35,8 +36,15 @@ def at_full_load_and_paced(serving: Serving, seconds: float) -> Numbers:
     return full | {"p50_ms": load.p50_us / 1e3, "p99_ms": load.p99_us / 1e3, "full_p99_ms": full["p99_ms"]}
 
 
-def _says(argv: list[str]) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+def says(argv: list[str], seconds: float) -> str:
+    """
+    Args:
+        seconds: that it asks; a proxy that gets stuck would keep it for ever.
+    """
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=seconds + STUCK_S)
+    except subprocess.TimeoutExpired:
+        raise NotAvailable(f"{argv[0]} had not ended {STUCK_S:g} s after its time") from None
     if done.returncode:
         raise NotAvailable(f"{argv[0]} failed: {(done.stderr or done.stdout).strip()[-200:]}")
     return done.stdout
@@ -49,7 +57,8 @@ def wrk(serving: Serving, connections: int, url: str = "", script: str = "") -> 
 
     def ask(seconds: float) -> Load:
         file.write_text(script)
-        return read_wrk(_says([*serving.where, *wrk_argv(url or serving.url(), connections, seconds, serving.authority, str(file))]))
+        argv = [*serving.where, *wrk_argv(url or serving.url(), connections, seconds, serving.authority, str(file))]
+        return read_wrk(says(argv, seconds))
 
     return ask
 
@@ -65,8 +74,9 @@ def h2load(
     def ask(seconds: float) -> Load:
         log = FOLDER / "h2load.log"
         log.unlink(missing_ok=True)
-        text = _says(h2load_argv(serving.url(path=path), connections=connections, streams=streams, seconds=seconds, log=str(log),
-                                 is_http1=is_http1, connect_to=serving.connect_to, fields=fields, body=body))
+        argv = h2load_argv(serving.url(path=path), connections=connections, streams=streams, seconds=seconds, log=str(log),
+                           is_http1=is_http1, connect_to=serving.connect_to, fields=fields, body=body)
+        text = says(argv, seconds)
         with open(log) as lines:
             return read_h2load(text, lines)
 

@@ -21,7 +21,7 @@ from sidecar.protocol.kubelet_request import MOST_REQUESTS, PROBE_AGENT, Asked, 
 
 from .dial import Dialer
 from .ends import AskingEnd
-from .http1 import Http1Client
+from .http1_client import Http1Client
 from .socket_stream import SocketStream
 from .tls_context import Context, unverified_client
 from .tls_stream import TlsStream

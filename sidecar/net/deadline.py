@@ -158,12 +158,9 @@ class Deadline:
         self._set_alarm()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         self._alarm.live -= 1
         self.rings_at = -NEVER
-        swallowed = bool(self._scope.__exit__(kind, exc, traceback))
+        self._scope.__exit__(kind, exc, traceback)
         if self._scope.cancelled_caught:
             raise (TimedOut if self._is_upstream else DownstreamTimedOut)(self._phase)
-        return swallowed

@@ -1,4 +1,4 @@
-"""The two ends of an exchange, whatever version of HTTP carries it: what `http1.py`, `http2_server.py` and
+"""The two ends of an exchange, whatever version of HTTP carries it: what `http1_server.py`, `http1_client.py`, `http2_server.py` and
 `http2_client.py` offer and the recipes use.
 
     ServingEnd   the downstream's: its request has arrived, its response is written

@@ -41,7 +41,7 @@ class Http2AskingEnd(Http2End):
 
     def answer(self, head: ResponseHead, is_end: bool) -> None:
         self._heads.append(head)
-        self._has_end = is_end
+        self.has_end = is_end
         self.wake()
 
     async def send_request(self, request: RequestHead, host: bytes, extra: Headers, piece: bytes, *, is_end: bool) -> None:

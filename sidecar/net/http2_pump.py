@@ -19,6 +19,7 @@ from sidecar.protocol.http2.frames import Code, Http2Error
 from .http2_turn import Listener, Turn
 
 MAX_UNSENT_BYTES = 65536    # beyond it bodies wait
+FAULT = "a fault of ours"
 HEADER_BLOCK_S = 10.0       # from the first byte of a frame that is no DATA to the end of its header block
 
 
@@ -66,6 +67,7 @@ class Http2Pump:
         self._tried: NowaitStream = stream
         self.engine = engine
         self.failure: MeshError | None = None
+        self._bug: Exception | None = None
         self._unsent: bytes | memoryview = b""
         self.has_pump = False
         self._is_sending_rest = False
@@ -99,7 +101,10 @@ class Http2Pump:
     # -- waiting
 
     async def wait(self, waiter: Waiter, is_ready: Callable[[], bool]) -> None:
-        """Until `is_ready`, which changes by what the pump deals out; as the pump, if there is none. Cancellation loses nothing."""
+        """Until `is_ready`, which changes by what the pump deals out; as the pump, if there is none. Cancellation loses nothing.
+
+        Raises: what was not expected in a turn, to one of those who wait.
+        """
         try:
             while not is_ready():
                 if not self.has_pump:
@@ -111,6 +116,9 @@ class Http2Pump:
                         self.has_pump = False
                 else:
                     await self._follow(waiter)
+            if self._bug is not None:
+                bug, self._bug = self._bug, None
+                raise bug
         finally:
             if not self.has_pump and self._followers:
                 next(iter(self._followers)).set()   # it sees that there is no pump, or leaves and sets the next
@@ -225,6 +233,12 @@ class Http2Pump:
                 self._pumping.cancel()      # it waits to read, and is to wait for both
         elif not self.has_pump and self._followers:
             next(iter(self._followers)).set()
+
+    def crash(self, bug: Exception) -> None:
+        """`flush` raised it: nobody knows what was sent."""
+        self._bug = bug
+        self._unsent = b""
+        self.fail(self.gone(FAULT))
 
     def _send_now(self) -> bool:
         """True if nothing is left to send; whoever waited for room hears of it, whichever task it was that sent the last byte."""

@@ -18,11 +18,14 @@ class Listener(Protocol):
         """There is news, or was. Never waits; what it sends leaves at the end of the turn."""
 
     def crash(self, bug: Exception) -> None:
-        """`look` raised it: its own connection is to end, and no other's."""
+        """`look` raised it: its own connection is to end, and no other's. Only notes it and wakes the task that sees to it."""
 
 
 class Sender(Protocol):
     def flush(self) -> None: ...
+
+    def crash(self, bug: Exception) -> None:
+        """As a listener's: `flush` raised it."""
 
 
 class Turn:
@@ -60,7 +63,7 @@ class Turn:
         self._senders[sender] = None
 
     def end(self) -> None:
-        """Until nobody has news and nothing is to be sent that could be."""
+        """Until nobody has news and nothing is to be sent that could be. Whose turn it is has no part in what others do wrong."""
         listeners, senders = self._listeners, self._senders
         try:
             while listeners or senders:
@@ -72,6 +75,10 @@ class Turn:
                     except Exception as bug:    # noqa: BLE001 -- it goes on in the task of the connection whose it is
                         listener.crash(bug)
                 if senders:
-                    senders.popitem()[0].flush()
+                    sender = senders.popitem()[0]
+                    try:
+                        sender.flush()
+                    except Exception as bug:    # noqa: BLE001 -- as above
+                        sender.crash(bug)
         finally:
             self.is_on = False

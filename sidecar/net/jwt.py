@@ -154,17 +154,8 @@ def _base64url(text: str) -> bytes:
 
 def json_object(data: bytes) -> dict[str, object]:
     """The JSON object, no member of which repeats at any depth; or ValueError."""
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise ValueError("a member repeats in its JSON")
-        return value
-
-    def constant(name: str) -> object:
-        raise ValueError(f"{name} is no JSON")
-
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=constant)
+        value = _JSON.decode(data.decode("utf-8"))
     except RecursionError as exc:
         raise ValueError("its JSON is nested too deep") from exc
     except (json.JSONDecodeError, UnicodeDecodeError) as exc:
@@ -172,6 +163,20 @@ def json_object(data: bytes) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError("a part of it is no JSON object")
     return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a member repeats in its JSON")
+    return value
+
+
+def _constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
 
 
 # -- what routes ask for

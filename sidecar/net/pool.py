@@ -58,7 +58,7 @@ class Pool:
             connection = kept[-1]
             place = self._places[connection]
             is_good = connection.room and (
-                not connection.is_idle or (place.expires_at > (now or self._now()) and connection.is_quiet())
+                not connection.is_idle or (place.expires_at > (self._now() if now is None else now) and connection.is_quiet())
             )
             if is_good:
                 end = connection.open()

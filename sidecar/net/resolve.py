@@ -83,12 +83,19 @@ class Resolver:
         self._answered: Address | None = None
         self.stale = 0
 
+    def known(self, name: str, resolvers: tuple[str, ...]) -> tuple[str, ...] | None:
+        """What `resolve` answers, where that is remembered: what nearly every request finds. None: it is to be asked."""
+        four, six = self._known.get((name, "A", resolvers)), self._known.get((name, "AAAA", resolvers))
+        if four is None or six is None or four.failure or six.failure or four.is_stale or six.is_stale:
+            return None
+        now = trio.current_time()
+        return four.addresses + six.addresses if four.until > now < six.until else None
+
     async def resolve(self, name: str, resolvers: Sequence[str]) -> tuple[str, ...]:
         """IPv4 and IPv6 addresses in canonical text; () if the name has none. NotResolved if nobody answers."""
         servers = tuple(resolvers)
-        four, six = self._fresh((name, "A", servers)), self._fresh((name, "AAAA", servers))
-        if four is not None and six is not None and not (four.failure or six.failure or four.is_stale or six.is_stale):
-            return four.addresses + six.addresses       # what nearly every request finds
+        if (remembered := self.known(name, servers)) is not None:
+            return remembered
         with suppress(ValueError):
             return (str(canonical(name.strip("[]"))),)
         found: dict[Kind, Answer] = {}

@@ -31,7 +31,8 @@ from sidecar.protocol.authority import parse_authority
 
 from .deadline import Deadline
 from .dial import Dialer
-from .http1 import CONTINUE, Http1Client, Http1Server
+from .http1_client import Http1Client
+from .http1_server import CONTINUE, Http1Server
 from .listener import Tally, listen_tcp, serve_listener
 from .socket_stream import SocketStream, linger
 from .tls_context import Context, Credentials, ServerCredentials, https_client, https_server

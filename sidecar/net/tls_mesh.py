@@ -1,7 +1,7 @@
 """The mesh's TLS contexts for one set of credentials, built once when they change, and the connection that they make.
 
 Trust: an endpoint is nobody before its certificate is verified; what is returned here leads to exactly the identity that the
-snapshot names, or nothing is. Attacked by tests/proxy/test_outbound.py.
+snapshot names, or nothing is. Attacked by tests/proxy/outbound/test_mesh.py.
 """
 
 from collections.abc import Mapping

@@ -34,6 +34,8 @@ class Asker:
         identity: verified; None: plaintext, which has none.
         source: its IP address, canonical; counts for plaintext only.
         claims: of the verified token; None: there is none, or nobody asked for it.
+    Attributes:
+        name: its identity's parts; None: plaintext.
     """
 
     __slots__ = ("claims", "identity", "name", "source")
@@ -99,21 +101,29 @@ def authorize_client(found: Found[EdgeRoute], request: RequestHead, source: str,
         source: the client's IP address, canonical.
         claims: what its credentials say, verified; None: it brought none, or none was asked for.
     """
-    route, asker, (allow, deny) = found.rule, Asker(None, source, claims), _of_clients(found.rule, request)
-    if any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in deny):
+    route = found.rule
+    allow, deny = _of_clients(route, request)
+    if _is_client_named(deny, source, claims):
         return Denied(Reason.CALLER_DENIED, route.name)
-    if not all(any(_source_holds(entry, asker) and _claims_hold(entry, claims) for entry in entries) for entries in allow):
-        return Denied(Reason.NOT_ALLOWED, route.name)
+    for entries in allow:
+        if not _is_client_named(entries, source, claims):
+            return Denied(Reason.NOT_ALLOWED, route.name)
     return Permit(route.name, route, found.match)
 
 
 def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> Denied | None:
     """Why no claim could let a client in from there: asked before its credentials are looked at, so that it has nothing to guess at."""
-    route, asker, (allow, deny) = found.rule, Asker(None, source), _of_clients(found.rule, request)
-    if any(not entry.claims and _source_holds(entry, asker) for entry in deny):
-        return Denied(Reason.CALLER_DENIED, route.name)
-    if not all(any(_source_holds(entry, asker) for entry in entries) for entries in allow):
-        return Denied(Reason.NOT_ALLOWED, route.name)
+    route = found.rule
+    allow, deny = _of_clients(route, request)
+    for entry in deny:
+        if not entry.claims and _source_holds(entry, source):
+            return Denied(Reason.CALLER_DENIED, route.name)
+    for entries in allow:
+        for entry in entries:
+            if _source_holds(entry, source):
+                break
+        else:
+            return Denied(Reason.NOT_ALLOWED, route.name)
     return None
 
 
@@ -156,13 +166,21 @@ def _is_named(entries: tuple[Caller, ...], name: _Name, claims: Claims | None) -
     return False
 
 
+def _is_client_named(entries: tuple[Caller, ...], source: str, claims: Claims | None) -> bool:
+    """Whether one of them speaks of a client at the edge: of its address, if it names any, and of its claims."""
+    for entry in entries:  # noqa: SIM110 -- as above
+        if _source_holds(entry, source) and (not entry.claims or _claims_hold(entry, claims)):
+            return True
+    return False
+
+
 def _is_plaintext_named(entries: tuple[Caller, ...], asker: Asker) -> bool:
     """Permissive is for callers that have no name yet: entries with names cannot be asked of them, unless some ask for the source."""
     asks_for_source = False
     for entry in entries:
         if entry.source is not None:
             asks_for_source = True
-            if _source_holds(entry, asker) and _claims_hold(entry, asker.claims):
+            if _source_holds(entry, asker.source) and _claims_hold(entry, asker.claims):
                 return True
     if asks_for_source:
         return False
@@ -172,8 +190,8 @@ def _is_plaintext_named(entries: tuple[Caller, ...], asker: Asker) -> bool:
     return False
 
 
-def _source_holds(entry: Caller, asker: Asker) -> bool:
-    return entry.source is None or ipaddress.ip_address(asker.source) in ipaddress.ip_network(entry.source)
+def _source_holds(entry: Caller, source: str) -> bool:
+    return entry.source is None or ipaddress.ip_address(source) in ipaddress.ip_network(entry.source)
 
 
 def _claims_hold(entry: Caller, claims: Claims | None) -> bool:
@@ -194,6 +212,6 @@ def _is_plaintext_denied(entries: tuple[Caller, ...], asker: Asker) -> bool:
     """Whether an entry of `deny` speaks of a plaintext peer: one that asks for no name does."""
     for entry in entries:
         asks_for_a_name = entry != Caller(source=entry.source, claims=entry.claims)
-        if not asks_for_a_name and _source_holds(entry, asker) and _claims_hold(entry, asker.claims):
+        if not asks_for_a_name and _source_holds(entry, asker.source) and _claims_hold(entry, asker.claims):
             return True
     return False

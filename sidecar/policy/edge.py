@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from sidecar.model.edge import Access, Edge, EdgeRoute
 from sidecar.model.message import RequestHead
 
+from .credentials import credential_fields
 from .route_table import Found, RouteTable
 
 NO_ACCESS = Access()
@@ -26,6 +27,7 @@ class EdgeTable:
         self._by_name = {route.name: route for route in edge.routes}
         self._access = edge.access
         self._owned = _owned_fields(edge)
+        self._taken = {route.name: self._owned[route.name] | _spent_fields(self.access(route)) for route in edge.routes}
 
     def serves(self, port: int) -> bool:
         """Whether there is a listener of a port that clients know."""
@@ -48,6 +50,14 @@ class EdgeTable:
         authentication would be the way round one that has it.
         """
         return self._owned[route.name]
+
+    def taken_fields(self, route: EdgeRoute) -> frozenset[bytes]:
+        """What is taken off a request that was let in: those, and the credentials."""
+        return self._taken[route.name]
+
+
+def _spent_fields(access: Access) -> frozenset[bytes]:
+    return frozenset() if access.keeps_credentials else credential_fields(access)
 
 
 def _owned_fields(edge: Edge) -> Mapping[str, frozenset[bytes]]:

@@ -10,7 +10,7 @@ Trust: the client is a stranger, in every byte. It is told what it may bring, ne
 wrong; guessing costs it time, and nobody else's. Attacked by tests/proxy/test_access.py.
 """
 
-from collections.abc import Set
+from collections.abc import Awaitable, Set
 from typing import NamedTuple
 
 import trio
@@ -18,7 +18,7 @@ import trio
 from sidecar.model.address import client_network
 from sidecar.model.client import Client
 from sidecar.model.decision import Denied, Permit
-from sidecar.model.edge import Access, Basic, EdgeRoute
+from sidecar.model.edge import Access, Basic, BasicUser, EdgeRoute, External
 from sidecar.model.message import Headers, RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.route import Match, RateLimit, TokenIssuer
@@ -52,6 +52,9 @@ class Admitted(NamedTuple):
     verified: Verified | None = None
 
 
+Judged = Admitted | Denied | Reply
+
+
 class Clients:
     """Lets clients in; one for the process."""
 
@@ -62,10 +65,11 @@ class Clients:
         self._passwords = Passwords()
         self._wrong = Buckets(RateLimit(requests=MOST_WRONG, per_s=60.0))
 
-    async def admit(
+    def admit(
         self, found: Found[EdgeRoute], rules: Rules, request: RequestHead, client: Client, record: Record
-    ) -> Admitted | Denied | Reply:
-        """Whether a request may go on; its fields are then what the application may see, in the very list that `request` holds.
+    ) -> Judged | Awaitable[Judged]:
+        """Whether a request may go on; its fields are then what the application may see, in the very list that `request` holds. At once,
+        unless a password is to be verified, or the authorizer to be asked.
 
         Args:
             found: the rule that decides, by `rules`.
@@ -76,26 +80,45 @@ class Clients:
             return refused
         if access.unusable:
             return Denied(Reason.ACCESS_UNUSABLE, route.name, access.unusable)
-        verified = await self._verify(route, access, edge.issuers, request, client)                # 2
+        verified = self._verify(route, access, edge.issuers, request, client)                      # 2
+        if verified is None or isinstance(verified, (Verified, Denied)):
+            return self._judge(found, rules, request, client, record, verified)
+        return self._judge_later(found, rules, request, client, record, verified)
+
+    async def _judge_later(
+        self, found: Found[EdgeRoute], rules: Rules, request: RequestHead, client: Client, record: Record,
+        verifying: Awaitable[Verified | Denied],
+    ) -> Judged:
+        judged = self._judge(found, rules, request, client, record, await verifying)
+        return judged if isinstance(judged, (Admitted, Denied, Reply)) else await judged
+
+    def _judge(
+        self, found: Found[EdgeRoute], rules: Rules, request: RequestHead, client: Client, record: Record,
+        verified: Verified | Denied | None,
+    ) -> Judged | Awaitable[Judged]:
         if isinstance(verified, Denied):
             return verified
+        route, edge = found.rule, rules.edge
+        access = edge.access(route)
         claims = verified.claims if verified is not None else None
         record.user = str(claims.get("sub", "")) if claims is not None else ""
         judged = authorize_client(found, request, client.address, claims)                          # 3
         if isinstance(judged, Denied):
             is_unasked = verified is None and judged.reason is Reason.NOT_ALLOWED and credentials.has_ways(access)
             return _not_authenticated(route, access, "the rule lets in clients with certain claims") if is_unasked else judged
-        owned, told = edge.owned_fields(route), credentials.claim_headers(access.claim_headers, claims)
+        taken, told = edge.taken_fields(route), credentials.claim_headers(access.claim_headers, claims)
         if access.external is not None:                                                             # 4
-            shown = _without(request.headers, owned) + told
-            taken = await self._authorizer.ask(access.external, request, shown, client, judged, record)
-            if not isinstance(taken, list):
-                return taken
-            told = _without(told, {name for name, _ in taken}) + taken
-        spent = frozenset() if access.keeps_credentials else credentials.credential_fields(access)
-        # In the list itself: what is sent on, copied and matched is one.
-        request.headers[:] = _without(request.headers, owned | spent) + told                         # 5
-        return Admitted(judged, request, verified)
+            shown = _without(request.headers, edge.owned_fields(route)) + told
+            return self._ask(access.external, shown, taken, told, client, record, Admitted(judged, request, verified))
+        return _let_in(Admitted(judged, request, verified), taken, told)
+
+    async def _ask(
+        self, external: External, shown: Headers, taken: Set[bytes], told: Headers, client: Client, record: Record, admitted: Admitted,
+    ) -> Judged:
+        said = await self._authorizer.ask(external, admitted.request, shown, client, admitted.permit, record)
+        if not isinstance(said, list):
+            return said
+        return _let_in(admitted, taken, _without(told, {name for name, _ in said}) + said)
 
     def still(self, admitted: Admitted, client: Client) -> bool:
         """Whether what was let in may go on, by the rules as they are now; the authorizer is not asked again."""
@@ -112,9 +135,9 @@ class Clients:
 
     # -- 2
 
-    async def _verify(
+    def _verify(
         self, route: EdgeRoute, access: Access, issuers: Issuers, request: RequestHead, client: Client
-    ) -> Verified | Denied | None:
+    ) -> Verified | Denied | Awaitable[Verified | Denied] | None:
         if not credentials.has_ways(access):
             return None
         try:
@@ -124,7 +147,7 @@ class Clients:
             if one is None:
                 return None
             if one.way == "basic" and access.basic is not None:
-                return await self._verify_password(route, access, access.basic, one, client)
+                return self._verify_password(route, access, access.basic, one, client)
             verified = self._verify_now(access, issuers, request, one, client)
         except ValueError as exc:
             return _not_authenticated(route, access, str(exc))
@@ -145,9 +168,9 @@ class Clients:
                 why = f"the token: {exc}"
         raise ValueError(why)
 
-    async def _verify_password(
+    def _verify_password(
         self, route: EdgeRoute, access: Access, basic: Basic, one: Brought, client: Client
-    ) -> Verified | Denied:
+    ) -> Verified | Denied | Awaitable[Verified | Denied]:
         name, password = credentials.read_basic(one.value)
         wrong = _not_authenticated(route, access, "user or password is wrong")
         if not basic.users:
@@ -158,11 +181,16 @@ class Clients:
         if wait_s := self._wrong.wait_s(asker, trio.current_time()):
             return Denied(Reason.RATE_LIMITED, route.name, f"too many wrong passwords came from here; try again in {wait_s:.0f} s")
         stored = (user or credentials.stand_in(basic, name)).hash
+        return self._compare(name, password, stored, asker, user, wrong)
+
+    async def _compare(
+        self, name: str, password: bytes, stored: str, asker: str, user: BasicUser | None, wrong: Denied
+    ) -> Verified | Denied:
         try:
             is_right = await self._passwords.is_right(name, password, stored, asker, is_known=user is not None)
         except Busy as exc:
             reason = Reason.RATE_LIMITED if exc.is_asker else Reason.TOO_MANY_REQUESTS
-            return Denied(reason, route.name, "more passwords wait to be verified than may")
+            return Denied(reason, wrong.rule, "more passwords wait to be verified than may")
         if user is not None and is_right:
             return credentials.of_user(user)
         self._wrong.take(asker, trio.current_time())
@@ -171,6 +199,13 @@ class Clients:
 
 def _not_authenticated(route: EdgeRoute, access: Access, why: str = "") -> Denied:
     return Denied(Reason.NOT_AUTHENTICATED, route.name, why, credentials.challenges(access, why if why.startswith("the token") else ""))
+
+
+def _let_in(admitted: Admitted, taken: Set[bytes], told: Headers) -> Admitted:                                     # 5
+    if taken or told:   # in the list itself: what is sent on, copied and matched is one
+        headers = admitted.request.headers
+        headers[:] = _without(headers, taken) + told
+    return admitted
 
 
 def _without(headers: Headers, fields: Set[bytes]) -> Headers:

@@ -61,8 +61,11 @@ class Account:
             entry.rules[rule] += 1
         else:
             _count(entry.rules, rule)
-        if record.spoken:
-            _count(entry.spoken, record.spoken)
+        if spoken := record.spoken:
+            if spoken in entry.spoken:
+                entry.spoken[spoken] += 1
+            else:
+                _count(entry.spoken, spoken)
         if self.stream is None:
             entry.received += record.received
             entry.sent += record.sent

@@ -15,7 +15,7 @@ import trio
 from sidecar.model.errors import BadResponse, NotVerified, ReasonedError, Unavailable
 from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.model.reason import BY_CODE
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.in_process import connection
 from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream

@@ -31,9 +31,9 @@ from .exchange import Exchange
 from .headers import mesh_headers
 from .mesh import call
 from .originate import Originator
-from .plan import Decision, Plan, Reply
+from .plan import Decide, Decision, Plan, Reply, decided
 from .runtime import Runtime
-from .serve import Decide, abandon, carry_out
+from .serve import abandon, carry_out
 
 MOST_S = 9.0                # less than a decision has
 MOST_BODY_BYTES = 65536
@@ -116,7 +116,7 @@ class Authorizer:
             if not isinstance(judged, Denied) and judged.approval.tls is None:     # observed, or approved as it is
                 record.rule = judged.permit.rule
                 return Denied(Reason.HOST_NOT_APPROVED, judged.permit.rule, f"{host} is approved without TLS; credentials go by TLS alone")
-            decision = await way_out(request, record)
+            decision = await decided(way_out(request, record))
             # What an application that speaks plain HTTP is told instead (`stay_plain.py`) is nothing for a browser.
             return replace(decision, adapt=None) if isinstance(decision, Plan) else decision
 

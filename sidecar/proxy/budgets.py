@@ -38,9 +38,11 @@ class Budgets:
 
     def why_exhausted(self, approval: EgressHost | EgressRange) -> Denied | None:
         """Asked before anything is dialled. None: something is left."""
-        rule, limit = approval.rule, self._limit(approval)
+        if (limit := self._limit(approval)) is None:
+            return None
+        rule = approval.rule
         budget = self._by_rule.get(rule)
-        if limit is None or budget is None or budget.spent(trio.current_time()) < limit:
+        if budget is None or budget.spent(trio.current_time()) < limit:
             return None
         return Denied(Reason.BUDGET_EXHAUSTED, rule, self._tell(rule, limit))
 

@@ -19,8 +19,9 @@ Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from msgspec.structs import replace
@@ -45,13 +46,13 @@ from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, recognise
 from sidecar.telemetry.access_log import Record
 
-from .access import Admitted, Clients
+from .access import Admitted, Clients, Judged
 from .headers import edge_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
 from .mesh import call
 from .mesh_call import UPGRADES
-from .plan import Decision, Patience, Plan, Upstream
+from .plan import Choose, Decision, Patience, Plan, Reply
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
@@ -82,7 +83,7 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
         elif runtime.edge_hosts.follow(rules.snapshot.edge).speaks_tls(port):
             await _serve_tls(sock, port, record, runtime, clients)
         else:
-            entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], runtime, clients)
+            entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], client_network(source), runtime, clients)
             await entered.serve(SocketStream(sock), record, serve_http)
     except ReasonedError as exc:
         record.refuse(exc.reason, exc.detail)
@@ -91,16 +92,17 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
         pass    # the client reset before it had said anything
 
 
-async def _first_bytes(sock: socket.socket, deadline: Deadline) -> ClientHello | Detected | None:
-    deadline.downstream("TLS handshake", HANDSHAKE_S)
-    return await peek(sock, recognise)
+async def _first_bytes(sock: socket.socket) -> ClientHello | Detected | None:
+    """What it speaks; None: nothing, it only looked whether anybody listens."""
+    with Deadline() as deadline:
+        deadline.downstream("TLS handshake", HANDSHAKE_S)
+        return await peek(sock, recognise)
 
 
 async def _turn_away(sock: socket.socket, why: ReasonedError, record: Record, runtime: Runtime) -> None:
     """Whatever it speaks, it is told why in that."""
-    with Deadline() as deadline:
-        hello = await _first_bytes(sock, deadline)
-    if hello is not None:       # else it only looked whether anybody listens
+    hello = await _first_bytes(sock)
+    if hello is not None:
         await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
 
 
@@ -118,42 +120,47 @@ async def _say_no(
 
 
 async def _serve_tls(sock: socket.socket, port: int, record: Record, runtime: Runtime, clients: Clients) -> None:    # 2
-    stream: TlsStream | None = None
+    ends_at = trio.current_time() + HANDSHAKE_S
+    hello = await _first_bytes(sock)
+    if hello is None:
+        return
+    if not isinstance(hello, ClientHello):
+        await _say_no(sock, hello, b"", Unavailable(Reason.MISDIRECTED, f"TLS is spoken at port {port}"), record, runtime)
+        return
+    served = runtime.edge_hosts.find(port, hello.server_name)
+    if served is None:
+        why = ClientTlsRejected(f"no certificate is for the server name {hello.server_name}")
+        await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
+        return
     try:
-        with Deadline() as deadline:
-            hello = await _first_bytes(sock, deadline)
-            if not isinstance(hello, ClientHello):
-                served = None
-            elif (served := runtime.edge_hosts.find(port, hello.server_name)) is not None:
-                stream = TlsStream(served.context(), sock, is_server=True)
-                client = await _shake_hands(stream, served, hello.server_name, record, port)
-        if hello is None:
-            return
-        if not isinstance(hello, ClientHello):
-            await _say_no(sock, hello, b"", Unavailable(Reason.MISDIRECTED, f"TLS is spoken at port {port}"), record, runtime)
-        elif served is None:
-            why = ClientTlsRejected(f"no certificate is for the server name {hello.server_name}")
-            await _say_no(sock, hello, UNRECOGNIZED_NAME, why, record, runtime)
-        elif stream is not None:
-            serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
-            await _Entered(client, served, sock.getsockname()[1], runtime, clients).serve(stream, record, serve)
+        context = served.context()
     except Unavailable as exc:
-        if stream is not None:
-            raise
-        await _say_no(sock, Detected.TLS, INTERNAL_ERROR, exc, record, runtime)
-    finally:
-        if stream is not None:
-            stream.close()
-
-
-async def _shake_hands(stream: TlsStream, served: Served, server_name: str | None, record: Record, port: int) -> Client:       # 3
+        await _say_no(sock, hello, INTERNAL_ERROR, exc, record, runtime)
+        return
+    stream = TlsStream(context, sock, is_server=True)
     try:
-        await stream.handshake(ClientTlsRejected)
-    except ClientTlsRejected:
-        await linger(SocketStream(stream.sock))     # so that the alert arrives before the end does
-        raise
-    record.tls = stream.connection.get_protocol_version_name()
-    return Client(record.source, "https", port, server_name, served.client_certificate(stream, server_name))
+        await _shake_hands(stream, ends_at)                                                             # 3
+        record.tls = stream.connection.get_protocol_version_name()
+        client = Client(record.source, "https", port, hello.server_name, served.client_certificate(stream, hello.server_name))
+        serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
+        entered = _Entered(client, served, sock.getsockname()[1], client_network(client.address), runtime, clients)
+        await entered.serve(stream, record, serve)
+    finally:
+        stream.close()
+
+
+async def _shake_hands(stream: TlsStream, ends_at: float) -> None:
+    """
+    Args:
+        ends_at: by trio's clock; the hello has had its part of the time.
+    """
+    with Deadline() as deadline:
+        deadline.downstream("TLS handshake", ends_at - trio.current_time())
+        try:
+            await stream.handshake(ClientTlsRejected)
+        except ClientTlsRejected:
+            await linger(SocketStream(stream.sock))     # so that the alert arrives before the end does
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,21 +170,20 @@ class _Entered:
     Args:
         served: as what it was served TLS; None: it spoke none.
         at: the port of ours that it came to.
+        who: as whom limits count the client.
     """
 
     client: Client
     served: Served | None
     at: int
+    who: str
     runtime: Runtime
     clients: Clients
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, known: Record, serve: ServeConnection) -> None:
-        def new_record() -> Record:
-            return replace(known, time=self.runtime.wall())
+        await serve(stream, self.runtime, self._decide, partial(replace, known))
 
-        await serve(stream, self.runtime, self._decide, new_record)
-
-    async def _decide(self, request: RequestHead, record: Record) -> Decision:
+    def _decide(self, request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
         runtime, rules = self.runtime, self.runtime.rules.current
         headers = edge_headers(request, record, self.client, runtime.rng)
         if rules is None:
@@ -189,10 +195,18 @@ class _Entered:
         if found is None:
             return Denied(Reason.NO_EDGE_ROUTE)
         record.rule = found.rule.name
-        admitted = await self.clients.admit(found, rules, request, self.client, record)             # 6
-        if not isinstance(admitted, Admitted):
+        admitted = self.clients.admit(found, rules, request, self.client, record)                   # 6
+        if isinstance(admitted, Admitted):
+            return self._carry_out(admitted, found.rule, request, headers, rules, record)
+        if isinstance(admitted, (Denied, Reply)):
             return admitted
-        return self._carry_out(admitted, found.rule, request, headers, rules, record)
+        return self._decide_later(admitted, found.rule, request, headers, rules, record)
+
+    async def _decide_later(
+        self, admitting: Awaitable[Judged], route: EdgeRoute, request: RequestHead, headers: Headers, rules: Rules, record: Record
+    ) -> Decision:
+        admitted = await admitting
+        return self._carry_out(admitted, route, request, headers, rules, record) if isinstance(admitted, Admitted) else admitted
 
     def _misdirected(self, request: RequestHead, rules: Rules) -> Denied | None:
         """Why the request is not for this connection."""
@@ -215,7 +229,7 @@ class _Entered:
     ) -> Decision:
         way: Plan | None = None
 
-        def upstream(sent: RequestHead) -> Callable[[], Upstream]:                                  # 8
+        def upstream(sent: RequestHead) -> Choose:                                                  # 8
             nonlocal way
             way = self._lead(sent, route, headers, rules, record)
             return way.choose
@@ -228,8 +242,7 @@ class _Entered:
             return is_there and self.clients.still(admitted, self.client)
 
         plan = self.runtime.admission.admit(                                                        # 7
-            admitted.permit, request, client_network(self.client.address), upstream, is_permitted,
-            rng=self.runtime.rng,
+            admitted.permit, request, self.who, upstream, is_permitted, rng=self.runtime.rng,
         )
         if not isinstance(plan, Plan) or way is None:
             return plan

@@ -17,6 +17,7 @@ believed nothing before its certificate is verified, and its answer is judged li
 """
 
 import socket
+from collections.abc import Awaitable
 from functools import partial
 from typing import NamedTuple
 
@@ -40,10 +41,9 @@ from . import via_gateway
 from .headers import egress_headers
 from .http import serve_http
 from .originate import Originator
-from .plan import CONNECT_S, Decision
+from .plan import CONNECT_S, Decide, Decision
 from .relay import relay
 from .runtime import Runtime
-from .serve import Decide
 from .ways import Ways
 
 
@@ -58,11 +58,12 @@ class Leave(NamedTuple):
     rules: Rules
 
 
-def approve(host: str, port: int, runtime: Runtime, kind: Kind, caller: str | None = None) -> Leave | Denied:
+def approve(host: str, port: int, runtime: Runtime, kind: Kind, caller: str | None = None, now: float | None = None) -> Leave | Denied:
     """The leave to reach `host` now.
 
     Args:
         caller: of an egress gateway, whom it leads out; None: our own application asks.
+        now: Unix seconds, of whoever has just looked at the clock.
     """
     rules = runtime.rules.current
     if rules is None:
@@ -72,7 +73,7 @@ def approve(host: str, port: int, runtime: Runtime, kind: Kind, caller: str | No
     table = rules.outbound if caller is None else rules.callers.get(caller)
     if table is None:
         return Denied(Reason.HOST_NOT_APPROVED, detail=f"this gateway leads {caller} nowhere")
-    judged = table.host(host, port, kind, runtime.wall())
+    judged = table.host(host, port, kind, runtime.wall() if now is None else now)
     return judged if isinstance(judged, Denied) else Leave(judged.permit, judged.approval, rules)
 
 
@@ -111,7 +112,7 @@ def _by_its_own_name(alias: Alias) -> Denied:
 
 def judge_name(host: str, approval: EgressHost, rules: Rules, record: Record, runtime: Runtime) -> Denied | None:
     """Why a name that our application says is not looked up: it could be data on its way to the name server."""
-    return runtime.names.judge(host, approval, rules, record, is_observed=rules.outbound.observes(runtime.wall()))
+    return runtime.names.judge(host, approval, rules, record, is_observed=lambda: rules.outbound.observes(runtime.wall()))
 
 
 # -- the application speaks plain HTTP: originate
@@ -124,10 +125,10 @@ async def serve_plain(sock: socket.socket, to: Address, originator: Originator, 
 
 def plain_decider(to: Address, originator: Originator, runtime: Runtime) -> Decide:
     """How each request of a connection that the application opened to `to` is decided."""
-    ways = Ways(originator, runtime)
+    ways, spoken = Ways(originator, runtime), f"plain:{to.port}"
 
-    async def decide(request: RequestHead, record: Record) -> Decision:
-        record.spoken = f"plain:{to.port}"
+    def decide(request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
+        record.spoken = spoken
         headers = egress_headers(request, record, runtime.rng)
         host = request.host.decode("ascii")
         alias = alias_of(host, runtime)
@@ -139,7 +140,7 @@ def plain_decider(to: Address, originator: Originator, runtime: Runtime) -> Deci
             request = replace(request, host=host.encode())
         if request.port not in (None, to.port):
             return Denied(Reason.MISDIRECTED, detail=f"Host says port {request.port}, the connection goes to port {to.port}")
-        judged = approve(host, to.port, runtime, "plain")
+        judged = approve(host, to.port, runtime, "plain", now=record.time)
         if isinstance(judged, Denied):
             return judged
         permit, approval, rules = judged
@@ -150,7 +151,7 @@ def plain_decider(to: Address, originator: Originator, runtime: Runtime) -> Deci
         is_permitted = partial(is_approved, host, to.port, runtime, "plain", approval)
         if approval.gateway is not None:
             return via_gateway.plan_request(request, to.port, approval, permit, rules, record, runtime, is_permitted)
-        return await ways.plan(request, headers, to, permit, approval, rules, record, is_permitted)
+        return ways.plan(request, headers, to, permit, approval, rules, record, is_permitted)
 
     return decide
 

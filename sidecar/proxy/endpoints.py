@@ -20,6 +20,8 @@ from sidecar.policy.retry import Budget
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.metrics import Metrics
 
+from .plan import Upstream
+
 NEVER = float("inf")
 
 
@@ -36,6 +38,7 @@ class Group:
     Attributes:
         service: as the latest snapshot has it.
         in_flight: requests, or connections where the Service is no HTTP; to members that are gone, too.
+        ways: what all requests to a member have in common, by whether they go by HTTP/2.
     """
 
     def __init__(self, service: Service, rules: Rules, rng: random.Random, metrics: Metrics) -> None:
@@ -60,6 +63,7 @@ class Group:
 
     def _take(self, service: Service, zone: str) -> None:
         self.service, self._zone = service, zone
+        self.ways: dict[tuple[Member, bool], Upstream] = {}
         self._ring: Ring | None = None
         self._grown_at = max((member.since for member in self._members.values()), default=-NEVER) + service.balancing.slow_start_s
         self._stale_at = -NEVER         # `_eligible` holds until then
@@ -148,12 +152,12 @@ class Group:
         self.in_flight -= 1
         member.in_flight -= 1
 
-    def observe(self, member: Member, now: float, is_success: bool) -> None:
-        """One attempt succeeded or failed."""
+    def observe(self, member: Member, clock: Callable[[], float], is_success: bool) -> None:
+        """One attempt succeeded or failed. The clock is looked at if that changes anything."""
         rule = self.service.balancing.ejection
         if rule is None or (is_success and member.health is WELL) or self._members.get(member.endpoint) is not member:
             return
-        before = member.health
+        before, now = member.health, clock()
         room = most_out(rule, len(self._members)) - sum(other.health.is_out(now) for other in self._members.values())
         member.health = observed(before, rule, is_success=is_success, now=now, can_be_ejected=room > 0)
         if member.health.is_out(now) and not before.is_out(now):

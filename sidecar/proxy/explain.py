@@ -28,7 +28,7 @@ from sidecar.model.explanation import STEPS, Explanation, Question, Step, StepNa
 from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.presented import presented
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import Context, origination
@@ -47,7 +47,7 @@ from .lease import connect
 from .mesh import mesh_decider
 from .originate import Originator
 from .outbound import serve_destination
-from .plan import Plan
+from .plan import Plan, decided
 from .runtime import Runtime
 from .serve import DECISION_S
 
@@ -168,7 +168,7 @@ class Inquiry:
         record = self._record(to)
         with Deadline() as deadline:
             deadline.upstream("name resolution", DECISION_S)
-            decision = await decide(request, record)
+            decision = await decided(decide(request, record))
             if isinstance(decision, Denied):
                 raise Unavailable(decision.reason, decision.detail)
             if not isinstance(decision, Plan):

@@ -17,7 +17,7 @@ tests/proxy/test_gateway.py.
 """
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -179,7 +179,7 @@ class _Led:
         serve = serve_http2 if self.preface.carried == "http2" else serve_http1
         await serve(self.stream, runtime, self._decide, new_record)
 
-    async def _decide(self, request: RequestHead, record: Record) -> Decision:
+    def _decide(self, request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
         preface = self.preface
         headers = egress_headers(request, record, self.runtime.rng)
         if request.host != preface.host.encode() or request.port not in (None, preface.port):
@@ -191,7 +191,7 @@ class _Led:
         record.rule = permit.rule
         if (denied := why_not(approval, request) or self._judge_name(approval, rules, record)) is not None:
             return denied
-        return await self.ways.plan(                                                            # 4
+        return self.ways.plan(                                                                  # 4
             request, headers, Address("", preface.port), permit, approval, rules, record, partial(self._is_permitted, approval),
         )
 

@@ -8,16 +8,17 @@ import trio
 
 from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Server
+from sidecar.net.http1_server import Http1Server
 from sidecar.net.socket_stream import LAST_WORDS_S, linger
 from sidecar.protocol.detect import PREFACE
 from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
 from .http2 import serve_http2
+from .plan import Decide
 from .respond import TABLE, explain
 from .runtime import Runtime
-from .serve import Decide, NewRecord, abandon, carry_out, conclude
+from .serve import NewRecord, abandon, carry_out, conclude
 
 REQUEST_HEAD_S = 15.0   # from its first byte
 KEEP_ALIVE_S = 75.0

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from sidecar.model.errors import UpstreamError
 from sidecar.model.message import NONE
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Client, Http1Server
+from sidecar.net.http1_client import Http1Client
+from sidecar.net.http1_server import Http1Server
 from sidecar.policy import retry
 
 from .attempt import RESPONSE_HEAD_S, Attempt

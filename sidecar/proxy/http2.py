@@ -1,4 +1,4 @@
-"""The loop of one HTTP/2 downstream connection: one task reads, and each exchange has its own, or needs none (`http2_prompt.py`).
+"""The loop of one HTTP/2 downstream connection: one task reads, and each exchange has its own, or needs none (`http2_prompts.py`).
 
 What HTTP/2 needs is loaded with the first connection that speaks it: 1.5 MB that most pods never use.
 """
@@ -14,9 +14,9 @@ from sidecar.net.socket_stream import linger
 from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
-from .plan import AtOnce
+from .plan import Decide
 from .runtime import Runtime
-from .serve import Decide, NewRecord, abandon, carry_out, conclude
+from .serve import NewRecord, abandon, carry_out, conclude
 
 if TYPE_CHECKING:
     from sidecar.net.http2_server import Http2Server, Http2ServingEnd, Refused
@@ -32,14 +32,14 @@ async def serve_http2(
     """
     from sidecar.net.http2_server import Http2Server, Refused
 
-    from .http2_prompt import Prompts
+    from .http2_prompts import Prompts
 
     server = Http2Server(stream, early)
     async with trio.open_nursery() as watch:
         watch.start_soon(_drain_when_told, server, runtime)
         async with trio.open_nursery() as exchanges:
             prompts: AbstractContextManager[None] = nullcontext()
-            if runtime.is_prompt and isinstance(decide, AtOnce):
+            if runtime.is_prompt:
                 prompts = Prompts(server, runtime, decide, new_record, exchanges.start_soon, watch.start_soon, _serve)
             try:
                 with prompts:

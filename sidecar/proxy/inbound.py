@@ -3,7 +3,7 @@
     1  where was it going?      the kernel's word: to this pod, never to one of our own ports, never without the redirect
     2  what does it speak?      mesh mTLS by ALPN; else plaintext, refused in strict mode before a byte of it is taken
     3  who is it?               handshake, chain, exactly one SPIFFE ID
-    4  may it?                  per request (HTTP/1.1), per connection and again at each change (TCP)
+    4  may it?                  per request (`entrance.py`), or per connection and again at each change (`inbound_tcp.py`)
     5  what else?               limits, faults, answers, edits: `admit.py`
     6  forward                  to the address it was going to, the pod's own: listeners on 127.0.0.1 stay private
 
@@ -11,7 +11,6 @@ Trust: everything until step 3 is a stranger's bytes. Who is allowed what is dec
 """
 
 import socket
-from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -21,13 +20,12 @@ from sidecar.model import ports
 from sidecar.model.address import Address, canonical
 from sidecar.model.call import Handler, Peer
 from sidecar.model.config import LONGEST_PROBE_S
-from sidecar.model.decision import Denied, Permit
-from sidecar.model.errors import MeshError, ReasonedError, TlsRejected, Unavailable
-from sidecar.model.message import Headers, RequestHead
+from sidecar.model.decision import Denied
+from sidecar.model.errors import ReasonedError, TlsRejected, Unavailable
+from sidecar.model.message import RequestHead
 from sidecar.model.reason import Reason
 from sidecar.model.snapshot import Inbound
 from sidecar.net.deadline import Deadline
-from sidecar.net.ends import Connection
 from sidecar.net.listener import ConnectionHandler
 from sidecar.net.original_dst import original_dst
 from sidecar.net.peek import peek
@@ -36,29 +34,26 @@ from sidecar.net.socket_stream import SocketStream, linger
 from sidecar.net.tls_context import ALPN_EGRESS, ALPN_HTTP1, ALPN_HTTP2, MESH_ALPN
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
-from sidecar.net.verify import mesh_peer_of, read_svid, refuse_revoked
-from sidecar.policy.authorize import Asker, authorize, find_route
-from sidecar.policy.route_table import Found
+from sidecar.net.verify import mesh_peer_of, refuse_revoked
 from sidecar.policy.rules import Rules
 from sidecar.protocol.client_hello import ClientHello
 from sidecar.protocol.detect import Detected, recognise
 from sidecar.protocol.gateway_preface import render_refusal
 from sidecar.telemetry.access_log import Record
 
+from .entrance import SETTLED, Entrance
 from .headers import caller_headers, inbound_headers
 from .http import serve_http, serve_http1
 from .http2 import serve_http2
-from .plan import CONNECT_S, AtOnce, Decision, Upstream
+from .inbound_tcp import serve_opaque
+from .plan import Decision
 from .respond import TABLE, explain, explain_http2
 from .runtime import Runtime
 from .serve import ServeConnection
-from .tunnel import tunnel
-from .versions import client, speaks_http2
 
 DETECT_S = 10.0
 SILENT_S = 3.0      # a sidecar says its hello at once, so who says nothing for so long waits for the server's first word
 HANDSHAKE_S = 10.0
-AT_ONCE = (Reason.PLAINTEXT, Reason.PERMISSIVE_ENDED, Reason.NETWORK_POLICY_IN)     # nothing that plaintext could still say changes it
 
 
 async def serve_inbound(
@@ -182,7 +177,7 @@ async def _serve_plaintext(
     record.security = "plaintext"
     stream = SocketStream(sock)
     judged = Entrance(to, None, record.source, runtime).judge(None)
-    if isinstance(judged, Denied) and judged.reason in AT_ONCE:
+    if isinstance(judged, Denied) and judged.reason in SETTLED:
         record.rule = judged.rule
         record.refuse(judged.reason, judged.detail)
         if kind is Detected.HTTP1:
@@ -227,134 +222,4 @@ async def _serve_requests(
         headers = inbound_headers(request, record, caller, runtime.rng, is_mesh=peer is not None, is_edge=is_edge)
         return entrance.decide(request, headers, record.time)
 
-    await serve(stream, runtime, AtOnce(decide), new_record)
-
-
-class Entrance:
-    """What all requests of one connection to the application have in common: who asks, and where they go.
-
-    Args:
-        to: the application's address.
-        peer: verified; None: plaintext.
-        source: its address.
-    """
-
-    __slots__ = ("_caller", "_identity", "_peer", "_runtime", "_source", "_to", "_ways")
-
-    def __init__(self, to: Address, peer: Peer | None, source: str, runtime: Runtime) -> None:
-        self._to = to
-        self._peer = peer
-        self._source = source
-        self._runtime = runtime
-        self._identity = peer.identity if peer else None
-        self._caller = Asker(self._identity, source)
-        self._ways: dict[bool, partial[Upstream]] = {}      # by whether HTTP/2 is spoken
-
-    @property
-    def caller(self) -> str:
-        """Who is counted: plaintext has no name but its address."""
-        return self._identity or self._source
-
-    def judge(self, request: RequestHead | None, now: float | None = None) -> Permit | Denied:      # 4
-        """
-        Args:
-            request: None for a TCP connection.
-            now: Unix seconds, of whoever has just looked at the clock.
-        """
-        peer, runtime, port = self._peer, self._runtime, self._to.port
-        rules, now = runtime.rules.current, runtime.wall() if now is None else now
-        if rules is None:
-            return Denied(Reason.NO_SNAPSHOT)
-        if peer is not None and (why := runtime.why_no_longer(peer, now)):
-            return Denied(Reason.PEER_NOT_VERIFIED if peer.not_after <= now else Reason.REVOKED, detail=why)
-        inbound = rules.snapshot.inbound
-        found = find_route(port, request, is_plaintext=peer is None, inbound=inbound, table=rules.routes, now=now)
-        if rules.entering is not None and not (isinstance(found, Denied) and found.reason in AT_ONCE):
-            denied = rules.why_no_entry(self._source, port, self._identity)
-            if denied is not None:
-                return denied
-        if isinstance(found, Found):
-            asker = self._caller
-            if (jwt := found.rule.jwt) is not None and request is not None:
-                try:
-                    asker = Asker(self._identity, self._source, runtime.tokens.claims(request, jwt, inbound.issuers, now))
-                except ValueError as exc:
-                    return Denied(Reason.TOKEN_REFUSED, found.rule.name, f"the token: {exc}")
-            judged = authorize(found, asker, rules.trust_domain)
-        else:
-            judged = found
-        if request is None and isinstance(judged, Permit):
-            protocol = inbound.ports.get(port)
-            # A caller must not choose whether it is read: bytes that pass unread could be HTTP that names another caller.
-            if protocol in ("http", "http1", "http2") or (protocol is None and peer is not None):
-                return Denied(Reason.NOT_HTTP, judged.rule)
-        return judged
-
-    def is_permitted(self, request: RequestHead | None = None) -> bool:
-        """Asked again and again while a connection that was begun so lasts."""
-        return isinstance(self.judge(request), Permit)
-
-    def decide(self, request: RequestHead, headers: Headers, now: float) -> Decision:
-        """Whether one request may go to the application, and how it gets there; `headers` say who calls."""
-        judged = self.judge(request, now)
-        if isinstance(judged, Denied):
-            return judged
-        return self._runtime.admission.admit(                                                       # 5
-            judged, request, self.caller, partial(self._upstream, headers), partial(self.is_permitted, request), rng=self._runtime.rng,
-        )
-
-    def _upstream(self, headers: Headers, sent: RequestHead) -> Callable[[], Upstream]:             # 6
-        rules = self._runtime.rules.current
-        is_http2 = speaks_http2(sent, rules.snapshot.inbound.ports.get(self._to.port) if rules else None)
-        way = self._ways.get(is_http2)
-        if way is None:
-            to = self._to
-            way = self._ways[is_http2] = partial(
-                Upstream, ("app", to, is_http2), partial(self._connect, is_http2), name=f"app {to}", is_shared=is_http2, group=("app", to),
-            )
-        return partial(way, sent.host if sent.port is None else sent.host + b":%d" % sent.port, headers)
-
-    async def _connect(self, is_http2: bool) -> Connection:
-        return client(SocketStream(await self._runtime.dialer.connect(self._to)), is_http2=is_http2)
-
-
-def ourselves(runtime: Runtime) -> Peer:
-    """This workload as its own caller: a Service may well choose the very pod that asks. Unavailable without a certificate."""
-    tls = runtime.own_tls()
-    return read_svid(tls.credentials.chain[0], tls.credentials.trust_domain)
-
-
-async def serve_opaque(
-    stream: trio.abc.HalfCloseableStream, to: Address, peer: Peer | None, record: Record, runtime: Runtime
-) -> None:
-    started = trio.current_time()
-    entrance = Entrance(to, peer, record.source, runtime)
-    judged = entrance.judge(None)
-    if isinstance(judged, Permit):
-        judged = runtime.admission.limit(judged, None, entrance.caller) or judged
-    if isinstance(judged, Denied):
-        record.rule = judged.rule
-        record.refuse(judged.reason, judged.detail)
-        runtime.tell(record)
-        await linger(stream)    # an end, and no reset: who is refused is not to take it for a fault of the network
-        return
-    record.rule, record.upstream = judged.rule, f"app {to}"
-    done = runtime.admission.hold(judged)
-    try:
-        with Deadline() as deadline:
-            deadline.upstream("connect", CONNECT_S)
-            app = SocketStream(await runtime.dialer.connect(to))
-        try:
-            await tunnel(stream, app, judged, record, runtime.rules,
-                         entrance.is_permitted, runtime.pipes,
-                         judged.route.idle_s if judged.route else None)
-        finally:
-            app.close()
-    except MeshError as exc:
-        if isinstance(exc, ReasonedError):
-            record.refuse(exc.reason, exc.detail)
-    finally:
-        if done is not None:
-            done()
-        record.duration_ms = round((trio.current_time() - started) * 1000, 3)
-        runtime.tell(record)
+    await serve(stream, runtime, decide, new_record)

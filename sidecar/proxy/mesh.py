@@ -29,9 +29,8 @@ from sidecar.telemetry.access_log import Record
 from .headers import mesh_headers
 from .http import serve_http
 from .mesh_call import MeshCall
-from .plan import AtOnce, Decision, Plan
+from .plan import Decide, Decision, Plan
 from .runtime import Runtime
-from .serve import Decide
 
 
 async def serve_mesh_requests(sock: socket.socket, to: Address, runtime: Runtime, known: Record) -> None:
@@ -55,7 +54,7 @@ def mesh_decider(to: Address, runtime: Runtime) -> Decide:
         record.rule = dialled.permit.rule
         return call(request, headers, dialled, rules, record, runtime)
 
-    return AtOnce(decide)
+    return decide
 
 
 def call(

@@ -5,6 +5,7 @@ connection to ourselves would pass no packet rule. Between attempts time passes:
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 import trio
 from msgspec.structs import replace
@@ -22,9 +23,9 @@ from sidecar.policy.hash_key import hash_key
 from sidecar.policy.rules import Rules
 from sidecar.telemetry.access_log import Record
 
-from .endpoints import Group, Member
+from .endpoints import Member
+from .entrance import Entrance, ourselves
 from .headers import caller_headers
-from .inbound import Entrance, ourselves
 from .plan import Decision, Plan, Upstream
 from .runtime import Runtime
 from .versions import client
@@ -44,7 +45,8 @@ class MeshCall:
     """
 
     __slots__ = (
-        "_first", "_group", "_headers", "_is_http2", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to", "_tried",
+        "_began", "_first", "_group", "_headers", "_is_http2", "_key", "_only", "_record", "_request", "_rules", "_runtime", "_to",
+        "_tried",
     )
 
     def __init__(
@@ -61,13 +63,14 @@ class MeshCall:
         self._tried: list[Endpoint] = []
         self._first: Member | None = None
         self._only = to.only        # `to` is the whole Service after `_look_again`
-        self._group = runtime.endpoints.group(rules, to.service, trio.current_time())
+        self._began = trio.current_time()
+        self._group = runtime.endpoints.group(rules, to.service, self._began)
         on = to.service.balancing.hash_on
         self._key = hash_key(on, request) if on is not None else None
 
     def decide(self) -> Decision:
         """The plan of a request; the pod's own inbound recipe decides where its turn has come."""
-        self._first = self._pick(())
+        self._first = self._group.pick(self._began, key=self._key, only=self._only)
         if self._first is None:
             return self._rules.why_nobody(self._to)
         if self._rules.is_this_pod(self._first.endpoint):
@@ -91,13 +94,14 @@ class MeshCall:
     def choose(self) -> Upstream:
         """Where the next attempt goes. Raises NoEndpoint or Unavailable."""
         member = self._first
-        if self._tried:
+        if self._tried or member is None:
             self._look_again()
             member = self._pick((*self._tried, *self._own()))
-        if member is None or self._rules.is_this_pod(member.endpoint):
-            raise NoEndpoint(f"{self._to.service.name} has no other endpoint")
+            if member is None or self._rules.is_this_pod(member.endpoint):
+                raise NoEndpoint(f"{self._to.service.name} has no other endpoint")
         self._tried.append(member.endpoint)
-        return self._upstream(member, leave=self._group.enter(member), observe=_observer(self._group, member))
+        group = self._group
+        return self._upstream(member, leave=group.enter(member), observe=partial(group.observe, member, trio.current_time))
 
     def copy(self) -> Upstream | None:
         """Where a copy goes, which is not counted and does not enter the pod itself; None: nowhere."""
@@ -126,25 +130,24 @@ class MeshCall:
     def _upstream(
         self, member: Member, leave: Callable[[], None] | None = None, observe: Callable[[bool], None] | None = None
     ) -> Upstream:
-        endpoint, service, runtime, request = member.endpoint, self._to.service, self._runtime, self._request
-        at = Address(endpoint.address, endpoint.port)
-        is_http2 = self._is_http2
+        request, ways, is_http2 = self._request, self._group.ways, self._is_http2
+        way = ways.get((member, is_http2))
+        if way is None:
+            way = ways[member, is_http2] = self._way(member.endpoint)
+        assert isinstance(way.key, tuple)
+        return replace(
+            way, key=(*way.key, self._runtime.tls.current), headers=self._headers,
+            host=request.host if request.port is None else request.host + b":%d" % request.port, observe=observe, leave=leave,
+        )
 
-        async def connect() -> Connection:
-            alpn = ALPN_HTTP2 if is_http2 else ALPN_HTTP1
-            stream = await runtime.dial_mesh(endpoint, alpn)
-            try:
-                runtime.withdrawals.watch(stream.sock, lambda: runtime.may_call(endpoint))
-            except BaseException:
-                stream.close()
-                raise
-            return client(stream, is_http2=is_http2)
-
+    def _way(self, endpoint: Endpoint) -> Upstream:
+        """What all requests to it have in common."""
+        service, at, is_http2 = self._to.service, Address(endpoint.address, endpoint.port), self._is_http2
         return Upstream(
-            key=("mesh", endpoint.identity, at, is_http2, runtime.tls.current),
-            connect=connect,
-            host=request.host if request.port is None else request.host + b":%d" % request.port,
-            headers=self._headers,
+            key=("mesh", endpoint.identity, at, is_http2),
+            connect=partial(_connect, endpoint, self._runtime, is_http2=is_http2),
+            host=b"",
+            headers=[],
             name=f"{service.name} {at}",
             is_mesh=True,
             is_shared=is_http2,
@@ -152,8 +155,6 @@ class MeshCall:
             group=(service.name, service.port),
             limits=service.balancing.limits,
             refused=self._group.count_refused,
-            observe=observe,
-            leave=leave,
             security="mtls",
             peer=endpoint.identity,
             tls="TLSv1.3",      # the mesh speaks no other
@@ -174,10 +175,16 @@ class MeshCall:
         def choose() -> Upstream:
             upstream = inner()
             assert upstream.leave is None       # the pod's own application is no endpoint
-            return replace(upstream, leave=group.enter(member), observe=_observer(group, member))
+            return replace(upstream, leave=group.enter(member), observe=partial(group.observe, member, trio.current_time))
 
         return replace(decision, choose=choose)
 
 
-def _observer(group: Group, member: Member) -> Callable[[bool], None]:
-    return lambda is_success: group.observe(member, trio.current_time(), is_success)
+async def _connect(endpoint: Endpoint, runtime: Runtime, *, is_http2: bool) -> Connection:
+    stream = await runtime.dial_mesh(endpoint, ALPN_HTTP2 if is_http2 else ALPN_HTTP1)
+    try:
+        runtime.withdrawals.watch(stream.sock, lambda: runtime.may_call(endpoint))
+    except BaseException:
+        stream.close()
+        raise
+    return client(stream, is_http2=is_http2)

@@ -24,7 +24,8 @@ from sidecar.policy.split import target
 from sidecar.telemetry.access_log import Record
 
 from .endpoints import Group, Member
-from .inbound import ourselves, serve_opaque
+from .entrance import ourselves
+from .inbound_tcp import serve_opaque
 from .relay import carry
 from .runtime import Runtime
 
@@ -91,7 +92,7 @@ async def connect_to_one(
         try:
             stream, leave = await _connect(member, group, to, runtime, record, alpn)
         except UpstreamError:
-            group.observe(member, trio.current_time(), False)
+            group.observe(member, trio.current_time, False)
             failed += 1
             avoided.append(member.endpoint)
             other = group.pick(trio.current_time(), avoid=avoided, only=to.only)
@@ -99,7 +100,7 @@ async def connect_to_one(
                 raise
             member = other
         else:
-            group.observe(member, trio.current_time(), True)
+            group.observe(member, trio.current_time, True)
             return member, stream, leave
 
 

@@ -5,6 +5,8 @@ the sidecar resolves it. So all of them are judged here, against one account of 
 whose sidecar may have been taken over.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from sidecar.model.decision import Denied
@@ -33,13 +35,13 @@ class Names:
         return why_suspicious(name[:1 - len(approval.host)], limits) or self.why_too_many(name, limits, caller)
 
     def judge(
-        self, name: str, approval: EgressHost, rules: Rules, record: Record, *, is_observed: bool = False, caller: str = ""
+        self, name: str, approval: EgressHost, rules: Rules, record: Record, *, is_observed: Callable[[], bool] = bool, caller: str = ""
     ) -> Denied | None:
         """Why the name of a request or connection is not looked up.
 
         Args:
             record: what is only observed is written down in it.
-            is_observed: it is let through all the same.
+            is_observed: whether it is let through all the same; asked where there is a reason.
         """
         limits = rules.snapshot.outbound.dns
         if caller and caller not in self._new:      # the moment to forget whom we lead no longer
@@ -47,7 +49,7 @@ class Names:
         why = self.why_suspicious(name, approval, limits, caller)
         if not why:
             return None
-        if is_observed or limits.mode == "observe":
+        if is_observed() or limits.mode == "observe":
             record.detail = f"{Reason.NAME_SUSPICIOUS.code} {Reason.NAME_SUSPICIOUS.token}: {why}"
             return None
         return Denied(Reason.NAME_SUSPICIOUS, approval.rule, why)

@@ -79,11 +79,16 @@ class Originator:
         self.files.keep_only({one.client_certificate for one in named if one.client_certificate is not None})
 
     async def addresses(self, host: str, approval: EgressHost, rules: Rules) -> tuple[str, ...]:
-        """Where the judged name leads, special addresses left out. NotResolved or Unavailable if nowhere.
+        """Where the judged name leads, special addresses left out. NotResolved or Unavailable if nowhere."""
+        return self._judged(await self._resolver.resolve(host, rules.snapshot.outbound.resolvers), host, approval, rules)
 
-        Every request asks; as long as rules, approval and answer are the same, so is what is left of the answer (20 us to judge).
-        """
-        found = await self._resolver.resolve(host, rules.snapshot.outbound.resolvers)
+    def known_addresses(self, host: str, approval: EgressHost, rules: Rules) -> tuple[str, ...] | None:
+        """`addresses`, without waiting; None: the resolvers are to be asked."""
+        found = self._resolver.known(host, rules.snapshot.outbound.resolvers)
+        return self._judged(found, host, approval, rules) if found is not None else None
+
+    def _judged(self, found: tuple[str, ...], host: str, approval: EgressHost, rules: Rules) -> tuple[str, ...]:
+        """Every request asks; as long as rules, approval and answer are the same, so is what is left of the answer (20 us to judge)."""
         known = self._allowed.get(host)
         if known is not None and known[0] is rules and known[1] is approval and known[2] == found:
             return known[3]

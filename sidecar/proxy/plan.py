@@ -92,6 +92,9 @@ class Upstream(msgspec.Struct, frozen=True):
     begun: Begun | None = None
 
 
+Choose = Callable[[], Upstream]
+
+
 class Plan(msgspec.Struct, frozen=True):
     """How a permitted exchange is carried out.
 
@@ -114,7 +117,7 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     permit: Permit
-    choose: Callable[[], Upstream]
+    choose: Choose
     request: RequestHead | None = None
     adapt: Callable[[ResponseHead], ResponseHead] | None = None
     request_s: float | None = None
@@ -148,15 +151,10 @@ class Reply(msgspec.Struct, frozen=True):
 
 Decision = Plan | Reply | Denied
 
+# Of one request, with what will be told of it: at once where nothing has to be waited for, and nearly always nothing has.
+Decide = Callable[[RequestHead, Record], Decision | Awaitable[Decision]]
 
-class AtOnce(msgspec.Struct, frozen=True):
-    """A `Decide` of `serve.py` that never waits.
 
-    Args:
-        decide: raises what a `Decide` does.
-    """
-
-    decide: Callable[[RequestHead, Record], Decision]
-
-    async def __call__(self, request: RequestHead, record: Record) -> Decision:
-        return self.decide(request, record)
+async def decided(found: Decision | Awaitable[Decision]) -> Decision:
+    """For whoever may wait, and does not mind which it is."""
+    return found if isinstance(found, (Plan, Denied, Reply)) else await found

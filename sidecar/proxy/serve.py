@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from sidecar.model.decision import Denied
 from sidecar.model.errors import DownstreamGone, MeshError, ReasonedError
-from sidecar.model.message import NO_BODY, RequestHead, ResponseHead
+from sidecar.model.message import NO_BODY, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.deadline import Deadline
-from sidecar.net.http1 import Http1Server
+from sidecar.net.http1_server import Http1Server
 from sidecar.net.socket_stream import LAST_WORDS_S, linger
 from sidecar.protocol.grpc_timeout import grpc_timeout_s
 from sidecar.telemetry.access_log import Record
@@ -18,7 +18,7 @@ from sidecar.telemetry.access_log import Record
 from .exchange import Exchange
 from .forward import forward
 from .http1_prompt import forward_promptly, is_ordinary
-from .plan import BODY_IDLE_S, AtOnce, Decision, Plan, Reply
+from .plan import BODY_IDLE_S, Decide, Decision, Plan, Reply
 from .respond import TABLE, explanation
 from .runtime import Runtime
 
@@ -26,7 +26,6 @@ DECISION_S = 10.0
 DISCARD_BYTES = 65536   # a short body is read to its end so that the connection can go on after a refusal
 DISCARD_S = 5.0         # ... if it comes at once
 
-Decide = Callable[[RequestHead, Record], Awaitable[Decision]]
 NewRecord = Callable[[], Record]
 ServeConnection = Callable[[trio.abc.HalfCloseableStream, Runtime, Decide, NewRecord], Awaitable[None]]
 
@@ -49,11 +48,13 @@ async def carry_out(
             decision: Decision
             if request.is_http10 and (denied := _refusal_of_version(runtime)) is not None:
                 decision = denied
-            elif isinstance(decide, AtOnce):
-                decision = decide.decide(request, record)
             else:
-                deadline.upstream("name resolution", DECISION_S, now)       # what else a decision needs, it has
-                decision = await decide(request, record)
+                found = decide(request, record)
+                if isinstance(found, (Plan, Denied, Reply)):
+                    decision = found
+                else:
+                    deadline.upstream("name resolution", DECISION_S, now)
+                    decision = await found
         except ReasonedError as exc:
             decision = Denied(exc.reason, exc.rule or record.rule, exc.detail)
         if isinstance(decision, Plan):

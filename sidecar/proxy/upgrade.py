@@ -8,7 +8,8 @@ from sidecar.model.errors import BadResponse
 from sidecar.model.message import ResponseHead
 from sidecar.net.deadline import Deadline
 from sidecar.net.ends import AskingEnd
-from sidecar.net.http1 import Http1Client, Http1Server
+from sidecar.net.http1_client import Http1Client
+from sidecar.net.http1_server import Http1Server
 
 from .exchange import Exchange
 from .plan import Plan

@@ -7,7 +7,7 @@ loaded with the first connection that speaks it.
 from sidecar.model.message import RequestHead
 from sidecar.model.service import Protocol
 from sidecar.net.ends import Connection
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
 

@@ -1,12 +1,12 @@
 """The ways out of the requests of one connection: for each external host what all requests to it have in common, made once.
 
     ways = Ways(originator, runtime)
-    plan = await ways.plan(request, ...)    # for each request, which was permitted
+    plan = ways.plan(request, ...)      # for each request, which was permitted; to be awaited, where its name is to be resolved
 
 A way lasts as long as approval, addresses and TLS settings are the very same; name resolution and judgement are asked each time.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import NamedTuple
 
@@ -62,19 +62,31 @@ class Ways:
         self._caller = caller
         self._known: dict[tuple[str, bool], _Way] = {}
 
-    async def plan(
+    def plan(
         self, request: RequestHead, headers: Headers, to: Address, permit: Permit, approval: EgressHost, rules: Rules, record: Record,
         is_permitted: Callable[[], bool],
-    ) -> Plan:
-        """How a permitted request leaves. Raises UpstreamError or Unavailable if it cannot.
+    ) -> Plan | Awaitable[Plan]:
+        """How a permitted request leaves. Raises UpstreamError or Unavailable if it cannot. At once, if the resolvers' answer is here.
 
         Args:
             to: what the application dialled; no host where only its own sidecar knows.
             is_permitted: connections that are made now end where it says no.
         """
-        host, tls, is_http2 = request.host.decode("ascii"), approval.tls, request.is_http2
-        context = self._originator.context(tls, is_http2=is_http2) if tls is not None else None
-        addresses = await self._originator.addresses(host, approval, rules)
+        host, tls = request.host.decode("ascii"), approval.tls
+        context = self._originator.context(tls, is_http2=request.is_http2) if tls is not None else None
+        leads = partial(self._plan, request, headers, to, permit, approval, record, is_permitted, host, context)
+        # Who asks in HTTP/2 may be answered, by ALPN, that the host speaks HTTP/1.1: nothing for the prompt way, which no wait leads to.
+        addresses = self._originator.known_addresses(host, approval, rules) if not request.is_http2 else None
+        return leads(addresses) if addresses is not None else self._plan_later(leads, host, approval, rules)
+
+    async def _plan_later(self, leads: Callable[[tuple[str, ...]], Plan], host: str, approval: EgressHost, rules: Rules) -> Plan:
+        return leads(await self._originator.addresses(host, approval, rules))
+
+    def _plan(
+        self, request: RequestHead, headers: Headers, to: Address, permit: Permit, approval: EgressHost, record: Record,
+        is_permitted: Callable[[], bool], host: str, context: ExternalTls | None, addresses: tuple[str, ...],
+    ) -> Plan:
+        is_http2 = request.is_http2
         record.dst_mismatch = bool(to.host) and to.host not in addresses
         way = self._known.get((host, is_http2))
         if way is None or way.approval is not approval or way.addresses is not addresses or way.context is not context:

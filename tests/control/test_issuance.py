@@ -18,7 +18,7 @@ from tests.helpers.mesh import root
 from tests.helpers.pki import WEB
 from tests.helpers.runtime import FakeDialer
 
-from .test_agent import issued
+from .agent.support import issued
 
 Ask = Callable[..., Awaitable[Obtained]]
 

@@ -1,4 +1,4 @@
-"""Facts to verdict. Where the facts come from, and the loop around them, tests/e2e/test_interception.py shows with real rules."""
+"""Facts to verdict. Where the facts come from, and the loop around them, tests/e2e/interception shows with real rules."""
 
 from dataclasses import fields, replace
 

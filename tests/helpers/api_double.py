@@ -17,7 +17,7 @@ import trio
 
 from certs.kubernetes import ApiServer
 from sidecar.model.errors import DownstreamGone, TlsRejected
-from sidecar.net.http1 import Http1Server
+from sidecar.net.http1_server import Http1Server
 from sidecar.net.listener import Tally, listen_tcp, serve_listener
 from sidecar.net.tls_context import https_server
 from sidecar.net.tls_stream import TlsStream

@@ -44,10 +44,12 @@ class Door:
     """
     Attributes:
         request, record: of the last one that asked.
+        is_at_once: whether its outcome needed no waiting.
     """
 
     request: RequestHead
     record: Record
+    is_at_once: bool
 
     def __init__(self, nursery: trio.Nursery, rules: Rules) -> None:
         self.gateway: Pod = pod(nursery, rules)
@@ -93,7 +95,9 @@ class Door:
         found = RouteTable(rules.snapshot.edge.routes).find(443, request)
         assert found is not None
         client = Client(source, "https", 443, host, certificate)
-        return await self.clients.admit(found, rules, request, client, record)
+        judged = self.clients.admit(found, rules, request, client, record)
+        self.is_at_once = isinstance(judged, (Admitted, Denied, Reply))
+        return judged if isinstance(judged, (Admitted, Denied, Reply)) else await judged
 
     @property
     def seen(self) -> Headers:

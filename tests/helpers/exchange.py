@@ -1,6 +1,6 @@
 """One downstream connection on memory streams, whose exchanges lead to upstreams that the test plays."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import trio
@@ -8,10 +8,10 @@ import trio
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.message import RequestHead, ResponseHead
 from sidecar.net.ends import Connection
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.http2_client import Http2Client
 from sidecar.proxy.http import serve_http
-from sidecar.proxy.plan import AtOnce, Decision, Plan, Upstream
+from sidecar.proxy.plan import Decide, Decision, Plan, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.runtime import NOW, Bench, bench, rules
 from tests.helpers.streams import ROOM_BYTES, MemoryStream, stream_pair
@@ -76,21 +76,19 @@ class Downstream:
 def downstream(
     nursery: trio.Nursery,
     *,
-    decide: Callable[[RequestHead, Record], Awaitable[Decision]] | Denied | None = None,
+    decide: Decide | Denied | None = None,
     room: int = ROOM_BYTES,
     upstream_room: int = ROOM_BYTES,
     server: Server | None = None,
     is_mesh: bool = False,
     known: Bench | None = None,
     direction: str = "outbound",
-    is_prompt: bool = True,
 ) -> Downstream:
     """Begin to serve one connection.
 
     Args:
         decide: a decision function, or the one refusal; None: everything is permitted and goes to `server`.
         server: None: one that speaks HTTP/1.1.
-        is_prompt: where nothing is left to decide, that is said at once.
     """
     server = server or Server(upstream_room)
     client, ours = stream_pair(room)
@@ -99,8 +97,7 @@ def downstream(
     def known_judge(request: RequestHead, record: Record) -> Decision:
         return decide if isinstance(decide, Denied) else server.plan(is_mesh=is_mesh)
 
-    at_once = AtOnce(known_judge)
-    judge = decide if callable(decide) else at_once if is_prompt else at_once.__call__
+    judge = decide if callable(decide) else known_judge
 
     async def serve() -> None:
         with made.scope:

@@ -1,4 +1,4 @@
-"""Two TlsStreams on a real socket pair, before and after the handshake."""
+"""Two TlsStreams on a real socket pair, before and after the handshake. CLIENT and SERVER believe each other."""
 
 import socket
 
@@ -8,7 +8,12 @@ from OpenSSL import SSL
 from sidecar.model.errors import NotVerified, ReasonedError, TlsRejected
 from sidecar.net.tls_stream import TlsStream
 
+from . import pki
 from .sockets import tcp_pair
+
+ROOT = pki.authority("root")
+CLIENT = pki.mesh_client(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT)
+SERVER = pki.mesh_server(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT)
 
 
 def tls_pair(
@@ -48,3 +53,9 @@ async def shake_hands(client: TlsStream, server: TlsStream) -> tuple[ReasonedErr
         nursery.start_soon(of_client)
         nursery.start_soon(of_server)
     return said["client"], said["server"]
+
+
+async def connected(sockets: tuple[socket.socket, socket.socket] | None = None) -> tuple[TlsStream, TlsStream]:
+    client, server = tls_pair(CLIENT, SERVER, sockets=sockets)
+    assert await shake_hands(client, server) == (None, None)
+    return client, server

@@ -1,4 +1,4 @@
-"""What counts as an arrival. The probes themselves meet real rules in tests/e2e/test_interception.py."""
+"""What counts as an arrival. The probes themselves meet real rules in tests/e2e/interception."""
 
 import pytest
 

@@ -6,9 +6,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sidecar.model.errors import Reset
 from sidecar.model.message import Body, BodyKind, RequestHead
 from sidecar.net.http2_client import Http2Client
 from sidecar.net.http2_pump import MAX_UNSENT_BYTES
+from sidecar.net.http2_turn import Turn
 from sidecar.protocol.http2 import frames
 from sidecar.protocol.http2.frames import Setting
 from tests.helpers.streams import MemoryStream, stream_pair
@@ -47,3 +49,34 @@ async def test_room_is_told_whoever_found_it(kind: type[MemoryStream], autojump_
                 theirs.receive_nowait()
                 await theirs.send_all(PING)
             nursery.cancel_scope.cancel()
+
+
+async def test_a_bug_in_sending_is_told_to_who_waits_here(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """And not to the one whose turn it is; once, and all the others hear that the connection is over."""
+    ours, _ = stream_pair()
+    client, heard = Http2Client(ours), list[BaseException]()
+    bug = AssertionError("a bug")
+
+    def broken(data: bytes | memoryview) -> int:
+        raise bug
+
+    async def ask() -> None:
+        end = client.open()
+        try:
+            await end.send_request(POST, b"a", [], b"", is_end=False)
+            await end.read_head()
+        except (Reset, AssertionError) as exc:
+            heard.append(exc)
+
+    for _ in range(2):
+        nursery.start_soon(ask)
+    await wait_all_tasks_blocked()
+    turn = Turn.of_this_run()
+    turn.is_on = True
+    ours.send_nowait = broken   # type: ignore[method-assign]
+    client._link.engine._queue(PING)
+    client._link.push()
+    turn.end()
+    await wait_all_tasks_blocked()
+    assert sorted(map(str, heard)) == ["a bug", "a fault of ours"]
+    assert client.room == 0

@@ -82,5 +82,23 @@ def test_a_bug_is_the_affair_of_its_own_connection() -> None:
     assert not turn.is_on
 
 
+def test_a_bug_in_sending_is_too() -> None:
+    """Whoever reads, or looks at the clock, is no part of the connection that sends in its turn."""
+    told: list[str] = []
+    turn = on()
+    bug = AssertionError("bug")
+
+    def fail() -> None:
+        raise bug
+
+    wrong, right = Asked(told, "wrong", fail), Asked(told, "right")
+    for sender in (right, wrong):
+        turn.push(sender)
+    turn.end()
+    assert wrong.bug is bug
+    assert told == ["wrong sends", "right sends"]
+    assert not turn.is_on
+
+
 async def test_there_is_one_for_all_connections() -> None:
     assert Turn.of_this_run() is Turn.of_this_run()

@@ -1,4 +1,4 @@
-"""Without a redirect. With one: tests/e2e/test_interception.py."""
+"""Without a redirect. With one: tests/e2e/interception."""
 
 import socket
 

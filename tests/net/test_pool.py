@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from sidecar.net.ends import AskingEnd, Connection
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.pool import IDLE_PER_KEY, IDLE_S, Pool
 from sidecar.net.socket_stream import SocketStream
 from tests.helpers import pki

@@ -385,8 +385,9 @@ async def test_where_an_endpoint_is() -> None:
     assert await control_addresses("https://127.0.0.1:8443/v1") == ["127.0.0.1"]
     assert await control_addresses("https://[::1]") == ["::1"]
     assert "127.0.0.1" in await control_addresses("https://localhost")
-    with pytest.raises(ConfigError, match="not of the form"):
-        await control_addresses("http://127.0.0.1")
+    for url in ("http://127.0.0.1", "127.0.0.1", "https://", "https://a:b/"):
+        with pytest.raises(ConfigError, match="not of the form https://"):
+            await control_addresses(url)
 
 
 @pytest.mark.parametrize(("url", "expected"), [

@@ -10,20 +10,10 @@ from trio.lowlevel import wait_readable
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from sidecar.model.errors import NotVerified, TlsRejected
-from sidecar.net.tls_stream import MOST_RECORDS, WRITE_BYTES, TlsStream
-from tests.helpers import pki
+from sidecar.net.tls_socket import MOST_RECORDS, WRITE_BYTES
+from sidecar.net.tls_stream import TlsStream
 from tests.helpers.sockets import reset, tcp_pair
-from tests.helpers.tls import shake_hands, tls_pair
-
-ROOT = pki.authority("root")
-CLIENT = pki.mesh_client(pki.issue(ROOT, pki.uri(pki.WEB)), ROOT)
-SERVER = pki.mesh_server(pki.issue(ROOT, pki.uri(pki.ORDERS)), ROOT)
-
-
-async def connected(sockets: tuple[socket.socket, socket.socket] | None = None) -> tuple[TlsStream, TlsStream]:
-    client, server = tls_pair(CLIENT, SERVER, sockets=sockets)
-    assert await shake_hands(client, server) == (None, None)
-    return client, server
+from tests.helpers.tls import CLIENT, SERVER, connected
 
 
 async def clogged() -> tuple[TlsStream, TlsStream]:
@@ -261,43 +251,6 @@ async def test_after_the_end_nothing_can_be_sent() -> None:
         assert await client.receive_some() == b"answer"
 
 
-# -- without waiting
-
-
-async def test_what_is_here_and_what_there_is_room_for() -> None:
-    one, other = await connected(socket.socketpair())
-    assert one.receive_nowait() is None
-    body, sent = b"x" * 1_000_000, 0
-    while taken := other.send_nowait(memoryview(body)[sent:]):
-        sent += taken
-    received = 0
-    while (piece := one.receive_nowait()) is not None:
-        received += len(piece)
-    assert 0 < sent <= received < min(sent + WRITE_BYTES, len(body))    # a piece may have gone in part
-    while received < len(body):
-        if sent < len(body):
-            sent += other.send_nowait(memoryview(body)[sent:])      # the rest comes first, as OpenSSL wants it
-        received += len(one.receive_nowait() or b"")
-    await other.send_eof()
-    assert one.receive_nowait() == b""
-    one.close()
-    other.close()
-
-
-async def test_without_waiting_a_cut_is_an_error_and_a_closed_one_says_so() -> None:
-    one, other = await connected()
-    other.abort()
-    await wait_readable(one.sock)
-    with pytest.raises(trio.BrokenResourceError):
-        one.receive_nowait()
-    with pytest.raises(trio.BrokenResourceError):
-        one.send_nowait(b"x")
-    for attempt in (other.receive_nowait, lambda: other.send_nowait(b"x")):
-        with pytest.raises(trio.ClosedResourceError):
-            attempt()
-    one.close()
-
-
 async def test_a_receive_that_is_cancelled_when_the_bytes_are_there_loses_nothing() -> None:
     one, other = await connected()
     await other.send_all(b"hello")
@@ -400,20 +353,6 @@ async def test_into_a_room_one_task_at_a_time_and_cancelled_nothing_is_lost() ->
         assert await read_into(one, room) == b"hello"
     with pytest.raises(trio.ClosedResourceError):
         await read_into(one, room)
-
-
-async def test_a_large_write_for_which_there_is_no_room_goes_on_where_it_stood() -> None:
-    one, other = await connected()
-    text = bytes(range(256)) * 40960
-    sent = one.send_nowait(text)
-    assert sent < len(text)
-    async with one, other, trio.open_nursery() as nursery:
-        nursery.start_soon(one.send_all, bytearray(text[sent:]))    # the same bytes elsewhere
-        received = b""
-        while len(received) < len(text):
-            received += await other.receive_some()
-    assert received == text
-    assert one.sent == len(text)
 
 
 # -- who reads all that there is

@@ -65,6 +65,17 @@ async def test_each_way_in_and_what_the_application_is_told(nursery: trio.Nurser
         assert door.record.user == told[0][1].decode()
 
 
+async def test_only_who_must_wait_waits(nursery: trio.Nursery) -> None:
+    """So most requests need no task: for a password once, and for the authorizer."""
+    door = Door(nursery, edge_rules(USERS, issuers=(ISSUER,)))
+    for field, is_at_once in [(bearer(door.gateway.bench.wall), True), (("x-api-key", "wrong"), True), (login(), False), (login(), True)]:
+        await door.ask(field)
+        assert door.is_at_once == is_at_once
+    door.become(edge_rules(Access(external=External(host="auth.example"))))
+    await door.ask()
+    assert not door.is_at_once
+
+
 async def test_credentials_stay_here_unless_the_rule_keeps_them(nursery: trio.Nursery) -> None:
     door = Door(nursery, edge_rules(replace(USERS, keeps_credentials=True)))
     assert isinstance(await door.ask(("x-api-key", "k1-secret")), Admitted)

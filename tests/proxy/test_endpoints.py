@@ -59,7 +59,7 @@ class World:
     def sees(self, endpoint: Endpoint, is_success: bool) -> None:
         member = self.group.pick(self.now, only=endpoint)
         assert member is not None
-        self.group.observe(member, self.now, is_success)
+        self.group.observe(member, lambda: self.now, is_success)
 
 
 # -- who is picked
@@ -323,7 +323,7 @@ def test_attempts_at_endpoints_that_are_gone_say_nothing() -> None:
     assert gone is not None
     world.become(service(B, balancing=ONE_FAILS))
     world.become(service(B, msgspec.structs.replace(A, identity=WEB), balancing=ONE_FAILS))
-    world.group.observe(gone, world.now, False)
+    world.group.observe(gone, lambda: world.now, False)
     assert len(world.picked()) == 2
     assert world.metrics.get("bartizan_ejections_total", LABELS) == 0
 

@@ -10,10 +10,10 @@ from sidecar.model.decision import Denied
 from sidecar.model.errors import NoEndpoint
 from sidecar.model.message import NO_BODY, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.socket_stream import SocketStream
 from sidecar.proxy.http import serve_http, serve_http1
-from sidecar.proxy.plan import AtOnce, Decision, Plan, Reply, Upstream
+from sidecar.proxy.plan import Decision, Plan, Reply, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import GET, OK, PERMIT, downstream, post
 from tests.helpers.runtime import NOW, bench, rules
@@ -50,7 +50,7 @@ async def test_who_asks_for_much_at_once_lets_others_have_their_turn(nursery: tr
         return NO_ROUTE
 
     async def serve() -> None:
-        await serve_http1(SocketStream(ours), bench(nursery, rules()).runtime, AtOnce(judge), lambda: Record(NOW, "inbound"))
+        await serve_http1(SocketStream(ours), bench(nursery, rules()).runtime, judge, lambda: Record(NOW, "inbound"))
 
     ours, client = socket.socketpair()
     with ours, client:

@@ -23,10 +23,11 @@ from sidecar.model.service import Retries
 from sidecar.net.http2_client import Http2Client
 from sidecar.protocol.http2 import frames
 from sidecar.protocol.http2.frames import Code
-from sidecar.proxy.plan import AtOnce, Decision, Plan, Reply, Upstream
+from sidecar.proxy.plan import Decision, Plan, Reply, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import PERMIT, Downstream, Server, downstream
 from tests.helpers.http2 import GET, OK, POST, Raw, goaways, h2_peer, headers
+from tests.helpers.runtime import bench, rules
 from tests.helpers.streams import MemoryStream
 from tests.proxy.test_http2 import GRPC, Client
 
@@ -80,7 +81,7 @@ class Up:
 
 
 Play = Callable[[Client, Up, Downstream], Awaitable[object]]
-Decide = Callable[[RequestHead, Record, Server], Decision]
+Decide = Callable[[RequestHead, Record, Server], Decision | Awaitable[Decision]]
 
 
 def permitted(request: RequestHead, record: Record, server: Server) -> Decision:
@@ -90,12 +91,12 @@ def permitted(request: RequestHead, record: Record, server: Server) -> Decision:
 async def carried(play: Play, *, is_prompt: bool, decide: Decide = permitted, room: int = 1 << 20) -> tuple[Any, ...]:
     """What both ends saw, and what was told, after a first exchange that made the connection to the upstream."""
     async with trio.open_nursery() as nursery:
-        def judge(request: RequestHead, record: Record) -> Decision:
+        def judge(request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
             return decide(request, record, server)
 
         server = Server(1 << 20, is_http2=True)
-        at_once = AtOnce(judge)
-        down = downstream(nursery, decide=at_once if is_prompt else at_once.__call__, server=server, room=room)
+        known = bench(nursery, rules(accept_http10=True), is_prompt=is_prompt)
+        down = downstream(nursery, decide=judge, server=server, room=room, known=known)
         client = Client(down)
         first = await client.ask([*GET[:3], (b":path", b"/first")])
         up = Up(await server.accept())
@@ -240,6 +241,29 @@ async def streams_that_pause(client: Client, up: Up, down: Downstream) -> None:
             up.h2.end_stream(asked)
         await up.send()
     assert [client.bodies[sid] for sid in sids] == [b"d" * 16384] * 17
+
+
+async def an_upload_beside_calls_that_wait(client: Client, up: Up, down: Downstream) -> None:
+    """Requests that are kept until they are answered leave room for who sends more."""
+    calls = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(up.read, lambda: len(up.whole) == 18)
+        for _ in range(16):
+            calls.append(await client.ask(POST, b"c" * 16384))
+            await wait_all_tasks_blocked()
+        upload = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(upload, POST)
+        for left in reversed(range(10)):
+            with trio.fail_after(1):
+                await client.read(lambda: client.h2.local_flow_control_window(upload) >= 16384)
+            client.h2.send_data(upload, b"u" * 16384, end_stream=not left)
+            await client.send()
+            await wait_all_tasks_blocked()
+    assert sorted(map(len, up.bodies.values())) == [16384] * 16 + [163840]
+    for asked in up.whole[1:]:
+        await up.answer(asked)
+    for sid in (*calls, upload):
+        assert await client.answer(sid) == b"ok"
 
 
 async def a_client_that_takes_no_answer(client: Client, up: Up, down: Downstream) -> None:
@@ -407,9 +431,9 @@ async def bodies_in_one_read(client: Client, up: Up, down: Downstream) -> None:
 
 PLAYS = [
     plain, no_body, a_call, trailers_that_nobody_takes, pieces, interim, a_long_answer, pieces_that_fill_the_window, streams_that_pause,
-    a_client_that_takes_no_answer, reset_before_the_answer, reset_within_the_answer, all_at_once_then_reset, an_upstream_that_goes,
-    an_upstream_that_says_nothing, an_answer_that_stops, a_deadline_of_its_own, malformed, given_up, a_client_that_goes, cancelled,
-    a_body_that_comes_later, bodies_in_one_read,
+    an_upload_beside_calls_that_wait, a_client_that_takes_no_answer, reset_before_the_answer, reset_within_the_answer,
+    all_at_once_then_reset, an_upstream_that_goes, an_upstream_that_says_nothing, an_answer_that_stops, a_deadline_of_its_own, malformed,
+    given_up, a_client_that_goes, cancelled, a_body_that_comes_later, bodies_in_one_read,
 ]
 
 
@@ -506,6 +530,14 @@ def with_upstream(**changes: Any) -> Decide:
     return decide
 
 
+async def waited_for(request: RequestHead, record: Record, server: Server) -> Plan:
+    await trio.sleep(1)
+    record.rule = "nearest"
+    if request.method == b"POST":
+        raise Unavailable(Reason.CIRCUIT_OPEN, "too many")
+    return server.plan()
+
+
 def refusing_choice(request: RequestHead, record: Record, server: Server) -> Plan:
     def choose() -> Upstream:
         raise Unavailable(Reason.NO_ENDPOINT, "none is left")
@@ -553,7 +585,7 @@ async def asked_and_answered(client: Client, up: Up, down: Downstream) -> None:
 
 
 @pytest.mark.parametrize("decide", [
-    answered_here(Denied(Reason.NO_ROUTE, "nearest")), answered_here(REPLY), raising, refusing_choice, rewritten,
+    answered_here(Denied(Reason.NO_ROUTE, "nearest")), answered_here(REPLY), raising, waited_for, refusing_choice, rewritten,
     with_plan(adapt=adapted), with_plan(request_s=5.0), with_plan(max_body_bytes=99), with_plan(max_body_bytes=100), with_plan(delay_s=2.0),
     with_plan(retries=AGAIN), with_plan(retries=AGAIN, may_retry=bool), with_plan(retries=replace(AGAIN, attempt_s=1.0)),
     with_plan(spend=bool), with_upstream(is_mesh=True), with_upstream(security="mtls", peer="p", tls="TLSv1.3"),
@@ -562,7 +594,7 @@ async def test_what_is_decided_is_done_on_both_ways(decide: Decide, autojump_clo
     told: list[list[object]] = [[], []]
 
     def noting(notes: list[object]) -> Decide:
-        def watched(request: RequestHead, record: Record, server: Server) -> Decision:
+        def watched(request: RequestHead, record: Record, server: Server) -> Decision | Awaitable[Decision]:
             decision = decide(request, record, server)
             if not isinstance(decision, Plan):
                 return decision
@@ -587,16 +619,19 @@ async def test_what_is_decided_is_done_on_both_ways(decide: Decide, autojump_clo
 # -- what makes it the prompt way
 
 
+@pytest.mark.parametrize(("fields", "body", "count"), [(GET, None, 10), (POST, b"c" * 1029, 100)])
 @pytest.mark.parametrize("is_prompt", [True, False])
-async def test_it_has_no_task(is_prompt: bool, autojump_clock: MockClock) -> None:
+async def test_it_has_no_task(fields: Fields, body: bytes | None, count: int, is_prompt: bool, autojump_clock: MockClock) -> None:
     async def play(client: Client, up: Up, down: Downstream) -> None:
+        up.h2.increment_flow_control_window(1 << 20)
+        await up.send()
         await wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
-        sids = [await client.ask(GET) for _ in range(10)]
-        await up.read(lambda: len(up.whole) == 11)
+        sids = [await client.ask(fields, body) for _ in range(count)]
+        await up.read(lambda: len(up.whole) == count + 1)
         await wait_all_tasks_blocked()
         # The first that waits for an upstream connection has somebody read there, for all.
-        assert trio.lowlevel.current_statistics().tasks_living - before == (1 if is_prompt else 10)
+        assert trio.lowlevel.current_statistics().tasks_living - before == (1 if is_prompt else count)
         for sid in up.whole[1:]:
             await up.answer(sid)
         for sid in sids:
@@ -648,7 +683,7 @@ async def test_one_with_a_bug_ends_its_own_connection_only(autojump_clock: MockC
     with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="a bug"), flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
             server = Server(1 << 20, is_http2=True)
-            right = downstream(nursery, decide=AtOnce(decide), server=server)
+            right = downstream(nursery, decide=decide, server=server)
             client = Client(right)
             first = await client.ask(GET)
             up = Up(await server.accept())
@@ -656,7 +691,7 @@ async def test_one_with_a_bug_ends_its_own_connection_only(autojump_clock: MockC
             await up.answer(await up.request())
             await client.answer(first)
             async with trio.open_nursery() as inner:
-                wrong = Client(downstream(inner, decide=AtOnce(decide), server=server, known=right.bench))
+                wrong = Client(downstream(inner, decide=decide, server=server, known=right.bench))
                 await wrong.ask([*GET[:3], (b":path", b"/bug")])
                 await up.request()
                 sid = await client.ask(GET)

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.message import RequestHead
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.listener import Tally
 from sidecar.proxy.mirror import AT_ONCE, WAITING
 from sidecar.proxy.plan import Decision, Plan, Upstream

@@ -39,10 +39,10 @@ from tests.helpers.network import isolation
 from tests.helpers.pki import ORDERS, WEB
 from tests.helpers.runtime import POD, Bench, Serve, rules
 from tests.protocol.start_tls.test_postgres import STARTUP
+from tests.proxy.outbound.support import ENDPOINT, ONE, VIP, mesh
 from tests.proxy.test_egress import DIALLED, HOST, SERVER, approved
 from tests.proxy.test_egress_tcp import approved as approved_for_tcp
 from tests.proxy.test_egress_tcp import outside as outside_by_tcp
-from tests.proxy.test_outbound import ENDPOINT, ONE, VIP, mesh
 from tests.proxy.test_start_tls import speaking
 
 

@@ -9,7 +9,7 @@ from sidecar.model.egress import EgressHost, Origination, Outbound
 from sidecar.model.message import NO_BODY, RequestHead
 from sidecar.proxy import ways
 from sidecar.proxy.originate import Originator
-from sidecar.proxy.plan import Upstream
+from sidecar.proxy.plan import Plan, Upstream, decided
 from sidecar.proxy.runtime import Runtime
 from sidecar.proxy.ways import Ways
 from sidecar.telemetry.access_log import Record
@@ -30,10 +30,11 @@ class Asking:
     ) -> Upstream:
         self.resolver.names.setdefault(host, ("203.0.113.10",))
         request = RequestHead(b"GET", b"/", host.encode(), None, [], NO_BODY, False, is_http2=is_http2)
-        plan = await self.ways.plan(
+        plan = await decided(self.ways.plan(
             request, [], Address("203.0.113.10", port), Permit("partners"), approval, rules(outbound=Outbound(hosts=(approval,))),
             Record(0.0, "outbound"), lambda: True,
-        )
+        ))
+        assert isinstance(plan, Plan)
         return plan.choose()
 
 

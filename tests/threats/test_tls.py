@@ -18,7 +18,8 @@ from sidecar.model.reason import Reason
 from sidecar.net import tls_context
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP
-from sidecar.net.tls_stream import MOST_EMPTY_WAKES, TlsStream
+from sidecar.net.tls_socket import MOST_EMPTY_WAKES
+from sidecar.net.tls_stream import TlsStream
 from sidecar.proxy.inbound import DETECT_S, serve_inbound
 from tests.helpers import pki, tls13
 from tests.helpers.certificates import context, svid

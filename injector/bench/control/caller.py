@@ -10,7 +10,7 @@ from sidecar.model.address import Address
 from sidecar.model.errors import NotVerified
 from sidecar.model.message import NO_BODY, Body, BodyKind, RequestHead
 from sidecar.net.dial import Dialer
-from sidecar.net.http1 import Http1Client
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.service import MAX_ANSWER_BYTES, read_whole, split_url
 from sidecar.net.tls_context import https_client
 from sidecar.net.tls_stream import TlsStream

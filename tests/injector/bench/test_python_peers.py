@@ -1,10 +1,8 @@
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from injector.bench.errors import NotAvailable
-from injector.bench.layout import Job, Kind
+from injector.bench.layout import Job
 from injector.bench.python_peers import mitmproxy_argv, proxy_py_argv
 from tests.injector.bench.support import place
 
@@ -26,11 +24,3 @@ def test_what_they_run_for_each_request_is_python(argv: object, tmp_path: Path) 
 def test_with_tls_they_show_the_servers_certificate(argv: object, tmp_path: Path) -> None:
     assert callable(argv)
     assert f"{tmp_path}/server." in " ".join(argv("program", Job("http1-mtls"), place(tmp_path)))
-
-
-@BOTH
-@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind not in ("http1", "http1-mtls")])
-def test_what_they_cannot_do_says_why(argv: object, kind: Kind, tmp_path: Path) -> None:
-    assert callable(argv)
-    with pytest.raises(NotAvailable, match=r"HTTP/1\.1 alone"):
-        argv("program", Job(kind), place(tmp_path))
