@@ -26,7 +26,9 @@ class Http1Connection:
         early: bytes that were received before.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_left", "_receive_nowait", "_send_nowait", "_wait_input", "body", "stream", "trailers")
+    __slots__ = (
+        "_buffer", "_chunks", "_left", "_receive_nowait", "_send_nowait", "_violation", "_wait_input", "body", "stream", "trailers",
+    )
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
         self.stream = stream
@@ -35,6 +37,7 @@ class Http1Connection:
         self._send_nowait: Callable[[bytes], int] | None = getattr(stream, "send_nowait", None)
         self._wait_input: Callable[[], Awaitable[None]] = getattr(stream, "wait_input", _no_wait)
         self._receive_nowait: Callable[[], bytes | None] = getattr(stream, "receive_nowait", _nothing)
+        self._violation: ProtocolViolation | BadResponse | None = None
         self._buffer = early
         self._left = 0                  # of a LENGTH body
         self._chunks: chunked.ChunkDecoder | None = None
@@ -111,11 +114,14 @@ class Http1Connection:
     def _decode(self) -> bytes:
         decoder = self._chunks
         assert decoder is not None
-        data, self._buffer = self._buffer, b""
+        if self._violation is not None:
+            raise self._violation       # whoever asks again hears the same
         try:
-            piece = decoder.feed(data)
+            piece = decoder.feed(self._buffer)
         except ValueError as exc:
-            raise self._violated(str(exc)) from exc
+            self._violation = self._violated(str(exc))
+            raise self._violation from exc
+        self._buffer = b""
         if decoder.is_done:
             self._buffer = decoder.leftover
             self.trailers = allowed_trailers(decoder.trailers)
@@ -132,7 +138,7 @@ class Http1Connection:
                 raise self._gone(f"connection lost ({exc})") from exc
         while True:
             await self.arrival()
-            if (data := self._received()) is not None:
+            if (data := self.receive_nowait()) is not None:
                 return data
 
     def arrival(self) -> Awaitable[None]:
@@ -144,7 +150,7 @@ class Http1Connection:
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 
-    def _received(self) -> bytes | None:
+    def receive_nowait(self) -> bytes | None:
         """What has come; b"" at the end; None: nothing has."""
         try:
             return self._receive_nowait()

@@ -61,7 +61,7 @@ class Http1Server(Http1Connection):
     def request_nowait(self) -> RequestHead | None:
         """The next request's head, if all of it is here."""
         if not self._buffer:
-            self._buffer = self._received() or b""
+            self._buffer = self.receive_nowait() or b""
         return self._request()
 
     def _request(self) -> RequestHead | None:

@@ -21,6 +21,7 @@ from sidecar.protocol.pseudo import request_fields
 
 from .ends import Connection
 from .http2 import Http2End, Http2Link
+from .http2_turn import Listener
 from .tls_stream import account_of
 
 
@@ -65,6 +66,14 @@ class Http2AskingEnd(Http2End):
         self.stream = link.engine.open_stream(request.method)
         link.ends[self.stream] = self
         self.send_nowait(request_fields(request, host, extra, self._client.scheme), piece, True)
+
+    def attend(self, listener: Listener) -> None:
+        self.listener = listener
+
+    @property
+    def is_stuck(self) -> bool:
+        """Nothing more comes."""
+        return self.failure is not None
 
     @property
     def head(self) -> ResponseHead | None:

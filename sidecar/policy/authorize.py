@@ -120,7 +120,7 @@ def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> 
             return Denied(Reason.CALLER_DENIED, route.name)
     for entries in allow:
         for entry in entries:
-            if _source_holds(entry, source):
+            if entry.source is None or _source_holds(entry, source):
                 break
         else:
             return Denied(Reason.NOT_ALLOWED, route.name)
@@ -168,8 +168,8 @@ def _is_named(entries: tuple[Caller, ...], name: _Name, claims: Claims | None) -
 
 def _is_client_named(entries: tuple[Caller, ...], source: str, claims: Claims | None) -> bool:
     """Whether one of them speaks of a client at the edge: of its address, if it names any, and of its claims."""
-    for entry in entries:  # noqa: SIM110 -- as above
-        if _source_holds(entry, source) and (not entry.claims or _claims_hold(entry, claims)):
+    for entry in entries:
+        if (entry.source is None or _source_holds(entry, source)) and (not entry.claims or _claims_hold(entry, claims)):
             return True
     return False
 

@@ -126,6 +126,8 @@ class Attempt:
                     raise upstream.begun.failure
                 if upstream.begun.left_s is not None:
                     self._deadline.upstream_waits("response", upstream.begun.left_s)
+                if upstream.begun.send_rest is not None:
+                    await upstream.begun.send_rest()
                 if first:
                     self._exchange.end.take_buffered()      # as below
                 return await self._read_head(asking, upstream.begun.head)

@@ -218,7 +218,7 @@ class _Entered:
             return Denied(Reason.MISDIRECTED, detail=f"the request is for {host}, and TLS was asked for {client.server_name}")
         # Without a server name, or since rules have changed, it may be a host that asks a client for more than this one has shown.
         asked = self.runtime.edge_hosts.follow(rules.snapshot.edge).find(client.port, host)
-        if not served.asks_as(asked):
+        if asked is not served and not served.asks_as(asked):
             return Denied(Reason.MISDIRECTED, detail=f"TLS for {host} is another than that of this connection")
         if client.certificate is not None and client.certificate.not_after <= self.runtime.wall():
             return Denied(Reason.CLIENT_TLS, detail="the client's certificate has ended since it connected")

@@ -56,7 +56,8 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
         except UpstreamError as exc:
             return _handed_over(plan, upstream, Begun(asking, failure=exc))
         status = response.status
-        if status < 200 or response.may_hold_ours or _is_worth_another(plan, request.method, status):
+        # No rule can ask for another attempt after a status below 400.
+        if status < 200 or response.may_hold_ours or (status >= 400 and _is_worth_another(plan, request.method, status)):
             return _handed_over(plan, upstream, Begun(asking, head=response))
         text = asking.head_text
         if plan.adapt is not None:
