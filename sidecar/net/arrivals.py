@@ -1,7 +1,7 @@
 """Who waits at many sockets at once, for those who have no task: one task for the whole process.
 
 A task that waits for one answer costs 40 us of CPU, most of it for being made, woken and laid down again; here it costs one system call.
-All that has arrived is told of in one turn (`http2_turn.py`), so that what it sets off leaves together, and a bug of one's own is that
+All that has arrived is told of in one turn (`turn.py`), so that what it sets off leaves together, and a bug of one's own is that
 of its own connection.
 """
 
@@ -11,7 +11,7 @@ import socket
 import trio
 from trio.lowlevel import RunVar, wait_readable
 
-from .http2_turn import Listener, Turn
+from .turn import Listener, Turn
 
 AT_ONCE = 256       # then whoever else is there gets a turn
 

@@ -8,7 +8,7 @@ from sidecar.model.errors import UpstreamError
 from sidecar.model.message import Headers, RequestHead, ResponseHead
 
 from .http1_client import Http1Client
-from .http2_turn import Listener
+from .turn import Listener
 
 
 class Http1AskingEnd:

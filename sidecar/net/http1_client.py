@@ -15,9 +15,9 @@ from sidecar.protocol.render import render_request
 
 from .ends import Connection
 from .http1 import Http1Connection, framed
-from .http2_turn import Listener
 from .socket_stream import close_stream, quiet_check
 from .tls_stream import account_of
+from .turn import Listener
 
 
 class Http1Client(Http1Connection):

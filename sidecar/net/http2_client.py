@@ -21,8 +21,8 @@ from sidecar.protocol.pseudo import request_fields
 
 from .ends import Connection
 from .http2 import Http2End, Http2Link
-from .http2_turn import Listener
 from .tls_stream import account_of
+from .turn import Listener
 
 
 class Http2AskingEnd(Http2End):

@@ -14,7 +14,7 @@ import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from .arrivals import Arrivals
-from .http2_turn import Listener
+from .turn import Listener
 
 RECEIVE_BYTES = 65536
 LAST_WORDS_S = 5.0

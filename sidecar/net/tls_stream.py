@@ -15,8 +15,8 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 from sidecar.model.errors import ReasonedError
 
 from .arrivals import Arrivals
-from .http2_turn import Listener, Turn
 from .tls_socket import RECEIVE_BYTES, TlsSocket, words_of
+from .turn import Listener, Turn
 
 
 def account_of(stream: trio.abc.AsyncResource) -> str:

@@ -7,7 +7,7 @@ it when a last word would be lost.
 import trio
 
 from sidecar.net.ends import BodyReader
-from sidecar.net.http2_turn import Listener, Turn
+from sidecar.net.turn import Listener, Turn
 
 ROOM_BYTES = 65536
 

@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sidecar.net.arrivals import Arrivals
-from sidecar.net.http2_turn import Turn
+from sidecar.net.turn import Turn
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A turn: all that one read on an HTTP/2 connection sets off, before any task runs.
+"""A turn: all that one read sets off, on whatever connections, before any task runs.
 
 Exchanges that have no task of their own are called when there is news for them, once for all of it; and what a turn gives to send goes
 out at its end, in one call for each connection however many exchanges spoke on it (32 requests in one read: 32 system calls less).
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from trio.lowlevel import RunVar
 
-_TURN: RunVar["Turn | None"] = RunVar("turn of HTTP/2", None)
+_TURN: RunVar["Turn | None"] = RunVar("turn", None)
 
 
 class Listener(Protocol):
