@@ -114,3 +114,16 @@ async def test_a_task_may_wait_for_the_same_socket(pairs: Pairs) -> None:
             theirs.send(b"a")
             await one.told.wait()
     assert ours.recv(1) == b"a"
+
+
+async def test_what_is_closed_is_forgotten_in_time(pairs: Pairs) -> None:
+    """Its number may not come again for long, and whoever was to be told holds what it has read."""
+    arrivals = Arrivals(spare=4)
+    listener = Reader(pairs[0][0])
+    socks = [sock for pair in pairs for sock in pair]
+    for sock in socks[:4]:
+        arrivals.tell(sock, listener)
+        sock.close()
+    assert len(arrivals) == 4
+    arrivals.tell(socks[4], listener)
+    assert len(arrivals) == 1
