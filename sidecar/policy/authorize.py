@@ -91,7 +91,7 @@ def authorize(found: Found[Route], asker: Asker, trust_domain: str) -> Permit | 
         return Denied(Reason.CALLER_DENIED, route.name)
     if not is_allowed:
         return Denied(Reason.NOT_ALLOWED, route.name)
-    return Permit(route.name, route, found.match)
+    return Permit(route.name, found.more, found.match)
 
 
 def authorize_client(found: Found[EdgeRoute], request: RequestHead, source: str, claims: Claims | None) -> Permit | Denied:
@@ -102,19 +102,19 @@ def authorize_client(found: Found[EdgeRoute], request: RequestHead, source: str,
         claims: what its credentials say, verified; None: it brought none, or none was asked for.
     """
     route = found.rule
-    allow, deny = _of_clients(route, request)
-    if _is_client_named(deny, source, claims):
+    allow, deny = _of_clients(route, request) if route.restrictions else ((route.allow,), route.deny)
+    if deny and _is_client_named(deny, source, claims):
         return Denied(Reason.CALLER_DENIED, route.name)
     for entries in allow:
         if not _is_client_named(entries, source, claims):
             return Denied(Reason.NOT_ALLOWED, route.name)
-    return Permit(route.name, route, found.match)
+    return Permit(route.name, found.more, found.match)
 
 
 def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> Denied | None:
     """Why no claim could let a client in from there: asked before its credentials are looked at, so that it has nothing to guess at."""
     route = found.rule
-    allow, deny = _of_clients(route, request)
+    allow, deny = _of_clients(route, request) if route.restrictions else ((route.allow,), route.deny)
     for entry in deny:
         if not entry.claims and _source_holds(entry, source):
             return Denied(Reason.CALLER_DENIED, route.name)
@@ -127,12 +127,12 @@ def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> 
     return None
 
 
-def _of_clients(route: EdgeRoute, request: RequestHead) -> tuple[list[tuple[Caller, ...]], tuple[Caller, ...]]:
+def _of_clients(route: EdgeRoute, request: RequestHead) -> tuple[tuple[tuple[Caller, ...], ...], tuple[Caller, ...]]:
     """(lists, each of which must name a client; those who are refused all the same), for this very request"""
     for one in route.restrictions:
         if _is_for(one, request):
-            return [route.allow, one.allow] if one.allow is not None else [route.allow], route.deny + one.deny
-    return [route.allow], route.deny
+            return (route.allow, one.allow) if one.allow is not None else (route.allow,), route.deny + one.deny
+    return (route.allow,), route.deny
 
 
 def _is_for(one: Restriction, request: RequestHead) -> bool:

@@ -11,8 +11,8 @@ wrong; guessing costs it time, and nobody else's. Attacked by tests/proxy/test_a
 """
 
 from collections.abc import Awaitable, Set
-from typing import NamedTuple
 
+import msgspec
 import trio
 
 from sidecar.model.address import client_network
@@ -41,7 +41,7 @@ MOST_WRONG = 10     # passwords, of one client, a minute
 Issuers = tuple[TokenIssuer, ...]
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True):
     """
     Args:
         verified: None: it did not say who it is, and need not.
@@ -130,7 +130,7 @@ class Clients:
         is_who_it_was = credentials.holds(verified, access, self._runtime.wall()) if verified is not None else not access.unusable
         is_asked = verified is not None or access.is_optional or not credentials.has_ways(access)
         claims = verified.claims if verified is not None else None
-        judged = authorize_client(Found(route, admitted.permit.match or Match()), admitted.request, client.address, claims)
+        judged = authorize_client(Found(route, admitted.permit.match or Match(), route), admitted.request, client.address, claims)
         return is_who_it_was and is_asked and isinstance(judged, Permit)
 
     # -- 2

@@ -20,10 +20,10 @@ import re
 from collections.abc import Callable
 
 from sidecar.model.call import Peer
-from sidecar.model.client import Client, ClientWord
+from sidecar.model.client import ClientWord
 from sidecar.model.fields import CLIENT_WORD, CONTEXT
 from sidecar.model.message import Headers, RequestHead
-from sidecar.protocol.client_word import read_word, word_of
+from sidecar.protocol.client_word import read_word
 from sidecar.telemetry import trace
 from sidecar.telemetry.access_log import Record
 
@@ -91,10 +91,14 @@ def _client_headers(word: ClientWord) -> Headers:
     return said
 
 
-def edge_headers(request: RequestHead, record: Record, client: Client, rng: random.Random) -> Headers:
-    """From a client to a sidecar: nothing that it says of itself counts, as of nobody else without an identity."""
+def edge_headers(request: RequestHead, record: Record, word: Callable[[bytes, int | None], bytes], rng: random.Random) -> Headers:
+    """From a client to a sidecar: nothing that it says of itself counts, as of nobody else without an identity.
+
+    Args:
+        word: `word_of` the client, by host and port.
+    """
     found = _take(request, CONTEXT)
-    return [(CLIENT_WORD, word_of(client, request.host, request.port)), *_context(found, record, rng, is_trusted=False)]
+    return [(CLIENT_WORD, word(request.host, request.port)), *_context(found, record, rng, is_trusted=False)]
 
 
 def mesh_headers(request: RequestHead, record: Record, rng: random.Random) -> Headers:

@@ -33,11 +33,15 @@ def is_ordinary(exchange: Exchange, plan: Plan) -> bool:
     )
 
 
-async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: Deadline) -> Plan | None:
-    """Carry an ordinary exchange out; raises what `forward` does. What is left for `forward`, if anything is."""
+async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: Deadline, now: float) -> Plan | None:
+    """Carry an ordinary exchange out; raises what `forward` does. What is left for `forward`, if anything is.
+
+    Args:
+        now: trio's time.
+    """
     end, request, record = exchange.end, exchange.request, exchange.record
     assert isinstance(end, Http1Server)
-    upstream, now = plan.choose(), deadline.now()
+    upstream = plan.choose()
     asking = None if upstream.is_shared else runtime.pool.take_nowait(upstream.key, now)
     if not isinstance(asking, Http1Client):
         return replace(plan, choose=first(upstream, plan))
