@@ -68,7 +68,7 @@ class Prompt(Attempt):
         if isinstance(taken, Http1Client):
             return Http1AskingEnd(taken)
         if isinstance(taken, Http2AskingEnd):
-            if taken.may_begin and taken.has_room(self.held_bytes):
+            if taken.may_begin and taken.make_room(self.held_bytes):
                 return taken
             self._leased = None
             taken.finish()
@@ -118,7 +118,7 @@ class Prompt(Attempt):
     def _go_on(self) -> bool:
         """False: a task is to see to it."""
         asking, end, exchange = self._answering, self._end, self._exchange
-        if not end.has_room(len(asking.arrived)):
+        if not end.make_room(len(asking.arrived)):
             return False
         head: ResponseHead | None = None
         if not exchange.has_answered:
