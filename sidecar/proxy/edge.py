@@ -20,9 +20,9 @@ Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
 
 import socket
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import trio
 from msgspec.structs import replace
 
@@ -163,8 +163,7 @@ async def _shake_hands(stream: TlsStream, ends_at: float) -> None:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Entered:
+class _Entered(msgspec.Struct, frozen=True):
     """One connection of a client's, whose requests are to come.
 
     Args:
