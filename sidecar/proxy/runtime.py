@@ -103,6 +103,8 @@ class Runtime:
             counter = self._counters[kind] = self._counter(*kind)
         counter.value += 1
         self.log.add(record)
+        if record.code:
+            self.log.flush()    # who looks for the reason when he hears that he was refused finds it
         self.accounts.note(record)
 
     def _counter(self, code: str, direction: str, rule: str, security: str, status: int | None) -> Counter:

@@ -3,7 +3,7 @@
 Everything that a peer chose is escaped by the JSON encoder, so that one record is one line whatever it holds. Query strings stay
 out: they carry secrets. A reader that does not keep up costs lines, which are counted, never the proxy's time.
 
-Lines wait until all that is to be done now is done: a write wakes the reader, which takes 7 us and more of ours.
+Lines wait until all that is to be done now is done, or a refusal is told: a write wakes the reader, which takes 7 us and more of ours.
 """
 
 import os

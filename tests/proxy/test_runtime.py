@@ -24,6 +24,17 @@ async def test_what_is_told_is_written_and_counted(nursery: trio.Nursery, autoju
     assert "secret" not in text     # paths would be labels of a peer's making
 
 
+async def test_a_refusal_is_written_at_once_and_takes_along_what_waits(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    known = bench(nursery)
+    written = known.lines
+    refused = Record(NOW, "inbound", method="GET", status=403)
+    refused.refuse(Reason.NOT_ALLOWED)
+    known.runtime.tell(Record(NOW, "inbound", method="GET", status=200))
+    assert written == []
+    known.runtime.tell(refused)
+    assert [line["status"] for line in written] == [200, 403]
+
+
 async def test_credentials_that_have_ended_are_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     known = meshed(nursery)
     assert known.runtime.valid_tls() is known.runtime.own_tls() is known.runtime.tls.current
