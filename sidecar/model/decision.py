@@ -18,8 +18,8 @@ class Permit(msgspec.Struct, frozen=True, eq=False):
 
     Args:
         rule: the name of the rule that allowed it, for log and metric.
-        route: the inbound rule itself, which says what else is done with the exchange; None where there is none.
-        match: the alternative of `route` that matched.
+        route: the rule itself, which says what else is done with the exchange; None where nothing is.
+        match: the alternative of the rule that matched.
     """
 
     rule: str

@@ -191,3 +191,11 @@ class Route(Value, frozen=True):
     upgrades: tuple[Literal["websocket"], ...] = ()
     request_s: Seconds | None = None
     idle_s: Seconds | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """It says who may make which requests, and asks for nothing else."""
+        return self.request_headers == self.response_headers == HeaderEdit() and not (
+            self.rate_limit or self.concurrency or self.max_body_bytes is not None or self.fault or self.rewrite or self.redirect
+            or self.direct_response or self.upgrades or self.request_s or self.idle_s
+        )

@@ -35,8 +35,8 @@ class Http1Connection:
         self.body = NO_BODY             # of the message being read
         self.trailers: Headers = []
         self._send_nowait: Callable[[bytes], int] | None = getattr(stream, "send_nowait", None)
-        self._wait_input: Callable[[], Awaitable[None]] | None = getattr(stream, "wait_input", None)
-        self._receive_nowait: Callable[[], bytes | None] = getattr(stream, "receive_nowait", bytes)
+        self._wait_input: Callable[[], Awaitable[None]] = getattr(stream, "wait_input", _no_wait)
+        self._receive_nowait: Callable[[], bytes | None] = getattr(stream, "receive_nowait", _nothing)
         self._violation: ProtocolViolation | BadResponse | None = None
         self._buffer = early
         self._left = 0                  # of a LENGTH body
@@ -131,13 +131,29 @@ class Http1Connection:
 
     async def _receive(self) -> bytes:
         """What has come, waited for if need be; b"" at the end."""
-        try:
-            if (wait := self._wait_input) is None:
+        if self._wait_input is _no_wait:
+            try:
                 return bytes(await self.stream.receive_some())
-            while True:
-                await wait()
-                if (data := self._receive_nowait()) is not None:
-                    return data
+            except trio.BrokenResourceError as exc:
+                raise self._gone(f"connection lost ({exc})") from exc
+        while True:
+            await self.arrival()
+            if (data := self.receive_nowait()) is not None:
+                return data
+
+    def arrival(self) -> Awaitable[None]:
+        """What to await before `request_nowait` or `head_nowait`: then something may have come. No frame of ours is in that wait, as
+        there are four in one for a whole head; two waits make an exchange.
+        """
+        try:
+            return self._wait_input()
+        except trio.BrokenResourceError as exc:
+            raise self._gone(f"connection lost ({exc})") from exc
+
+    def receive_nowait(self) -> bytes | None:
+        """What has come; b"" at the end; None: nothing has."""
+        try:
+            return self._receive_nowait()
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 
@@ -164,6 +180,14 @@ class Http1Connection:
             await self.stream.send_all(rest)
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
+
+
+async def _no_wait() -> None:
+    """Of a stream that only those read who wait."""
+
+
+def _nothing() -> None:
+    """What came there without."""
 
 
 def framed(kind: BodyKind, piece: bytes, is_end: bool, trailers: Headers) -> bytes:

@@ -106,17 +106,22 @@ class Http1Client(Http1Connection):
         self._is_asked = is_end
 
     async def read_head(self) -> ResponseHead:
-        while True:
-            if self._buffer and (response := self.take_head()) is not None:
-                return response
+        while (response := self.take_head()) is None:
             data = await self._receive()
             if not data:
                 raise Reset("closed before the response head" + (" was complete" if self._buffer else ""))
             self._buffer = self._buffer + data if self._buffer else data
+        return response
+
+    def head_nowait(self) -> ResponseHead | None:
+        """The next response head, if all of it is here."""
+        if not self._buffer:
+            self._buffer = self.receive_nowait() or b""
+        return self.take_head()
 
     def take_head(self) -> ResponseHead | None:
-        """As `read_head`, of what is here."""
-        found = self._heads.read(self._buffer, self._method, self._upgrade)
+        """As `head_nowait`, of what has been received."""
+        found = self._heads.read(self._buffer, self._method, self._upgrade) if self._buffer else None
         if found is None:
             return None
         response, consumed = found
@@ -125,6 +130,11 @@ class Http1Client(Http1Connection):
             self.is_answered = True
             self._is_reusable = not response.is_last
         return response
+
+    @property
+    def head_text(self) -> bytes:
+        """The last head as `Http1Server.answer` can tell it, if it is known how."""
+        return self._heads.text
 
     def finish(self) -> None:
         self.is_idle = True
@@ -141,13 +151,6 @@ class Http1Client(Http1Connection):
     def unread(self) -> bytes:
         """What has come and was not consumed."""
         return self._buffer
-
-    def receive_nowait(self) -> bytes | None:
-        """What has come; b"" at the end; None: nothing."""
-        try:
-            return self._receive_nowait()
-        except trio.BrokenResourceError as exc:
-            raise self._gone(f"connection lost ({exc})") from exc
 
     def feed(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data

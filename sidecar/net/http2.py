@@ -133,8 +133,8 @@ class Http2End(Waiter):
     def _has_window(self) -> bool:
         return not self._is_blocked or self.failure is not None
 
-    def has_room(self, size: int) -> bool:
-        """Whether so many bytes, and a head, can be sent without waiting."""
+    def make_room(self, size: int) -> bool:
+        """Send what was kept. Whether so many bytes, and a head, can go now without waiting."""
         link = self._link
         if link.is_backed_up:
             link.flush()

@@ -76,11 +76,11 @@ class Pool:
     def add(self, key: Hashable, group: Hashable, connection: Connection) -> AskingEnd:
         """The first exchange on a new connection, which `opened` counts already."""
         self._now = trio.lowlevel.current_clock().current_time
-        self._places[connection] = _Place(key, group)
+        place = self._places[connection] = _Place(key, group)
         connection.released = self._release
         end = connection.open()
         if connection.room:
-            self._keep(connection)
+            self._keep(connection, place)
         return end
 
     def forget(self, group: Hashable) -> None:
@@ -91,17 +91,16 @@ class Pool:
 
     def _release(self, connection: Connection) -> None:
         """One exchange of the connection's is over."""
-        if connection.room and not self._is_closed:
-            self._keep(connection)
-            return
         place = self._places[connection]
+        if connection.room and not self._is_closed:
+            self._keep(connection, place)
+            return
         if place.is_kept:       # it had room when another exchange ended
             self._kept[place.key].remove(connection)
             place.is_kept = False
         self._drop(connection)
 
-    def _keep(self, connection: Connection) -> None:
-        place = self._places[connection]
+    def _keep(self, connection: Connection, place: _Place) -> None:
         place.expires_at = self._now() + IDLE_S
         if place.is_kept:
             return

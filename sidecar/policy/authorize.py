@@ -91,7 +91,7 @@ def authorize(found: Found[Route], asker: Asker, trust_domain: str) -> Permit | 
         return Denied(Reason.CALLER_DENIED, route.name)
     if not is_allowed:
         return Denied(Reason.NOT_ALLOWED, route.name)
-    return Permit(route.name, route, found.match)
+    return Permit(route.name, found.more, found.match)
 
 
 def authorize_client(found: Found[EdgeRoute], request: RequestHead, source: str, claims: Claims | None) -> Permit | Denied:
@@ -102,37 +102,37 @@ def authorize_client(found: Found[EdgeRoute], request: RequestHead, source: str,
         claims: what its credentials say, verified; None: it brought none, or none was asked for.
     """
     route = found.rule
-    allow, deny = _of_clients(route, request)
-    if _is_client_named(deny, source, claims):
+    allow, deny = _of_clients(route, request) if route.restrictions else ((route.allow,), route.deny)
+    if deny and _is_client_named(deny, source, claims):
         return Denied(Reason.CALLER_DENIED, route.name)
     for entries in allow:
         if not _is_client_named(entries, source, claims):
             return Denied(Reason.NOT_ALLOWED, route.name)
-    return Permit(route.name, route, found.match)
+    return Permit(route.name, found.more, found.match)
 
 
 def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> Denied | None:
     """Why no claim could let a client in from there: asked before its credentials are looked at, so that it has nothing to guess at."""
     route = found.rule
-    allow, deny = _of_clients(route, request)
+    allow, deny = _of_clients(route, request) if route.restrictions else ((route.allow,), route.deny)
     for entry in deny:
         if not entry.claims and _source_holds(entry, source):
             return Denied(Reason.CALLER_DENIED, route.name)
     for entries in allow:
         for entry in entries:
-            if _source_holds(entry, source):
+            if entry.source is None or _source_holds(entry, source):
                 break
         else:
             return Denied(Reason.NOT_ALLOWED, route.name)
     return None
 
 
-def _of_clients(route: EdgeRoute, request: RequestHead) -> tuple[list[tuple[Caller, ...]], tuple[Caller, ...]]:
+def _of_clients(route: EdgeRoute, request: RequestHead) -> tuple[tuple[tuple[Caller, ...], ...], tuple[Caller, ...]]:
     """(lists, each of which must name a client; those who are refused all the same), for this very request"""
     for one in route.restrictions:
         if _is_for(one, request):
-            return [route.allow, one.allow] if one.allow is not None else [route.allow], route.deny + one.deny
-    return [route.allow], route.deny
+            return (route.allow, one.allow) if one.allow is not None else (route.allow,), route.deny + one.deny
+    return (route.allow,), route.deny
 
 
 def _is_for(one: Restriction, request: RequestHead) -> bool:
@@ -168,8 +168,8 @@ def _is_named(entries: tuple[Caller, ...], name: _Name, claims: Claims | None) -
 
 def _is_client_named(entries: tuple[Caller, ...], source: str, claims: Claims | None) -> bool:
     """Whether one of them speaks of a client at the edge: of its address, if it names any, and of its claims."""
-    for entry in entries:  # noqa: SIM110 -- as above
-        if _source_holds(entry, source) and (not entry.claims or _claims_hold(entry, claims)):
+    for entry in entries:
+        if (entry.source is None or _source_holds(entry, source)) and (not entry.claims or _claims_hold(entry, claims)):
             return True
     return False
 

@@ -6,10 +6,9 @@ Trust: a rule that asks nothing of clients must be no way round one that does. A
 from collections.abc import Mapping
 
 from sidecar.model.edge import Access, Edge, EdgeRoute
-from sidecar.model.message import RequestHead
 
 from .credentials import credential_fields
-from .route_table import Found, RouteTable
+from .route_table import RouteTable
 
 NO_ACCESS = Access()
 
@@ -17,13 +16,14 @@ NO_ACCESS = Access()
 class EdgeTable:
     """
     Attributes:
+        find: the rule that decides a request at a port that clients know.
         issuers: of the tokens that rules ask for.
     """
 
     def __init__(self, edge: Edge) -> None:
         self.issuers = edge.issuers
         self._ports = frozenset(listener.port for listener in edge.listeners)
-        self._routes = RouteTable(edge.routes)
+        self.find = RouteTable(edge.routes).find
         self._by_name = {route.name: route for route in edge.routes}
         self._access = edge.access
         self._owned = _owned_fields(edge)
@@ -32,9 +32,6 @@ class EdgeTable:
     def serves(self, port: int) -> bool:
         """Whether there is a listener of a port that clients know."""
         return port in self._ports
-
-    def find(self, port: int, request: RequestHead) -> Found[EdgeRoute] | None:
-        return self._routes.find(port, request)
 
     def named(self, name: str) -> EdgeRoute | None:
         return self._by_name.get(name)

@@ -65,6 +65,7 @@ class OutboundTable:
 
     Attributes:
         service_names: `orders.shop`, of the mesh, as far as they are known here.
+        has_aliases: ExternalName Services.
         wanted: addresses and names of which the snapshot says whether there is such a Service.
         leaving: where NetworkPolicies isolate the pod for what leaves; None: they do not.
     """
@@ -82,6 +83,7 @@ class OutboundTable:
             for address in service.addresses:
                 self._services[Address(address, service.port)] = self._by_name[service.name, service.port]
         self._aliases = {alias.name: alias for alias in outbound.aliases}
+        self.has_aliases = bool(self._aliases)
         self._cluster_domain = outbound.cluster_domain
         self.leaving = Network(outbound.isolation) if outbound.isolation is not None else None
         self._hosts = HostTable(outbound.hosts)
@@ -125,7 +127,7 @@ class OutboundTable:
         Args:
             now: Unix seconds. Until the end of an observation what nobody has approved is let through, as the application speaks.
         """
-        approval = self.named(host)
+        approval = self._hosts.find(host)
         if approval is not None and approval.unreadable:
             return Denied(Reason.ENTRY_UNREADABLE, approval.rule, approval.unreadable)
         if approval is not None and port in _ports_of(approval, kind):

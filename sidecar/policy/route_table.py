@@ -34,10 +34,12 @@ class Found(NamedTuple, Generic[R]):
     """
     Args:
         match: the alternative of `rule` that matched.
+        more: the rule, if it asks for anything but leave.
     """
 
     rule: R
     match: Match
+    more: R | None
 
 
 class RouteTable(Generic[R]):
@@ -143,7 +145,7 @@ class _Entry(Generic[R]):
             Expression(match.path.value, f"{where}.path.value")
             if match.path is not None and match.path.type == "RegularExpression" else None
         )
-        self.found = Found(rule, match)
+        self.found = Found(rule, match, None if isinstance(rule, Route) and rule.is_plain else rule)
         self.is_sure = self.method is None and not (self.fields or self.parameters)     # nothing is left to be compared
         self.rank = (self.method is None, -len(self.fields), -len(self.parameters), order)
 
@@ -221,7 +223,7 @@ class _Paths(Generic[R]):
         if self._exact or self._expressions or self._prefixes or not self._any:
             return None
         entry = self._any[0]
-        return Found(entry.rule, entry.match) if entry.match is EVERYTHING else None
+        return entry.found if entry.match is EVERYTHING else None
 
 
 def _first(entries: Iterable[_Entry[R]], asked: _Asked) -> Found[R] | None:

@@ -23,6 +23,9 @@ def target(dialled: ToService, rule: CallRule | None, outbound: OutboundTable, r
 
 def led(backends: Sequence[Backend], outbound: OutboundTable, rng: random.Random) -> ToService | None:
     """The Service of HTTP that a rule at the edge leads one request to; None: none of them is in the mesh, or gets any share."""
+    if len(backends) == 1 and backends[0].weight:       # nearly always
+        to = outbound.service_named(backends[0].service, backends[0].port)
+        return to if to is not None and to.service.is_http else None
     known = [(backend.weight, to) for backend in backends
              if backend.weight and (to := outbound.service_named(backend.service, backend.port)) is not None and to.service.is_http]
     if len(known) > 1:

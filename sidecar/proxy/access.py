@@ -11,8 +11,8 @@ wrong; guessing costs it time, and nobody else's. Attacked by tests/proxy/test_a
 """
 
 from collections.abc import Awaitable, Set
-from typing import NamedTuple
 
+import msgspec
 import trio
 
 from sidecar.model.address import client_network
@@ -41,7 +41,7 @@ MOST_WRONG = 10     # passwords, of one client, a minute
 Issuers = tuple[TokenIssuer, ...]
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True):
     """
     Args:
         verified: None: it did not say who it is, and need not.
@@ -82,31 +82,31 @@ class Clients:
             return Denied(Reason.ACCESS_UNUSABLE, route.name, access.unusable)
         verified = self._verify(route, access, edge.issuers, request, client)                      # 2
         if verified is None or isinstance(verified, (Verified, Denied)):
-            return self._judge(found, rules, request, client, record, verified)
-        return self._judge_later(found, rules, request, client, record, verified)
+            return self._judge(found, rules, access, request, client, record, verified)
+        return self._judge_later(found, rules, access, request, client, record, verified)
 
     async def _judge_later(
-        self, found: Found[EdgeRoute], rules: Rules, request: RequestHead, client: Client, record: Record,
+        self, found: Found[EdgeRoute], rules: Rules, access: Access, request: RequestHead, client: Client, record: Record,
         verifying: Awaitable[Verified | Denied],
     ) -> Judged:
-        judged = self._judge(found, rules, request, client, record, await verifying)
+        judged = self._judge(found, rules, access, request, client, record, await verifying)
         return judged if isinstance(judged, (Admitted, Denied, Reply)) else await judged
 
     def _judge(
-        self, found: Found[EdgeRoute], rules: Rules, request: RequestHead, client: Client, record: Record,
+        self, found: Found[EdgeRoute], rules: Rules, access: Access, request: RequestHead, client: Client, record: Record,
         verified: Verified | Denied | None,
     ) -> Judged | Awaitable[Judged]:
         if isinstance(verified, Denied):
             return verified
         route, edge = found.rule, rules.edge
-        access = edge.access(route)
         claims = verified.claims if verified is not None else None
         record.user = str(claims.get("sub", "")) if claims is not None else ""
         judged = authorize_client(found, request, client.address, claims)                          # 3
         if isinstance(judged, Denied):
             is_unasked = verified is None and judged.reason is Reason.NOT_ALLOWED and credentials.has_ways(access)
             return _not_authenticated(route, access, "the rule lets in clients with certain claims") if is_unasked else judged
-        taken, told = edge.taken_fields(route), credentials.claim_headers(access.claim_headers, claims)
+        taken = edge.taken_fields(route)
+        told = credentials.claim_headers(access.claim_headers, claims) if access.claim_headers else []
         if access.external is not None:                                                             # 4
             shown = _without(request.headers, edge.owned_fields(route)) + told
             return self._ask(access.external, shown, taken, told, client, record, Admitted(judged, request, verified))
@@ -130,7 +130,7 @@ class Clients:
         is_who_it_was = credentials.holds(verified, access, self._runtime.wall()) if verified is not None else not access.unusable
         is_asked = verified is not None or access.is_optional or not credentials.has_ways(access)
         claims = verified.claims if verified is not None else None
-        judged = authorize_client(Found(route, admitted.permit.match or Match()), admitted.request, client.address, claims)
+        judged = authorize_client(Found(route, admitted.permit.match or Match(), route), admitted.request, client.address, claims)
         return is_who_it_was and is_asked and isinstance(judged, Permit)
 
     # -- 2

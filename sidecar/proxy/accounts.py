@@ -159,7 +159,8 @@ class Accounts:
         record.connection = connection
         if (account := self._live.get(connection)) is not None:
             account.carried += 1
-            account.entry.caller = _caller(record)      # nobody else's exchanges are on it
+            if record.direction == "gateway":
+                account.entry.caller = _caller(record)      # nobody else's exchanges are on it
 
     def _let_go(self, account: Account | None) -> None:
         if account is not None and account.carried:

@@ -19,9 +19,9 @@ Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
 """
 
 import socket
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 import trio
 from msgspec.structs import replace
@@ -43,6 +43,7 @@ from sidecar.policy.egress import ToService
 from sidecar.policy.rules import Rules
 from sidecar.policy.split import led
 from sidecar.protocol.client_hello import ClientHello
+from sidecar.protocol.client_word import word_of
 from sidecar.protocol.detect import Detected, recognise
 from sidecar.telemetry.access_log import Record
 
@@ -179,13 +180,17 @@ class _Entered:
     who: str
     runtime: Runtime
     clients: Clients
+    word: Callable[[bytes, int | None], bytes] = field(init=False)      # what the pod is told of the client
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "word", lru_cache(1)(partial(word_of, self.client)))
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, known: Record, serve: ServeConnection) -> None:
         await serve(stream, self.runtime, self._decide, partial(replace, known))
 
     def _decide(self, request: RequestHead, record: Record) -> Decision | Awaitable[Decision]:
         runtime, rules = self.runtime, self.runtime.rules.current
-        headers = edge_headers(request, record, self.client, runtime.rng)
+        headers = edge_headers(request, record, self.word, runtime.rng)
         if rules is None:
             return Denied(Reason.NO_SNAPSHOT)
         denied = rules.why_no_entry(self.client.address, self.at, None) or self._misdirected(request, rules)        # 4
@@ -218,7 +223,7 @@ class _Entered:
             return Denied(Reason.MISDIRECTED, detail=f"the request is for {host}, and TLS was asked for {client.server_name}")
         # Without a server name, or since rules have changed, it may be a host that asks a client for more than this one has shown.
         asked = self.runtime.edge_hosts.follow(rules.snapshot.edge).find(client.port, host)
-        if not served.asks_as(asked):
+        if asked is not served and not served.asks_as(asked):
             return Denied(Reason.MISDIRECTED, detail=f"TLS for {host} is another than that of this connection")
         if client.certificate is not None and client.certificate.not_after <= self.runtime.wall():
             return Denied(Reason.CLIENT_TLS, detail="the client's certificate has ended since it connected")

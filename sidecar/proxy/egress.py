@@ -95,7 +95,7 @@ def demand(judged: Leave | Denied, record: Record) -> Leave:
 def alias_of(host: str, runtime: Runtime) -> Alias | None:
     """The ExternalName Service that our application means."""
     rules = runtime.rules.current
-    return rules.alias(host) if rules is not None else None
+    return rules.alias(host) if rules is not None and rules.outbound.has_aliases else None
 
 
 def _leads_nowhere(alias: Alias) -> Denied:
@@ -112,6 +112,8 @@ def _by_its_own_name(alias: Alias) -> Denied:
 
 def judge_name(host: str, approval: EgressHost, rules: Rules, record: Record, runtime: Runtime) -> Denied | None:
     """Why a name that our application says is not looked up: it could be data on its way to the name server."""
+    if approval.host == host:       # nothing of it is the application's
+        return None
     return runtime.names.judge(host, approval, rules, record, is_observed=lambda: rules.outbound.observes(runtime.wall()))
 
 

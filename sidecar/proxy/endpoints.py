@@ -62,7 +62,8 @@ class Group:
             self._let_back(now)
 
     def _take(self, service: Service, zone: str) -> None:
-        self.service, self._zone = service, zone
+        self.service, self._zone, limits = service, zone, service.balancing.limits
+        self._most = limits.requests if service.is_http else limits.connections
         self.ways: dict[tuple[Member, bool], Upstream] = {}
         self._ring: Ring | None = None
         self._grown_at = max((member.since for member in self._members.values()), default=-NEVER) + service.balancing.slow_start_s
@@ -129,15 +130,14 @@ class Group:
 
     @property
     def is_full(self) -> bool:
-        limits = self.service.balancing.limits
-        return self.in_flight >= (limits.requests if self.service.is_http else limits.connections)
+        return self.in_flight >= self._most
 
     def enter(self, member: Member) -> Callable[[], None]:
         """Count one more request (connection) to `member`; what is returned must be called once, when it is over.
 
         Raises Unavailable where the Service's limit is reached.
         """
-        if self.is_full:
+        if self.in_flight >= self._most:
             self.count_refused()
             raise Unavailable(Reason.CIRCUIT_OPEN, f"{self.in_flight} at a time go to {self.service.name}")
         self.in_flight += 1

@@ -20,10 +20,10 @@ import re
 from collections.abc import Callable
 
 from sidecar.model.call import Peer
-from sidecar.model.client import Client, ClientWord
+from sidecar.model.client import ClientWord
 from sidecar.model.fields import CLIENT_WORD, CONTEXT
 from sidecar.model.message import Headers, RequestHead
-from sidecar.protocol.client_word import read_word, word_of
+from sidecar.protocol.client_word import read_word
 from sidecar.telemetry import trace
 from sidecar.telemetry.access_log import Record
 
@@ -91,10 +91,14 @@ def _client_headers(word: ClientWord) -> Headers:
     return said
 
 
-def edge_headers(request: RequestHead, record: Record, client: Client, rng: random.Random) -> Headers:
-    """From a client to a sidecar: nothing that it says of itself counts, as of nobody else without an identity."""
+def edge_headers(request: RequestHead, record: Record, word: Callable[[bytes, int | None], bytes], rng: random.Random) -> Headers:
+    """From a client to a sidecar: nothing that it says of itself counts, as of nobody else without an identity.
+
+    Args:
+        word: `word_of` the client, by host and port.
+    """
     found = _take(request, CONTEXT)
-    return [(CLIENT_WORD, word_of(client, request.host, request.port)), *_context(found, record, rng, is_trusted=False)]
+    return [(CLIENT_WORD, word(request.host, request.port)), *_context(found, record, rng, is_trusted=False)]
 
 
 def mesh_headers(request: RequestHead, record: Record, rng: random.Random) -> Headers:
@@ -126,7 +130,7 @@ def _context(found: Fields, record: Record, rng: random.Random, *, is_trusted: b
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         record.request_id = given[0].decode()
     else:
-        record.request_id = f"{rng.getrandbits(128):032x}"      # no secret, and not worth a system call
+        record.request_id = rng.getrandbits(128).to_bytes(16, "big").hex()      # no secret, and not worth a system call
     headers = [(b"x-request-id", record.request_id.encode())]
     if is_trusted and b"traceparent" in found:
         known = trace.take_up(found[b"traceparent"], found.get(b"tracestate", []))

@@ -4,7 +4,7 @@ A task, its scopes and its wake-ups cost more than all the rest of an ordinary e
 is out of the ordinary a task takes over, from just where the exchange is, and goes the way of all others: `serve.py`, `forward.py`,
 `attempt.py`. So nothing is waited for here, tried again, refused or blamed on anybody.
 
-Held to that way by tests/proxy/test_http2_prompt.py, which has both carry out the same exchanges.
+Held to that way by tests/proxy/http2_prompt, which has both carry out the same exchanges.
 """
 
 from collections.abc import Awaitable
@@ -69,7 +69,7 @@ class Prompt(Attempt):
         if isinstance(taken, Http1Client):
             return Http1AskingEnd(taken)
         if isinstance(taken, Http2AskingEnd):
-            if taken.may_begin and taken.has_room(self.held_bytes):
+            if taken.may_begin and taken.make_room(self.held_bytes):
                 return taken
             self._leased = None
             taken.finish()
@@ -114,7 +114,7 @@ class Prompt(Attempt):
     def _go_on(self) -> bool:
         """False: a task is to see to it."""
         asking, end, exchange = self._asked, self._end, self._exchange
-        if not end.has_room(len(asking.arrived)):
+        if not end.make_room(len(asking.arrived)):
             return False
         head: ResponseHead | None = None
         if not exchange.has_answered:

@@ -67,8 +67,8 @@ def call(
         rule: instead of that which the destination has declared for it.
         is_http2: whether that is spoken with the endpoint's sidecar; None: where the request came by it.
     """
-    rule = rule or dialled.rule(request)                                                        # 1
-    to = target(dialled, rule, rules.outbound, runtime.rng)                                                 # 2
+    rule = rule or (dialled.rule(request) if dialled.rules is not None else None)                           # 1
+    to = target(dialled, rule, rules.outbound, runtime.rng) if rule is not None else dialled                # 2
     if isinstance(to, Denied):
         return to
     decision = MeshCall(request, headers, to, rules, record, runtime, is_http2=is_http2).decide()       # 3, 4

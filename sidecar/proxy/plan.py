@@ -39,7 +39,7 @@ PATIENT = Patience()
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """A request that was sent already.
+    """A request that is on its way already, on a connection that was at hand.
 
     Args:
         left_s: for the head of its answer; None: the deadline is set.

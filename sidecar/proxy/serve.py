@@ -55,10 +55,11 @@ async def carry_out(
                 else:
                     deadline.upstream("name resolution", DECISION_S, now)
                     decision = await found
+                    now = deadline.now()
         except ReasonedError as exc:
             decision = Denied(exc.reason, exc.rule or record.rule, exc.detail)
         if isinstance(decision, Plan):
-            await _forward(exchange, decision, runtime, deadline)
+            await _forward(exchange, decision, runtime, deadline, now)
         elif isinstance(decision, Denied):
             await _refuse(exchange, decision, runtime, deadline)
         else:
@@ -76,7 +77,7 @@ def _refusal_of_version(runtime: Runtime) -> Denied | None:
     return Denied(Reason.VERSION, detail="HTTP/1.0 is accepted only where a MeshPolicy says acceptHttp10")
 
 
-async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: Deadline) -> None:
+async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: Deadline, now: float) -> None:
     record = exchange.record
     record.rule = plan.permit.rule
     try:
@@ -86,7 +87,10 @@ async def _forward(exchange: Exchange, plan: Plan, runtime: Runtime, deadline: D
         if plan.delay_s:
             deadline.upstream("injected delay", plan.delay_s + 1)
             await trio.sleep(plan.delay_s)
-        left = await forward_promptly(exchange, plan, runtime, deadline) if runtime.is_prompt and is_ordinary(exchange, plan) else plan
+            now = deadline.now()
+        left: Plan | None = plan
+        if runtime.is_prompt and is_ordinary(exchange, plan):
+            left = await forward_promptly(exchange, plan, runtime, deadline, now)
         if left is not None:
             await forward(exchange, left, runtime, deadline)
             exchange.note_reason()

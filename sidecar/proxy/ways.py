@@ -74,10 +74,12 @@ class Ways:
         """
         host, tls = request.host.decode("ascii"), approval.tls
         context = self._originator.context(tls, is_http2=request.is_http2) if tls is not None else None
-        leads = partial(self._plan, request, headers, to, permit, approval, record, is_permitted, host, context)
         # Who asks in HTTP/2 may be answered, by ALPN, that the host speaks HTTP/1.1: nothing for the prompt way, which no wait leads to.
         addresses = self._originator.known_addresses(host, approval, rules) if not request.is_http2 else None
-        return leads(addresses) if addresses is not None else self._plan_later(leads, host, approval, rules)
+        if addresses is not None:
+            return self._plan(request, headers, to, permit, approval, record, is_permitted, host, context, addresses)
+        leads = partial(self._plan, request, headers, to, permit, approval, record, is_permitted, host, context)
+        return self._plan_later(leads, host, approval, rules)
 
     async def _plan_later(self, leads: Callable[[tuple[str, ...]], Plan], host: str, approval: EgressHost, rules: Rules) -> Plan:
         return leads(await self._originator.addresses(host, approval, rules))

@@ -3,7 +3,23 @@
 import msgspec
 import pytest
 
-from sidecar.model.route import Caller, DirectResponse, Fault, HeaderEdit, Jwt, Match, PathMatch, RateLimit, Redirect, Route
+from sidecar.model.route import Caller, DirectResponse, Fault, HeaderEdit, Jwt, Match, PathMatch, RateLimit, Redirect, Rewrite, Route
+
+# What selects requests and callers; all else that a rule may say is something to be done.
+SELECTS = {"name", "allow", "port", "matches", "hosts", "deny", "jwt"}
+DONE = {
+    "rate_limit": RateLimit(1), "concurrency": 1, "max_body_bytes": 0, "fault": Fault(), "request_headers": HeaderEdit(remove=("a",)),
+    "response_headers": HeaderEdit(set={"a": "b"}), "rewrite": Rewrite(), "redirect": Redirect(), "direct_response": DirectResponse(200),
+    "upgrades": ("websocket",), "request_s": 1.0, "idle_s": 1.0,
+}
+
+
+def test_what_asks_for_anything_but_leave_is_not_plain() -> None:
+    plain = Route("r", (), 80, (Match(),), ("a",), (Caller(),), Jwt("https://idp.example", ("a",)))
+    assert plain.is_plain
+    assert {field.name for field in msgspec.structs.fields(Route)} == SELECTS | DONE.keys()
+    for name, value in DONE.items():
+        assert not msgspec.structs.replace(plain, **{name: value}).is_plain, name
 
 
 @pytest.mark.parametrize(("kind", "value"), [

@@ -1,6 +1,7 @@
 """The judge of what enters, as tables: whom a rule lets in. Which rule decides: test_route_table.py."""
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.edge import EdgeRoute, Restriction
@@ -49,11 +50,12 @@ def test_the_most_specific_decides_alone() -> None:
 
 
 def test_the_permit_says_which_rule_and_alternative() -> None:
-    route = Route("r", ALLOW_WEB, matches=(prefix("/a"), prefix("/b")))
-    permit = judge(Inbound(routes=(route,)), get("/b/c"))
-    assert isinstance(permit, Permit)
-    assert permit.route is route
-    assert permit.match is route.matches[1]
+    plain = Route("r", ALLOW_WEB, matches=(prefix("/a"), prefix("/b")))
+    for route, more in ((plain, None), (limited := replace(plain, idle_s=1.0), limited)):
+        permit = judge(Inbound(routes=(route,)), get("/b/c"))
+        assert isinstance(permit, Permit)
+        assert permit.route is more
+        assert permit.match is route.matches[1]
 
 
 def test_no_rule_is_a_refusal() -> None:

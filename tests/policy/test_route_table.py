@@ -82,7 +82,8 @@ def test_the_alternative_that_matched_is_told() -> None:
     found = table.find(80, get("/b/c"))
     assert found is not None
     assert found.match == prefix("/b")
-    assert RouteTable((Route("r", ()),)).find(80, get()) == (Route("r", ()), EVERYTHING)
+    for rule, more in ((Route("r", ()), None), (asking := Route("r", (), concurrency=1), asking)):
+        assert RouteTable((rule,)).find(80, get()) == (rule, EVERYTHING, more)
 
 
 def test_callers_rules_are_found_alike() -> None:
