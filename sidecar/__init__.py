@@ -34,7 +34,7 @@ One word for one thing:
     dialled      the destination that the application chose; a rule may lead the call elsewhere
     pump         the task that waits at the socket of an HTTP/2 connection for all that wait on it
     prompt       of an exchange: ordinary from end to end, and carried out in a short way; over HTTP/2 by whoever reads, without a task
-    turn         all that one read on an HTTP/2 connection sets off
+    turn         all that one read sets off, on whatever connections, before any task runs
     ejection     leaving out an endpoint that fails again and again
     mirror       a copy of a request, whose answer is thrown away
     budget       what may be spent: on retries, on frames that do nothing, of an approval's bytes

@@ -63,6 +63,19 @@ CANARY_WITHIN_S = 1.0
 LAST_SHIPPING_S = 2.0
 
 
+class EachTurn(trio.abc.Instrument):
+    """What is done when all that can be done now is done, before more is waited for."""
+
+    def __init__(self, log: AccessLog) -> None:
+        self._log = log
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._log.flush()
+
+    def after_run(self) -> None:
+        self._log.flush()
+
+
 class Sidecar:
     """The parts of one sidecar. Building it binds every port and takes the first snapshot and certificate from files.
 
@@ -214,6 +227,7 @@ class Sidecar:
         def edge(port: int) -> ConnectionHandler:
             return partial(serve_edge, port=port, runtime=self.runtime, clients=clients)
 
+        trio.lowlevel.add_instrument(EachTurn(self.runtime.log))
         async with trio.open_nursery() as nursery:
             self.doors.open(nursery, Handlers(inbound, outbound, gateway, edge, self.health.handle, self.metrics), self.tally)
             for sock in self.dns:

@@ -25,18 +25,11 @@ from tests.helpers.gateway import GATEWAY
 from tests.helpers.mesh import call, echo, is_gone, read_until, root
 from tests.helpers.netns import why_impossible
 from tests.helpers.pki import WEB
+from tests.helpers.sockets import free_ports
 
 WORKERS = 2
 WHY_IMPOSSIBLE = why_impossible()
 CONNECTIONS = re.compile(r"^bartizan_connections_total\{.*\} (\d+)$", re.MULTILINE)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def children(pid: int) -> list[int]:

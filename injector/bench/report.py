@@ -94,7 +94,8 @@ def text(result: Mapping[str, Any]) -> str:
     for name, workload in result["workloads"].items():
         lines += ["", f"{name}: {workload['title']}", *_table(rows_of(result, name))]
     lines += ["", *facts(result), f"(x...) is the ratio to {REFERENCE}.", *(f"- {line}" for line in result["fairness"])]
-    lines += ["", *map(_verdict, result["targets"])]
+    is_judged = result["settings"]["rounds"] > 1
+    lines += ["", *(map(_verdict, result["targets"]) if is_judged else ["One round shows that it runs; targets are judged by more."])]
     return "\n".join(lines[1:])
 
 

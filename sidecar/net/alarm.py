@@ -1,11 +1,11 @@
 """An alarm: somebody without a task is told when a time has come.
 
-It is a deadline that cancels nothing, on the same clock (`deadline.py`); whoever is told is told in a turn (`http2_turn.py`), so that a bug
+It is a deadline that cancels nothing, on the same clock (`deadline.py`); whoever is told is told in a turn (`turn.py`), so that a bug
 there is the affair of its own connection, and the clock goes on for all others. As with every deadline, it may ring early.
 """
 
 from .deadline import NEVER, Deadline
-from .http2_turn import Listener, Turn
+from .turn import Listener, Turn
 
 
 class Alarm(Deadline):

@@ -26,15 +26,18 @@ class Http1Connection:
         early: bytes that were received before.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_left", "_receive_nowait", "_send_nowait", "_wait_input", "body", "stream", "trailers")
+    __slots__ = (
+        "_buffer", "_chunks", "_left", "_receive_nowait", "_send_nowait", "_violation", "_wait_input", "body", "stream", "trailers",
+    )
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
         self.stream = stream
         self.body = NO_BODY             # of the message being read
         self.trailers: Headers = []
         self._send_nowait: Callable[[bytes], int] | None = getattr(stream, "send_nowait", None)
-        self._wait_input: Callable[[], Awaitable[None]] | None = getattr(stream, "wait_input", None)
-        self._receive_nowait: Callable[[], bytes | None] = getattr(stream, "receive_nowait", bytes)
+        self._wait_input: Callable[[], Awaitable[None]] = getattr(stream, "wait_input", _no_wait)
+        self._receive_nowait: Callable[[], bytes | None] = getattr(stream, "receive_nowait", _nothing)
+        self._violation: ProtocolViolation | BadResponse | None = None
         self._buffer = early
         self._left = 0                  # of a LENGTH body
         self._chunks: chunked.ChunkDecoder | None = None
@@ -111,11 +114,14 @@ class Http1Connection:
     def _decode(self) -> bytes:
         decoder = self._chunks
         assert decoder is not None
-        data, self._buffer = self._buffer, b""
+        if self._violation is not None:
+            raise self._violation       # whoever asks again hears the same
         try:
-            piece = decoder.feed(data)
+            piece = decoder.feed(self._buffer)
         except ValueError as exc:
-            raise self._violated(str(exc)) from exc
+            self._violation = self._violated(str(exc))
+            raise self._violation from exc
+        self._buffer = b""
         if decoder.is_done:
             self._buffer = decoder.leftover
             self.trailers = allowed_trailers(decoder.trailers)
@@ -125,13 +131,29 @@ class Http1Connection:
 
     async def _receive(self) -> bytes:
         """What has come, waited for if need be; b"" at the end."""
-        try:
-            if (wait := self._wait_input) is None:
+        if self._wait_input is _no_wait:
+            try:
                 return bytes(await self.stream.receive_some())
-            while True:
-                await wait()
-                if (data := self._receive_nowait()) is not None:
-                    return data
+            except trio.BrokenResourceError as exc:
+                raise self._gone(f"connection lost ({exc})") from exc
+        while True:
+            await self.arrival()
+            if (data := self.receive_nowait()) is not None:
+                return data
+
+    def arrival(self) -> Awaitable[None]:
+        """What to await before `request_nowait` or `head_nowait`: then something may have come. No frame of ours is in that wait, as
+        there are four in one for a whole head; two waits make an exchange.
+        """
+        try:
+            return self._wait_input()
+        except trio.BrokenResourceError as exc:
+            raise self._gone(f"connection lost ({exc})") from exc
+
+    def receive_nowait(self) -> bytes | None:
+        """What has come; b"" at the end; None: nothing has."""
+        try:
+            return self._receive_nowait()
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
 
@@ -158,6 +180,14 @@ class Http1Connection:
             await self.stream.send_all(rest)
         except trio.BrokenResourceError as exc:
             raise self._gone(f"connection lost ({exc})") from exc
+
+
+async def _no_wait() -> None:
+    """Of a stream that only those read who wait."""
+
+
+def _nothing() -> None:
+    """What came there without."""
 
 
 def framed(kind: BodyKind, piece: bytes, is_end: bool, trailers: Headers) -> bytes:

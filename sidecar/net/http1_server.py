@@ -46,22 +46,31 @@ class Http1Server(Http1Connection):
         Args:
             begun: called once if a part of a head is there and its end is not: then the client should hurry.
         """
-        while True:
-            if self._buffer:
-                found = self._heads.read(self._buffer)
-                if found is not None:
-                    self.request, consumed = found
-                    self._start_body(self.request.body, consumed)
-                    return self.request
-                if begun is not None:
-                    begun()
-                    begun = None
+        while (request := self._request()) is None:
+            if self._buffer and begun is not None:
+                begun()
+                begun = None
             data = await self._receive()
             if not data:
                 if self._buffer:
                     raise DownstreamGone("closed in the middle of a request head")
                 return None
             self._buffer = self._buffer + data if self._buffer else data
+        return request
+
+    def request_nowait(self) -> RequestHead | None:
+        """The next request's head, if all of it is here."""
+        if not self._buffer:
+            self._buffer = self.receive_nowait() or b""
+        return self._request()
+
+    def _request(self) -> RequestHead | None:
+        found = self._heads.read(self._buffer) if self._buffer else None
+        if found is None:
+            return None
+        self.request, consumed = found
+        self._start_body(self.request.body, consumed)
+        return self.request
 
     async def send_interim(self, response: ResponseHead) -> None:
         """> A server MUST NOT send a 1xx response to an HTTP/1.0 client (RFC 9110 s15.2)."""
@@ -74,9 +83,16 @@ class Http1Server(Http1Connection):
     ) -> None:
         await self.send(self._answer(response, piece, is_end, closes, trailers or []))
 
-    def answer(self, response: ResponseHead, piece: bytes, *, closes: bool) -> bytes:
-        """`send_head` with all of the body, as far as there is room. The rest, which is to be sent."""
-        return self._send_at_once(self._answer(response, piece, True, closes, []))
+    def answer(self, response: ResponseHead, piece: bytes, *, closes: bool, text: bytes = b"") -> bytes:
+        """`send_head` with all of the body, as far as there is room. The rest, which is to be sent.
+
+        Args:
+            text: the head as who may go on is told it, for it is known (`ResponseReader`); rendered anew for others.
+        """
+        if not text or closes or self.request.is_last or not self.is_body_done:
+            return self._send_at_once(self._answer(response, piece, True, closes, []))
+        self._kind, self.can_go_on = response.body.kind, True
+        return self._send_at_once(text + piece)
 
     def _answer(self, response: ResponseHead, piece: bytes, is_end: bool, closes: bool, trailers: Headers) -> bytes:
         request = self.request

@@ -32,9 +32,11 @@ class Http2End(Waiter):
     Attributes:
         trailers: as `net/ends.py` says.
         failure: why nothing more can be read or sent.
+        arrived: what `take_buffered` would return.
+        has_end: all of the body has arrived.
     """
 
-    __slots__ = ("_body", "_has_end", "_is_blocked", "_is_sent", "_link", "_owed", "failure", "stream", "trailers")
+    __slots__ = ("_is_blocked", "_is_sent", "_link", "_owed", "arrived", "failure", "has_end", "stream", "trailers")
 
     def __init__(self, link: "Http2Link", stream: int) -> None:
         super().__init__(link.turn)
@@ -42,9 +44,9 @@ class Http2End(Waiter):
         self.stream = stream
         self.trailers: Headers = []
         self.failure: MeshError | None = None
-        self._body: bytes | bytearray = b""     # arrived, and not yet taken
+        self.arrived: bytes | bytearray = b""
         self._owed = 0                          # bytes that were taken and have perhaps not gone on
-        self._has_end = False
+        self.has_end = False
         self._is_blocked = False                # by a window
         self._is_sent = False
 
@@ -53,18 +55,18 @@ class Http2End(Waiter):
     def arrive(self, data: bytes, is_end: bool) -> None:
         if data:
             # Pieces are joined, for a thousand tiny ones would cost many times their bytes.
-            if not self._body:
-                self._body = data
-            elif isinstance(self._body, bytearray):
-                self._body += data
+            if not self.arrived:
+                self.arrived = data
+            elif isinstance(self.arrived, bytearray):
+                self.arrived += data
             else:
-                self._body = bytearray(self._body) + data
-        self._has_end = is_end
+                self.arrived = bytearray(self.arrived) + data
+        self.has_end = is_end
         self.wake()
 
     def end(self, trailers: Headers) -> None:
         self.trailers = trailers
-        self._has_end = True
+        self.has_end = True
         self.wake()
 
     def open_window(self) -> None:
@@ -80,21 +82,11 @@ class Http2End(Waiter):
 
     @property
     def is_body_done(self) -> bool:
-        return self._has_end and not self._body
-
-    @property
-    def has_end(self) -> bool:
-        """All of the body has arrived."""
-        return self._has_end
-
-    @property
-    def arrived(self) -> bytes | bytearray:
-        """What `take_buffered` would return."""
-        return self._body
+        return self.has_end and not self.arrived
 
     def take_buffered(self) -> bytes:
         self.give_back()
-        body, self._body = self._body, b""
+        body, self.arrived = self.arrived, b""
         self._owed = len(body)
         return bytes(body)
 
@@ -107,13 +99,13 @@ class Http2End(Waiter):
 
     async def read_body(self) -> bytes:
         self.give_back()
-        while not self._body and not self._has_end:
+        while not self.arrived and not self.has_end:
             self.check()
             await self._link.wait(self, self._has_piece)
         return self.take_buffered()
 
     def _has_piece(self) -> bool:
-        return bool(self._body) or self._has_end or self.failure is not None
+        return bool(self.arrived) or self.has_end or self.failure is not None
 
     async def send_body(self, piece: bytes, *, is_end: bool, trailers: Headers | None = None) -> None:
         link = self._link
@@ -141,8 +133,8 @@ class Http2End(Waiter):
     def _has_window(self) -> bool:
         return not self._is_blocked or self.failure is not None
 
-    def has_room(self, size: int) -> bool:
-        """Whether so many bytes, and a head, can be sent without waiting."""
+    def make_room(self, size: int) -> bool:
+        """Send what was kept. Whether so many bytes, and a head, can go now without waiting."""
         link = self._link
         if link.is_backed_up:
             link.flush()
@@ -187,9 +179,9 @@ class Http2End(Waiter):
         engine = link.engine
         if self.failure is None:
             engine.reset(self.stream, code)
-        if left := self._owed + len(self._body):
+        if left := self._owed + len(self.arrived):
             engine.consumed(self.stream, left)
-            self._owed, self._body = 0, b""
+            self._owed, self.arrived = 0, b""
         if engine.queued_bytes:
             link.push()
 

@@ -22,6 +22,7 @@ from sidecar.protocol.pseudo import request_fields
 from .ends import Connection
 from .http2 import Http2End, Http2Link
 from .tls_stream import account_of
+from .turn import Listener
 
 
 class Http2AskingEnd(Http2End):
@@ -41,7 +42,7 @@ class Http2AskingEnd(Http2End):
 
     def answer(self, head: ResponseHead, is_end: bool) -> None:
         self._heads.append(head)
-        self._has_end = is_end
+        self.has_end = is_end
         self.wake()
 
     async def send_request(self, request: RequestHead, host: bytes, extra: Headers, piece: bytes, *, is_end: bool) -> None:
@@ -65,6 +66,14 @@ class Http2AskingEnd(Http2End):
         self.stream = link.engine.open_stream(request.method)
         link.ends[self.stream] = self
         self.send_nowait(request_fields(request, host, extra, self._client.scheme), piece, True)
+
+    def attend(self, listener: Listener) -> None:
+        self.listener = listener
+
+    @property
+    def is_stuck(self) -> bool:
+        """Nothing more comes."""
+        return self.failure is not None
 
     @property
     def head(self) -> ResponseHead | None:

@@ -4,7 +4,7 @@ There is no background task. Of the tasks that wait for something on the connect
 deals out what comes in; when its own wish is fulfilled, or it is cancelled, another takes its place. What was received is dealt
 out before anything else can happen, so that a cancelled pump loses nothing. Output is sent without waiting; what the socket does
 not take is kept, whole, for the pump, so that a cancelled writer leaves no half frame behind. What a read sets off is sent at the
-end of its turn (`http2_turn.py`).
+end of its turn (`turn.py`).
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from sidecar.model.errors import MeshError
 from sidecar.protocol.http2.engine import Engine
 from sidecar.protocol.http2.frames import Code, Http2Error
 
-from .http2_turn import Listener, Turn
+from .turn import Listener, Turn
 
 MAX_UNSENT_BYTES = 65536    # beyond it bodies wait
 FAULT = "a fault of ours"

@@ -13,6 +13,9 @@ from select import POLLIN, poll
 import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
+from .arrivals import Arrivals
+from .turn import Listener
+
 RECEIVE_BYTES = 65536
 LAST_WORDS_S = 5.0
 
@@ -92,6 +95,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return None
         except OSError as exc:
             raise self._broken(exc) from exc
+
+    def tell_input(self, listener: Listener) -> None:
+        """It is told, once, when there may be something to receive."""
+        if self.sock.fileno() < 0:
+            raise trio.ClosedResourceError
+        Arrivals.of_this_run().tell(self.sock, listener)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """How many bytes of `data` there was room for; the others come first in the next call."""

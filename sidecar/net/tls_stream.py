@@ -14,7 +14,9 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from sidecar.model.errors import ReasonedError
 
+from .arrivals import Arrivals
 from .tls_socket import RECEIVE_BYTES, TlsSocket, words_of
+from .turn import Listener, Turn
 
 
 def account_of(stream: trio.abc.AsyncResource) -> str:
@@ -131,6 +133,15 @@ class TlsStream(TlsSocket, trio.abc.HalfCloseableStream):
             return checkpoint()     # noqa: ASYNC105 -- whoever calls awaits it
         self._count_empty_wake()    # until data is received
         return wait_readable(self.sock)     # noqa: ASYNC105
+
+    def tell_input(self, listener: Listener) -> None:
+        """It is told, once, when there may be something to receive."""
+        self._check_open()
+        if self._has_peer_ended or self._may_hold:
+            Turn.of_this_run().tell(listener)
+        else:
+            self._count_empty_wake()
+            Arrivals.of_this_run().tell(self.sock, listener)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """After an error or cancellation some, all or none of `data` was sent, and the stream is good for closing only."""

@@ -34,6 +34,8 @@ class Asker:
         identity: verified; None: plaintext, which has none.
         source: its IP address, canonical; counts for plaintext only.
         claims: of the verified token; None: there is none, or nobody asked for it.
+    Attributes:
+        name: its identity's parts; None: plaintext.
     """
 
     __slots__ = ("claims", "identity", "name", "source")

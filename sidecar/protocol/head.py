@@ -17,7 +17,7 @@ import re
 from msgspec.structs import replace
 
 from sidecar.model.errors import BadResponse, ProtocolViolation
-from sidecar.model.message import RequestHead, ResponseHead
+from sidecar.model.message import LENGTH, NONE, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 
 from . import http1
@@ -33,6 +33,7 @@ from .framing import (
     judge_response,
     with_target,
 )
+from .render import render_response
 from .target import MAX_TARGET_BYTES, PLAIN
 
 
@@ -119,19 +120,25 @@ class RequestReader:
 
 
 class ResponseReader:
-    """`read_response` for the heads of one connection."""
+    """`read_response` for the heads of one connection.
 
-    __slots__ = ("_asked", "_head", "_known", "_seen")
+    Attributes:
+        text: the head that was read last as a client of HTTP/1.1 is told it, if it was a known one and is told to everyone alike.
+    """
+
+    __slots__ = ("_asked", "_head", "_known", "_known_text", "_seen", "text")
 
     def __init__(self) -> None:
-        self._seen = self._head = b""
+        self._seen = self._head = self._known_text = self.text = b""
         self._asked = (b"", b"")
         self._known: ResponseHead | None = None
 
     def read(self, buffer: bytes, request_method: bytes, upgrade: bytes = b"") -> tuple[ResponseHead, int] | None:
         known = self._known
         if known is not None and buffer.startswith(self._head) and self._asked == (request_method, upgrade):
+            self.text = self._known_text
             return known, len(self._head)
+        self.text = b""
         found = read_response(buffer, request_method, upgrade)
         if found is not None and found[1] <= MAX_KNOWN_BYTES:
             head = buffer[:found[1]]
@@ -139,6 +146,8 @@ class ResponseReader:
                 self._seen = head
             else:
                 self._known, self._head, self._asked = found[0], head, (request_method, upgrade)
+                is_alike = found[0].body.kind in (NONE, LENGTH) and found[0].status >= 200
+                self._known_text = render_response(found[0], [], close=False, chunk_until_close=True) if is_alike else b""
         return found
 
 

@@ -26,7 +26,7 @@ from sidecar.protocol.render import render_request
 
 from .exchange import Exchange
 from .lease import connect, lease
-from .plan import BODY_IDLE_S, Plan, Upstream
+from .plan import BODY_IDLE_S, Begun, Plan, Upstream
 from .runtime import Runtime
 from .upgrade import switch
 
@@ -108,10 +108,10 @@ class Attempt:
             raise TimedOut(f"no answer from {self._upstream.name} within {seconds} s") from exc
 
     async def _ask(self, first: bytes) -> ResponseHead | None:
-        pool, upstream = self._runtime.pool, self._upstream
+        pool, upstream, begun = self._runtime.pool, self._upstream, self._upstream.begun
         now: float | None = None
-        if upstream.begun is not None:
-            asking, is_reused = upstream.begun.asking, True
+        if begun is not None:
+            asking, is_reused = begun.asking, True
         else:
             now = self._deadline.now()
             found, is_reused = pool.take_nowait(upstream.key, now), True
@@ -121,14 +121,8 @@ class Attempt:
             asking = found
         self._leased = asking
         try:
-            if upstream.begun is not None:
-                if upstream.begun.failure is not None:
-                    raise upstream.begun.failure
-                if upstream.begun.left_s is not None:
-                    self._deadline.upstream_waits("response", upstream.begun.left_s)
-                if first:
-                    self._exchange.end.take_buffered()      # as below
-                return await self._read_head(asking, upstream.begun.head)
+            if begun is not None:
+                return await self._take_up(begun, first)
             return await self._ask_on(asking, first, now)
         except Reset as exc:
             if not (is_reused and self._may_ask_again(exc, first)):
@@ -153,6 +147,18 @@ class Attempt:
             self._exchange.reach(self._upstream)
         if asking.account:
             self._runtime.accounts.carry(self._exchange.record, asking.account)
+
+    async def _take_up(self, begun: Begun, first: bytes) -> ResponseHead:
+        """As `_ask_on`, where the request is on its way."""
+        if begun.failure is not None:
+            raise begun.failure
+        if begun.left_s is not None:
+            self._deadline.upstream_waits("response", begun.left_s)
+        if begun.send_rest is not None:
+            await begun.send_rest()
+        if first:
+            self._exchange.end.take_buffered()      # as there
+        return await self._read_head(begun.asking, begun.head)
 
     async def _ask_on(self, asking: AskingEnd, first: bytes, now: float | None = None) -> ResponseHead | None:
         self._reach(asking)

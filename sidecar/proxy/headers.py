@@ -130,7 +130,7 @@ def _context(found: Fields, record: Record, rng: random.Random, *, is_trusted: b
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         record.request_id = given[0].decode()
     else:
-        record.request_id = f"{rng.getrandbits(128):032x}"      # no secret, and not worth a system call
+        record.request_id = rng.getrandbits(128).to_bytes(16, "big").hex()      # no secret, and not worth a system call
     headers = [(b"x-request-id", record.request_id.encode())]
     if is_trusted and b"traceparent" in found:
         known = trace.take_up(found[b"traceparent"], found.get(b"tracestate", []))

@@ -63,7 +63,7 @@ async def serve_http1(
     try:
         with deadline:
             deadline.downstream("first request", REQUEST_HEAD_S)
-            while await end.read_request(begun) is not None:
+            while end.request_nowait() or await end.read_request(begun):
                 idle.discard(deadline)
                 exchange = Exchange(end, record)
                 ended = await carry_out(exchange, runtime, decide, deadline)
@@ -78,6 +78,8 @@ async def serve_http1(
                 idle.add(deadline)
                 if end.has_leftover:    # perhaps 2000 requests, answered here without a wait: others have their turns between them
                     await trio.lowlevel.checkpoint()
+                else:
+                    await end.arrival()
     except ReasonedError as exc:
         if exchange is not None:
             await conclude(exchange, exc, runtime)

@@ -55,15 +55,17 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
         try:
             if rest := asking.begin(request, upstream.host, upstream.headers):
                 await asking.send_rest(rest)
-            response = await asking.read_head()
+            await asking.arrival()
+            response = asking.head_nowait() or await asking.read_head()
         except UpstreamError as exc:
             return _handed_over(plan, upstream, Begun(asking, failure=exc))
         status = response.status
         # No rule can ask for another attempt after a status below 400.
         if status < 200 or response.may_hold_ours or (status >= 400 and _is_worth_another(plan, request.method, status)):
             return _handed_over(plan, upstream, Begun(asking, head=response))
+        text = asking.head_text
         if plan.adapt is not None:
-            response = plan.adapt(response)
+            response, text = plan.adapt(response), b""
         if upstream.observe is not None:
             upstream.observe(status < 500)
         piece = asking.take_whole()
@@ -75,7 +77,7 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
         exchange.has_answered = True
         record.status = status
         record.sent = len(piece)
-        if rest := end.answer(response, piece, closes=runtime.draining.current):
+        if rest := end.answer(response, piece, closes=runtime.draining.current, text=text):
             deadline.downstream("response", plan.patience.take_s)       # only who waits needs to be told how long
             await end.send_rest(rest)
     except BaseException:

@@ -1,20 +1,23 @@
-"""A prompt exchange: HTTP/2 on both sides, carried out by whoever reads, without a task of its own.
+"""A prompt exchange, of HTTP/2 downstream: carried out by whoever reads, on either side, without a task of its own.
 
 A task, its scopes and its wake-ups cost more than all the rest of an ordinary exchange (163 us of CPU, and 45 without). As soon as anything
 is out of the ordinary a task takes over, from just where the exchange is, and goes the way of all others: `serve.py`, `forward.py`,
 `attempt.py`. So nothing is waited for here, tried again, refused or blamed on anybody.
 
-Held to that way by tests/proxy/test_http2_prompt.py, which has both carry out the same exchanges.
+Held to that way by tests/proxy/http2_prompt, which has both carry out the same exchanges.
 """
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from sidecar.model.errors import ReasonedError
-from sidecar.model.message import Headers
+from sidecar.model.errors import ReasonedError, UpstreamError
+from sidecar.model.message import Headers, ResponseHead
 from sidecar.net.deadline import NEVER, Deadline
+from sidecar.net.http1_asking import Http1AskingEnd
+from sidecar.net.http1_client import Http1Client
 from sidecar.net.http2_client import Http2AskingEnd
 from sidecar.net.http2_server import Http2ServingEnd
 from sidecar.net.pool import Pool
@@ -31,6 +34,8 @@ from .serve import abandon, conclude
 if TYPE_CHECKING:
     from .http2_prompts import Prompts
 
+PromptEnd = Http1AskingEnd | Http2AskingEnd
+
 
 class Prompt(Attempt):
     """One of them: the only attempt at its upstream, or the first.
@@ -40,13 +45,14 @@ class Prompt(Attempt):
         is_late: it is.
     """
 
-    __slots__ = ("_capped_at", "_end", "_is_parted", "_link_end", "_prompts", "_started", "ends_at", "held_bytes", "is_late")
+    __slots__ = ("_asked", "_capped_at", "_end", "_is_parted", "_prompts", "_started", "ends_at", "held_bytes", "is_late")
 
     def __init__(self, prompts: "Prompts", exchange: Exchange, plan: Plan, upstream: Upstream, started: float) -> None:
         super().__init__(exchange, plan, upstream, prompts.runtime, prompts.alarm)
         assert isinstance(exchange.end, Http2ServingEnd)
         self._prompts = prompts
         self._end = exchange.end
+        self._asked: PromptEnd | None = None
         self._started = started
         self._capped_at = NEVER
         self.held_bytes = len(self._end.arrived)
@@ -56,26 +62,27 @@ class Prompt(Attempt):
 
     # -- all is well
 
-    def take(self, pool: Pool) -> Http2AskingEnd | None:
+    def take(self, pool: Pool) -> PromptEnd | None:
         """A place on a connection to the upstream, if one is there that takes the request now."""
-        asking = pool.take_nowait(self._upstream.key) if self._upstream.is_shared else None
-        if not isinstance(asking, Http2AskingEnd):
-            return None
-        self._leased = self._link_end = asking
-        if asking.may_begin and asking.has_room(self.held_bytes):
-            return asking
-        self._leased = None
-        asking.finish()
+        self._leased = taken = pool.take_nowait(self._upstream.key, self._started)
+        if isinstance(taken, Http1Client):
+            return Http1AskingEnd(taken)
+        if isinstance(taken, Http2AskingEnd):
+            if taken.may_begin and taken.make_room(self.held_bytes):
+                return taken
+            self._leased = None
+            taken.finish()
         return None
 
-    def send_on(self, asking: Http2AskingEnd) -> None:
+    def send_on(self, asking: PromptEnd) -> None:
         """As `forward` begins, and `Attempt.ask`."""
         exchange, plan, upstream = self._exchange, self._plan, self._upstream
         record, body = exchange.record, bytes(self._end.arrived)
         record.rule = plan.permit.rule
         record.upstream = upstream.name
         record.received = len(body)
-        self._reach(asking)
+        self._asked = asking
+        self._reach(self._asking)
         asked_s = grpc_timeout_s(exchange.request)
         if plan.request is not None:
             exchange.request = plan.request
@@ -83,7 +90,16 @@ class Prompt(Attempt):
             self._capped_at = self._started + min(limit for limit in (plan.request_s, asked_s) if limit is not None)
         asking.send_request_nowait(exchange.request, upstream.host, upstream.headers, body)
         self._look_by(self._started + RESPONSE_HEAD_S if self._capped_at == NEVER else self._capped_at)
-        self._end.listener = asking.listener = self
+
+    def attend(self) -> None:
+        """To the answer."""
+        self._end.listener = self
+        self._answering.attend(self)
+
+    @property
+    def _answering(self) -> PromptEnd:
+        assert self._asked is not None, "send on before you attend"
+        return self._asked
 
     def _look_by(self, at: float) -> None:
         self.ends_at = at
@@ -101,25 +117,30 @@ class Prompt(Attempt):
 
     def _go_on(self) -> bool:
         """False: a task is to see to it."""
-        asking, end, exchange = self._link_end, self._end, self._exchange
-        if not end.has_room(len(asking.arrived)):
+        asking, end, exchange = self._answering, self._end, self._exchange
+        if not end.make_room(len(asking.arrived)):
             return False
-        fields: Headers | None = None
+        head: ResponseHead | None = None
         if not exchange.has_answered:
             head = asking.head
             if head is None:
-                return asking.failure is None and not self.is_late
+                return not (asking.is_stuck or self.is_late)
             if head.status < 200 or self._is_worth_another(head.status):
                 return False
+        try:
+            piece = asking.take_buffered()
+        except UpstreamError:   # it is raised to whoever asks next, too
+            return False
+        is_end = asking.is_body_done
+        fields: Headers | None = None
+        if head is not None:
             self._observe(is_good=head.status < 500)
             response = self._as_told(asking.take_head())
             fields = response_fields(response, [])
             exchange.has_answered = True
             exchange.record.status = response.status
-        piece = asking.take_buffered()
-        is_end = asking.is_body_done
-        if fields is None and not piece and not is_end:
-            return asking.failure is None and not self.is_late
+        elif not piece and not is_end:
+            return not (asking.is_stuck or self.is_late)
         exchange.record.sent += len(piece)
         end.send_nowait(fields, piece, is_end, asking.trailers if is_end and exchange.request.takes_trailers else None)
         if is_end:
@@ -128,7 +149,7 @@ class Prompt(Attempt):
             asking.give_back()      # it has gone on: what nobody gave back, the upstream would wait for, and we for it
             self._look_by(min(self._deadline.now() + (self._plan.idle_s or STREAM_IDLE_S), self._capped_at))
             self.is_late = False
-            return asking.failure is None
+            return not asking.is_stuck
         return True
 
     def _is_worth_another(self, status: int) -> bool:
@@ -149,7 +170,7 @@ class Prompt(Attempt):
         """It is prompt no longer."""
         self._is_parted = True
         self._prompts.forget(self)
-        self._end.listener = self._link_end.listener = None
+        self._end.listener = self._answering.listener = None
 
     def _count_up(self) -> None:
         if self._plan.done is not None:
@@ -183,10 +204,17 @@ class Prompt(Attempt):
             self._prompts.start(self._go_on_slowly, idle_s if self.ends_at == self._capped_at else self.ends_at - now)
             return
         exchange.record.received = 0    # it is counted again
-        begun = replace(self._upstream, begun=Begun(self._link_end, self.ends_at - now))
+        begun = replace(self._upstream, begun=self._begun(self.ends_at - now))
         request_s = None if self._capped_at == NEVER else self._capped_at - now
         decision = replace(plan, choose=first(begun, plan), request_s=request_s)
         self._prompts.start(self._prompts.take_over, self._end, exchange.record, self._runtime, told(decision), self._started)
+
+    def _begun(self, left_s: float) -> Begun:
+        asked = self._answering
+        if isinstance(asked, Http2AskingEnd):
+            return Begun(asked, left_s)
+        send_rest = partial(asked.client.send_rest, asked.unsent) if asked.unsent else None
+        return Begun(asked.client, left_s, asked.head, asked.failure, send_rest)
 
     async def _go_on_slowly(self, left_s: float) -> None:
         """The client takes the answer more slowly than the upstream gives it, or one of them breaks off."""
@@ -200,6 +228,8 @@ class Prompt(Attempt):
                             self._deadline = deadline
                             if self._capped_at != NEVER:
                                 deadline.cap(self._capped_at - deadline.now())
+                            if isinstance(self._asked, Http1AskingEnd) and self._asked.failure is not None:
+                                raise self._asked.failure
                             await self._pass_rest_on(left_s)
                         exchange.note_reason()
                     finally:

@@ -16,6 +16,7 @@ from sidecar.model.message import RequestHead
 from sidecar.net.alarm import Alarm
 from sidecar.net.deadline import NEVER
 from sidecar.net.http2 import Http2Link
+from sidecar.net.http2_client import Http2AskingEnd
 from sidecar.net.http2_pump import Waiter
 from sidecar.net.http2_server import Http2Server, Http2ServingEnd
 from sidecar.protocol.http2.flow import CONNECTION_BYTES
@@ -125,7 +126,8 @@ class Prompts:
             raise
         self._on.add(prompt)
         self.held_bytes += prompt.held_bytes
-        if asking.link not in self._minded:
+        prompt.attend()
+        if isinstance(asking, Http2AskingEnd) and asking.link not in self._minded:
             self._minded.add(asking.link)
             self._mind(self._read, asking.link)
         return None

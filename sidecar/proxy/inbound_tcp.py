@@ -37,9 +37,8 @@ async def serve_opaque(
             deadline.upstream("connect", CONNECT_S)
             app = SocketStream(await runtime.dialer.connect(to))
         try:
-            await tunnel(stream, app, judged, record, runtime.rules,
-                         entrance.is_permitted, runtime.pipes,
-                         judged.route.idle_s if judged.route else None)
+            idle_s = judged.route.idle_s if judged.route else None
+            await tunnel(stream, app, judged, record, runtime.rules, entrance.is_permitted, runtime.pipes, idle_s)
         finally:
             app.close()
     except MeshError as exc:

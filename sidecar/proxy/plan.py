@@ -39,10 +39,11 @@ PATIENT = Patience()
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """A request that was sent already, whole.
+    """A request that is on its way already, on a connection that was at hand.
 
     Args:
         left_s: for the head of its answer; None: the deadline is set.
+        send_rest: sends what there was no room for; None: all is sent.
         head: that came already.
         failure: what came instead.
     """
@@ -51,6 +52,7 @@ class Begun(msgspec.Struct, frozen=True):
     left_s: float | None = None
     head: ResponseHead | None = None
     failure: UpstreamError | None = None
+    send_rest: Callable[[], Awaitable[None]] | None = None
 
 
 class Upstream(msgspec.Struct, frozen=True):

@@ -2,10 +2,13 @@
 
 Everything that a peer chose is escaped by the JSON encoder, so that one record is one line whatever it holds. Query strings stay
 out: they carry secrets. A reader that does not keep up costs lines, which are counted, never the proxy's time.
+
+Lines wait until all that is to be done now is done: a write wakes the reader, which takes 7 us and more of ours.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from select import PIPE_BUF
 
 import msgspec
 
@@ -75,15 +78,34 @@ class AccessLog:
     def __init__(self, write: Callable[[bytes], object] | None) -> None:
         self._write = write
         self._encoder = msgspec.json.Encoder(enc_hook=str)
+        self._lines = bytearray()
         self.dropped = 0
 
     def add(self, record: Record) -> None:
-        if self._write is None:
-            return
-        try:
-            self._write(self._encoder.encode(record) + b"\n")
-        except OSError:
-            self.dropped += 1
+        """It is written by the next `flush`, as it is now."""
+        if self._write is not None:
+            self._encoder.encode_into(record, self._lines, -1)
+            self._lines += b"\n"
+
+    def flush(self) -> None:
+        if self._lines and self._write is not None:
+            lines, self._lines = bytes(self._lines), bytearray()
+            for piece in _pieces(lines):
+                try:
+                    self._write(piece)
+                except OSError:
+                    self.dropped += piece.count(b"\n")
+
+
+def _pieces(lines: bytes) -> Iterator[bytes]:
+    """Whole lines, as many as a pipe takes in one piece, for workers share one (POSIX, write: of at most PIPE_BUF)."""
+    start = 0
+    while start < len(lines):
+        end = len(lines)
+        if end - start > PIPE_BUF:
+            end = lines.rfind(b"\n", start, start + PIPE_BUF) + 1 or lines.index(b"\n", start) + 1
+        yield lines[start:end]
+        start = end
 
 
 class _Lines:
@@ -93,12 +115,12 @@ class _Lines:
         self._descriptor = descriptor
         self._rest = b""
 
-    def write(self, line: bytes) -> None:
+    def write(self, lines: bytes) -> None:
         if self._rest:
             self._rest = self._rest[os.write(self._descriptor, self._rest):]
         if self._rest:
             raise BlockingIOError
-        self._rest = line[os.write(self._descriptor, line):]
+        self._rest = lines[os.write(self._descriptor, lines):]
 
 
 def stdout_log(descriptor: int = 1) -> AccessLog:

@@ -24,6 +24,7 @@ from tests.helpers import pki
 from tests.helpers.issuer import of_pod
 from tests.helpers.pki import DOMAIN, ORDERS, WEB
 from tests.helpers.pods import BARTIZAN, ROOT, wait_until
+from tests.helpers.sockets import free_ports
 
 pytestmark = pytest.mark.foreign
 
@@ -40,12 +41,6 @@ def run(*command: str | Path, stdin: str = "", within_s: float = 60) -> str:
     done = subprocess.run([*map(str, command)], input=stdin, capture_output=True, text=True, timeout=within_s, cwd=ROOT)
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        socks = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [sock.getsockname()[1] for sock in socks]
 
 
 # -- certificates

@@ -5,7 +5,7 @@ import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -136,16 +136,24 @@ class KeptLedger(Ledger):
 class Bench:
     """
     Args:
-        lines: the access log so far, one mapping for each record.
         ledger: what it was told.
         wall: what the clock on the wall says.
     """
 
     runtime: Runtime
     dialer: FakeDialer
-    lines: list[dict[str, Any]]
     ledger: KeptLedger
     wall: float = NOW
+    _lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The access log so far, one mapping for each record."""
+        self.runtime.log.flush()
+        return self._lines
+
+    def write(self, lines: bytes) -> None:
+        self._lines += map(json.loads, lines.splitlines())
 
     @property
     def codes(self) -> list[str]:
@@ -166,15 +174,14 @@ def bench(
     nursery: trio.Nursery, known: Rules | None = None, tls: MeshTls | None = None, *, is_prompt: bool | None = None
 ) -> Bench:
     dialer = FakeDialer(nursery)
-    lines: list[dict[str, Any]] = []
     ledger = KeptLedger()
     made = Bench(
         Runtime(
             rules=Watched(known), tls=Watched(tls), is_outbound_open=Watched(True), dialer=dialer,
-            log=AccessLog(lambda line: lines.append(json.loads(line))), ledger=ledger, metrics=Metrics(),
+            log=AccessLog(lambda lines: made.write(lines)), ledger=ledger, metrics=Metrics(),
             wall=lambda: made.wall, rng=random.Random(1), is_prompt=WAY.is_prompt if is_prompt is None else is_prompt,
         ),
-        dialer, lines, ledger,
+        dialer, ledger,
     )
     nursery.start_soon(_at_the_end, made.runtime.pool.close)
     return made

@@ -1,8 +1,10 @@
 """Connected pairs of real sockets, closed when the test leaves."""
 
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -23,9 +25,18 @@ def tcp() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def free_ports(count: int) -> list[int]:
-    """That nobody listens at on loopback."""
+    """That nobody listens at on loopback, and that the kernel gives to no connection before somebody does."""
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
     with ExitStack() as stack:
-        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
+        while len(found) < count:
+            port = random.randrange(1024, end)
+            try:
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            found.append(port)
+    return found
 
 
 def reset(sock: socket.socket) -> None:

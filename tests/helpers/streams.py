@@ -7,6 +7,7 @@ it when a last word would be lost.
 import trio
 
 from sidecar.net.ends import BodyReader
+from sidecar.net.turn import Listener, Turn
 
 ROOM_BYTES = 65536
 
@@ -21,10 +22,15 @@ class _Way:
         self.is_ended = False   # by its writer
         self.is_cut = False     # by either
         self.moved = trio.Event()
+        self.listener: Listener | None = None       # is told, once, of what there is to read
 
     def tell(self) -> None:
         self.moved.set()
         self.moved = trio.Event()
+        listener = self.listener
+        if listener is not None and (self.data or self.is_ended or self.is_cut):
+            self.listener = None
+            Turn.of_this_run().tell(listener)
 
     def take(self, count: int) -> None:
         del self.data[:count]
@@ -61,6 +67,13 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             if self._in.is_ended:
                 return b""
             await self._in.moved.wait()
+
+    def tell_input(self, listener: Listener) -> None:
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        self._in.listener = listener
+        if self._in.data or self._in.is_ended or self._in.is_cut:
+            self._in.tell()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()

@@ -1,5 +1,6 @@
 """What both ends of a connection share, over a memory stream: each exchange whole, and byte by byte."""
 
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -12,6 +13,7 @@ from sidecar.model.reason import Reason
 from sidecar.net.http1 import Http1Connection
 from sidecar.net.http1_client import Http1Client
 from sidecar.net.http1_server import Http1Server
+from sidecar.net.socket_stream import SocketStream, abort
 from tests.helpers.http1 import GET, POST, Fed, requests, response, steps
 from tests.helpers.streams import whole
 
@@ -59,6 +61,41 @@ async def test_a_cancelled_read_loses_nothing(read: Callable[[Http1Server], Awai
         found = await connection.read_request()
         assert found is not None
         assert found.target == b"/a"
+
+
+async def test_a_head_that_has_come_whole_is_taken_without_a_wait_of_its_own() -> None:
+    """On a socket; another stream is read by those who wait."""
+    ours, theirs = socket.socketpair()
+    with trio.fail_after(5), ours, theirs:
+        connection = Http1Server(SocketStream(ours))
+        assert connection.request_nowait() is None
+        theirs.sendall(GET[:9])
+        await connection.arrival()
+        assert connection.request_nowait() is None      # a part of it
+        theirs.sendall(GET[9:] + GET)
+        assert await connection.read_request() is not None
+        assert connection.request_nowait() is not None  # which came with the one before
+        theirs.sendall(GET)
+        await connection.arrival()
+        assert connection.request_nowait() is not None
+        theirs.close()
+        await connection.arrival()
+        assert connection.request_nowait() is None
+        assert await connection.read_request() is None
+    fed = Http1Server(Fed(GET, 1 << 20))
+    await fed.arrival()
+    assert fed.request_nowait() is None
+    assert await fed.read_request() is not None
+
+
+async def test_a_reset_is_blamed_on_the_other_end_whoever_finds_it() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with trio.fail_after(5), listener, socket.create_connection(listener.getsockname()) as ours:
+        connection = Http1Client(SocketStream(ours))
+        abort(listener.accept()[0])
+        await connection.arrival()
+        with pytest.raises(Reset):
+            connection.head_nowait()
 
 
 # -- who is to blame

@@ -3,6 +3,7 @@
 import pytest
 
 from sidecar.model.errors import DownstreamGone, ProtocolViolation
+from sidecar.model.message import LENGTH, Body, ResponseHead
 from sidecar.model.reason import Reason
 from sidecar.net.http1_server import Http1Server
 from tests.helpers.http1 import CHUNKED, GET, POST, Fed, requests, steps
@@ -45,3 +46,20 @@ async def test_a_head_without_end_is_refused_before_it_fills_the_memory() -> Non
     with pytest.raises(ProtocolViolation) as caught:
         await Http1Server(Fed(b"GET / HTTP/1.1\r\nHost: a\r\nx: " + b"a" * 200_000, 4096)).read_request()
     assert caught.value.reason is Reason.HEAD_TOO_LARGE
+
+
+@pytest.mark.parametrize(("asked", "closes", "is_taken"), [
+    (GET, False, True),
+    (GET, True, False),                                                     # must be said
+    (GET[:-2] + b"connection: close\r\n\r\n", False, False),
+    (b"GET /a HTTP/1.0\r\nHost: orders\r\n\r\n", False, False),
+    (POST[:-1], False, False),                                              # its body is not whole: nothing can follow
+])
+async def test_a_text_that_is_known_is_for_who_may_go_on(asked: bytes, closes: bool, is_taken: bool) -> None:
+    connection = Http1Server(Fed(asked, 1 << 20))
+    assert await connection.read_request() is not None
+    head = ResponseHead(200, b"OK", [], Body(LENGTH, 2), 2, is_last=False)
+    text = b"HTTP/1.1 200 as known\r\n\r\n"
+    rest = connection.answer(head, b"ok", closes=closes, text=text)
+    assert (rest == text + b"ok", connection.can_go_on) == (is_taken, is_taken)
+    assert (b"connection: close\r\n" in rest) != is_taken

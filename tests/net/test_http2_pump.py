@@ -10,7 +10,7 @@ from sidecar.model.errors import Reset
 from sidecar.model.message import Body, BodyKind, RequestHead
 from sidecar.net.http2_client import Http2Client
 from sidecar.net.http2_pump import MAX_UNSENT_BYTES
-from sidecar.net.http2_turn import Turn
+from sidecar.net.turn import Turn
 from sidecar.protocol.http2 import frames
 from sidecar.protocol.http2.frames import Setting
 from tests.helpers.streams import MemoryStream, stream_pair

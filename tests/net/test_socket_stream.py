@@ -214,3 +214,25 @@ async def test_input_is_waited_for_and_then_here() -> None:
         await other.send_eof()
         await one.wait_input()
         assert one.receive_nowait() == b""
+
+
+async def test_who_has_no_task_is_told_of_input() -> None:
+    one, other = pair()
+    told = trio.Event()
+
+    class Told:
+        def look(self) -> None:
+            assert one.receive_nowait() == b"a"
+            told.set()
+
+        def crash(self, bug: Exception) -> None:
+            raise AssertionError from bug
+
+    async with one, other:
+        one.tell_input(Told())
+        await wait_all_tasks_blocked()
+        assert not told.is_set()
+        await other.send_all(b"a")
+        await told.wait()
+    with pytest.raises(trio.ClosedResourceError):
+        one.tell_input(Told())

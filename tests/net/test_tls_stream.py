@@ -10,7 +10,7 @@ from trio.lowlevel import wait_readable
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from sidecar.model.errors import NotVerified, TlsRejected
-from sidecar.net.tls_socket import MOST_RECORDS, WRITE_BYTES
+from sidecar.net.tls_socket import MOST_EMPTY_WAKES, MOST_RECORDS, WRITE_BYTES
 from sidecar.net.tls_stream import TlsStream
 from tests.helpers.sockets import reset, tcp_pair
 from tests.helpers.tls import CLIENT, SERVER, connected
@@ -386,3 +386,55 @@ async def test_input_is_waited_for_unless_it_is_here_already() -> None:
         assert b"".join([await received(one) for _ in range(3)]) == b"x" * 3 * 16384
         await other.send_eof()
         assert [await received(one) for _ in range(2)] == [b"", b""]
+
+
+class Told:
+    """Reads when it is told."""
+
+    def __init__(self, stream: TlsStream) -> None:
+        self.stream = stream
+        self.got: list[bytes | None] = []
+        self.heard = trio.Event()
+
+    def look(self) -> None:
+        self.got.append(self.stream.receive_nowait())
+        self.heard.set()
+
+    def crash(self, bug: Exception) -> None:
+        raise AssertionError from bug
+
+
+async def test_who_has_no_task_is_told_of_input_unless_it_is_here_already() -> None:
+    one, other = await connected()
+    listener = Told(one)
+    assert one.receive_nowait() is None     # the handshake is all
+    async with one, other:
+        one.tell_input(listener)
+        await wait_all_tasks_blocked()
+        assert listener.got == []
+        await other.send_all(b"first")
+        await listener.heard.wait()
+        assert listener.got.pop() == b"first"
+        await other.send_all(b"a whole record")
+        assert await one.receive_some(1) == b"a"
+        one.tell_input(listener)
+        assert listener.got.pop() == b" whole record"
+        listener.heard = trio.Event()
+        one.tell_input(listener)
+        await other.send_eof()
+        await listener.heard.wait()
+        one.tell_input(listener)
+        assert listener.got == [b"", b""]
+    with pytest.raises(trio.ClosedResourceError):
+        one.tell_input(listener)
+
+
+async def test_who_is_told_again_and_again_of_no_data_hears_of_a_broken_peer() -> None:
+    one, other = await connected()
+    listener = Told(one)
+    assert one.receive_nowait() is None     # the handshake is all
+    async with one, other:
+        for _ in range(MOST_EMPTY_WAKES):
+            one.tell_input(listener)
+        with pytest.raises(trio.BrokenResourceError, match="no data"):
+            one.tell_input(listener)

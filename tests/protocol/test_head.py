@@ -21,6 +21,7 @@ from sidecar.model.reason import Reason
 from sidecar.protocol import head, http1
 from sidecar.protocol.framing import MAX_HEAD_BYTES, judge_request, judge_response
 from sidecar.protocol.head import MAX_KNOWN_BYTES, RequestReader, ResponseReader, read_request, read_response
+from sidecar.protocol.render import render_response
 
 CANARY = b"GET /canary HTTP/1.1\r\nHost: canary.example\r\n\r\n"
 _ESCAPE = re.compile(rb"\\(r|n|t|\\|x[0-9a-f]{2})")
@@ -320,3 +321,24 @@ def test_a_connection_that_remembers_reads_responses_as_one_that_does_not(
         except BadResponse as exc:
             expected = exc.detail
         assert found == expected
+        if reader.text:
+            assert isinstance(found, tuple)
+            assert reader.text == render_response(found[0], [], close=False, chunk_until_close=True)
+
+
+@pytest.mark.parametrize(("head", "is_alike"), [
+    (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nx-a: b\r\n\r\n", True),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+    (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", False),     # by whom it is asked for decides
+    (b"HTTP/1.1 200 OK\r\n\r\n", False),
+    (b"HTTP/1.1 103 Early Hints\r\n\r\n", False),
+])
+def test_what_is_told_to_everyone_alike_is_rendered_once(head: bytes, is_alike: bool) -> None:
+    reader = ResponseReader()
+    told = []
+    for data in (head, head, head, b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", head):
+        reader.read(data, b"GET")
+        told.append(reader.text)
+    known = told[2]
+    assert told == [b"", b"", known, b"", known]
+    assert bool(known) == is_alike

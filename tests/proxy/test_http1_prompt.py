@@ -157,6 +157,13 @@ def test_both_ways_carry_out_the_same_exchange(answer: tuple[bytes | str, ...], 
     assert seen["down"][0] == OK
 
 
+@pytest.mark.parametrize("last", [GET, LAST, OLD, HEAD, post(3, b"abc")], ids=repr)
+@pytest.mark.parametrize("plan", PLANS)
+def test_both_ways_tell_alike_what_the_upstream_answers_again_and_again(last: bytes, plan: str) -> None:
+    seen = _plays_alike(Script((*((GET, (OK,)) for _ in range(3)), (last, (OK,))), plan))
+    assert seen["down"][2] == OK
+
+
 @pytest.mark.parametrize("script", [
     Script(((GET, (OK,)), (GET, (OK,)), (GET, (OK,))), room=8, is_deaf=True), Script(((GET, (OK,)), (GET, (OK,))), is_draining=True),
     Script(((GET, (OK,)), (GET, (b"HTTP/1.1 103 Early Hints\r\n\r\n", OK)))),

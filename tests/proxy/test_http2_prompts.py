@@ -1,6 +1,6 @@
 """What holds for all prompt exchanges of a connection: whatever goes wrong with one, what it took is given back, and told of once.
 
-Which they are, and that they are carried out as all others are, tests/proxy/test_http2_prompt.py tries.
+Which they are, and that they are carried out as all others are, tests/proxy/http2_prompt tries.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from sidecar.proxy.plan import Decision, Plan, Upstream
 from sidecar.telemetry.access_log import Record
 from tests.helpers.exchange import Server, downstream
 from tests.helpers.http2 import GET
+from tests.proxy.http2_prompt.support import Up
 from tests.proxy.test_http2 import Client
-from tests.proxy.test_http2_prompt import Up
 
 BUG = AssertionError("a bug")
 

@@ -17,6 +17,7 @@ from sidecar.net.listener import Tally, serve_listener
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_context import ALPN_HTTP1, ALPN_TCP
 from sidecar.net.tls_stream import TlsStream
+from sidecar.parts import EachTurn
 from sidecar.telemetry.access_log import AccessLog
 from tests.helpers.attack import PLAIN_HTTP, Chain, canary, request
 from tests.helpers.leave import pod
@@ -398,12 +399,13 @@ async def test_L8_a_log_that_is_full_costs_counted_lines_only(nursery: trio.Nurs
     chain = Chain(nursery, replace_routes(PLAIN_HTTP))
     lines: list[bytes] = []
 
-    def write(line: bytes) -> None:
+    def write(some: bytes) -> None:
         if len(lines) >= 100:
             raise BlockingIOError
-        lines.append(line)
+        lines.extend(some.splitlines())
 
     log = AccessLog(write)
+    trio.lowlevel.add_instrument(EachTurn(log))
     chain.bench.runtime = replace(chain.bench.runtime, log=log)
     series = len(chain.bench.runtime.metrics.render({}).splitlines())
     asked = [request(b"/%d" % number, host=b"h%d.test" % number, method=b"M%d" % number) for number in range(2000)]

@@ -25,14 +25,9 @@ from sidecar.net.service import call_https, call_unix
 from tests.architecture.sources import ROOT
 from tests.certs.support import DOMAIN, ISSUER, JWKS, POD_UID, csr_of, new_key, token
 from tests.helpers.issuer import SVID, asking, fresh, of_pod
+from tests.helpers.sockets import free_ports
 
 NAME = "localhost"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -81,7 +76,8 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, free_port(), free_port())
+    issuer_port, inbound, outbound, dns = free_ports(4)
+    made = World(tmp_path, issuer_port, inbound)
     files.init(tmp_path / "ca", DOMAIN, [NAME], wall_clock())
     (tmp_path / "jwks.json").write_bytes(JWKS)
     made.tokens.append(token(fresh()))
@@ -99,7 +95,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             "source": "issuer", "url": f"https://{NAME}:{made.issuer_port}", "tokenFile": str(tmp_path / "token"),
             "rootsFile": str(tmp_path / "ca" / "roots.pem"), "keepFile": str(tmp_path / "kept"),
         },
-        "listen": {"inbound": made.sidecar_port, "outbound": free_port(), "dns": free_port()}, "drainAfterS": 0, "drainS": 0,
+        "listen": {"inbound": made.sidecar_port, "outbound": outbound, "dns": dns}, "drainAfterS": 0, "drainS": 0,
     }))
     made.start("issuer", "injector.cli.main", "certs", "serve", "--config", str(tmp_path / "issuer.json"))
     made.start("sidecar", "sidecar", "--config", str(tmp_path / "sidecar.json"))
@@ -124,7 +120,8 @@ async def until_it_has_a_certificate(world: World) -> None:
                 return
         except ConnectFailed:
             pass
-        assert all(process.poll() is None for process in world.processes), world.outputs
+        ended = [process.args for process in world.processes if process.poll() is not None]
+        assert ended == [], world.outputs
         await trio.lowlevel.checkpoint()
 
 

@@ -94,7 +94,7 @@ class FrameReader:
             if kind == DATA:
                 yield kind, flags, stream, _without_padding(payload) if flags & PADDED else payload, size
             elif kind == HEADERS:
-                if not stream & 1 or flags & DRESSED:
+                if flags & DRESSED or not stream & 1:       # seldom: else there is nothing to take off, and nothing to refuse
                     payload = _bare(stream, flags, payload)
                 if flags & END_HEADERS:
                     yield kind, flags, stream, payload, size

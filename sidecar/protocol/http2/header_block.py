@@ -1,9 +1,9 @@
-"""Header blocks: fields compressed and expanded by the library hpack, within limits, and remembered.
+"""Header blocks: expanded by the library hpack, within limits, and what they say remembered; compressed by our own encoder.
 
 Most blocks repeat: on a busy connection they are references into a table that no longer changes. What such a block says is
-remembered until the table changes, together with the judgement on it. Some servers (nginx)
-refer to nothing and add the same fields again with each answer: what such a block says does not depend on the table, and is remembered
-once it came twice running, with what it adds (60 us of 150 for each exchange).
+remembered until the table changes, together with the judgement on it. Some servers (nginx) refer to nothing and add the same fields
+again with each answer: what such a block says does not depend on the table, and is remembered once it came twice running, with what it
+adds (60 us of 150 for each exchange).
 
 Trust: what comes in is a stranger's block, which may expand enormously or churn the table; what leaves `HeaderDecoder` is at most
 MAX_LIST_BYTES of fields, not judged yet. Attacked by tests/protocol/http2/test_header_block.py.
@@ -24,6 +24,7 @@ from sidecar.model.message import Headers
 from .frames import Code, Http2Error
 
 TABLE_BYTES = 4096
+ENTRY_BYTES = 32                # of an entry, beside its name and value (RFC 7541 s4.1, RFC 9113 s6.5.2)
 ADVISED_LIST_BYTES = 65536      # what our SETTINGS ask for; more is refused with 431 ...
 MAX_LIST_BYTES = 4 * 65536      # ... and beyond this the block is not expanded to its end, so that the connection is lost
 REMEMBERED_BLOCK_BYTES = 1024   # longer ones are not remembered ...
@@ -55,7 +56,7 @@ class _Memory(dict[Any, Any]):
         self._bytes = 0
 
     def keep(self, key: object, value: object, fields: Headers) -> None:
-        size = sum([len(name) + len(text) + 32 for name, text in fields])
+        size = sum([len(name) + len(text) + ENTRY_BYTES for name, text in fields])
         if self._bytes + size > REMEMBERED_LIST_BYTES:
             self.forget()
         if size <= REMEMBERED_LIST_BYTES:
@@ -210,7 +211,7 @@ class HeaderEncoder:
         index = _STATIC_NAMES.get(name)
         if index is None and (number := self._names.get(name)) is not None:
             index = FIRST_DYNAMIC + self._added - number
-        size = len(name) + len(value) + 32
+        size = len(name) + len(value) + ENTRY_BYTES
         fits = size <= self._limit
         flag, bits = (0x40, 6) if fits else (0, 4)
         spelled = _integer(index, bits, flag) if index is not None else bytes((flag,)) + _string(name)
@@ -225,7 +226,7 @@ class HeaderEncoder:
     def _shrink(self) -> None:
         while self._bytes > self._limit:
             name, value = field = self._entries.popleft()
-            self._bytes -= len(name) + len(value) + 32
+            self._bytes -= len(name) + len(value) + ENTRY_BYTES
             number = self._at.pop(field)
             if self._names[name] == number:
                 del self._names[name]
@@ -245,6 +246,6 @@ def _string(value: bytes) -> bytes:
 
 FIRST_DYNAMIC = hpack.table.HeaderTable.STATIC_TABLE_LENGTH + 1
 _SIZE = [bytes((size,)) for size in range(127)]
-_DYNAMIC = [_integer(FIRST_DYNAMIC + number, 7, 0x80) for number in range(TABLE_BYTES // 32)]
+_DYNAMIC = [_integer(FIRST_DYNAMIC + number, 7, 0x80) for number in range(TABLE_BYTES // ENTRY_BYTES)]
 _STATIC = {field: _integer(number, 7, 0x80) for number, field in reversed([*enumerate(hpack.table.HeaderTable.STATIC_TABLE, 1)])}
 _STATIC_NAMES = {name: number for number, (name, _) in reversed([*enumerate(hpack.table.HeaderTable.STATIC_TABLE, 1)])}

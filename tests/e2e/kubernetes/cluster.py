@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certs.kubernetes import Api, ApiError, ApiServer
 from tests.helpers import pki
+from tests.helpers.sockets import free_ports
 
 from .programs import program
 
@@ -162,9 +162,3 @@ def start(stack: ExitStack, log: Path, *command: str) -> None:
 
 def local(port: int) -> str:
     return f"http://127.0.0.1:{port}"
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [sock.getsockname()[1] for sock in sockets]

@@ -19,8 +19,9 @@ from sidecar.model.errors import ConnectFailed
 from sidecar.net.dial import Dialer
 from sidecar.net.service import call_https
 from tests.helpers import pki
+from tests.helpers.sockets import free_ports
 
-from .cluster import ISSUER, Cluster, free_ports
+from .cluster import ISSUER, Cluster
 from .test_events import about
 
 WITHIN_S = 60

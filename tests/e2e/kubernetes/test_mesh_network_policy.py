@@ -18,7 +18,7 @@ from sidecar.model.reason import Reason
 from tests.helpers.pods import ROOT, wait_until
 
 from .conftest import Lasting
-from .kubectl import Kubectl, Object
+from .kubectl import Failed, Kubectl, Object
 from .mesh import Mesh
 from .node_files import ELSEWHERE, OUTSIDE
 from .outside import OTHER, Outside
@@ -83,9 +83,17 @@ def is_named(mesh: Mesh, plain: Space, space: Space, app: str, reason: Reason, p
 
     def told() -> str:
         replicas = mesh.kubectl.items(SYSTEM, "pods", "-l", "app.kubernetes.io/name=bartizan-injector")
-        return "".join(mesh.kubectl.execute(SYSTEM, one["metadata"]["name"], "bartizan", "audit", report, "-o", "json") for one in replicas)
+        return "".join(_audited(mesh, one["metadata"]["name"], report) for one in replicas)
 
     wait_until(lambda: reason.code in (found := told()) and policy in found, told, SHIPPED_S)
+
+
+def _audited(mesh: Mesh, replica: str, report: str) -> str:
+    """A sidecar ships to one of the replicas; one that none has shipped to yet can say nothing, and fails."""
+    try:
+        return mesh.kubectl.execute(SYSTEM, replica, "bartizan", "audit", report, "-o", "json")
+    except Failed as exc:
+        return str(exc)
 
 
 @pytest.fixture

@@ -24,9 +24,10 @@ from sidecar.model.call import Answer, Call
 from sidecar.net.service import serve_https
 from sidecar.net.watched import Watched
 from tests.helpers import pki
+from tests.helpers.sockets import free_ports
 from tests.injector.pods import container, egress_policy, namespace, pod
 
-from .cluster import Cluster, free_ports
+from .cluster import Cluster
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 PLAN = Plan(image="bartizan:e2e", revision="asked")

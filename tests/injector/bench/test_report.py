@@ -38,6 +38,12 @@ def test_the_table_shows_figures_and_ratios() -> None:
     assert "NOT MEASURED  ready, s: at most 0.5, then 0.3" in lines
 
 
+def test_one_round_judges_nothing() -> None:
+    made = result() | {"settings": {"rounds": 1, "seconds": 1, "reference": "envoy"}}
+    assert not [line for line in text(made).splitlines() if line.startswith(("MET", "MISSED", "NOT MEASURED"))]
+    assert text(made).splitlines()[-1] == "One round shows that it runs; targets are judged by more."
+
+
 def test_what_is_not_available_says_why_and_has_no_figure() -> None:
     made = result(haproxy=([{"cpu_us": 1.0, "per_s": 1.0}], "no answer"))
     assert {"workload": "a", "subject": "haproxy", "available": False, "why": "no answer"} in made["rows"]

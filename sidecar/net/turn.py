@@ -1,14 +1,15 @@
-"""A turn: all that one read on an HTTP/2 connection sets off, before any task runs.
+"""A turn: all that one read sets off, on whatever connections, before any task runs.
 
 Exchanges that have no task of their own are called when there is news for them, once for all of it; and what a turn gives to send goes
 out at its end, in one call for each connection however many exchanges spoke on it (32 requests in one read: 32 system calls less).
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from trio.lowlevel import RunVar
 
-_TURN: RunVar["Turn | None"] = RunVar("turn of HTTP/2", None)
+_TURN: RunVar["Turn | None"] = RunVar("turn", None)
 
 
 class Listener(Protocol):
@@ -53,6 +54,13 @@ class Turn:
     def tell(self, listener: Listener) -> None:
         """It is called in this turn; in one of its own, if none is on."""
         self._listeners[listener] = None
+        if not self.is_on:
+            self.is_on = True
+            self.end()
+
+    def tell_all(self, listeners: Iterable[Listener]) -> None:
+        """As one piece of news."""
+        self._listeners.update(dict.fromkeys(listeners))
         if not self.is_on:
             self.is_on = True
             self.end()

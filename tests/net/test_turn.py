@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sidecar.net.http2_turn import Turn
+from sidecar.net.turn import Turn
 
 
 class Asked:
