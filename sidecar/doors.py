@@ -9,9 +9,9 @@ Of several processes of a gateway the supervisor has health and metrics.
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import trio
 
 from .model.address import client_network
@@ -31,8 +31,7 @@ from .net.service import serve_calls
 from .net.socket_stream import SocketStream
 
 
-@dataclass(frozen=True)
-class Handlers:
+class Handlers(msgspec.Struct, frozen=True):
     """
     Args:
         edge: by the port that clients know.

@@ -21,8 +21,9 @@ import re
 import subprocess  # noqa: TID251 -- the one program that the data plane runs, before anything else of it does
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from .model import ports
 from .model.errors import ConfigError, MeshError
@@ -64,8 +65,7 @@ class Line(NamedTuple):
     spec: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exemption:
+class Exemption(msgspec.Struct, frozen=True):
     """How the rules know the sidecar's packets: by the UID that its sockets were made with, or by a mark that it sets.
 
     The mark must be on listening sockets too: it is theirs that a SYN-ACK carries.

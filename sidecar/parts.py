@@ -1,5 +1,7 @@
 """All the parts of one sidecar, or of one gateway: built once, and what runs of them for as long as the process serves.
 
+What no sidecar needs to be ready is loaded by whoever needs it: what serves clients at the edge, what answers an operator's question.
+
 The tree of tasks: main > {redirect check, identity, the application's, clock, snapshot, health's watch, pool's broom, admin, workload
 API, ledger's shipping, client certificates, inbound, outbound, DNS guard} > one task per connection > (a request body still arriving) one
 more.
@@ -7,8 +9,9 @@ more.
 
 import os
 import random  # noqa: TID251 -- the one place that makes the generator
-from functools import partial
+from functools import cache, partial
 from itertools import count
+from typing import TYPE_CHECKING
 
 import trio
 from msgspec.structs import replace
@@ -41,10 +44,7 @@ from .net.listener import ConnectionHandler, Tally, listen_unix, serve_listener
 from .net.resolve import Resolver
 from .net.watched import Watched
 from .policy.rules import Rules
-from .proxy.access import Clients
 from .proxy.dns_guard import DnsGuard
-from .proxy.edge import serve_edge
-from .proxy.explain import explain
 from .proxy.gateway import serve_gateway
 from .proxy.inbound import serve_inbound
 from .proxy.originate import Originator
@@ -55,6 +55,9 @@ from .supervisor import end_with_supervisor
 from .telemetry.access_log import AccessLog, stdout_log
 from .telemetry.ledger import Ledger
 from .telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from .proxy.access import Clients
 
 BROOM_EVERY_S = 10.0
 TELL_OPEN_TURNS = 60    # an entry of the ledger each ten minutes for what lasts
@@ -212,6 +215,8 @@ class Sidecar:
         self.keyring.take_files(*load_credentials(files))
 
     async def _explain(self, question: Question) -> Explanation:
+        from .proxy.explain import explain
+
         return await explain(question, self.runtime, self.originator, self.guard, self.lost_rules())
 
     # -- what runs
@@ -222,10 +227,17 @@ class Sidecar:
         gateway = partial(serve_gateway, runtime=self.runtime, originator=self.originator)
         inbound = partial(serve_inbound, runtime=self.runtime, own_endpoints=own_endpoints, gateway=gateway)
         outbound = partial(serve_outbound, runtime=self.runtime, originator=self.originator, guard=self.guard, arrivals=self.arrivals)
-        clients = Clients(self.originator, self.runtime)
+
+        @cache
+        def clients() -> "Clients":
+            from .proxy.access import Clients
+
+            return Clients(self.originator, self.runtime)
 
         def edge(port: int) -> ConnectionHandler:
-            return partial(serve_edge, port=port, runtime=self.runtime, clients=clients)
+            from .proxy.edge import serve_edge
+
+            return partial(serve_edge, port=port, runtime=self.runtime, clients=clients())
 
         trio.lowlevel.add_instrument(EachTurn(self.runtime.log))
         async with trio.open_nursery() as nursery:

@@ -50,3 +50,10 @@ print(idna.encode("b\u00fccher.example").decode())
 from importlib import metadata
 print(metadata.version("trio") == trio.__version__, type(importlib.metadata).__name__)
 """).split("\n") == ["[]", "api.example.org.", "xn--bcher-kva.example", "True module"]
+
+
+def test_what_no_sidecar_needs_to_be_ready_is_loaded_later() -> None:
+    assert ask("""
+import sidecar.main
+print([name for name in ("h11", "sidecar.proxy.edge", "sidecar.proxy.access", "sidecar.proxy.explain") if name in sys.modules])
+""") == "[]"

@@ -8,8 +8,8 @@ import random  # noqa: TID251 -- the generator's type
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+import msgspec
 import trio
 from cryptography import x509
 
@@ -34,16 +34,14 @@ KEEP_S = 300.0      # an application that restarts, or asks now and then, finds 
 Obtain = Callable[[Anchors], Awaitable[Obtained]]
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """What the application may have."""
 
     credentials: Credentials
     roots: tuple[x509.Certificate, ...]
 
 
-@dataclass(frozen=True)
-class Lacking:
+class Lacking(msgspec.Struct, frozen=True):
     """Why it has nothing.
 
     Args:

@@ -4,9 +4,9 @@ Trust: what the issuer answers is an SVID for the very key that was made here, h
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from cryptography import x509
 
 from sidecar.model.config import IssuedIdentity
@@ -24,8 +24,7 @@ from .file_identity import assemble
 Holder = Literal["sidecar", "application"]
 
 
-@dataclass(frozen=True)
-class Obtained:
+class Obtained(msgspec.Struct, frozen=True):
     """What became of it.
 
     Args:

@@ -7,7 +7,6 @@ could read is not used, since it may have been read.
 
 import os
 import stat
-from dataclasses import dataclass
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,8 +28,7 @@ class _Kept(Value, frozen=True):
     renew_at: float
 
 
-@dataclass(frozen=True)
-class KeptIdentity:
+class KeptIdentity(msgspec.Struct, frozen=True):
     """
     Args:
         renew_at: Unix seconds; when the next certificate is asked for.

@@ -7,8 +7,8 @@ without such a rule less passes; nor what keeps DNS queries apart: without it, f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from sidecar import intercept
@@ -19,8 +19,7 @@ from sidecar.net.watched import Watched
 FAMILIES: tuple[Family, ...] = (4, 6)
 
 
-@dataclass(frozen=True, slots=True)
-class RedirectVerdict:
+class RedirectVerdict(msgspec.Struct, frozen=True):
     """
     Args:
         lost: what is wrong, in words: the family and the rule's comment.

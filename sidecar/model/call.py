@@ -4,15 +4,13 @@ Unlike the heads in `message.py` these hold their body and are never forwarded.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
 from .identity import SpiffeId
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """What a verified certificate says of the other end.
 
     Args:
@@ -36,8 +34,7 @@ class Peer:
     signers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """
     Args:
         path: without query.
@@ -55,12 +52,11 @@ class Call:
     peer: Peer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes = b""
     content_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def error(cls, status: int, why: str, *headers: tuple[str, str]) -> "Answer":

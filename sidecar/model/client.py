@@ -1,6 +1,5 @@
 """A client at the edge: what its connection proves, and what the pod behind is told of it."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,8 +9,7 @@ from .value import Port, Value
 Scheme = Literal["http", "https"]
 
 
-@dataclass(frozen=True, slots=True)
-class ClientCertificate:
+class ClientCertificate(msgspec.Struct, frozen=True):
     """What a client certificate says, whose chain, dates and purpose the handshake has verified.
 
     Args:
@@ -33,8 +31,7 @@ class ClientCertificate:
     authority: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True):
     """One connection of a client's.
 
     Args:

@@ -3,7 +3,6 @@
 Only `policy/authorize.py` and `policy/egress.py` make a Permit (a test greps for it).
 """
 
-from dataclasses import dataclass
 
 import msgspec
 
@@ -33,8 +32,7 @@ class Permit(msgspec.Struct, frozen=True, eq=False):
         return hash(self.rule)
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True):
     """A refusal.
 
     Args:

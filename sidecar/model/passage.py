@@ -8,8 +8,9 @@ and takes neither the guard nor the test of the rules away.
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from . import ports
 from .address import IpNetwork
@@ -26,8 +27,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(msgspec.Struct, frozen=True):
     """
     Args:
         datagrams: where UDP may go.

@@ -7,7 +7,6 @@ Trust: it arrives over a channel that was verified; what a peer says of itself h
 """
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -74,8 +73,7 @@ class Holding(msgspec.Struct, frozen=True):
     holders: list[Holder]
 
 
-@dataclass(frozen=True, eq=False)
-class DenyList:
+class DenyList(msgspec.Struct, frozen=True, eq=False):
     """A `Revoked` made ready for asking."""
 
     identities: frozenset[str]

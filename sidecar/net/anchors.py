@@ -1,9 +1,9 @@
 """A `Trust` made ready for TLS: its roots as certificates, its deny-list as a table. Built once when it changes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
@@ -12,8 +12,7 @@ from sidecar.model.trust import DenyList, Trust
 from .tls_context import is_issued_by, load_certificates
 
 
-@dataclass(frozen=True, eq=False)
-class Anchors:
+class Anchors(msgspec.Struct, frozen=True, eq=False):
     trust: Trust
     roots: tuple[x509.Certificate, ...]
     deny: DenyList

@@ -14,9 +14,9 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
 import trio
 
 from sidecar.model import ports
@@ -65,8 +65,7 @@ class CanaryArrivals:
             event.set()
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What one probe of one family saw. None: there is no way out on which to ask.
 
     Args:

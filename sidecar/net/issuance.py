@@ -8,7 +8,6 @@ made here, or nothing is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
@@ -33,8 +32,7 @@ class _Answer(msgspec.Struct, rename="camel"):
     now: float
 
 
-@dataclass(frozen=True)
-class Issued:
+class Issued(msgspec.Struct, frozen=True):
     """
     Args:
         chain: leaf first; the leaf is for `key`.

@@ -11,8 +11,8 @@ server context the client.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -43,8 +43,7 @@ _EDGE_GROUPS = b"X25519:prime256v1:secp384r1"
 EDGE_ALPN = (b"h2", b"http/1.1")
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What this workload proves.
 
     Args:
@@ -59,8 +58,7 @@ class Credentials:
     not_after: float
 
 
-@dataclass(frozen=True)
-class ServerCredentials:
+class ServerCredentials(msgspec.Struct, frozen=True):
     """For the mesh's own HTTPS endpoints.
 
     Args:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 from cryptography import x509
 from OpenSSL import SSL  # noqa: TID251 -- this file owns it
 
@@ -54,8 +55,7 @@ class Party(NamedTuple):
     caller: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """What a host has shown.
 
     Args:

@@ -8,13 +8,13 @@ Spec: X509-SVID s2, s5.2.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 from OpenSSL import SSL, crypto  # noqa: TID251 -- this file owns it
 
 from sidecar.model import identity

@@ -5,15 +5,15 @@ one success and its past is forgotten. Never more than a share of the endpoints 
 fails, the cause is elsewhere. Pure; `now` is any clock that never goes back.
 """
 
-from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.model.service import Ejection
 
 MOST_TIMES = 10     # `for_s`, at the longest
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """What is remembered of one endpoint.
 
     Args:

@@ -5,7 +5,8 @@ nothing but manifests and ends here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.model.address import Address, canonical, is_address
 from sidecar.model.decision import Denied, Permit
@@ -22,8 +23,7 @@ from .rules import Rules
 NOWHERE = "0.0.0.0"
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(msgspec.Struct, frozen=True):
     """
     Args:
         kind: what the application speaks there.

@@ -1,7 +1,8 @@
 """A snapshot made ready for judging: its tables, built once, so that a change applies whole and a request costs look-ups only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.model import identity
 from sidecar.model.address import Address, IpAddress, canonical
@@ -21,8 +22,7 @@ from .route_table import RouteTable
 MOST_SAID = 3       # endpoints in a refusal
 
 
-@dataclass(frozen=True, eq=False)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, eq=False):
     """
     Args:
         callers: of an egress gateway: by SPIFFE ID, where it leads whom.

@@ -6,7 +6,8 @@ Attacked by tests/protocol/test_client_hello.py.
 Spec: RFC 8446 s4.1.2 and s5.1, RFC 6066 s3, RFC 7301 s3.1, RFC 9849 s5 (ECH).
 """
 
-from dataclasses import dataclass
+
+import msgspec
 
 from .authority import is_host_name
 
@@ -20,8 +21,7 @@ _SERVER_NAME, _ALPN, _ECH = b"\x00\x00", b"\x00\x10", b"\xfe\x0d"
 _HOST_NAME = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(msgspec.Struct, frozen=True):
     """
     Args:
         server_name: lower case, letters-digits-hyphens labels; None if the hello names none.

@@ -20,7 +20,6 @@ from sidecar.model.errors import BadResponse, ProtocolViolation
 from sidecar.model.message import LENGTH, NONE, RequestHead, ResponseHead
 from sidecar.model.reason import Reason
 
-from . import http1
 from .framing import (
     MAX_FIELDS,
     MAX_HEAD_BYTES,
@@ -66,6 +65,8 @@ def read_request(buffer: bytes | bytearray) -> tuple[RequestHead, int] | None:
     if match is not None:
         method, target, block = match.groups()
         return decide_request(method, target, b"1.1", _FIELD.findall(block)), end
+    from . import http1  # with h11, which most processes never need
+
     return judge_request(*http1.parse_request(bytes(buffer[:end]))), end
 
 
@@ -87,6 +88,8 @@ def read_response(buffer: bytes | bytearray, request_method: bytes, upgrade: byt
     if match is not None:
         status, phrase, block = match.groups()
         return decide_response(int(status), phrase or b"", b"1.1", _FIELD.findall(block), request_method, upgrade), end
+    from . import http1
+
     return judge_response(*http1.parse_response(bytes(buffer[:end])), request_method, upgrade), end
 
 

@@ -1,7 +1,8 @@
 """The SPIFFE Workload API in bytes: its messages of X.509. Spec: SPIFFE_Workload_API s5.1."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from .protobuf import field, frame
 
@@ -11,8 +12,7 @@ FETCH_X509_BUNDLES = SERVICE + b"FetchX509Bundles"
 MAX_REQUEST_BYTES = 4096    # there are no parameters yet
 
 
-@dataclass(frozen=True, slots=True)
-class X509Svid:
+class X509Svid(msgspec.Struct, frozen=True):
     """
     Args:
         chain: DER certificates one behind the other, leaf first.

@@ -22,7 +22,6 @@ answers are passed on as they are. Attacked by tests/proxy/test_dns_guard.py.
 import re
 import socket
 from contextlib import suppress
-from dataclasses import replace
 from typing import Literal
 
 import dns.exception
@@ -31,6 +30,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import trio
+from msgspec.structs import replace
 
 from sidecar.model.address import canonical
 from sidecar.model.decision import Denied

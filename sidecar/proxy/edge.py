@@ -20,9 +20,9 @@ Spec: RFC 9110 s7.4 and s15.5.20 (421), RFC 6066 s3.
 
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
+import msgspec
 import trio
 from msgspec.structs import replace
 
@@ -84,7 +84,7 @@ async def serve_edge(sock: socket.socket, port: int, runtime: Runtime, clients: 
         elif runtime.edge_hosts.follow(rules.snapshot.edge).speaks_tls(port):
             await _serve_tls(sock, port, record, runtime, clients)
         else:
-            entered = _Entered(Client(source, "http", port), None, sock.getsockname()[1], client_network(source), runtime, clients)
+            entered = _enter(Client(source, "http", port), None, sock, runtime, clients)
             await entered.serve(SocketStream(sock), record, serve_http)
     except ReasonedError as exc:
         record.refuse(exc.reason, exc.detail)
@@ -144,8 +144,7 @@ async def _serve_tls(sock: socket.socket, port: int, record: Record, runtime: Ru
         record.tls = stream.connection.get_protocol_version_name()
         client = Client(record.source, "https", port, hello.server_name, served.client_certificate(stream, hello.server_name))
         serve = serve_http2 if stream.connection.get_alpn_proto_negotiated() == b"h2" else serve_http1
-        entered = _Entered(client, served, sock.getsockname()[1], client_network(client.address), runtime, clients)
-        await entered.serve(stream, record, serve)
+        await _enter(client, served, sock, runtime, clients).serve(stream, record, serve)
     finally:
         stream.close()
 
@@ -164,14 +163,19 @@ async def _shake_hands(stream: TlsStream, ends_at: float) -> None:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Entered:
+def _enter(client: Client, served: Served | None, sock: socket.socket, runtime: Runtime, clients: Clients) -> "_Entered":
+    who, word = client_network(client.address), lru_cache(1)(partial(word_of, client))
+    return _Entered(client, served, sock.getsockname()[1], who, runtime, clients, word)
+
+
+class _Entered(msgspec.Struct, frozen=True):
     """One connection of a client's, whose requests are to come.
 
     Args:
         served: as what it was served TLS; None: it spoke none.
         at: the port of ours that it came to.
         who: as whom limits count the client.
+        word: what the pod is told of the client.
     """
 
     client: Client
@@ -180,10 +184,7 @@ class _Entered:
     who: str
     runtime: Runtime
     clients: Clients
-    word: Callable[[bytes, int | None], bytes] = field(init=False)      # what the pod is told of the client
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "word", lru_cache(1)(partial(word_of, self.client)))
+    word: Callable[[bytes, int | None], bytes]
 
     async def serve(self, stream: trio.abc.HalfCloseableStream, known: Record, serve: ServeConnection) -> None:
         await serve(stream, self.runtime, self._decide, partial(replace, known))

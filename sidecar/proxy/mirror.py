@@ -4,8 +4,8 @@ Only a request that is whole when its head arrives is copied: what is still on i
 wait than a few, the next ones are dropped and counted.
 """
 
-from dataclasses import dataclass
 
+import msgspec
 import trio
 from msgspec.structs import replace
 
@@ -25,8 +25,7 @@ COPY_S = 15.0
 MAX_ANSWER_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True):
     """None of the request is anybody else's: its head is a value, its body these bytes."""
 
     request: RequestHead

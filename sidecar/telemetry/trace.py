@@ -6,7 +6,8 @@ Spec: W3C Trace Context s3.2, s3.3.
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.model.message import Headers
 
@@ -18,8 +19,7 @@ _MEMBER = rb"[ \t]*+(?:[a-z0-9][a-z0-9_*/@-]{0,255}+=[ -+\--<>-~]{0,256}+)?"
 _STATE = re.compile(rb"%b(?:,%b){0,31}" % (_MEMBER, _MEMBER))
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True):
     """
     Args:
         trace_id: 32 hex digits.

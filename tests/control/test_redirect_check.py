@@ -1,8 +1,7 @@
 """Facts to verdict. Where the facts come from, and the loop around them, tests/e2e/interception shows with real rules."""
 
-from dataclasses import fields, replace
-
 import pytest
+from msgspec.structs import fields, replace
 
 from sidecar import intercept
 from sidecar.control.redirect_check import UNTESTED, RedirectVerdict, judge

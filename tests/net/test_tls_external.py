@@ -10,6 +10,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import structs
 from OpenSSL import SSL
 
 from sidecar.model.egress import Origination, Waiver
@@ -274,7 +275,7 @@ async def test_what_is_waived_is_let_pass_and_told(tmp_path: Path, holder: pki.H
 async def test_a_waiver_that_is_not_needed_changes_nothing(tmp_path: Path) -> None:
     tls = external(waivers=waivers("expiry", "chain", "name", until=NOW), key_pins=(key_pin(ROOT.certificate),), subject_alt_names=(HOST,))
     proof = await Website(tmp_path).visit(tls)
-    assert proof == replace(proof, waived=frozenset(), until=GOOD.certificate.not_valid_after_utc.timestamp())
+    assert proof == structs.replace(proof, waived=frozenset(), until=GOOD.certificate.not_valid_after_utc.timestamp())
 
 
 @pytest.mark.parametrize("holder", [

@@ -1,12 +1,12 @@
 """Credentials of clients: no bytes but those that the operator gave make claims, and what an application is told only we say."""
 
 import base64
-import dataclasses
 import hashlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidecar.model.client import ClientCertificate
 from sidecar.model.edge import Access, ApiKey, ApiKeys, Basic, BasicUser, ClaimHeader, External
@@ -86,9 +86,9 @@ def test_ways_that_are_not_asked_for_are_none() -> None:
 def test_a_certificate_of_another_authority_is_none() -> None:
     """Of one host several objects speak; what one's authority signs claims nothing of another's."""
     for authority in ("", "others"):
-        assert brought(ALL, [], dataclasses.replace(CERTIFICATE, authority=authority)) is None
-        assert not holds(of_certificate(dataclasses.replace(CERTIFICATE, authority=authority)), ALL, 0.0)
-    assert brought(Access(basic=ALL.basic), [], dataclasses.replace(CERTIFICATE, authority="")) is None
+        assert brought(ALL, [], replace(CERTIFICATE, authority=authority)) is None
+        assert not holds(of_certificate(replace(CERTIFICATE, authority=authority)), ALL, 0.0)
+    assert brought(Access(basic=ALL.basic), [], replace(CERTIFICATE, authority="")) is None
 
 
 # -- claims

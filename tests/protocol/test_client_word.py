@@ -2,11 +2,11 @@
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidecar.model.client import Client, ClientCertificate, ClientWord
 from sidecar.protocol.client_word import MOST_SUBJECT_BYTES, read_word, word_of
