@@ -25,6 +25,7 @@ class Measure:
 
 MEASURES = {
     "cpu_us": Measure("CPU us", 1),
+    "kernel_us": Measure("of it kernel us", 1),
     "p50_ms": Measure("p50 ms", 3),
     "p99_ms": Measure("p99 ms", 3),
     "rss_mb": Measure("MB", 1),

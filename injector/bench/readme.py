@@ -13,7 +13,7 @@ from .report import facts, figure, limit, rows_of
 BEGIN, END = "<!-- begin: written by bartizan bench -->", "<!-- end: written by bartizan bench -->"
 PLOT = "docs/latency.svg"
 # What is shown of every workload that has it; of others what has a target.
-SHOWN = ("cpu_us", "p99_ms", "grpc_cpu_us", "cpu_s_per_gb", "down_cpu_s_per_gb", "up_cpu_s_per_gb", "ready_s")
+SHOWN = ("cpu_us", "kernel_us", "p99_ms", "grpc_cpu_us", "cpu_s_per_gb", "down_cpu_s_per_gb", "up_cpu_s_per_gb", "ready_s")
 
 
 def around(readme: Path) -> tuple[str, str]:

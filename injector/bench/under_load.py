@@ -21,12 +21,12 @@ Ask = Callable[[float], Load]
 def measured(serving: Serving, ask: Ask, seconds: float) -> Numbers:
     """A short run to warm up, then one that counts."""
     ask(min(WARM_UP_S, seconds / 2))
-    before = serving.cpu_s()
+    before, kernel_before = serving.cpu_s(), serving.kernel_s()
     load = ask(seconds)
-    used = serving.cpu_s() - before
+    used, in_kernel = serving.cpu_s() - before, serving.kernel_s() - kernel_before
     resident, unshared = serving.memory_mb()
-    return {"cpu_us": used / load.requests * 1e6, "p50_ms": load.p50_us / 1e3, "p99_ms": load.p99_us / 1e3, "per_s": load.per_s,
-            "rss_mb": resident, "unshared_mb": unshared}
+    return {"cpu_us": used / load.requests * 1e6, "kernel_us": in_kernel / load.requests * 1e6, "p50_ms": load.p50_us / 1e3,
+            "p99_ms": load.p99_us / 1e3, "per_s": load.per_s, "rss_mb": resident, "unshared_mb": unshared}
 
 
 def at_full_load_and_paced(serving: Serving, seconds: float) -> Numbers:

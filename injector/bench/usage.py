@@ -5,6 +5,7 @@ from pathlib import Path
 from .errors import BenchError
 
 PROC = Path("/proc")
+TICKS_PER_S = 100     # USER_HZ, of every architecture that we run on
 
 
 def tree(pid: int, proc: Path = PROC) -> list[int]:
@@ -25,6 +26,15 @@ def cpu_s(pid: int, proc: Path = PROC) -> float:
     if not total:
         raise BenchError(f"process {pid} has ended, or this kernel has no /proc/PID/schedstat")
     return total / 1e9
+
+
+def kernel_s(pid: int, proc: Path = PROC) -> float:
+    """Of `cpu_s` what was spent in the kernel, in ticks of 10 ms: sampled, and so no finer than a run is long."""
+    ticks = 0
+    for one in tree(pid, proc):
+        for stat in (proc / str(one) / "task").glob("*/stat"):
+            ticks += int(stat.read_text().rpartition(")")[2].split()[12])
+    return ticks / TICKS_PER_S
 
 
 def memory_mb(pid: int, proc: Path = PROC) -> tuple[float, float]:

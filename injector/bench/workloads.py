@@ -105,7 +105,7 @@ def large(world: World, proxy: Proxy, seconds: float) -> Numbers:
             "up": measured(serving, h2load(serving, 4, 1, path=STORE_PATH, is_http1=True, fields=[":method: PUT"], body=str(world.large)),
                            seconds / 2),
         }
-    both = {name: statistics.mean(way[name] for way in ways.values()) for name in ("cpu_us", "p50_ms", "p99_ms")}
+    both = {name: statistics.mean(way[name] for way in ways.values()) for name in ("cpu_us", "kernel_us", "p50_ms", "p99_ms")}
     return ways["up"] | both | {f"{name}_cpu_s_per_gb": way["cpu_us"] / LARGE_BYTES * 1e3 for name, way in ways.items()}
 
 

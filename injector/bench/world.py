@@ -40,7 +40,7 @@ from .load import h2load_once_argv
 from .measures import FEW_HOSTS, MANY_HOSTS
 from .nginx import origin_config, outside_config
 from .proxies import Proxy
-from .usage import cpu_s, memory_mb
+from .usage import cpu_s, kernel_s, memory_mb
 
 HOST_COUNTS = (1, FEW_HOSTS, MANY_HOSTS)      # the last of each has a name in certificates and for the resolver
 READY_WITHIN_S = 30.0
@@ -216,6 +216,9 @@ class Serving:
 
     def cpu_s(self) -> float:
         return sum(map(cpu_s, self.pids))
+
+    def kernel_s(self) -> float:
+        return sum(map(kernel_s, self.pids))
 
     def memory_mb(self) -> tuple[float, float]:
         """(resident, unshared)"""

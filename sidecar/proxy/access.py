@@ -80,7 +80,7 @@ class Clients:
             return refused
         if access.unusable:
             return Denied(Reason.ACCESS_UNUSABLE, route.name, access.unusable)
-        verified = self._verify(route, access, edge.issuers, request, client)                      # 2
+        verified = self._verify(route, access, edge.issuers, request, client) if credentials.has_ways(access) else None     # 2
         if verified is None or isinstance(verified, (Verified, Denied)):
             return self._judge(found, rules, access, request, client, record, verified)
         return self._judge_later(found, rules, access, request, client, record, verified)
@@ -138,8 +138,6 @@ class Clients:
     def _verify(
         self, route: EdgeRoute, access: Access, issuers: Issuers, request: RequestHead, client: Client
     ) -> Verified | Denied | Awaitable[Verified | Denied] | None:
-        if not credentials.has_ways(access):
-            return None
         try:
             one = credentials.brought(access, request.headers, client.certificate)
             if one is None and not access.is_optional:

@@ -180,7 +180,10 @@ class Accounts:
         elif not record.method or record.security in ("in-process", "plaintext"):
             self._add_alone(record)
         if account is not None and account.carried:
-            self._let_go(account)
+            if account.is_closed:
+                self._let_go(account)
+            else:
+                account.carried -= 1
 
     def _refuse(self, record: Record, account: Account | None) -> None:
         # Bytes that went before it was cut are evidence, too; those of an account are told with it.

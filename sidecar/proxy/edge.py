@@ -233,29 +233,33 @@ class _Entered(msgspec.Struct, frozen=True):
     def _carry_out(
         self, admitted: Admitted, route: EdgeRoute, request: RequestHead, headers: Headers, rules: Rules, record: Record
     ) -> Decision:
-        way: Plan | None = None
+        permit = admitted.permit
+        if permit.route is None:        # nothing else is asked for
+            way = self._lead(request, route, headers, rules, record)                                # 8
+            still = partial(self._is_permitted, admitted, way)
+            return replace(way, permit=permit, upgrades=UPGRADES, is_permitted=still, patience=HURRIED)
+        led: list[Plan] = []
 
-        def upstream(sent: RequestHead) -> Choose:                                                  # 8
-            nonlocal way
-            way = self._lead(sent, route, headers, rules, record)
-            return way.choose
+        def upstream(sent: RequestHead) -> Choose:
+            led.append(self._lead(sent, route, headers, rules, record))
+            return led[0].choose
 
-        def is_permitted() -> bool:
-            now = self.runtime.rules.current
-            is_there = way is None or way.is_permitted is None or way.is_permitted()
-            if now is None or now.why_no_entry(self.client.address, self.at, None) or self._misdirected(request, now):
-                return False
-            return is_there and self.clients.still(admitted, self.client)
-
-        plan = self.runtime.admission.admit(                                                        # 7
-            admitted.permit, request, self.who, upstream, is_permitted, rng=self.runtime.rng,
-        )
-        if not isinstance(plan, Plan) or way is None:
+        plan = self.runtime.admission.admit(permit, request, self.who, upstream, bool, rng=self.runtime.rng)     # 7
+        if not isinstance(plan, Plan):
             return plan
+        (way,) = led
         return replace(
             plan, request_s=way.request_s, idle_s=way.idle_s, retries=way.retries, may_retry=way.may_retry, mirror=way.mirror,
-            upgrades=UPGRADES, is_permitted=is_permitted, patience=HURRIED,     # an upgrade the pod's own rule must allow
+            upgrades=UPGRADES, is_permitted=partial(self._is_permitted, admitted, way), patience=HURRIED,   # the pod's rule must allow them
         )
+
+    def _is_permitted(self, admitted: Admitted, way: Plan) -> bool:
+        """Asked again and again while an upgraded connection lasts."""
+        rules = self.runtime.rules.current
+        is_there = way.is_permitted is None or way.is_permitted()
+        if rules is None or rules.why_no_entry(self.client.address, self.at, None) or self._misdirected(admitted.request, rules):
+            return False
+        return is_there and self.clients.still(admitted, self.client)
 
     def _lead(self, sent: RequestHead, route: EdgeRoute, headers: Headers, rules: Rules, record: Record) -> Plan:
         """How the call is carried out. Unavailable, or NoEndpoint, if it cannot be."""

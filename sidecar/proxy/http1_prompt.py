@@ -64,8 +64,8 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
         if status < 200 or response.may_hold_ours or (status >= 400 and _is_worth_another(plan, request.method, status)):
             return _handed_over(plan, upstream, Begun(asking, head=response))
         text = asking.head_text
-        if plan.adapt is not None:
-            response, text = plan.adapt(response), b""
+        if plan.adapt is not None and (adapted := plan.adapt(response)) is not response:
+            response, text = adapted, b""
         if upstream.observe is not None:
             upstream.observe(status < 500)
         piece = asking.take_whole()

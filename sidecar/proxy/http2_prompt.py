@@ -47,12 +47,13 @@ class Prompt(Attempt):
 
     __slots__ = ("_asked", "_capped_at", "_end", "_is_parted", "_prompts", "_started", "ends_at", "held_bytes", "is_late")
 
+    _asked: PromptEnd       # from `send_on` on
+
     def __init__(self, prompts: "Prompts", exchange: Exchange, plan: Plan, upstream: Upstream, started: float) -> None:
         super().__init__(exchange, plan, upstream, prompts.runtime, prompts.alarm)
         assert isinstance(exchange.end, Http2ServingEnd)
         self._prompts = prompts
         self._end = exchange.end
-        self._asked: PromptEnd | None = None
         self._started = started
         self._capped_at = NEVER
         self.held_bytes = len(self._end.arrived)
@@ -94,12 +95,7 @@ class Prompt(Attempt):
     def attend(self) -> None:
         """To the answer."""
         self._end.listener = self
-        self._answering.attend(self)
-
-    @property
-    def _answering(self) -> PromptEnd:
-        assert self._asked is not None, "send on before you attend"
-        return self._asked
+        self._asked.attend(self)
 
     def _look_by(self, at: float) -> None:
         self.ends_at = at
@@ -117,7 +113,7 @@ class Prompt(Attempt):
 
     def _go_on(self) -> bool:
         """False: a task is to see to it."""
-        asking, end, exchange = self._answering, self._end, self._exchange
+        asking, end, exchange = self._asked, self._end, self._exchange
         if not end.make_room(len(asking.arrived)):
             return False
         head: ResponseHead | None = None
@@ -170,7 +166,7 @@ class Prompt(Attempt):
         """It is prompt no longer."""
         self._is_parted = True
         self._prompts.forget(self)
-        self._end.listener = self._answering.listener = None
+        self._end.listener = self._asked.listener = None
 
     def _count_up(self) -> None:
         if self._plan.done is not None:
@@ -210,7 +206,7 @@ class Prompt(Attempt):
         self._prompts.start(self._prompts.take_over, self._end, exchange.record, self._runtime, told(decision), self._started)
 
     def _begun(self, left_s: float) -> Begun:
-        asked = self._answering
+        asked = self._asked
         if isinstance(asked, Http2AskingEnd):
             return Begun(asked, left_s)
         send_rest = partial(asked.client.send_rest, asked.unsent) if asked.unsent else None

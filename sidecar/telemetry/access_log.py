@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from select import PIPE_BUF
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from sidecar.model.reason import Reason
 
@@ -84,7 +85,12 @@ class AccessLog:
     def add(self, record: Record) -> None:
         """It is written by the next `flush`, as it is now."""
         if self._write is not None:
-            self._encoder.encode_into(record, self._lines, -1)
+            start = len(self._lines)
+            try:
+                self._encoder.encode_into(record, self._lines, -1)
+            except UnicodeEncodeError:
+                del self._lines[start:]     # half a record, and behind it whatever stood in memory
+                self._encoder.encode_into(_sayable(record), self._lines, -1)
             self._lines += b"\n"
 
     def flush(self) -> None:
@@ -95,6 +101,12 @@ class AccessLog:
                     self._write(piece)
                 except OSError:
                     self.dropped += piece.count(b"\n")
+
+
+def _sayable(record: Record) -> Record:
+    """With a mark for what is no UTF-8: a claim in a client's token may be half a surrogate pair."""
+    words = {name: text.encode("utf-8", "replace").decode() for name, text in asdict(record).items() if isinstance(text, str)}
+    return replace(record, **words)
 
 
 def _pieces(lines: bytes) -> Iterator[bytes]:

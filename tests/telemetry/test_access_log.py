@@ -42,6 +42,20 @@ def test_one_record_is_one_line(path: str, detail: str) -> None:
     assert (found.get("path", ""), found.get("detail", "")) == (path, detail)
 
 
+@pytest.mark.parametrize("user", ["\ud800", "a\udcff", "x" * 9000 + "\udfff"])
+def test_words_that_are_no_utf8_cost_no_line(user: str) -> None:
+    """A claim may be half a surrogate pair. Its line has a mark instead, and nothing else besides; the next is whole."""
+    lines: list[bytes] = []
+    log = AccessLog(lines.append)
+    log.add(Record(1, "edge", user="before"))
+    log.add(Record(2, "edge", user=user, detail="d"))
+    log.add(Record(3, "edge", user="after"))
+    log.flush()
+    told = [json.loads(line) for line in b"".join(lines).splitlines()]
+    assert [one["user"] for one in told] == ["before", user[:-1] + "?", "after"]
+    assert told[1] == {"time": 2, "direction": "edge", "user": user[:-1] + "?", "detail": "d"}
+
+
 def test_off() -> None:
     log = AccessLog(None)
     log.add(Record(0, "inbound"))
