@@ -18,6 +18,7 @@ from .turn import Listener
 
 RECEIVE_BYTES = 65536
 LAST_WORDS_S = 5.0
+_RESET = b"\x01\0\0\0\0\0\0\0"      # of SO_LINGER: when it is closed the peer sees a reset
 
 
 class SocketStream(trio.abc.HalfCloseableStream):
@@ -43,7 +44,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 raise trio.ClosedResourceError
             await wait_readable(self.sock)
             try:
-                return self.sock.recv(max_bytes or RECEIVE_BYTES)
+                return self.sock.recv(max_bytes or RECEIVE_BYTES) or self._end()
             except BlockingIOError:
                 continue
             except OSError as exc:
@@ -59,7 +60,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
             await wait_readable(self.sock)
             try:
                 here = room()
-                return here[:self.sock.recv_into(here)]
+                return here[:self.sock.recv_into(here) or len(self._end())]
             except BlockingIOError:
                 continue
             except OSError as exc:
@@ -90,7 +91,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
     def receive_nowait(self) -> bytes | None:
         """What is here, b"" at the end; None: nothing is. BrokenResourceError if the peer reset."""
         try:
-            return self.sock.recv(RECEIVE_BYTES)
+            return self.sock.recv(RECEIVE_BYTES) or self._end()
         except BlockingIOError:
             return None
         except OSError as exc:
@@ -110,6 +111,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return 0
         except OSError as exc:
             raise self._broken(exc) from exc
+
+    def _end(self) -> bytes:
+        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET:
+            raise trio.BrokenResourceError("ended by us")
+        return b""
 
     def _broken(self, exc: OSError) -> trio.ClosedResourceError | trio.BrokenResourceError:
         return trio.ClosedResourceError() if self.sock.fileno() < 0 else trio.BrokenResourceError(exc.strerror)
@@ -181,6 +187,15 @@ def abort(sock: socket.socket) -> None:
     """Close with a reset: the peer must not take what it got for the whole."""
     if sock.fileno() >= 0:
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         notify_closing(sock)
         sock.close()
+
+
+def part(sock: socket.socket) -> None:
+    """End a connection, whoever uses it: to them it broke, for the end that comes of it must not be taken for that of a body."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass    # it has ended by itself

@@ -9,7 +9,6 @@ that its certificate was refused (RFC 8446 s4.4.3), so a handshake alone proves 
 
 import random  # noqa: TID251 -- the generator is made by main and passed
 from collections.abc import Callable
-from socket import SHUT_RDWR
 from typing import Literal
 
 from sidecar.model.call import Peer
@@ -17,6 +16,7 @@ from sidecar.model.ledger import Entry
 from sidecar.model.reason import BY_CODE, Reason
 from sidecar.model.trust import serial_text
 from sidecar.net.clock import WallClock
+from sidecar.net.socket_stream import part
 from sidecar.net.tls_mesh import MeshTls
 from sidecar.net.tls_stream import TlsStream
 from sidecar.net.watched import Watched
@@ -246,10 +246,7 @@ class Accounts:
         for account in self._live.values():
             if account.peer is not None and account.stream is not None and (words := why(account.peer)):
                 account.entry.detail = words
-                try:
-                    account.stream.sock.shutdown(SHUT_RDWR)
-                except OSError:
-                    pass    # it has ended by itself
+                part(account.stream.sock)
 
     async def run(self, tls: Watched[MeshTls | None], why: Callable[[Peer], str]) -> None:
         """For ever: who was revoked is parted with at once."""

@@ -12,6 +12,7 @@ import trio
 
 from sidecar.model.errors import Unavailable
 from sidecar.model.reason import Reason
+from sidecar.net.socket_stream import part
 from sidecar.net.watched import Watched
 from sidecar.policy.rules import Rules
 
@@ -32,10 +33,7 @@ class Withdrawals:
         """End what is permitted no longer."""
         for sock, is_permitted in list(self._watched.items()):
             if sock.fileno() >= 0 and not is_permitted():
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass    # it has ended by itself
+                part(sock)
 
     async def run(self, rules: Watched[Rules | None]) -> None:
         """For ever: at each change of the rules, and now and then, since dates pass and packet rules are lost, too."""

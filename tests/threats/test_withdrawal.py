@@ -34,6 +34,7 @@ SERVER = "203.0.113.80"
 ROOTS = pki.pem([root("public").certificate])
 PORTS = (80, 443, 5432)
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhalf"
 PIN = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="     # of nobody's key
 WITHIN_S = 5.0
 
@@ -133,7 +134,7 @@ async def exchange(nursery: trio.Nursery, says: bytes = HALF, **approval: Any) -
     web = outside(nursery, approving(host(**approval)), serve if approval.get("tls", ...) is None else https(partner(HOST), serve))
     app = web.dial(Address(SERVER, 80))
     await app.send_all(f"GET /a HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
-    await read_until(app, says[-4:])
+    await read_until(app, b"half\r\n" if says == UNTIL_CLOSE else says[-4:])    # which goes on in chunks
     return live(web, app, ended, is_kept=says == OK)
 
 
@@ -305,6 +306,19 @@ async def test_rules_that_say_the_same_end_nothing(name: str, nursery: trio.Nurs
         bench.runtime.rules.set(Rules.of(bench.runtime.rules.current.snapshot, "another"))
     await trio.sleep(60)
     assert traffic.ended == []
+
+
+@pytest.mark.parametrize("approval", [{}, {"tls": None}], ids=["TLS", "plaintext"])
+async def test_a_body_that_we_cut_has_no_end(approval: dict[str, Any], nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It lasts until its connection ends, and that is ended by us: to its reader the half must not be all of it."""
+    traffic = await begun(nursery, partial(exchange, says=UNTIL_CLOSE, **approval))
+    traffic.withdraw()
+    rest = b""
+    with suppress(trio.BrokenResourceError):
+        while piece := await traffic.app.receive_some():
+            rest += piece
+    await wait_all_tasks_blocked()
+    assert (rest, traffic.ended) == (b"", [0])
 
 
 # -- what the leave demands is changed
