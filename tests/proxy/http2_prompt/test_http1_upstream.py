@@ -3,7 +3,9 @@
 Seen are both ends, what was told of it, what was observed, given back and counted, and whom the next client is answered by.
 """
 
+import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,21 +14,31 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sidecar.model.errors import NotVerified, TlsRejected
 from sidecar.model.message import RequestHead
 from sidecar.model.service import Retries
+from sidecar.net.ends import Connection
+from sidecar.net.http1_client import Http1Client
+from sidecar.net.socket_stream import SocketStream
+from sidecar.net.tls_stream import TlsStream
 from sidecar.protocol.http2.frames import Code
 from sidecar.proxy.plan import Decision
 from sidecar.telemetry.access_log import Record
+from tests.helpers import pki
 from tests.helpers.exchange import Downstream, Server, downstream
 from tests.helpers.http2 import GET, POST
-from tests.helpers.runtime import bench, rules
+from tests.helpers.runtime import bench, rules, socket_pair
 from tests.helpers.streams import MemoryStream
+from tests.helpers.tls import CLIENT, ROOT, tls_pair
+from tests.helpers.tls13 import ALERT, DATA, HANDSHAKE, KEY_UPDATE, Sealer, Secrets, message
 from tests.proxy.http2_prompt.support import Fields
 from tests.proxy.test_http2 import GRPC, Client
 
 HEAD: Fields = [(b":method", b"HEAD"), *GET[1:]]
 OK = b"HTTP/1.1 200 OK\r\n"
 POISON = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison"
+
+HOLDER = pki.issue(ROOT, pki.uri(pki.ORDERS))
 
 Step = bytes | float | str      # is sent, is waited for, or `end`, `reset`, `client-resets`, `client-goes`
 
@@ -49,13 +61,68 @@ class Case(NamedTuple):
     idle_s: float | None = None
 
 
-async def carried(case: Case, *, is_prompt: bool) -> tuple[Any, ...]:
+class TlsServer(Server):
+    """By TLS 1.3 over sockets."""
+
+    async def connect(self) -> Connection:
+        context = pki.mesh_server(HOLDER, ROOT)
+        secrets = Secrets(context)
+        ours, theirs = tls_pair(CLIENT, context, sockets=socket_pair())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ours.handshake, NotVerified)
+            nursery.start_soon(theirs.handshake, TlsRejected)
+        self.made.append(ours)      # type: ignore[arg-type]
+        sealer = Sealer(bytes.fromhex(secrets.lines[b"SERVER_TRAFFIC_SECRET_0"].decode()), number=2)     # after OpenSSL's two tickets
+        await self._give.send(Sealed(theirs, sealer))       # type: ignore[arg-type]
+        return Http1Client(ours)
+
+
+@dataclass
+class Sealed:
+    """The server's end, which writes what records it likes; it does what a `MemoryStream` does."""
+
+    stream: TlsStream
+    sealer: Sealer
+
+    async def read(self, count: int) -> bytes:
+        piece = await self.stream.receive_some(1)
+        assert piece, "the end"
+        return piece
+
+    async def read_until(self, end: bytes = b"\r\n\r\n") -> bytes:
+        data = b""
+        while not data.endswith(end):
+            data += await self.read(1)
+        return data
+
+    async def read_rest(self) -> None:
+        while await self.stream.receive_some():
+            pass
+
+    async def send_all(self, data: bytes) -> None:
+        await self.write(self.sealer.seal(DATA, data))
+
+    async def write(self, text: bytes) -> None:
+        await SocketStream(self.stream.sock).send_all(text)
+
+    async def send_eof(self) -> None:
+        await self.write(self.sealer.seal(ALERT, b"\1\0"))
+        self.stream.sock.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        self.stream.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+async def carried(case: Case, *, is_prompt: bool, is_tls: bool = False) -> tuple[Any, ...]:
     observed: list[bool] = []
     counts = {"left": 0, "entered": 0, "done": 0}
     asked: list[tuple[int, bytes]] = []
     answered = trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        server = Server(200 if case.is_early else 1 << 20)
+        server = (TlsServer if is_tls else Server)(200 if case.is_early else 1 << 20)
 
         def decide(request: RequestHead, record: Record) -> Decision:
             def choose() -> Any:
@@ -98,6 +165,8 @@ async def carried(case: Case, *, is_prompt: bool) -> tuple[Any, ...]:
                         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(path), path))
             except (AssertionError, trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
+            finally:
+                stream.close()
 
         nursery.start_soon(accept)
         assert await client.answer(await client.ask([*GET[:3], (b":path", b"/first")])) == b"/first"
@@ -117,6 +186,8 @@ async def carried(case: Case, *, is_prompt: bool) -> tuple[Any, ...]:
         lines = [{key: value for key, value in line.items() if key not in ("time", "duration_ms")} for line in known.lines]
         kept, opened = len(known.runtime.pool), dict(known.runtime.pool.opened)
         assert counts["left"] == counts["entered"]
+        for end in server.made:
+            end.close()
         nursery.cancel_scope.cancel()
     return (
         client.heads, dict(client.bodies), client.trailers, client.ended, client.resets, client.goaways, client.is_closed, took,
@@ -132,6 +203,32 @@ async def play(stream: MemoryStream, case: Case, client: Client, down: Downstrea
                 await wait_all_tasks_blocked()
             case float():
                 await trio.sleep(step)
+            case "tiny":        # the last of the answer comes in records of a byte, and the next one begins
+                assert isinstance(stream, Sealed)
+                await stream.write(b"".join(stream.sealer.seal(DATA, b"%c" % byte) for byte in LENGTH))
+            case "keys" | "keys-for-ever":
+                assert isinstance(stream, Sealed)
+                for _ in range(1 if step == "keys" else 2000):
+                    await stream.write(stream.sealer.seal(HANDSHAKE, message(KEY_UPDATE, b"\0")))
+                    await wait_all_tasks_blocked()
+            case "part":
+                assert isinstance(stream, Sealed)
+                record = stream.sealer.seal(DATA, LENGTH)
+                for at in range(0, len(record), 7):
+                    await stream.write(record[at:at + 7])
+                    await wait_all_tasks_blocked()
+            case "empty":
+                assert isinstance(stream, Sealed)
+                await stream.write(stream.sealer.seal(DATA, b""))
+                await wait_all_tasks_blocked()
+            case "junk":
+                assert isinstance(stream, Sealed)
+                await stream.write(b"\x17\x03\x03\0\x20" + b"j" * 32)
+                await wait_all_tasks_blocked()
+            case "alert":
+                assert isinstance(stream, Sealed)
+                await stream.write(stream.sealer.seal(ALERT, b"\2\x28"))
+                await wait_all_tasks_blocked()
             case "end":
                 await stream.send_eof()
             case "reset":
@@ -191,9 +288,9 @@ async def test_whatever_it_answers(answer: bytes, ask: Fields, autojump_clock: M
         await both(Case((*filter(None, (text[:cut], text[cut:])), last), ask, body))
 
 
-async def both(case: Case) -> None:
-    one = await carried(case, is_prompt=True)
-    assert one == await carried(case, is_prompt=False), case
+async def both(case: Case, *, is_tls: bool = False) -> None:
+    one = await carried(case, is_prompt=True, is_tls=is_tls)
+    assert one == await carried(case, is_prompt=False, is_tls=is_tls), case
 
 
 MOMENTS: dict[str, Case] = {
@@ -215,7 +312,7 @@ MOMENTS: dict[str, Case] = {
     "retried-last": Case((ANSWERS["503"], "end"), retries=Retries(attempts=2, on=("503",))),
     "retried-half": Case((ANSWERS["503"][:-1],), retries=Retries(attempts=2, on=("503",))),
     "retried-reset": Case(("reset",), retries=Retries(attempts=2, on=("reset",))),
-    "retried-within-time": Case((8.0, ANSWERS["503"]), retries=Retries(attempts=2, on=("503",)), request_s=8.0),
+    "retried-within-time": Case((8.0, ANSWERS["503"]), retries=Retries(attempts=2, on=("503",)), request_s=9.0),
     "client-resets-before": Case(("client-resets", 1.0, LENGTH)),
     "client-resets-in-head": Case((LENGTH[:20], "client-resets", LENGTH[20:])),
     "client-resets-in-body": Case((LENGTH[:-2], "client-resets", LENGTH[-2:])),
@@ -238,3 +335,22 @@ MOMENTS: dict[str, Case] = {
 @pytest.mark.parametrize("case", MOMENTS.values(), ids=MOMENTS)
 async def test_whenever_something_happens(case: Case, autojump_clock: MockClock) -> None:
     await both(case)
+
+
+IN_TLS: dict[str, Case] = {
+    "plain": Case((LENGTH,)), "tiny": Case(("tiny",)), "part": Case(("part",)), "empty": Case(("empty", LENGTH)),
+    "long": Case((OK + b"content-length: 60000\r\n\r\n", *[b"x" * 15000] * 4)),
+    "keys-before": Case(("keys", LENGTH)), "keys-within": Case((LENGTH[:-2], "keys", LENGTH[-2:])), "keys-behind": Case((LENGTH, "keys")),
+    "keys-for-ever": Case(("keys-for-ever", LENGTH)), "keys-for-ever-within": Case((LENGTH[:-2], "keys-for-ever", LENGTH[-2:])),
+    "until-close": Case((UNTIL_CLOSE, "end")), "until-close-cut": Case((UNTIL_CLOSE, "reset")),
+    "cut-within-head": Case((LENGTH[:20], "reset")),
+    "cut-at-once": Case(("reset",)), "end-at-once": Case(("end",)), "alert": Case(("alert",)), "alert-within": Case((LENGTH[:-2], "alert")),
+    "alert-behind": Case((LENGTH, "alert")), "junk": Case(("junk",)), "junk-within": Case((UNTIL_CLOSE, "junk")),
+    "junk-behind": Case((LENGTH, "junk")), "poison-behind": Case((LENGTH, POISON)), "poison-with": Case((LENGTH + POISON,)),
+    "client-resets": Case((LENGTH[:-2], "client-resets", LENGTH[-2:])), "silence": Case(("keys", 400.0)),
+}
+
+
+@pytest.mark.parametrize("case", IN_TLS.values(), ids=IN_TLS)
+async def test_whatever_records_it_writes(case: Case, autojump_clock: MockClock) -> None:
+    await both(case, is_tls=True)
