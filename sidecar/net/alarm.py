@@ -19,8 +19,10 @@ class Alarm(Deadline):
         self.rings_at = NEVER
 
     def stop(self) -> None:
+        """For good."""
         self._alarm.live -= 1
         self.rings_at = -NEVER
+        del self._listener      # a connection that is over, and all that it holds: the clock keeps what it was set for
 
     def look_by(self, at: float) -> None:
         """The listener is told then, or before."""

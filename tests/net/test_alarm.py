@@ -1,5 +1,8 @@
 """Who is told when a time has come, and that a bug of one's own stops no clock."""
 
+import gc
+import weakref
+
 import trio
 from trio.testing import MockClock
 
@@ -46,6 +49,18 @@ async def test_who_has_stopped_is_not_told(autojump_clock: MockClock) -> None:
     await trio.sleep(10)
     assert one.told == []
     assert AlarmClock.of_this_run().live == before
+
+
+async def test_who_has_stopped_is_not_held(autojump_clock: MockClock) -> None:
+    """The clock keeps the time for which it was set; a connection that is over, and its TLS, would be kept with it."""
+    one = Sleeper()
+    one.alarm.start()
+    one.alarm.look_by(trio.current_time() + 60)
+    one.alarm.stop()
+    gone = weakref.ref(one)
+    del one
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_bug_stops_no_clock(autojump_clock: MockClock) -> None:
