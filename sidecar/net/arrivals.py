@@ -14,7 +14,7 @@ from trio.lowlevel import RunVar, wait_readable
 from .turn import Listener, Turn
 
 AT_ONCE = 256       # then whoever else is there gets a turn
-SPARE = 1000        # sockets that may have been closed meanwhile, before they are swept out
+SPARE = 64          # sockets that may have been closed meanwhile, before they are swept out
 
 _ARRIVALS: RunVar["Arrivals | None"] = RunVar("arrivals", None)
 
