@@ -22,7 +22,8 @@ from sidecar.net.http1_client import Http1Client
 from sidecar.net.socket_stream import SocketStream
 from sidecar.net.tls_stream import TlsStream
 from sidecar.protocol.http2.frames import Code
-from sidecar.proxy.plan import Decision
+from sidecar.proxy.edge import HURRIED
+from sidecar.proxy.plan import PATIENT, Decision, Patience
 from sidecar.telemetry.access_log import Record
 from tests.helpers import pki
 from tests.helpers.exchange import Downstream, Server, downstream
@@ -59,6 +60,7 @@ class Case(NamedTuple):
     retries: Retries | None = None
     request_s: float | None = None
     idle_s: float | None = None
+    patience: Patience = PATIENT
 
 
 class TlsServer(Server):
@@ -131,7 +133,7 @@ async def carried(case: Case, *, is_prompt: bool, is_tls: bool = False) -> tuple
 
             return replace(
                 server.plan(), choose=choose, retries=case.retries, request_s=case.request_s, idle_s=case.idle_s,
-                done=partial(count, "done"),
+                done=partial(count, "done"), patience=case.patience,
             )
 
         def count(what: str) -> None:
@@ -238,6 +240,11 @@ async def play(stream: MemoryStream, case: Case, client: Client, down: Downstrea
                 await client.send()
                 answered.cancel()
                 await wait_all_tasks_blocked()
+            case "client-opens":
+                with suppress(KeyError):       # it was reset
+                    client.h2.increment_flow_control_window(1, 3)
+                    await client.send()
+                await wait_all_tasks_blocked()
             case "client-goes":
                 answered.cancel()
                 down.client.close()
@@ -323,6 +330,14 @@ MOMENTS: dict[str, Case] = {
     "client-goes-in-body": Case((LENGTH[:-2], "client-goes", LENGTH[-2:])),
     "no-window": Case((LENGTH,), window=3),
     "no-window-at-all": Case((LENGTH,), window=0),
+    "no-window-hurried": Case((LENGTH,), window=3, patience=HURRIED),
+    "a-byte-a-minute": Case((LENGTH, 60.0, "client-opens", 60.0, "client-opens"), window=3, patience=HURRIED),
+    "a-byte-in-time": Case((LENGTH, 14.0, "client-opens", 14.0, "client-opens"), window=3, patience=HURRIED),
+    "a-byte-in-time-each": Case(
+        (LENGTH[:-2], LENGTH[-2:-1], 14.0, "client-opens", LENGTH[-1:], 14.0, "client-opens"), window=3, patience=HURRIED,
+    ),
+    "a-byte-a-minute-until-close": Case((UNTIL_CLOSE, 60.0, "client-opens", "end"), window=3, patience=HURRIED),
+    "early-hurried": Case((400.0,), POST, b"b" * 400, is_early=True, patience=HURRIED),
     "early": Case((LENGTH,), POST, b"b" * 400, is_early=True),
     "early-refusal": Case((ANSWERS["early"],), POST, b"b" * 400, is_early=True),
     "early-interim": Case((b"HTTP/1.1 100 C\r\n\r\n", LENGTH), POST, b"b" * 400, is_early=True),
