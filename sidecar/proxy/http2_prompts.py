@@ -126,7 +126,10 @@ class Prompts:
             raise
         self._on.add(prompt)
         self.held_bytes += prompt.held_bytes
-        prompt.attend()
+        try:
+            prompt.attend()
+        except Exception as bug:    # noqa: BLE001 -- of one that is on, which ends with all the others
+            self.crash(bug)
         if isinstance(asking, Http2AskingEnd) and asking.link not in self._minded:
             self._minded.add(asking.link)
             self._mind(self._read, asking.link)

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.message import RequestHead
+from sidecar.net.http1_client import Http1Client
 from sidecar.proxy.plan import Decision, Plan, Upstream
 from sidecar.telemetry.access_log import Record
-from tests.helpers.exchange import Server, downstream
+from tests.helpers.exchange import OK, Server, downstream
 from tests.helpers.http2 import GET
 from tests.proxy.http2_prompt.support import Up
 from tests.proxy.test_http2 import Client
@@ -70,6 +71,34 @@ async def test_a_bug_leaves_nothing_taken(break_it: Callable[[Plan], Plan], take
             await trio.sleep_forever()
     assert sorted(notes) == sorted(["entered", "left"] * taken + ["done"])
     assert [line.get("detail") for line in down.down.bench.lines] == [None, "ended before it was complete"]
+
+
+async def test_a_bug_in_waiting_gives_back_once(autojump_clock: MockClock) -> None:
+    """The request is sent, and the kernel cannot say when its answer comes. A place given back twice would be one too many for ever."""
+    notes: list[str] = []
+
+    def decide(request: RequestHead, record: Record) -> Decision:
+        upstream = replace(server.upstream(), leave=lambda: notes.append("left"))
+        return replace(server.plan(), choose=lambda: upstream, done=lambda: notes.append("done"))
+
+    with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="a bug"), flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            server = Server(1 << 20)
+            client = Client(downstream(nursery, decide=decide, server=server))
+            first = await client.ask(GET)
+            up = await server.accept()
+            await up.read_until()
+            await up.send_all(OK)
+            await client.answer(first)
+            await wait_all_tasks_blocked()
+            notes.clear()
+            (connection,) = client.down.bench.runtime.pool._places
+            assert isinstance(connection, Http1Client)
+            connection._tell_input = fail
+            await client.ask(GET)
+            await trio.sleep_forever()
+    assert sorted(notes) == ["done", "left"]
+    assert [line.get("detail") for line in client.down.bench.lines] == [None, "ended before it was complete"]
 
 
 async def test_one_that_cannot_even_be_ended_keeps_nobody_else(autojump_clock: MockClock) -> None:
