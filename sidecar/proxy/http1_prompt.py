@@ -7,8 +7,6 @@ the whole answer. Whatever is out of the ordinary is handed over, from just wher
 Held to that way by tests/proxy/test_http1_prompt.py, which has both carry out the same exchanges.
 """
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
 from sidecar.model.errors import UpstreamError
@@ -44,7 +42,7 @@ async def forward_promptly(exchange: Exchange, plan: Plan, runtime: Runtime, dea
     upstream = plan.choose()
     asking = None if upstream.is_shared else runtime.pool.take_nowait(upstream.key, now)
     if not isinstance(asking, Http1Client):
-        return replace(plan, choose=first(upstream, plan))
+        return plan.beginning_with(upstream)
     try:
         record.upstream = upstream.name
         if upstream.security:
@@ -96,10 +94,4 @@ def _is_worth_another(plan: Plan, method: bytes, status: int) -> bool:
 
 
 def _handed_over(plan: Plan, upstream: Upstream, begun: Begun) -> Plan:
-    return replace(plan, choose=first(replace(upstream, begun=begun), plan))
-
-
-def first(upstream: Upstream, plan: Plan) -> Callable[[], Upstream]:
-    """As the plan chooses, which has chosen once already."""
-    chosen = [upstream]
-    return lambda: chosen.pop() if chosen else plan.choose()
+    return plan.beginning_with(replace(upstream, begun=begun))

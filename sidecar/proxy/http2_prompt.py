@@ -27,7 +27,6 @@ from sidecar.protocol.pseudo import response_fields
 
 from .attempt import RESPONSE_HEAD_S, STREAM_IDLE_S, Attempt
 from .exchange import Exchange
-from .http1_prompt import first
 from .plan import Begun, Decide, Decision, Plan, Upstream
 from .serve import abandon, conclude
 
@@ -202,7 +201,7 @@ class Prompt(Attempt):
         exchange.record.received = 0    # it is counted again
         begun = replace(self._upstream, begun=self._begun(self.ends_at - now))
         request_s = None if self._capped_at == NEVER else self._capped_at - now
-        decision = replace(plan, choose=first(begun, plan), request_s=request_s)
+        decision = replace(plan.beginning_with(begun), request_s=request_s)
         self._prompts.start(self._prompts.take_over, self._end, exchange.record, self._runtime, told(decision), self._started)
 
     def _begun(self, left_s: float) -> Begun:

@@ -24,7 +24,6 @@ from sidecar.protocol.http2.frames import MAX_FRAME_BYTES
 from sidecar.telemetry.access_log import Record
 
 from .exchange import Exchange
-from .http1_prompt import first
 from .http2_prompt import Prompt, told
 from .plan import Decide, Decision, Plan
 from .runtime import Runtime
@@ -119,7 +118,7 @@ class Prompts:
         try:
             asking = prompt.take(self.runtime.pool)
             if asking is None:
-                return replace(plan, choose=first(upstream, plan))
+                return plan.beginning_with(upstream)
             prompt.send_on(asking)
         except BaseException:       # a bug: what was taken is given back
             prompt.__exit__(None, None, None)

@@ -6,6 +6,7 @@ The plan holds everything that differs between entering, mesh and egress, so tha
 from collections.abc import Awaitable, Callable, Hashable
 
 import msgspec
+from msgspec.structs import replace
 
 from sidecar.model.decision import Denied, Permit
 from sidecar.model.errors import UpstreamError
@@ -134,6 +135,11 @@ class Plan(msgspec.Struct, frozen=True):
     spend: Callable[[int], None] | None = None
     done: Callable[[], None] | None = None
     patience: Patience = PATIENT
+
+    def beginning_with(self, upstream: Upstream) -> "Plan":
+        """The same, which has chosen for its next attempt already."""
+        chosen, choose = [upstream], self.choose
+        return replace(self, choose=lambda: chosen.pop() if chosen else choose())
 
 
 class Reply(msgspec.Struct, frozen=True):
