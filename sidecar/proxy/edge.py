@@ -211,8 +211,15 @@ class _Entered(msgspec.Struct, frozen=True):
     async def _decide_later(
         self, admitting: Awaitable[Judged], route: EdgeRoute, request: RequestHead, headers: Headers, rules: Rules, record: Record
     ) -> Decision:
-        admitted = await admitting
-        return self._carry_out(admitted, route, request, headers, rules, record) if isinstance(admitted, Admitted) else admitted
+        admitted, now = await admitting, self.runtime.rules.current
+        if not isinstance(admitted, Admitted):
+            return admitted
+        if now is None or now is rules:
+            return self._carry_out(admitted, route, request, headers, rules, record)
+        found = now.edge.find(self.client.port, request)    # they have changed while a password was verified, or an authorizer was asked
+        if found is None or found.rule.name != route.name or not self._may_still(admitted, now):
+            return Denied(Reason.NOT_ALLOWED, route.name, "the rules have changed since it was let in")
+        return self._carry_out(admitted, found.rule, request, headers, now, record)
 
     def _misdirected(self, request: RequestHead, rules: Rules) -> Denied | None:
         """Why the request is not for this connection."""
@@ -256,10 +263,13 @@ class _Entered(msgspec.Struct, frozen=True):
     def _is_permitted(self, admitted: Admitted, way: Plan) -> bool:
         """Asked again and again while an upgraded connection lasts."""
         rules = self.runtime.rules.current
-        is_there = way.is_permitted is None or way.is_permitted()
-        if rules is None or rules.why_no_entry(self.client.address, self.at, None) or self._misdirected(admitted.request, rules):
+        return rules is not None and (way.is_permitted is None or way.is_permitted()) and self._may_still(admitted, rules)
+
+    def _may_still(self, admitted: Admitted, rules: Rules) -> bool:
+        """Whether what was let in once would be, by `rules`, which are those of now; the authorizer is not asked again."""
+        if rules.why_no_entry(self.client.address, self.at, None) or self._misdirected(admitted.request, rules):
             return False
-        return is_there and self.clients.still(admitted, self.client)
+        return self.clients.still(admitted, self.client)
 
     def _lead(self, sent: RequestHead, route: EdgeRoute, headers: Headers, rules: Rules, record: Record) -> Plan:
         """How the call is carried out. Unavailable, or NoEndpoint, if it cannot be."""

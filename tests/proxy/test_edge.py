@@ -4,13 +4,14 @@ import hashlib
 import json
 import socket
 
+import h2.events
 import pytest
 import trio
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from sidecar.model.address import Address
-from sidecar.model.edge import Access, ApiKey, ApiKeys, ClaimHeader, ClientCertificates, TlsHost
+from sidecar.model.edge import Access, ApiKey, ApiKeys, ClaimHeader, ClientCertificates, EdgeRoute, External, TlsHost
 from sidecar.model.errors import NotVerified
 from sidecar.model.message import NO_BODY, Body, BodyKind, Headers, RequestHead
 from sidecar.model.network import Block, Isolation, NetworkRule, PortRange
@@ -54,6 +55,7 @@ from tests.helpers.edge import (
     route,
     tls_host,
 )
+from tests.helpers.h2_peer import Peer
 from tests.helpers.http2 import GET as HTTP2_GET
 from tests.helpers.http2 import OPENING, headers
 from tests.helpers.mesh import ELSEWHERE, echo, http_app, is_gone, read_rest, read_until, root, sidecar
@@ -700,3 +702,39 @@ async def test_what_is_idle_is_told_when_we_drain(nursery: trio.Nursery, autojum
     known.bench.runtime.draining.set(True)
     assert b"connection: close" in await ask(stream)
     assert await is_gone(stream)
+
+
+# -- the rules change while somebody else is asked
+
+
+@pytest.mark.parametrize(("changed", "status"), [
+    pytest.param((route(access="asked", allow=()),), b"403", id="nobody may"),
+    pytest.param((route("another", access="asked"),), b"403", id="the rule is gone"),
+    pytest.param((route(access="asked"), route("closer", matches=(Match(PathMatch("/a")),))), b"403", id="another decides"),
+    pytest.param((route(access=""),), b"200", id="it asks for less"),
+    pytest.param((route(access="asked", backends=(Backend("gone.shop", 80),)),), b"503", id="it leads elsewhere"),
+])
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+async def test_what_was_let_in_by_rules_that_are_no_more_is_judged_again(
+    alpn: str, changed: tuple[EdgeRoute, ...], status: bytes, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """An authorizer may take its time, and what it says counts for the rules as they are then."""
+    access = {"asked": Access(external=External(service=TO_ORDERS[0])), "": Access()}
+
+    def answer(head: bytes) -> bytes:
+        known.bench.runtime.rules.set(edge_rules(*changed, access=access))
+        return OK
+
+    seen: list[bytes] = []
+    known = front(nursery, edge_rules(route(access="asked"), access=access), app=http_app(seen, answer))
+    stream = await known.tls(alpn=alpn)
+    if alpn == "h2":
+        peer = Peer(stream, is_client=True)
+        await peer.begin()
+        await peer.ask(1, [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", HOST.encode()), (b":path", b"/a")])
+        event = await peer.first(h2.events.ResponseReceived, 1)
+        assert dict(event.headers)[b":status"] == status
+    else:
+        assert (await ask(stream)).split()[1] == status
+    assert len(seen) == (2 if status == b"200" else 1)
+    stream.close()
