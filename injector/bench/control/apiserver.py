@@ -75,7 +75,8 @@ class ApiServer:
         for made in definitions()["items"]:
             await _done(caller, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", made)
         for kind in KINDS:
-            await self._until_found(caller, f"{kind.prefix}/{kind.plural}?limit=1")
+            if not kind.is_optional:
+                await self._until_found(caller, f"{kind.prefix}/{kind.plural}?limit=1")
         caller.close()
 
     async def fill(self, objects: Iterable[Object]) -> Pods:
@@ -115,7 +116,6 @@ class ApiServer:
                 except MeshError:    # it does not listen yet
                     self._require_running()
                 await trio.sleep(0.1)
-
 
     def _require_running(self) -> None:
         for log, process in self._processes.items():
