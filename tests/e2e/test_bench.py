@@ -1,4 +1,6 @@
-"""The benchmark runs: every peer does the first workload, and two sidecars call each other through packet rules. Nothing is judged."""
+"""The benchmark runs: every peer does the first workload, two sidecars call each other through packet rules, and a change reaches 500.
+Nothing is judged.
+"""
 
 import json
 import subprocess
@@ -31,3 +33,13 @@ def test_a_quick_one_measures_everybody_and_writes_the_table(tmp_path: Path) -> 
     assert result["ratios"]["c_100"]["cpu"]     # what two add to p99 may be less than nothing on a busy machine, and has no ratio then
     assert "**c_100**" in readme.read_text()
     assert (tmp_path / PLOT).read_text().count("<circle") == 4
+
+
+def test_a_row_of_the_control_plane_has_its_api_server() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "injector.cli.main", "bench", "--quick", "--json", "--only", "propagation"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    ours = json.loads(done.stdout)["rows"][0]
+    assert (ours["subject"], ours.get("why", "")) == ("bartizan", "")
+    assert 0 < ours["p50_ms"] <= ours["p99_ms"]
