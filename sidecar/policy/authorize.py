@@ -115,14 +115,10 @@ def judge_source(found: Found[EdgeRoute], request: RequestHead, source: str) -> 
     """Why no claim could let a client in from there: asked before its credentials are looked at, so that it has nothing to guess at."""
     route = found.rule
     allow, deny = _of_clients(route, request) if route.restrictions else ((route.allow,), route.deny)
-    for entry in deny:
-        if not entry.claims and _source_holds(entry, source):
-            return Denied(Reason.CALLER_DENIED, route.name)
+    if any(not entry.claims and _source_holds(entry, source) for entry in deny):
+        return Denied(Reason.CALLER_DENIED, route.name)
     for entries in allow:
-        for entry in entries:
-            if entry.source is None or _source_holds(entry, source):
-                break
-        else:
+        if not any(_source_holds(entry, source) for entry in entries):
             return Denied(Reason.NOT_ALLOWED, route.name)
     return None
 
@@ -168,10 +164,7 @@ def _is_named(entries: tuple[Caller, ...], name: _Name, claims: Claims | None) -
 
 def _is_client_named(entries: tuple[Caller, ...], source: str, claims: Claims | None) -> bool:
     """Whether one of them speaks of a client at the edge: of its address, if it names any, and of its claims."""
-    for entry in entries:
-        if (entry.source is None or _source_holds(entry, source)) and (not entry.claims or _claims_hold(entry, claims)):
-            return True
-    return False
+    return any(_source_holds(entry, source) and _claims_hold(entry, claims) for entry in entries)
 
 
 def _is_plaintext_named(entries: tuple[Caller, ...], asker: Asker) -> bool:
